@@ -1,0 +1,171 @@
+"""The driver contract: what a kind of hypervisor must do for us.
+
+Start and observe, never wait: a verb returns once the manager has accepted it; ``find_vm`` tells what is there now.
+Waiting belongs to the operations engine. "Already there with our id" is success of a create, "already gone" is
+success of a delete, "already in that state" is success of a verb. Every method may raise the errors of ``errors``
+and nothing else. Methods block: they are called through ``connect.driver_for``, which runs each on a thread of the
+provider's own, bounds it, and abandons it as *outcome unknown* when it does not come back.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar
+from uuid import UUID
+
+from portal.hypervisors.specs import (
+    About,
+    Address,
+    Capabilities,
+    Change,
+    Connection,
+    ConsoleTarget,
+    DiskFound,
+    DiskRef,
+    DiskSpec,
+    InitialRun,
+    Inventory,
+    NetworkFound,
+    NetworkSpec,
+    StorageDomainFound,
+    VmFound,
+    VmRef,
+    VmSpec,
+)
+
+
+class Watch(ABC):
+    """An open stream of changes. Iterate with a time-out so that the watcher can do its other work."""
+
+    @abstractmethod
+    def next(self, *, timeout: float) -> list[Change]:
+        """Changes since the last call, waiting up to ``timeout`` seconds for the first; empty when there were none.
+
+        Raises ``Unavailable`` when the stream broke: open another and read everything.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the stream; never raises."""
+
+
+class Driver(ABC):
+    """One connection to one provider."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    # -- the connection
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the connection back; never raises."""
+
+    @abstractmethod
+    def about(self) -> About:
+        """Who answers, and in which version; the cheapest proof that the provider is alive."""
+
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What this provider can do."""
+
+    @abstractmethod
+    def inventory(self) -> Inventory:
+        """Everything there is, ours and others', in a bounded number of calls."""
+
+    @abstractmethod
+    def watch(self) -> Watch:
+        """Open a stream of changes to VMs."""
+
+    # -- storage
+
+    @abstractmethod
+    def ensure_storage_domain(self, name: str, *, path: str) -> StorageDomainFound:
+        """Make and start a directory storage domain of ours, or find it again."""
+
+    @abstractmethod
+    def delete_storage_domain(self, name: str) -> None:
+        """Remove an *empty* storage domain of ours."""
+
+    @abstractmethod
+    def create_disk(self, spec: DiskSpec) -> DiskFound:
+        """Make a disk, empty or as a linked clone. Raises ``NoCapacity`` when the storage domain is full."""
+
+    @abstractmethod
+    def upload_disk(self, spec: DiskSpec, *, chunks: Iterator[bytes]) -> DiskFound:
+        """Make a disk from these bytes (already in ``spec.format``). A broken upload leaves nothing behind."""
+
+    @abstractmethod
+    def find_disk(self, ref: DiskRef) -> DiskFound | None:
+        """The disk as it is now, or None."""
+
+    @abstractmethod
+    def delete_disk(self, ref: DiskRef) -> None:
+        """Remove a disk of ours."""
+
+    @abstractmethod
+    def our_disks(self, storage_domain: str) -> tuple[DiskFound, ...]:
+        """All disks in a storage domain that bear this portal's marker, for the compare that finds orphans."""
+
+    @abstractmethod
+    def create_first_boot(self, vm_uid: UUID, initial_run: InitialRun, *, storage_domain: str) -> DiskRef | None:
+        """Make the volume with first-boot data; None where the provider takes it with the VM itself."""
+
+    @abstractmethod
+    def delete_first_boot(self, vm_uid: UUID, *, storage_domain: str) -> None:
+        """Remove the volume with first-boot data."""
+
+    # -- networks
+
+    @abstractmethod
+    def create_network(self, spec: NetworkSpec) -> NetworkFound:
+        """Make and start a network with its filter, or find it again."""
+
+    @abstractmethod
+    def find_network(self, uid: UUID) -> NetworkFound | None:
+        """The network as it is now, or None."""
+
+    @abstractmethod
+    def delete_network(self, uid: UUID) -> None:
+        """Remove a network of ours and its filter. Raises ``Busy`` while a VM uses it."""
+
+    # -- machines
+
+    @abstractmethod
+    def create_vm(self, spec: VmSpec) -> VmRef:
+        """Define a VM, switched off."""
+
+    @abstractmethod
+    def find_vm(self, uid: UUID) -> VmFound | None:
+        """The VM that bears this portal's marker with this uid, or None."""
+
+    @abstractmethod
+    def delete_vm(self, ref: VmRef) -> None:
+        """Undefine a VM of ours that is switched off; its disks stay. Raises ``Busy`` when it runs."""
+
+    @abstractmethod
+    def run_vm(self, ref: VmRef) -> None:
+        """Switch on."""
+
+    @abstractmethod
+    def shut_down_vm(self, ref: VmRef) -> None:
+        """Ask the guest to shut down; it may ignore it."""
+
+    @abstractmethod
+    def stop_vm(self, ref: VmRef) -> None:
+        """Cut the power."""
+
+    @abstractmethod
+    def reboot_vm(self, ref: VmRef) -> None:
+        """Ask the guest to reboot; it may ignore it."""
+
+    @abstractmethod
+    def addresses(self, ref: VmRef) -> tuple[Address, ...]:
+        """The addresses known for a VM: DHCP leases first, then what the guest agent says."""
+
+    @abstractmethod
+    def console(self, ref: VmRef, *, protocol: str) -> ConsoleTarget:
+        """Open a console's door: sets a fresh display password that is good for connecting for a short while."""

@@ -1,0 +1,271 @@
+"""The dataclasses that cross the driver's edge, in both directions. Nothing of an SDK, no Django.
+
+Sizes are in the unit their name ends with; ``uid`` is always our UUID, ``external_id`` the provider's own id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+
+class VmStatus(StrEnum):
+    """Statuses of a VM under oVirt's API names (``VmStatus`` of the engine's API model), plus two of ours."""
+
+    CREATING = "creating"  # ours: the hypervisor does not know it yet
+    DOWN = "down"
+    WAIT_FOR_LAUNCH = "wait_for_launch"
+    POWERING_UP = "powering_up"
+    UP = "up"
+    REBOOT_IN_PROGRESS = "reboot_in_progress"
+    POWERING_DOWN = "powering_down"
+    PAUSED = "paused"
+    SUSPENDED = "suspended"
+    SAVING_STATE = "saving_state"
+    RESTORING_STATE = "restoring_state"
+    MIGRATING = "migrating"
+    IMAGE_LOCKED = "image_locked"
+    NOT_RESPONDING = "not_responding"
+    UNKNOWN = "unknown"  # not observed for too long; never means off or deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach one provider; ``secrets`` are unsealed for this object only and never shown (``repr`` hides them)."""
+
+    kind: str  # "libvirt", "ovirt", or a double's name
+    address: str  # a libvirt URI, or an engine's URL
+    portal_id: UUID  # the marker that everything we make carries
+    provider_uid: UUID
+    username: str = ""
+    ca_pem: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can do; the page explains instead of failing, the contract suite leaves tests out by these alone."""
+
+    disk_upload: bool = True
+    linked_clone: bool = True
+    networks: bool = True  # can make isolated networks with DHCP
+    network_filters: bool = True
+    first_boot_volume: bool = True  # wants ``create_first_boot``; else takes ``VmSpec.initial_run`` itself
+    guest_shutdown: bool = True
+    reboot: bool = True
+    console_protocols: tuple[str, ...] = ("vnc",)
+    events: bool = True
+    marker: bool = True  # objects can carry our marker
+    accelerated: bool = True  # False: machines are emulated (TCG), which the page says
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Who answers: product and versions, for the provider's page."""
+
+    product: str  # "QEMU", "oVirt"
+    version: str
+    api_version: str
+    host_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """Whose object it is: the portal that made or adopted it, and the uid it has there."""
+
+    portal_id: UUID
+    uid: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class VmRef:
+    """A VM as both sides name it. A machine we make on libvirt has the same UUID on both."""
+
+    uid: UUID
+    external_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiskRef:
+    """A disk as both sides name it. ``storage_domain`` is the external id (libvirt: the pool's name)."""
+
+    uid: UUID
+    storage_domain: str
+    external_id: str = ""  # empty: derive it from the uid
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpec:
+    """A disk to make. With ``base`` it is a linked clone over that image, at least as large."""
+
+    uid: UUID
+    storage_domain: str
+    size_bytes: int
+    base: DiskRef | None = None
+    format: str = "qcow2"  # "qcow2" or "raw"
+    base_format: str = "qcow2"
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFound:
+    """A disk as it is there now."""
+
+    ref: DiskRef
+    external_id: str
+    size_bytes: int
+    allocated_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class InitialRun:
+    """First-boot data (oVirt's ``Initialization``; cloud-init's NoCloud on libvirt). Passwords are not offered."""
+
+    hostname: str
+    user_name: str = ""
+    ssh_authorized_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NicSpec:
+    """A network card. ``network`` is the network's external id; ``filter`` names a network filter or is empty."""
+
+    uid: UUID
+    mac: str
+    network: str
+    filter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VmSpec:
+    """A VM to define. ``name`` is the provider's name (``<name, cut to 50>-<first 8 of uid>``)."""
+
+    uid: UUID
+    name: str
+    description: str
+    memory_mib: int
+    vcpus: int
+    disks: tuple[DiskRef, ...]
+    nics: tuple[NicSpec, ...] = ()
+    first_boot: DiskRef | None = None
+    initial_run: InitialRun | None = None
+    cluster: str = ""
+    graphics: tuple[str, ...] = ("vnc",)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address of a VM. ``source``: "lease" (the network's DHCP server) or "agent" (the guest agent)."""
+
+    mac: str
+    ip: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class VmFound:
+    """A VM as it is there now. ``marker`` is None when it bears no portal's mark."""
+
+    external_id: str
+    name: str
+    marker: Marker | None
+    status: VmStatus
+    status_detail: str = ""
+    memory_mib: int = 0
+    vcpus: int = 0
+    macs: tuple[str, ...] = ()
+    disks: tuple[str, ...] = ()  # external ids of its disks
+    host: str = ""
+    accelerated: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HostFound:
+    """A hypervisor machine."""
+
+    external_id: str
+    name: str
+    status: str  # "up", "down", "non_responsive", "maintenance"
+    cpus: int
+    memory_mib: int
+    memory_free_mib: int
+    version: str
+    accelerator: str  # "kvm", "tcg", or "" where unknown
+
+
+@dataclass(frozen=True, slots=True)
+class StorageDomainFound:
+    """Where disks live, with its figures in bytes. ``status``: "active", "inactive", "unknown"."""
+
+    external_id: str
+    name: str
+    type: str  # "dir", "nfs", "logical", "gluster", "iscsi" ...
+    status: str
+    total_bytes: int
+    used_bytes: int
+    free_bytes: int
+    marker: Marker | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """A NAT network of a data center. ``cidr`` in CIDR form; the gateway is its first address, DHCP serves the rest.
+
+    ``name`` is the provider's name; ``uid`` derives bridge name and filter. Addresses in ``blocked`` (CIDRs) may not
+    be reached by machines on it; the hypervisor's own services never may, DHCP and DNS at the gateway excepted.
+    """
+
+    uid: UUID
+    name: str
+    cidr: str
+    blocked: tuple[str, ...] = ()
+    domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFound:
+    """A network as it is there now."""
+
+    external_id: str
+    name: str
+    marker: Marker | None
+    active: bool
+    bridge: str
+    cidr: str
+    filter: str = ""  # the network filter that a NIC on it must use
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleTarget:
+    """Where a console's bytes come from, for the relay alone. Never leaves the server (``repr`` hides the password)."""
+
+    protocol: str  # "vnc", "spice", "serial"
+    host: str
+    port: int
+    password: str = field(default="", repr=False)
+    unix_path: str = ""
+    tls_ca_pem: str = ""  # set: VeNCrypt with this CA is required
+    tls_hostname: str = ""
+    allow_plain: bool = False  # plain VNC is allowed (loopback, or an explicit list)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Everything a provider has, read in a bounded number of calls."""
+
+    about: About
+    hosts: tuple[HostFound, ...]
+    storage_domains: tuple[StorageDomainFound, ...]
+    networks: tuple[NetworkFound, ...]
+    vms: tuple[VmFound, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something happened to a VM over there; what, the reader looks up. ``external_id`` empty: read everything."""
+
+    external_id: str
+    what: str = ""
+    at: datetime | None = None
