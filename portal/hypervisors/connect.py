@@ -1,0 +1,268 @@
+"""``driver_for(provider)``: the one way from a provider's row to its driver.
+
+What comes back has the shape of a driver, and each of its calls is bounded (``lanes``). Connections open at the first
+call, so after a fork; a child forgets its parent's, without closing them: the socket is still the parent's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import UUID
+
+from portal.common import sealed
+from portal.hypervisors.base import Driver, Watch
+from portal.hypervisors.errors import HypervisorError
+from portal.hypervisors.identity import portal_id
+from portal.hypervisors.lanes import Lane, Limits, Pulse
+from portal.hypervisors.models import Provider
+from portal.hypervisors.registry import driver_class
+from portal.hypervisors.specs import (
+    About,
+    Address,
+    Capabilities,
+    Change,
+    Connection,
+    ConsoleTarget,
+    DiskFound,
+    DiskRef,
+    DiskSpec,
+    InitialRun,
+    Inventory,
+    NetworkFound,
+    NetworkSpec,
+    StorageDomainFound,
+    VmFound,
+    VmRef,
+    VmSpec,
+)
+
+T = TypeVar("T")
+
+# Seconds a call may take. A read answers a page or a step and is short; a change may have a hypervisor make files.
+READ = 10.0
+READ_ALL = 60.0
+CHANGE = 45.0
+PROVE = 90.0  # the first ``capabilities`` starts a tiny machine to try the accelerator
+IDLE_UPLOAD = 60.0  # an upload may last, but not stand still
+
+
+def driver_for(provider: Provider) -> BoundedDriver:
+    """The provider's driver, every call bounded, shared by all threads of this process."""
+    mark = portal_id()
+    key = _fingerprint(provider, mark=mark)
+    with _lanes.lock:
+        known = _lanes.known.get(provider.uid)
+        if known is None or known.fingerprint != key:
+            if known:
+                known.lane.close()
+            connection = _connection(provider, mark=mark)
+            known = _Known(key, connection, _lane(provider, connection))
+            _lanes.known[provider.uid] = known
+    return BoundedDriver(known.connection, known.lane)
+
+
+def forget(provider_uid: UUID) -> None:
+    """Let go of a provider's connection (the row is deleted or disabled)."""
+    with _lanes.lock:
+        known = _lanes.known.pop(provider_uid, None)
+    if known:
+        known.lane.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A lane, and what it was made from; another fingerprint, another lane."""
+
+    fingerprint: tuple[str, ...]
+    connection: Connection
+    lane: Lane
+
+
+class _Lanes:
+    """The lanes of this process."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.known: dict[UUID, _Known] = {}
+
+
+_lanes = _Lanes()
+_inherited: list[_Lanes] = []
+
+
+def _forget_parents() -> None:
+    """In a forked child: start anew, and keep the parent's objects alive, for dropping them would talk on its sockets."""
+    global _lanes
+    _inherited.append(_lanes)
+    _lanes = _Lanes()
+
+
+os.register_at_fork(after_in_child=_forget_parents)
+
+
+def _fingerprint(provider: Provider, *, mark: UUID) -> tuple[str, ...]:
+    options = json.dumps(provider.options, sort_keys=True)
+    login = (provider.username, provider.sealed_secrets, provider.ca_pem)
+    return (provider.kind, provider.name, provider.address, *login, options, str(mark))
+
+
+def _connection(provider: Provider, *, mark: UUID) -> Connection:
+    return Connection(
+        kind=provider.kind,
+        address=provider.address,
+        portal_id=mark,
+        provider_uid=provider.uid,
+        username=provider.username,
+        ca_pem=provider.ca_pem,
+        options={str(key): str(value) for key, value in provider.options.items()},
+        secrets={key: str(value) for key, value in sealed.unseal_json(provider.sealed_secrets).items()},
+    )
+
+
+def _lane(provider: Provider, connection: Connection) -> Lane:
+    kind = driver_class(provider.kind)
+    limits = Limits(at_once=int(connection.options.get("calls_at_once", Limits.at_once)))
+    return Lane(provider.name, lambda: kind(connection), limits=limits)
+
+
+class BoundedWatch(Watch):
+    """A stream of changes whose opening and closing are bounded; the waiting is bounded by its own contract."""
+
+    def __init__(self, watch: Watch, lane: Lane) -> None:
+        self._watch = watch
+        self._lane = lane
+
+    def next(self, *, timeout: float) -> list[Change]:
+        return self._watch.next(timeout=timeout)
+
+    def close(self) -> None:
+        try:
+            self._lane.call("close watch", lambda _driver: self._watch.close(), seconds=READ, mutates=False)
+        except HypervisorError:
+            return  # the connection is gone, and the stream with it
+
+
+class BoundedDriver(Driver):
+    """A driver whose calls run on the provider's lane. Holds nothing of its own: make one whenever it is needed."""
+
+    kind = "bounded"
+
+    def __init__(self, connection: Connection, lane: Lane) -> None:
+        super().__init__(connection)
+        self._lane = lane
+
+    def _read(self, what: str, work: Callable[[Driver], T], *, seconds: float = READ) -> T:
+        return self._lane.call(what, work, seconds=seconds, mutates=False)
+
+    def _change(self, what: str, work: Callable[[Driver], T]) -> T:
+        return self._lane.call(what, work, seconds=CHANGE, mutates=True)
+
+    # -- the connection
+
+    def close(self) -> None:
+        """Nothing: the connection is shared by the process (``forget`` ends it)."""
+
+    def about(self) -> About:
+        return self._read("about", lambda driver: driver.about())
+
+    def capabilities(self) -> Capabilities:
+        return self._read("capabilities", lambda driver: driver.capabilities(), seconds=PROVE)
+
+    def inventory(self) -> Inventory:
+        return self._read("inventory", lambda driver: driver.inventory(), seconds=READ_ALL)
+
+    def watch(self) -> Watch:
+        return BoundedWatch(self._read("watch", lambda driver: driver.watch()), self._lane)
+
+    # -- storage
+
+    def ensure_storage_domain(self, name: str, *, path: str) -> StorageDomainFound:
+        return self._change("ensure_storage_domain", lambda driver: driver.ensure_storage_domain(name, path=path))
+
+    def delete_storage_domain(self, name: str) -> None:
+        self._change("delete_storage_domain", lambda driver: driver.delete_storage_domain(name))
+
+    def create_disk(self, spec: DiskSpec) -> DiskFound:
+        return self._change("create_disk", lambda driver: driver.create_disk(spec))
+
+    def upload_disk(self, spec: DiskSpec, *, chunks: Iterator[bytes]) -> DiskFound:
+        pulse = Pulse()
+
+        def beating() -> Iterator[bytes]:
+            for chunk in chunks:
+                pulse.beat()
+                yield chunk
+            pulse.beat()
+
+        return self._lane.call(
+            "upload_disk",
+            lambda driver: driver.upload_disk(spec, chunks=beating()),
+            seconds=IDLE_UPLOAD,
+            mutates=True,
+            pulse=pulse,
+        )
+
+    def find_disk(self, ref: DiskRef) -> DiskFound | None:
+        return self._read("find_disk", lambda driver: driver.find_disk(ref))
+
+    def delete_disk(self, ref: DiskRef) -> None:
+        self._change("delete_disk", lambda driver: driver.delete_disk(ref))
+
+    def our_disks(self, storage_domain: str) -> tuple[DiskFound, ...]:
+        return self._read("our_disks", lambda driver: driver.our_disks(storage_domain), seconds=READ_ALL)
+
+    def create_first_boot(self, vm_uid: UUID, initial_run: InitialRun, *, storage_domain: str) -> DiskRef | None:
+        return self._change(
+            "create_first_boot",
+            lambda driver: driver.create_first_boot(vm_uid, initial_run, storage_domain=storage_domain),
+        )
+
+    def delete_first_boot(self, vm_uid: UUID, *, storage_domain: str) -> None:
+        self._change(
+            "delete_first_boot", lambda driver: driver.delete_first_boot(vm_uid, storage_domain=storage_domain)
+        )
+
+    # -- networks
+
+    def create_network(self, spec: NetworkSpec) -> NetworkFound:
+        return self._change("create_network", lambda driver: driver.create_network(spec))
+
+    def find_network(self, uid: UUID) -> NetworkFound | None:
+        return self._read("find_network", lambda driver: driver.find_network(uid))
+
+    def delete_network(self, uid: UUID) -> None:
+        self._change("delete_network", lambda driver: driver.delete_network(uid))
+
+    # -- machines
+
+    def create_vm(self, spec: VmSpec) -> VmRef:
+        return self._change("create_vm", lambda driver: driver.create_vm(spec))
+
+    def find_vm(self, uid: UUID) -> VmFound | None:
+        return self._read("find_vm", lambda driver: driver.find_vm(uid))
+
+    def delete_vm(self, ref: VmRef) -> None:
+        self._change("delete_vm", lambda driver: driver.delete_vm(ref))
+
+    def run_vm(self, ref: VmRef) -> None:
+        self._change("run_vm", lambda driver: driver.run_vm(ref))
+
+    def shut_down_vm(self, ref: VmRef) -> None:
+        self._change("shut_down_vm", lambda driver: driver.shut_down_vm(ref))
+
+    def stop_vm(self, ref: VmRef) -> None:
+        self._change("stop_vm", lambda driver: driver.stop_vm(ref))
+
+    def reboot_vm(self, ref: VmRef) -> None:
+        self._change("reboot_vm", lambda driver: driver.reboot_vm(ref))
+
+    def addresses(self, ref: VmRef) -> tuple[Address, ...]:
+        return self._read("addresses", lambda driver: driver.addresses(ref))
+
+    def console(self, ref: VmRef, *, protocol: str) -> ConsoleTarget:
+        return self._change("console", lambda driver: driver.console(ref, protocol=protocol))

@@ -1,0 +1,68 @@
+"""Providers (one connection to one hypervisor manager each) and the portal's own mark."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class ProviderStatus(models.TextChoices):
+    """What the watcher last saw of a provider; ``unknown`` until it looked, or when it has not for too long."""
+
+    UNKNOWN = "unknown", _("unknown")
+    UP = "up", _("up")
+    UNREACHABLE = "unreachable", _("unreachable")
+    DENIED = "denied", _("credentials refused")
+
+
+class Portal(models.Model):
+    """One row: the id that marks everything this portal makes on a hypervisor.
+
+    It lives in the database, so that a portal restored from its backup knows its own machines again, and two portals
+    on one hypervisor never take each other's.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    uid = models.UUIDField(default=uuid4, editable=False)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="hypervisors_portal_single_row")]
+
+    def __str__(self) -> str:
+        return str(self.uid)
+
+
+class Provider(models.Model):
+    """One hypervisor manager we are connected to: a libvirt URI, or an oVirt engine."""
+
+    uid = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    kind = models.CharField(max_length=32)
+    name = models.CharField(max_length=64, unique=True)
+    address = models.CharField(max_length=512)
+    username = models.CharField(max_length=255, blank=True)
+    ca_pem = models.TextField(blank=True)
+    options = models.JSONField(default=dict, blank=True)
+    # A JSON object of secrets, sealed as one text; ``connect.connection_of`` alone opens it.
+    sealed_secrets = models.TextField(blank=True, editable=False)
+    enabled = models.BooleanField(default=True)
+
+    status = models.CharField(max_length=16, choices=ProviderStatus, default=ProviderStatus.UNKNOWN)
+    status_at = models.DateTimeField(null=True, blank=True)
+    status_detail = models.CharField(max_length=255, blank=True)
+    capabilities = models.JSONField(default=dict, blank=True)
+    about = models.JSONField(default=dict, blank=True)
+
+    # Who watches it (``leases``): one process at a time, by database time; the fence tells an old holder from the new.
+    watcher_holder = models.CharField(max_length=128, blank=True)
+    watcher_fence = models.BigIntegerField(default=0)
+    watcher_until = models.DateTimeField(null=True, blank=True)
+
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
