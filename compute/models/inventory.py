@@ -1,0 +1,103 @@
+"""What providers have, read into rows: clusters, hosts and storage domains, and to which data centers they are assigned."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from compute.choices import StorageStatus
+from portal.common.models import UidModel
+from portal.hypervisors.models import Provider
+from tenants.models import DataCenter
+
+
+class Cluster(UidModel):
+    """Hosts among which a VM may move. Of an engine, or ours over libvirt hosts (``provider`` None)."""
+
+    name = models.CharField(_("name"), max_length=64)
+    provider = models.ForeignKey(Provider, null=True, blank=True, on_delete=models.PROTECT, related_name="clusters")
+    external_id = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["name", "uid"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Host(UidModel):
+    """A hypervisor machine."""
+
+    name = models.CharField(_("name"), max_length=255)
+    provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="hosts")
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="hosts")
+    external_id = models.CharField(max_length=100)
+    status = models.CharField(max_length=20, default="unknown")
+    status_at = models.DateTimeField(null=True, blank=True)
+    cpus = models.PositiveIntegerField(default=0)
+    memory_mib = models.PositiveBigIntegerField(default=0)
+    memory_free_mib = models.PositiveBigIntegerField(default=0)
+    version = models.CharField(max_length=60, blank=True)
+    accelerator = models.CharField(max_length=10, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["name", "uid"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["provider", "external_id"], name="host_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class StorageDomain(UidModel):
+    """Where disks live. Figures in bytes, as last observed."""
+
+    name = models.CharField(_("name"), max_length=128)
+    provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="storage_domains")
+    external_id = models.CharField(max_length=128)
+    type = models.CharField(max_length=20, blank=True)
+    status = models.CharField(max_length=10, choices=StorageStatus.choices, default=StorageStatus.UNKNOWN)
+    status_at = models.DateTimeField(null=True, blank=True)
+    total_bytes = models.PositiveBigIntegerField(default=0)
+    used_bytes = models.PositiveBigIntegerField(default=0)
+    free_bytes = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        ordering: ClassVar = ["name", "uid"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["provider", "external_id"], name="storage_domain_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ClusterAssignment(UidModel):
+    """A data center may run machines on a cluster."""
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="assignments")
+    data_center = models.ForeignKey(DataCenter, on_delete=models.CASCADE, related_name="cluster_assignments")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["cluster", "data_center"], name="cluster_assigned_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.cluster_id} -> {self.data_center_id}"
+
+
+class StorageAssignment(UidModel):
+    """A data center may keep disks in a storage domain."""
+
+    storage_domain = models.ForeignKey(StorageDomain, on_delete=models.CASCADE, related_name="assignments")
+    data_center = models.ForeignKey(DataCenter, on_delete=models.CASCADE, related_name="storage_assignments")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["storage_domain", "data_center"], name="storage_assigned_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.storage_domain_id} -> {self.data_center_id}"

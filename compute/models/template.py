@@ -1,0 +1,59 @@
+"""Templates: sealed machines to copy from."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from compute.choices import TemplateStatus
+from compute.models.inventory import StorageDomain
+from portal.common.models import UidModel
+from tenants.models import DataCenter
+
+
+class Template(UidModel):
+    """A sealed image in one storage domain. ``owner`` None: the institute's, usable where it is assigned.
+
+    The image's disk bears the template's own uid.
+    """
+
+    name = models.CharField(_("name"), max_length=64)
+    owner = models.ForeignKey(DataCenter, null=True, blank=True, on_delete=models.PROTECT, related_name="templates")
+    description = models.CharField(_("description"), max_length=500, blank=True)
+    icon = models.CharField(max_length=32, default="device-desktop")
+    storage_domain = models.ForeignKey(StorageDomain, on_delete=models.PROTECT, related_name="templates")
+    status = models.CharField(max_length=8, choices=TemplateStatus.choices, default=TemplateStatus.LOCKED)
+    disk_gib = models.PositiveIntegerField(default=1)
+    memory_mib = models.PositiveIntegerField(_("memory"), default=256)
+    vcpus = models.PositiveSmallIntegerField(_("vCPUs"), default=1)
+    memory_min_mib = models.PositiveIntegerField(default=128)
+    has_agent = models.BooleanField(default=False)
+    has_cloud_init = models.BooleanField(default=False)
+    has_serial_console = models.BooleanField(default=False)
+
+    class Meta:
+        ordering: ClassVar = ["name", "uid"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["owner", "name"], name="template_name_per_owner"),
+            models.UniqueConstraint(fields=["name"], condition=models.Q(owner=None), name="template_name_of_institute"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TemplateAssignment(UidModel):
+    """Another data center that may make machines from a template; conveys use only."""
+
+    template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="assignments")
+    data_center = models.ForeignKey(DataCenter, on_delete=models.CASCADE, related_name="template_assignments")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["template", "data_center"], name="template_assigned_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.template_id} -> {self.data_center_id}"

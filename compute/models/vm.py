@@ -1,0 +1,82 @@
+"""Machines, their disks and network cards."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from compute.choices import VmStatusChoice
+from compute.models.inventory import Cluster, Host, StorageDomain
+from compute.models.template import Template
+from network.models import VnicProfile
+from portal.common.models import UidModel
+from portal.hypervisors.models import Provider
+from tenants.models import DataCenter, User
+
+
+class Vm(UidModel):
+    """A virtual machine. ``status`` is the last observation, ``status_at`` its time; who and how much is ours."""
+
+    name = models.CharField(_("name"), max_length=64)
+    description = models.TextField(_("description"), max_length=2000, blank=True)
+    data_center = models.ForeignKey(DataCenter, on_delete=models.PROTECT, related_name="vms")
+    owner = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="vms")
+    template = models.ForeignKey(Template, null=True, blank=True, on_delete=models.PROTECT, related_name="vms")
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="vms")
+    host = models.ForeignKey(Host, null=True, blank=True, on_delete=models.SET_NULL, related_name="vms")
+    provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="vms")
+    external_id = models.CharField(max_length=100, blank=True)
+    status = models.CharField(max_length=20, choices=VmStatusChoice.choices, default=VmStatusChoice.CREATING)
+    status_detail = models.CharField(max_length=200, blank=True)
+    status_at = models.DateTimeField(null=True, blank=True)
+    memory_mib = models.PositiveIntegerField(_("memory"))
+    vcpus = models.PositiveSmallIntegerField(_("vCPUs"))
+    addresses = models.JSONField(default=list)
+    sealed_initial_run = models.TextField(blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["name", "uid"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["data_center", "name"], name="vm_name_per_data_center")
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["owner", "name"], name="vm_by_owner"),
+            models.Index(fields=["provider", "external_id"], name="vm_by_external_id"),
+            models.Index(fields=["name", "uid"], name="vm_by_name"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Disk(UidModel):
+    """A virtual disk attached to a VM."""
+
+    name = models.CharField(_("name"), max_length=64)
+    vm = models.ForeignKey(Vm, on_delete=models.CASCADE, related_name="disks")
+    storage_domain = models.ForeignKey(StorageDomain, on_delete=models.PROTECT, related_name="disks")
+    size_gib = models.PositiveIntegerField(_("size"))
+    bootable = models.BooleanField(default=False)
+
+    class Meta:
+        ordering: ClassVar = ["-bootable", "name", "uid"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Nic(UidModel):
+    """A network card of a VM."""
+
+    name = models.CharField(_("name"), max_length=32, default="nic1")
+    vm = models.ForeignKey(Vm, on_delete=models.CASCADE, related_name="nics")
+    vnic_profile = models.ForeignKey(VnicProfile, on_delete=models.PROTECT, related_name="nics")
+    mac = models.CharField(_("MAC address"), max_length=17, unique=True)
+
+    class Meta:
+        ordering: ClassVar = ["name", "uid"]
+
+    def __str__(self) -> str:
+        return self.name

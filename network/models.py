@@ -1,0 +1,67 @@
+"""Networks as departments see them, the vNIC profiles by which machines use them, and who else may."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from network.choices import NetworkStatus
+from portal.common.models import UidModel
+from portal.hypervisors.models import Provider
+from tenants.models import DataCenter
+
+
+class Network(UidModel):
+    """A layer-2 network with its address range. ``owner`` None: the institute's own, assigned to data centers."""
+
+    name = models.CharField(_("name"), max_length=64)
+    owner = models.ForeignKey(DataCenter, null=True, blank=True, on_delete=models.PROTECT, related_name="networks")
+    provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="portal_networks")
+    external_id = models.CharField(max_length=100, blank=True)
+    cidr = models.CharField(_("address range"), max_length=43)
+    filter_name = models.CharField(max_length=100, blank=True)
+    status = models.CharField(max_length=20, choices=NetworkStatus.choices, default=NetworkStatus.CREATING)
+    status_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["name", "uid"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["owner", "name"], name="network_name_per_owner"),
+            models.UniqueConstraint(fields=["provider", "cidr"], name="network_range_per_provider"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class VnicProfile(UidModel):
+    """What a NIC may be: a network with its filter. Belongs to its network's owner."""
+
+    name = models.CharField(_("name"), max_length=64)
+    network = models.ForeignKey(Network, on_delete=models.CASCADE, related_name="vnic_profiles")
+
+    class Meta:
+        ordering: ClassVar = ["name", "uid"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["network", "name"], name="vnic_profile_name_per_network")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class NetworkAssignment(UidModel):
+    """Another data center that may use a network; conveys use only."""
+
+    network = models.ForeignKey(Network, on_delete=models.CASCADE, related_name="assignments")
+    data_center = models.ForeignKey(DataCenter, on_delete=models.CASCADE, related_name="network_assignments")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["network", "data_center"], name="network_assigned_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.network_id} -> {self.data_center_id}"

@@ -1,0 +1,10 @@
+"""HTTP and every websocket route."""
+
+import os
+
+from channels.routing import ProtocolTypeRouter
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings.dev")
+
+application = ProtocolTypeRouter({"http": get_asgi_application()})

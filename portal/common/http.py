@@ -1,0 +1,125 @@
+"""What every request gets: an id, the real client's address, a language, a strict content policy; and errors as pages."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from portal.common.actor import Actor, Door
+from portal.common.errors import NotAuthenticated, PortalError, Unavailable
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[HttpRequest], HttpResponse]
+REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
+    "manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def client_address(remote: str, forwarded: str) -> str:
+    """The real client's address. ``X-Forwarded-For`` is believed only from a trusted proxy, right to left."""
+    trusted = [ip_network(net) for net in settings.TRUSTED_PROXIES]
+    address = remote
+    for hop in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
+        if not _within(address, trusted):
+            break
+        address = hop
+    return address if _is_address(address) else ""
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _within(address: str, nets: list) -> bool:
+    return _is_address(address) and any(ip_address(address) in net for net in nets)
+
+
+class RequestContextMiddleware:
+    """Request id, client address, and the headers that every answer carries."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.request_id = uuid4().hex  # type: ignore[attr-defined]
+        request.client_address = client_address(  # type: ignore[attr-defined]
+            request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", "")
+        )
+        response = self.get_response(request)
+        response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        response.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        response.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+        if not request.path.startswith(settings.STATIC_URL):
+            response.setdefault("Cache-Control", "no-store")
+        return response
+
+
+class LanguageMiddleware:
+    """The language: the user's own choice (a cookie), else what the browser asks for."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        language = translation.get_language_from_request(request)
+        with translation.override(language):
+            request.LANGUAGE_CODE = language
+            response = self.get_response(request)
+        response.setdefault("Content-Language", language)
+        return response
+
+
+class ErrorMiddleware:
+    """Errors of services become pages in one place; a page never shows anything else of an exception."""
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer a ``PortalError`` with its page; a locked database with 503; anything else is Django's 500."""
+        if isinstance(error, OperationalError):
+            log.warning("database not available: %s", error)
+            error = Unavailable(_("The database is busy. Try again in a moment."))
+        if isinstance(error, NotAuthenticated):
+            return HttpResponseRedirect(f"{settings.LOGIN_URL}")
+        if not isinstance(error, PortalError):
+            return None
+        if error.private:
+            log.warning("%s: %s", error.code, error.private)
+        return render(request, "error.html", {"error": error, "request_id": request.request_id}, status=error.status)  # type: ignore[attr-defined]
+
+
+def actor_of(request: HttpRequest, *, door: Door = Door.PAGE) -> Actor:
+    """The actor behind a request that is logged in."""
+    token = getattr(request, "auth", None)
+    session = getattr(request, "session", None)
+    return Actor(
+        user=request.user,
+        door=door,
+        request_id=getattr(request, "request_id", ""),
+        client_address=getattr(request, "client_address", ""),
+        session_key=(session.session_key or "") if session is not None and token is None else "",
+        token_uid=getattr(token, "uid", None),
+        scope=getattr(token, "scope", "write"),
+    )

@@ -1,0 +1,51 @@
+"""What every model of ours starts from, and the version row by which rights reach open sockets."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from uuid import uuid4
+
+from django.db import models
+
+
+class UidModel(models.Model):
+    """A row known by a UUID of ours, with the time it was made."""
+
+    uid = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        abstract = True
+
+
+class AccessVersion(models.Model):
+    """A number per user that goes up whenever that user's rights may have changed; open sockets compare it."""
+
+    user_uid = models.UUIDField(primary_key=True)
+    version = models.PositiveBigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.user_uid}: {self.version}"
+
+
+class IdempotencyKey(models.Model):
+    """A repeated request gives the first answer: keyed hash of the body, the stored answer, kept 24 h per user.
+
+    ``status`` is 0 while the first request is under way. Answers that hold a secret are never stored (``secret``): a
+    repeat is refused instead.
+    """
+
+    user_uid = models.UUIDField()
+    key = models.CharField(max_length=128)
+    body_hash = models.CharField(max_length=64)
+    secret = models.BooleanField(default=False)
+    status = models.PositiveSmallIntegerField(default=0)
+    location = models.CharField(max_length=300, blank=True)
+    answer = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["user_uid", "key"], name="idempotency_one_per_user")]
+
+    def __str__(self) -> str:
+        return f"{self.user_uid} {self.key}"

@@ -1,0 +1,105 @@
+"""Writing the audit log. Services wrap an attempt in ``attempt``; jobs and sync call ``record`` for what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from portal.common.actor import Actor
+from portal.common.errors import PortalError
+from portal.events.codes import Outcome, Severity, code_for
+from portal.events.models import Event
+
+LONGEST_MESSAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an event is about, by kind, uid and the name it has now."""
+
+    kind: str
+    uid: UUID | None
+    name: str = ""
+    data_center_uid: UUID | None = None
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What a service fills in while it works, so that the record says what it was about."""
+
+    subject: Subject = field(default_factory=lambda: Subject("", None))
+    correlation_id: UUID | None = None
+    outcome: Outcome = Outcome.DONE
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def record(
+    actor: Actor,
+    verb: str,
+    *,
+    outcome: Outcome,
+    subject: Subject,
+    correlation_id: UUID | None = None,
+    severity: Severity = Severity.NORMAL,
+    message: str = "",
+    data: dict[str, Any] | None = None,
+) -> Event:
+    """Append one record. ``data`` must be free of secrets."""
+    return Event.objects.create(
+        code=code_for(verb, outcome),
+        severity=severity,
+        outcome=outcome,
+        actor_uid=actor.uid,
+        actor_name=actor.name,
+        door=actor.door,
+        client_address=actor.client_address,
+        request_id=actor.request_id,
+        correlation_id=correlation_id,
+        object_kind=subject.kind,
+        object_uid=subject.uid,
+        object_name=subject.name[:150],
+        data_center_uid=subject.data_center_uid,
+        message=message[:LONGEST_MESSAGE],
+        data=data or {},
+    )
+
+
+@contextmanager
+def attempt(actor: Actor, verb: str, subject: Subject | None = None) -> Iterator[Attempt]:
+    """One transaction around an attempted change, with exactly one record of it.
+
+    Leaves normally: everything is committed with a record of ``outcome`` (DONE, or REQUESTED when the service started a
+    job). A ``PortalError`` rolls everything back and then records the refusal in a transaction of its own.
+    """
+    trial = Attempt(subject=subject or Subject("", None))
+    try:
+        with transaction.atomic():
+            yield trial
+            record(
+                actor,
+                verb,
+                outcome=trial.outcome,
+                subject=trial.subject,
+                correlation_id=trial.correlation_id,
+                data=trial.data,
+            )
+    except PortalError as error:
+        _record_refusal(actor, verb, trial, error)
+        raise
+
+
+def _record_refusal(actor: Actor, verb: str, trial: Attempt, error: PortalError) -> None:
+    record(
+        actor,
+        verb,
+        outcome=Outcome.REFUSED,
+        subject=trial.subject,
+        severity=Severity.WARNING,
+        message=str(error.detail),
+        data={"code": error.code, "reasons": [reason.as_json() for reason in error.reasons]},
+    )

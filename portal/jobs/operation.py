@@ -1,0 +1,114 @@
+"""What an operation is: code with a stable name, typed parameters, ordered steps, and undos where something is made.
+
+A step's ``do`` is repeatable: it looks before it makes, and "already done" is success. It returns ``None`` or
+``Done(output)`` when finished, or ``Wait(seconds)`` when it must look again later; nobody sleeps. It raises an error with
+a true ``can_retry`` to be tried again with growing pauses, any other error to fail the job, which is then undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The step is finished; ``output`` is small JSON that later steps and undos read. Never a secret."""
+
+    output: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Not yet: look again in ``seconds``. ``give_up_after`` seconds since the step was first tried it fails."""
+
+    seconds: float
+    message: str = ""
+    progress: int | None = None
+    give_up_after: float = 600.0
+
+
+class StepFailed(Exception):
+    """A step failed for a reason of its own; ``public`` is a sentence for the user that says what helps."""
+
+    def __init__(self, public: str, *, code: str = "step_failed", can_retry: bool = False, detail: str = "") -> None:
+        self.public = public
+        self.code = code
+        self.can_retry = can_retry
+        self.detail = detail
+        super().__init__(public)
+
+
+class StepContext(Protocol):
+    """What a step sees of its job."""
+
+    @property
+    def job_uid(self) -> UUID: ...
+    @property
+    def target_uid(self) -> UUID: ...
+    @property
+    def actor_uid(self) -> UUID | None: ...
+    @property
+    def params(self) -> dict[str, Any]: ...
+
+    def output(self, step: str) -> dict[str, Any]:
+        """What an earlier step left; empty when it left nothing."""
+
+    def report(self, message: str, *, progress: int | None = None) -> None:
+        """Tell the watchers how far the step is (saved under the fence, pushed to the page)."""
+
+    def fault_point(self, name: str) -> None:
+        """A place where tests may kill the worker; a no-op in production."""
+
+
+Act = Callable[[Any], "Done | Wait | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepDef:
+    """One step: its stable name, its title for people, what it does and how that is undone."""
+
+    name: str
+    title: _StrPromise | str
+    do: Act
+    undo: Act | None = None
+    destructive: bool = False  # the gate is asked again before it
+    give_up_after: float = 120.0  # seconds of retrying before a retryable error is final
+
+
+class Operation:
+    """Base class. Subclasses are registered by name in ``AppConfig.ready()`` through ``register``."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    title: ClassVar[Any]  # gettext_lazy
+    audit_verb: ClassVar[str] = ""
+    steps: ClassVar[tuple[StepDef, ...]]
+    point_of_no_return: ClassVar[str] = ""  # the step before whose start a cancel is still possible; empty: all the way
+    on_finished: ClassVar[Callable[[Any], None] | None] = None  # in the transaction that makes the job final
+    on_failed: ClassVar[Callable[[Any], None] | None] = None  # likewise, after everything was undone
+
+
+_REGISTRY: dict[str, type[Operation]] = {}
+
+
+def register(operation: type[Operation]) -> None:
+    """Make an operation known under its name. Registering another class under a taken name is an error."""
+    known = _REGISTRY.setdefault(operation.name, operation)
+    if known is not operation:
+        raise ValueError(f"two operations are named {operation.name}")
+
+
+def operation_named(name: str) -> type[Operation]:
+    """The operation of that name; ``KeyError`` when no code of this version knows it."""
+    return _REGISTRY[name]
+
+
+def all_operations() -> tuple[type[Operation], ...]:
+    """Every registered operation, by name."""
+    return tuple(_REGISTRY[name] for name in sorted(_REGISTRY))

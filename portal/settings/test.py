@@ -1,0 +1,23 @@
+"""For the tests: an in-memory channel layer unless the lab's Redis is named, fast hashes, a double among the drivers."""
+
+import os
+import tempfile
+
+os.environ.setdefault("DATA_DIR", tempfile.mkdtemp(prefix="stegi-test-"))
+
+from portal.settings.base import *  # noqa: F403
+from portal.settings.base import DATA_DIR, database
+
+SECRET_KEY = "a-secret-for-tests-alone-0123456789-abcdefghijklmnopqrstuvwxyz"
+SEAL_KEYS = ["5Qw2oLPYr4m7nZ0vJd1cS8bT3xKf6hGe9aUiRyWqMlA="]
+if "DATABASE_URL" not in os.environ:
+    DATABASES = {"default": database(f"sqlite:///{DATA_DIR / 'test.sqlite3'}")}
+# A file, not memory: other threads and processes of the tests must see it.
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test-run.sqlite3")}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+if "REDIS_URL" not in os.environ:
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    CELERY_BROKER_URL = "memory://"
+HYPERVISOR_DRIVERS = {"double": "tests.doubles.hypervisor.DoubleDriver"}
+FAULT_POINTS_DIR = os.environ.get("FAULT_POINTS_DIR", "")

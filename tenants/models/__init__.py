@@ -1,0 +1,26 @@
+from tenants.models.data_center import DataCenter, System
+from tenants.models.grants import (
+    DataCenterGroupGrant,
+    DataCenterUserGrant,
+    GrantBase,
+    SystemGroupGrant,
+    SystemUserGrant,
+)
+from tenants.models.quota import QuotaAccount, QuotaCharge
+from tenants.models.role import Role
+from tenants.models.user import ApiToken, User
+
+__all__ = [
+    "ApiToken",
+    "DataCenter",
+    "DataCenterGroupGrant",
+    "DataCenterUserGrant",
+    "GrantBase",
+    "QuotaAccount",
+    "QuotaCharge",
+    "Role",
+    "System",
+    "SystemGroupGrant",
+    "SystemUserGrant",
+    "User",
+]
