@@ -126,7 +126,7 @@ def _connection(provider: Provider, *, mark: UUID) -> Connection:
 
 def _lane(provider: Provider, connection: Connection) -> Lane:
     kind = driver_class(provider.kind)
-    limits = Limits(at_once=int(connection.options.get("calls_at_once", Limits.at_once)))
+    limits = Limits(at_once=int(connection.options.get("calls_at_once", Limits.at_once)))  # type: ignore[misc]
     return Lane(provider.name, lambda: kind(connection), limits=limits)
 
 
