@@ -17,6 +17,7 @@ import uvloop
 
 from compute.console_relay import RelayError, VncRelay
 from portal.hypervisors.specs import ConsoleTarget
+from portal.serve import SERVER
 
 BLOCK = b"\x5a" * 65536
 
@@ -121,10 +122,7 @@ def relay(port: int) -> None:
 
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     print(listener.getsockname()[1], flush=True)
-    config = uvicorn.Config(
-        application, ws="websockets-sansio", ws_per_message_deflate=False, log_level="warning", lifespan="off"
-    )
-    uvicorn.Server(config).run(sockets=[listener])
+    uvicorn.Server(uvicorn.Config(application, **SERVER)).run(sockets=[listener])
 
 
 if __name__ == "__main__":
