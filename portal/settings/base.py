@@ -72,6 +72,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.template.context_processors.i18n",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "portal.context.frame",
             ],
         },
     },
@@ -172,7 +173,17 @@ TIME_ZONE = env.text("TIME_ZONE", "UTC")
 
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
-STATICFILES_DIRS = [BASE_DIR / "static"]
+_LIBRARIES = BASE_DIR / "static" / "node_modules"
+# Of the browser libraries only what pages load: the icons alone are thousands of files, and go into the pages inline.
+STATICFILES_DIRS = [
+    ("css", BASE_DIR / "static" / "css"),
+    ("js", BASE_DIR / "static" / "js"),
+    ("img", BASE_DIR / "static" / "img"),
+    ("lib/tabler/css", _LIBRARIES / "@tabler" / "core" / "dist" / "css"),
+    ("lib/htmx", _LIBRARIES / "htmx.org" / "dist"),
+    ("lib/htmx-ext-ws", _LIBRARIES / "htmx-ext-ws" / "dist"),
+    ("lib/novnc", _LIBRARIES / "@novnc" / "novnc"),
+]
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

@@ -1,0 +1,119 @@
+// Live pages: says what the page watches, shows when the connection is lost, and looks by itself meanwhile.
+(() => {
+  "use strict";
+  const POLL = 5000;
+  const PATIENCE = 2000;
+  const offline = document.getElementById("offline");
+  let socket = null;
+  let lost = null;
+  let patience = null;
+  let poll = null;
+  let opened = false;
+
+  const watched = () => [...new Set([...document.querySelectorAll("[data-watch]")].flatMap((e) => e.dataset.watch.split(" ")))];
+
+  const watch = () => {
+    const uids = watched();
+    if (socket && uids.length) socket.sendImmediately(JSON.stringify({ watch: uids }));
+  };
+
+  // Takes the page anew and puts in place what is live in it; what has the focus is left alone.
+  const refresh = async () => {
+    let answer;
+    try {
+      answer = await fetch(location.href, { headers: { "X-Live-Refresh": "1" }, redirect: "manual", signal: AbortSignal.timeout(10000) });
+    } catch {
+      return false;
+    }
+    if (answer.type === "opaqueredirect") {
+      location.reload();
+      return false;
+    }
+    if (!answer.ok) return false;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const old of document.querySelectorAll("[data-live]")) {
+      const now = fresh.getElementById(old.id);
+      if (!now || old.contains(document.activeElement) || old.outerHTML === now.outerHTML) continue;
+      const placed = document.importNode(now, true);
+      old.replaceWith(placed);
+      window.htmx.process(placed);
+    }
+    return true;
+  };
+
+  const clock = (moment) => moment.toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" });
+
+  const showLost = () => {
+    if (!offline) return;
+    offline.textContent = `${offline.dataset.lost} ${clock(lost)}`;
+    offline.hidden = false;
+    poll ??= setInterval(async () => {
+      if (await refresh()) {
+        lost = new Date();
+        offline.textContent = `${offline.dataset.polling} ${clock(lost)}`;
+      }
+    }, POLL);
+  };
+
+  document.addEventListener("htmx:wsOpen", (event) => {
+    socket = event.detail.socketWrapper;
+    clearTimeout(patience);
+    clearInterval(poll);
+    patience = poll = lost = null;
+    if (offline) offline.hidden = true;
+    watch();
+    if (opened) refresh();
+    opened = true;
+  });
+
+  document.addEventListener("htmx:wsClose", () => {
+    socket = null;
+    lost ??= new Date();
+    patience ??= setTimeout(showLost, PATIENCE);
+  });
+
+  document.addEventListener("htmx:load", watch);
+
+  // A refusal of a service comes with a place of its own on the page.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.xhr.status >= 400 && event.detail.xhr.getResponseHeader("HX-Retarget")) {
+      event.detail.shouldSwap = true;
+      event.detail.isError = false;
+    }
+  });
+
+  // Menus close when one clicks elsewhere or presses Escape.
+  document.addEventListener("click", (event) => {
+    for (const menu of document.querySelectorAll("details[data-menu][open]")) {
+      if (!menu.contains(event.target)) menu.open = false;
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const menu of document.querySelectorAll("details[data-menu][open]")) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+    if (location.hash === "#navigation") location.hash = "#content";
+  });
+
+  // A form that is being sent is not sent again by an impatient second click.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.dataset.sent && !form.hasAttribute("hx-post")) {
+      event.preventDefault();
+      return;
+    }
+    form.dataset.sent = "1";
+    const button = event.submitter;
+    if (button) button.classList.add("btn-loading");
+  });
+  window.addEventListener("pageshow", () => {
+    for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+    for (const button of document.querySelectorAll(".btn-loading")) button.classList.remove("btn-loading");
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    delete event.target.dataset.sent;
+    for (const button of event.target.querySelectorAll?.(".btn-loading") ?? []) button.classList.remove("btn-loading");
+  });
+})();

@@ -1,0 +1,55 @@
+"""The frame, the log-in page and the error pages: what they hold, and that a strict content policy allows it."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from tenants.models import User
+
+TEMPLATES = Path(settings.BASE_DIR) / "templates"
+FORBIDDEN = re.compile(
+    r"""\sstyle=|<style|\son[a-z]+=["']|javascript:|<script(?![^>]*\ssrc=)|hx-on|hx-vals=["']js:""", re.I
+)
+
+
+@pytest.fixture
+def alice(db) -> User:
+    return User.objects.create_user("alice", password="a-long-password-1")
+
+
+def test_no_template_holds_a_script_or_a_style_of_its_own():
+    found = [path.name for path in TEMPLATES.rglob("*.html") if FORBIDDEN.search(path.read_text())]
+    assert found == []
+
+
+def test_login_page_keeps_the_way_and_refuses_a_wrong_password(alice):
+    client = Client()
+    answer = client.get("/", follow=True)
+    assert answer.redirect_chain == [("/login/?next=/", HTTPStatus.FOUND)]
+    refused = client.post("/login/", {"username": "alice", "password": "wrong"})
+    assert 'role="alert"' in refused.content.decode()
+    assert 'value="alice"' in refused.content.decode()
+    told = client.post("/login/", {"username": "alice", "password": "a-long-password-1", "next": "/?q=x"})
+    assert told.headers["Location"] == "/?q=x"
+
+
+def test_theme_is_kept_and_never_leads_elsewhere(alice):
+    client = Client()
+    answer = client.post("/theme/", {"theme": "dark", "next": "https://evil.example/"})
+    assert answer.headers["Location"] == "/"
+    assert 'data-bs-theme="dark"' in client.get("/login/").content.decode()
+    client.post("/theme/", {"theme": ""})
+    assert "data-theme-chosen" not in client.get("/login/").content.decode()
+
+
+def test_an_address_that_is_not_there_answers_with_a_page(client):
+    answer = client.get("/nothing/here/")
+    assert answer.status_code == HTTPStatus.NOT_FOUND
+    assert "Stegi" in answer.content.decode()
+    assert "style-src 'self'" in answer.headers["Content-Security-Policy"]
