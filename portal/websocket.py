@@ -8,6 +8,7 @@ the process by some 40 MiB a second.
 from __future__ import annotations
 
 import asyncio
+from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -18,6 +19,7 @@ FRAMES_PER_SECOND = 1000  # sustained; a console in heavy use sends a tenth of i
 FRAMES_AT_ONCE = 2000  # a burst above it
 FRAGMENTS_LIMIT = 4096  # of one message
 UNREAD_LIMIT = 1024 * 1024  # bytes of answers to pings that a client may leave unread
+UNSENT_LIMIT = 512 * 1024  # bytes in the kernel that wait to be sent
 
 
 class FairWebSocket(WebSocketsSansIOProtocol):
@@ -29,6 +31,14 @@ class FairWebSocket(WebSocketsSansIOProtocol):
         self._turn: asyncio.TimerHandle | None = None
         self._frames_left = float(FRAMES_AT_ONCE)
         self._counted_at = self.loop.time()
+        self.conn.debug = False  # at the log level DEBUG it would log headers, tickets among them, and every frame
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep what waits in the kernel short: on a slow line a screen of long ago is worth less than a prompt ping."""
+        super().connection_made(transport)
+        sock = transport.get_extra_info("socket")
+        if self.client is not None and sock is not None:  # TCP
+            sock.setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_LIMIT)
 
     def data_received(self, data: bytes) -> None:
         """Parse a turn's worth now; the rest when others have had theirs."""
@@ -64,6 +74,11 @@ class FairWebSocket(WebSocketsSansIOProtocol):
             self.transport.abort()
             return
         super().handle_cont(event)
+
+    def keepalive_timeout(self) -> None:
+        """Cut off a client that answers no ping; a gentle close would wait for it to read what it does not."""
+        super().keepalive_timeout()
+        self.transport.abort()
 
     async def receive(self) -> Any:
         """The next message; goes on reading when there is none left, but not past what waits to be parsed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import struct
@@ -191,3 +192,19 @@ def test_a_close_reaches_a_client_that_reads_nothing():
             time.sleep(0.05)
         assert client.hung_up()
         client.close()
+
+
+def test_CO11_a_client_that_answers_no_ping_is_cut_off():  # noqa: N802
+    with serving(echo, ws_ping_interval=0.2, ws_ping_timeout=0.2) as port:
+        client = Raw(port)
+        assert client.hung_up()
+        client.close()
+
+
+async def test_CO04_headers_are_in_no_log_at_any_level(caplog):  # noqa: N802
+    caplog.set_level("DEBUG")
+    with serving(echo, access_log=True, log_level="debug") as port:
+        address = f"ws://127.0.0.1:{port}/"
+        async with connect(address, subprotocols=["ticket.canary-31b7"], proxy=None, logger=logging.Logger("quiet")):
+            pass
+    assert "canary-31b7" not in caplog.text
