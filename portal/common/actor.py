@@ -21,6 +21,21 @@ class Door(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class NamedUser:
+    """Stands for a user of whom only the uid and the name are at hand (a job's row): enough to audit.
+
+    It grants nothing: whoever authorizes must load the user anew, who may be gone or disabled by now.
+    """
+
+    pk: UUID
+    username: str
+
+    def get_username(self) -> str:
+        """The name at the time of the request."""
+        return self.username
+
+
+@dataclass(frozen=True, slots=True)
 class Actor:
     """A user (or, for ``system_actor``, the portal itself) acting through a door.
 

@@ -74,6 +74,8 @@ class Step(models.Model):
     attempts = models.PositiveSmallIntegerField(default=0)
     undo_attempts = models.PositiveSmallIntegerField(default=0)
     first_tried_at = models.DateTimeField(null=True, blank=True)
+    failing_since = models.DateTimeField(null=True, blank=True, help_text="Since when every try has failed.")
+    undo_first_tried_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 

@@ -63,7 +63,7 @@ class StepContext(Protocol):
         """Tell the watchers how far the step is (saved under the fence, pushed to the page)."""
 
     def fault_point(self, name: str) -> None:
-        """A place where tests may kill the worker; a no-op in production."""
+        """A place of the step's own where tests may kill the worker; a no-op in production."""
 
 
 Act = Callable[[Any], "Done | Wait | None"]
@@ -82,7 +82,11 @@ class StepDef:
 
 
 class Operation:
-    """Base class. Subclasses are registered by name in ``AppConfig.ready()`` through ``register``."""
+    """Base class. Subclasses are registered by name in ``AppConfig.ready()`` through ``register``.
+
+    The two hooks are static methods that get the job's ``StepContext``. They run in the transaction that makes the job
+    final, so they touch rows only and may run again when that transaction fails.
+    """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
@@ -91,7 +95,7 @@ class Operation:
     steps: ClassVar[tuple[StepDef, ...]]
     point_of_no_return: ClassVar[str] = ""  # the step before whose start a cancel is still possible; empty: all the way
     on_finished: ClassVar[Callable[[Any], None] | None] = None  # in the transaction that makes the job final
-    on_failed: ClassVar[Callable[[Any], None] | None] = None  # likewise, after everything was undone
+    on_failed: ClassVar[Callable[[Any], None] | None] = None  # likewise, after everything was undone (or closed)
 
 
 _REGISTRY: dict[str, type[Operation]] = {}
@@ -112,3 +116,16 @@ def operation_named(name: str) -> type[Operation]:
 def all_operations() -> tuple[type[Operation], ...]:
     """Every registered operation, by name."""
     return tuple(_REGISTRY[name] for name in sorted(_REGISTRY))
+
+
+def title_of(name: str) -> Any:
+    """The title for people of the operation of that name; the name itself when no code of this version knows it."""
+    return _REGISTRY[name].title if name in _REGISTRY else name
+
+
+def step_named(operation: type[Operation], name: str) -> StepDef:
+    """The step of that name; ``LookupError`` when this version of the operation has none."""
+    for step in operation.steps:
+        if step.name == name:
+            return step
+    raise LookupError(f"{operation.name} has no step {name}")

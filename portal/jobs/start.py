@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
+from django.db.transaction import TransactionManagementError
+from django.utils.translation import gettext as _
+
 from portal.common.actor import Actor
-from portal.jobs.models import Job
-from portal.jobs.operation import Operation
+from portal.common.errors import Busy
+from portal.jobs.feed import announce
+from portal.jobs.models import Job, JobLock, Step
+from portal.jobs.operation import Operation, title_of
+from portal.jobs.publish import send_on_commit
+from portal.jobs.states import JobStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +64,83 @@ def start_job(actor: Actor, request: JobRequest) -> Job:
 
     Raises ``portal.common.errors.Busy`` naming the job that holds a lock. Must run inside a transaction.
     """
-    raise NotImplementedError
+    if not connection.in_atomic_block:
+        raise TransactionManagementError("start_job must run in the transaction of its service")
+    locks = _sorted(request.locks)
+    for lock in locks:
+        _refuse_if_held(lock)
+    job = _new_job(actor, request)
+    Step.objects.bulk_create(
+        Step(job=job, position=position, name=step.name) for position, step in enumerate(request.operation.steps)
+    )
+    JobLock.objects.bulk_create(JobLock(job=job, kind=x.kind, uid=x.uid, exclusive=x.exclusive) for x in locks)
+    announce(job)
+    send_on_commit(job.uid, operation=job.operation)
+    return job
+
+
+def _new_job(actor: Actor, request: JobRequest) -> Job:
+    target, gate = request.target, request.gate
+    return Job.objects.create(
+        operation=request.operation.name,
+        version=request.operation.version,
+        params=request.params,
+        actor_uid=actor.uid,
+        actor_name=actor.name,
+        request_id=actor.request_id,
+        client_address=actor.client_address,
+        permit=gate.permit if gate else "",
+        permit_kind=gate.kind if gate else "",
+        permit_uid=gate.uid if gate else None,
+        target_kind=target.kind,
+        target_uid=target.uid,
+        target_name=target.name[:150],
+        data_center_uid=target.data_center_uid,
+        audit_verb=request.operation.audit_verb,
+    )
+
+
+def _sorted(locks: tuple[Lock, ...]) -> list[Lock]:
+    """Each object once (exclusive wins), in one order for everybody, so that two requests cannot hold each other up."""
+    strongest: dict[tuple[str, UUID], Lock] = {}
+    for lock in locks:
+        key = (lock.kind, lock.uid)
+        if lock.exclusive or key not in strongest:
+            strongest[key] = lock
+    return [strongest[key] for key in sorted(strongest)]
+
+
+def _refuse_if_held(lock: Lock) -> None:
+    _queue_up(lock)
+    held = JobLock.objects.filter(kind=lock.kind, uid=lock.uid)
+    if not lock.exclusive:
+        held = held.filter(exclusive=True)
+    holder = held.select_related("job").order_by("-exclusive", "job__created_at").first()
+    if holder is not None:
+        raise _busy(holder.job)
+
+
+def _queue_up(lock: Lock) -> None:
+    """One request at a time per object until its transaction ends, so that what is read next stays true.
+
+    An exclusive and a shared lock can be told apart by no unique index. PostgreSQL reads at READ COMMITTED, hence an
+    advisory lock (in its 64 bits two objects may meet: they wait a little, no more). SQLite's transactions are
+    IMMEDIATE, so that there is one writer anyway.
+    """
+    if connection.vendor != "postgresql":
+        return
+    digest = hashlib.sha256(f"{lock.kind}:{lock.uid}".encode()).digest()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [int.from_bytes(digest[:8], signed=True)])
+
+
+def _busy(job: Job) -> Busy:
+    title = str(title_of(job.operation))
+    if job.status == JobStatus.STUCK:
+        text = _("A job is stuck on this (%(title)s). An administrator must retry or close it.") % {"title": title}
+    else:
+        text = _("Another job is at work on this (%(title)s). Wait until it has ended.") % {"title": title}
+    return Busy(
+        text,
+        data={"job": {"id": str(job.uid), "operation": job.operation, "title": title, "status": str(job.status)}},
+    )

@@ -1,0 +1,123 @@
+"""What watchers see of a job, and telling them that there is something to see. The rows are the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.db import transaction
+
+from portal.jobs.failure import SENTENCES
+from portal.jobs.models import Job, Step
+from portal.jobs.operation import Operation, operation_named, step_named, title_of
+from portal.jobs.states import JobStatus, StepStatus
+
+log = logging.getLogger(__name__)
+
+PUSH_SECONDS = 2.0
+
+
+def job_group(job_uid: UUID) -> str:
+    """The channel-layer group of one job."""
+    return f"job.{job_uid.hex}"
+
+
+def target_group(target_uid: UUID) -> str:
+    """The channel-layer group of whatever happens to one object."""
+    return f"target.{target_uid.hex}"
+
+
+def user_group(user_uid: UUID) -> str:
+    """The channel-layer group of the jobs that one user started."""
+    return f"user.{user_uid.hex}"
+
+
+def announce(job: Job) -> None:
+    """Push ``{"type": "job.changed", "job", "target"}`` to the three groups once the transaction has committed.
+
+    Never raises and takes 2 s at most: a page that missed a push sees the rows at its next look.
+    """
+    groups = [job_group(job.uid), target_group(job.target_uid)]
+    if job.actor_uid:
+        groups.append(user_group(job.actor_uid))
+    message = {"type": "job.changed", "job": str(job.uid), "target": str(job.target_uid)}
+    transaction.on_commit(partial(_push, groups, message), robust=True)
+
+
+def _push(groups: list[str], message: dict[str, str]) -> None:
+    layer = get_channel_layer()
+    if layer is None:
+        return
+    try:
+        async_to_sync(_send)(layer, groups, message)
+    except Exception:
+        log.warning("could not push a change of job %s", message["job"], exc_info=True)
+
+
+async def _send(layer: Any, groups: list[str], message: dict[str, str]) -> None:
+    async with asyncio.timeout(PUSH_SECONDS):
+        for group in groups:
+            await layer.group_send(group, message)
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """The job as the API and the websockets show it, titles in the reader's language. Prefetch ``steps`` for lists."""
+    steps = list(job.steps.all())
+    return {
+        "id": str(job.uid),
+        "operation": job.operation,
+        "title": str(title_of(job.operation)),
+        "status": str(job.status),
+        "progress": _progress(job, steps),
+        "steps": [_step_json(job, step) for step in steps],
+        "error": _error_json(job.error) if job.error else None,
+        "target": {"kind": job.target_kind, "id": str(job.target_uid), "name": job.target_name},
+        "created_at": _time(job.created_at),
+        "started_at": _time(job.started_at),
+        "ended_at": _time(job.ended_at),
+    }
+
+
+def _step_json(job: Job, step: Step) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "title": str(_step_title(job, step)),
+        "status": str(step.status),
+        "progress": step.progress,
+        "message": step.message,
+        "started_at": _time(step.started_at),
+        "ended_at": _time(step.ended_at),
+        # A look that found "not yet" is no attempt and is not counted; the one that is under way is.
+        "attempts": max(step.attempts, 1) if step.started_at else 0,
+    }
+
+
+def _step_title(job: Job, step: Step) -> Any:
+    try:
+        operation: type[Operation] = operation_named(job.operation)
+        return step_named(operation, step.name).title
+    except LookupError:
+        return step.name
+
+
+def _progress(job: Job, steps: list[Step]) -> int:
+    if job.status == JobStatus.FINISHED:
+        return 100
+    running = sum(step.progress for step in steps if step.status == StepStatus.RUNNING)
+    done = sum(100 for step in steps if step.status == StepStatus.DONE)
+    return (running + done) // max(1, len(steps))
+
+
+def _error_json(error: dict[str, Any]) -> dict[str, Any]:
+    """In the reader's language where the sentence is the engine's own."""
+    known = SENTENCES.get(error.get("code", ""))
+    return error | ({"text": str(known)} if known else {})
+
+
+def _time(value: Any) -> str | None:
+    return value.isoformat() if value else None

@@ -1,0 +1,36 @@
+"""What Celery carries: a job's id, and the tick of the sweep."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from celery import shared_task
+
+from portal.jobs.claim import overdue
+from portal.jobs.engine import advance
+from portal.jobs.publish import RUN_JOB, send
+
+# So long a job may lie about before the sweep sends it again, and so long such a message is worth anything: with all
+# workers busy, sweeps would otherwise pile up messages for the same jobs.
+OVERDUE_SECONDS = 5.0
+SWEPT_EXPIRES_SECONDS = 30.0
+
+
+@shared_task(name=RUN_JOB)  # type: ignore[untyped-decorator,unused-ignore]
+def run_job(job_id: str) -> None:
+    """Work on a job for one step and pass it on."""
+    uid = UUID(job_id)
+    pause = advance(uid)
+    if pause is not None:
+        send(uid, countdown=pause)
+
+
+@shared_task(name="portal.jobs.tasks.sweep")  # type: ignore[untyped-decorator,unused-ignore]
+def sweep() -> int:
+    """Send the jobs whose message or worker was lost; how many were sent. Two sweeps at once are harmless."""
+    sent = 0
+    for uid in overdue(OVERDUE_SECONDS):
+        if not send(uid, expires=SWEPT_EXPIRES_SECONDS):
+            break  # the broker is away: each further try would only cost a time-out
+        sent += 1
+    return sent
