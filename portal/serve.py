@@ -24,6 +24,8 @@ SERVER: dict[str, Any] = {
     "proxy_headers": False,
     "server_header": False,
     "lifespan": "off",
+    "access_log": False,  # a query string may hold what no log should
+    "timeout_graceful_shutdown": 5,
     "log_config": None,  # Django's logging, one JSON object a line
 }
 
