@@ -1,7 +1,12 @@
 # Flattens the YAML that a library writes in block style (PyYAML's safe_dump, default_flow_style=False) into records
 # "path<TAB>value", one per scalar: users/0/name<TAB>alice. Plain, single- and double-quoted scalars, also over several
 # lines, anchors and aliases; other forms (flow collections with content, block scalars, tags) are passed over with all
-# they hold. A value with a control character is left out: it could pass for a record of its own. Nothing is evaluated.
+# they hold. A value with a control character or a line end in it is left out: it could pass for a record of its own.
+# Nothing is evaluated.
+# (In busybox's regular expressions a backslash between brackets stands for itself, hence [][] and not [\[\]].)
+
+# Unicode's own line ends (U+0085, U+2028, U+2029), which YAML 1.1 takes for such.
+BEGIN { line_ends = "\302\205|\342\200\250|\342\200\251" }
 
 { sub(/\r$/, ""); line[++lines] = $0 }
 
@@ -67,7 +72,7 @@ function key_end(text,    end) {
 		end = quote_end(text, 1)
 		return end && substr(text, end + 1) ~ /^:( |$)/ ? end + 1 : 0
 	}
-	if (text ~ /^[&*!|>%@`#{}\[\],?]/) return 0
+	if (text ~ /^[]&*!|>%@`#{}[,?]/) return 0
 	if (!match(text, /:( |$)/)) return 0
 	end = RSTART
 	return substr(text, 1, end) ~ / #/ ? 0 : end
@@ -91,7 +96,7 @@ function content(where, text, column, in_map,    name, from) {
 	if (text ~ /^\*/) { at++; alias(where, substr(text, 2)); return }
 	if (text == "" || text ~ /^#/) { at++; below(where, column, in_map); return }
 	if (text ~ /^["']/) { quoted(where, text, column); return }
-	if (text ~ /^[|>!{\[%@`]/) { at++; pass_over(column); return }
+	if (text ~ /^[|>!{[%@`]/) { at++; pass_over(column); return }
 	plain(where, text, column)
 }
 
@@ -127,7 +132,7 @@ function alias(where, name,    i) {
 
 function record(where, text) {
 	# Aliases of aliases could fill the memory.
-	if (records < 5000 && text !~ /[\001-\037\177]/) { path[++records] = where; value[records] = text }
+	if (records < 5000 && text !~ /[[:cntrl:]]/ && text !~ line_ends) { path[++records] = where; value[records] = text }
 }
 
 function plain(where, text, column) {
@@ -185,7 +190,7 @@ function unescaped(text,    out, i, char, size) {
 		char = substr(text, ++i, 1)
 		size = char == "x" ? 2 : char == "u" ? 4 : char == "U" ? 8 : 0
 		if (size) { out = out utf8(hex(substr(text, i + 1, size))); i += size }
-		else if (char ~ /["\\\/ ]/) out = out char
+		else if (index("\"\\/ ", char)) out = out char
 		else if (char == "_") out = out utf8(160)
 		else if (char == "N") out = out utf8(133)
 		else if (char == "L") out = out utf8(8232)
