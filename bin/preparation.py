@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +21,6 @@ from supervisor import Supervisor
 APPS: Final = ("portal", "tenants", "network", "compute")
 STATIC: Final = install.REPOSITORY / "static"
 GUEST: Final = install.REPOSITORY / "deploy" / "tiny-linux"
-SUPER_ADMIN: Final = "admin"
 COMMAND_SECONDS: Final = 600
 
 
@@ -72,33 +70,16 @@ class Preparation:
             self._keep("guest", digest)
         return image
 
-    def demo(self, image: Path) -> None:
-        """The demo's provider, template, data centers, users and quotas; passwords are made up at the first time."""
-        if self.done.get("users") != "demo" and has("make_demo"):
-            say("demo: provider, template, data centers, users, quotas")
-            out = self.folder.logins_file
-            command = manage("make_demo", "--json", f"--image={image}", f"--passwords-out={out}")
-            self._run("the demo cannot be made", command)
-            out.chmod(0o600)
-            self._keep("users", "demo")
-
-    def super_admin(self) -> None:
-        """An empty portal's only user. The password goes to the command in a file that only we can read."""
-        if self.done.get("users") or not has("create_user"):
+    def users(self, image: Path | None) -> None:
+        """The demo with this image, or an empty portal's super-admin; passwords are made up at the first time."""
+        wanted = "demo" if image else "super-admin"
+        if self.done.get("users") in {"demo", wanted} or not has("make_demo"):
             return
-        say("super-admin: creating")
-        password = secrets.token_urlsafe(15)
-        login = {"rank": "super-admin", "username": SUPER_ADMIN, "password": password, "data_center": None}
-        file = self.folder.root / "secrets" / "first-password"
-        file.touch(mode=0o600)
-        file.write_text(password)
-        try:
-            command = manage("create_user", SUPER_ADMIN, "--super-admin", f"--password-file={file}")
-            self._run("the super-admin cannot be created", command)
-        finally:
-            file.unlink()
-        self.folder.write(self.folder.logins_file, [login])
-        self._keep("users", "super-admin")
+        say("demo: provider, template, data centers, users, quotas" if image else "super-admin: creating")
+        what = [f"--image={image}"] if image else ["--no-demo"]
+        command = manage("make_demo", *what, f"--passwords-out={self.folder.logins_file}")
+        self._run(f"the {wanted} cannot be made", command)
+        self._keep("users", wanted)
 
     def _database_is_there(self, where: str) -> bool:
         return bool(where) or self.folder.database.is_file()

@@ -111,7 +111,7 @@ def _bring_up(options: Options, folder: DataFolder, where: addresses.Reach, supe
     say("starting: worker, beat, watcher")
     for program in (programs.worker(), programs.beat(folder), *([programs.watcher()] if programs.has("watch") else [])):
         supervisor.add(program)
-    prepared.demo(image) if image else prepared.super_admin()
+    prepared.users(image)
     say("starting: web")
     answering.wait_for_http(supervisor, supervisor.add(programs.web(options, where)), options, where)
 
