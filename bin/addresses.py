@@ -72,7 +72,8 @@ def refuse_taken(bind: str, port: int) -> None:
 def _hosts(options: Options) -> list[str]:
     address = ipaddress.ip_address(options.bind)
     if address.is_unspecified:
-        return [*_machine_addresses(), *_names(), "localhost", "127.0.0.1"]
+        loopback = "127.0.0.1" if address.version == 4 else "::1"
+        return [*_machine_addresses(address.version), *_names(), "localhost", loopback]
     if address.is_loopback:
         return [options.bind, "localhost"]
     return [options.bind, *_names()]
@@ -84,14 +85,13 @@ def _names() -> list[str]:
     return [name.lower() for name in names if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}", name)]
 
 
-def _machine_addresses() -> list[str]:
-    command = ["ip", "-json", "address", "show", "scope", "global"]
+def _machine_addresses(version: int) -> list[str]:
+    command = ["ip", f"-{version}", "-json", "address", "show", "scope", "global"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
     except (OSError, subprocess.SubprocessError):
         return []
-    found = [entry["local"] for link in json.loads(answer) for entry in link.get("addr_info", [])]
-    return sorted(found, key=lambda address: ":" in address)
+    return [entry["local"] for link in json.loads(answer) for entry in link.get("addr_info", [])]
 
 
 # --- the certificate

@@ -29,7 +29,7 @@ def launch(arguments: Sequence[str], folder: DataFolder) -> int:
     )  # fmt: skip
     try:
         for line in process.stdout or ():
-            stream = sys.stderr if "FAILED" in line else sys.stdout
+            stream = sys.stderr if ": FAILED: " in line else sys.stdout
             print(line, end="", file=stream, flush=True)
     except KeyboardInterrupt:
         process.terminate()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 
 class StartError(Exception):
     """`what` failed and the `remedy`, both fit for one printed line."""
@@ -17,5 +19,6 @@ class Stopped(BaseException):
 
 
 def say(line: str) -> None:
-    """Prints one line of progress at once."""
-    print(f"up: {line}", flush=True)
+    """Prints one line of progress at once. A full disk or a closed terminal must not end a portal that runs."""
+    with contextlib.suppress(OSError):
+        print(f"up: {line}", flush=True)

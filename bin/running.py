@@ -36,13 +36,16 @@ def begin(folder: DataFolder, url: str) -> None:
 
 
 def record(folder: DataFolder, supervisor: Supervisor) -> None:
-    """Writes down who runs, at every change."""
+    """Writes down who runs, at every change. On a full disk the portal runs on; the next start finds it by its mark."""
     state = folder.read(folder.state_file) or {}
     state["processes"] = [
         {"name": child.program.name, "identity": _packed(child.identity), "restarts": child.restarts}
         for child in supervisor.children.values()
     ]
-    folder.write(folder.state_file, state)
+    try:
+        folder.write(folder.state_file, state)
+    except OSError as error:
+        say(f"{folder.state_file} cannot be written ({error.strerror})")
 
 
 def mark_ready(folder: DataFolder) -> None:
@@ -77,10 +80,10 @@ def end_leftovers(folder: DataFolder) -> None:
 
 
 def status(folder: DataFolder) -> dict[str, Any]:
-    """The content of --status --json."""
+    """The content of --status --json; the URL is null until the portal answers there."""
     state = _state(folder) if supervisor(folder) else {}
     return {
-        "url": state.get("url"),
+        "url": state.get("url") if state.get("ready") else None,
         "processes": [_process_status(entry) for entry in state.get("processes", [])],
         "logins": preparation.logins(folder) if folder.exists() else [],
     }
@@ -91,7 +94,7 @@ def print_status(folder: DataFolder, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(found, indent=1))
     elif found["url"] is None:
-        say(f"no portal of {folder.root} runs")
+        say(f"the portal of {folder.root} is starting" if found["processes"] else f"no portal of {folder.root} runs")
     else:
         say(found["url"])
         for entry in found["processes"]:
@@ -128,7 +131,7 @@ def purge(options: Options, folder: DataFolder) -> int:
     if not folder.exists():
         raise StartError(f"{folder.root} is no portal's data folder", "name the right one with --data")
     stop(folder)
-    if "users" in (folder.read(folder.root / "prepared.json") or {}):
+    if "database" in (folder.read(folder.root / "prepared.json") or {}):
         _purge_hypervisors(options, folder)
     say(f"deleting {folder.root}")
     folder.remove()

@@ -61,8 +61,9 @@ def start(options: Options, folder: DataFolder) -> int:
         where = addresses.reach(options, folder.root / "tls")
         with _supervised(folder, where) as supervisor:
             _bring_up(options, folder, where, supervisor)
-            _announce(folder, where, time.monotonic() - began)
-            _watch_over(supervisor)
+            with contextlib.suppress(Stopped):
+                _announce(folder, where, time.monotonic() - began)
+                _watch_over(supervisor)
     return 0
 
 
@@ -129,10 +130,9 @@ def _announce(folder: DataFolder, where: addresses.Reach, seconds: float) -> Non
 
 
 def _watch_over(supervisor: Supervisor) -> None:
-    with contextlib.suppress(Stopped):
-        while True:
-            supervisor.tick()
-            time.sleep(0.3)
+    while True:
+        supervisor.tick()
+        time.sleep(0.3)
 
 
 def _on_signals() -> None:

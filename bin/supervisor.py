@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import subprocess
@@ -62,12 +63,15 @@ class Child:
         code = self.process.poll() if self.process else None
         if self.process is None or code is None:
             return None
-        now = time.monotonic()
-        if now - self.started_at > WELL_AFTER:
+        if time.monotonic() - self.started_at > WELL_AFTER:
             self.delay = FIRST_DELAY
-        self.due_at, self.delay = now + self.delay, min(self.delay * 2, LONGEST_DELAY)
+        self.put_off()
         self.process = self.identity = None
         return code
+
+    def put_off(self) -> None:
+        """Due after the present delay; the next delay is twice as long."""
+        self.due_at, self.delay = time.monotonic() + self.delay, min(self.delay * 2, LONGEST_DELAY)
 
     def last_line(self) -> str:
         """What its log says last, for the one line of a failure."""
@@ -118,9 +122,17 @@ class Supervisor:
             processes.end(processes.marked(self.mark, group=group), grace=0)
             self.changed()
         elif child.process is None and time.monotonic() >= child.due_at:
-            child.restarts += 1
-            child.start()
+            self._start_again(child)
             self.changed()
+
+    def _start_again(self, child: Child) -> None:
+        child.restarts += 1
+        try:
+            child.start()
+        except OSError as error:
+            # No memory, no file handles, a full disk: the others run on, and it is tried again.
+            child.put_off()
+            say(f"{child.program.name} cannot be started ({error.strerror}), again in {child.delay:.0f} s")
 
     def run(self, command: Sequence[str], *, seconds: float) -> subprocess.CompletedProcess[str]:
         """Runs a command to its end while the children are looked after; code 124 when it took too long."""
@@ -192,7 +204,9 @@ def rotate(path: Path) -> None:
     for older, newer in zip(reversed(names[2:]), reversed(names[1:-1]), strict=True):
         if newer.exists():
             newer.replace(older)
-    shutil.copyfile(path, names[1])
-    names[1].chmod(0o600)
+    # Where there is no room to put it aside, emptying it is what helps most.
+    with contextlib.suppress(OSError):
+        shutil.copyfile(path, names[1])
+        names[1].chmod(0o600)
     with path.open("r+b") as file:
         file.truncate(0)

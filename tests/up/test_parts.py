@@ -156,3 +156,20 @@ def test_a_process_that_ignores_the_request_to_end_is_killed_with_its_children(w
     assert len(processes.marked(watch_over.mark)) == 2
     watch_over.stop()
     assert processes.marked(watch_over.mark) == []
+
+
+def test_a_program_that_vanished_is_tried_again_and_the_others_run_on(watch_over: Supervisor, tmp_path: Path) -> None:
+    other = watch_over.add(Program("other", ["sleep", "300"]))
+    program = tmp_path / "program"
+    program.symlink_to("/bin/true")
+    child = watch_over.add(Program("gone", [str(program)]))
+    program.unlink()
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        watch_over.tick()
+        time.sleep(0.02)
+    assert child.restarts >= 1
+    assert child.process is None
+    assert other.process
+    assert other.process.poll() is None
+    watch_over.stop()
