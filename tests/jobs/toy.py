@@ -17,12 +17,14 @@ def world_of(context: Any) -> World:
 
 def do(context: Any, name: str) -> Done:
     """Makes a thing; a fault point between the effect and everything that is said of it."""
+    world_of(context).call(f"do {name}")
     world_of(context).make(name)
     context.fault_point("made")
     return Done({"thing": name})
 
 
 def undo(context: Any, name: str) -> None:
+    world_of(context).call(f"undo {name}")
     world_of(context).remove(name)
     context.fault_point("removed")
 

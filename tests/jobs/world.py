@@ -30,10 +30,22 @@ class World:
             return
         self.note(f"removed {name}")
 
+    def call(self, name: str) -> None:
+        """Write down that a step was run, with or without an effect."""
+        self._append("calls", name)
+
+    def calls(self) -> list[str]:
+        """Which steps were run, in order."""
+        return self._lines("calls")
+
+    def forget(self) -> None:
+        """An empty world again."""
+        for path in self.folder.iterdir():
+            path.unlink()
+
     def note(self, line: str) -> None:
-        """Append a line to the journal (atomic for short lines, also from several processes)."""
-        with (self.folder / "journal").open("a") as journal:
-            journal.write(line + "\n")
+        """Write down an effect."""
+        self._append("journal", line)
 
     def things(self) -> list[str]:
         """What is there now."""
@@ -41,7 +53,15 @@ class World:
 
     def journal(self) -> list[str]:
         """Every effect so far, in order."""
-        path = self.folder / "journal"
+        return self._lines("journal")
+
+    def _append(self, book: str, line: str) -> None:
+        # Atomic for short lines, also from several processes.
+        with (self.folder / book).open("a") as lines:
+            lines.write(line + "\n")
+
+    def _lines(self, book: str) -> list[str]:
+        path = self.folder / book
         return path.read_text().splitlines() if path.exists() else []
 
     def _path(self, name: str) -> Path:

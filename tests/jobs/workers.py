@@ -1,0 +1,129 @@
+"""Real worker processes for the engine's tests: forked from one that has loaded everything, killed with -9 at will.
+
+As a program it reads requests (a JSON object a line) and answers each with a line. It never touches the database
+itself, so that every fork opens a connection of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID, uuid4
+
+import django
+from django.conf import settings
+from django.db import connection, transaction
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+
+class Workers:
+    """The tests' end: starts worker processes and learns how they ended."""
+
+    def __init__(self, server: subprocess.Popen[str]) -> None:
+        self._server = server
+
+    def spawn(self, job_uid: UUID, **options: Any) -> int:
+        """A process that works on a job until there is nothing to do for it; its process number."""
+        return int(self._ask({"act": "work", "job": str(job_uid), "faults": settings.FAULT_POINTS_DIR, **options}))
+
+    def spawn_request(self, world: Path) -> int:
+        """A process that starts a job, as a web process does."""
+        return int(self._ask({"act": "start", "world": str(world), "faults": settings.FAULT_POINTS_DIR}))
+
+    def wait(self, pid: int) -> int:
+        """How the process ended: 0, or minus the signal that killed it."""
+        return int(self._ask({"act": "wait", "pid": pid}))
+
+    def run(self, job_uid: UUID, **options: Any) -> int:
+        """Both in one."""
+        return self.wait(self.spawn(job_uid, **options))
+
+    def _ask(self, request: dict[str, Any]) -> Any:
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.flush()
+        return json.loads(self._server.stdout.readline())
+
+
+@contextmanager
+def running_workers() -> Iterator[Workers]:
+    """Workers on the database that the tests use now."""
+    environment = os.environ | {"DATABASE_URL": _database_url(), "DJANGO_SETTINGS_MODULE": "portal.settings.test"}
+    command = [sys.executable, "-m", "tests.jobs.workers"]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        yield Workers(server)
+        assert server.stdin is not None
+        server.stdin.close()
+        server.wait(timeout=20)
+
+
+def _database_url() -> str:
+    given = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{given['NAME']}"
+    credentials = quote(given["USER"], safe="") + (f":{quote(given['PASSWORD'], safe='')}" if given["PASSWORD"] else "")
+    port = f":{given['PORT']}" if given["PORT"] else ""
+    return f"postgres://{credentials}@{quote(given['HOST'], safe='')}{port}/{given['NAME']}"
+
+
+def serve() -> None:
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["act"] == "wait":
+            answer = os.waitstatus_to_exitcode(os.waitpid(request["pid"], 0)[1])
+        else:
+            answer = _forked(request)
+        print(answer, flush=True)
+
+
+def _forked(request: dict[str, Any]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        settings.FAULT_POINTS_DIR = request["faults"]
+        {"work": _work, "start": _start}[request["act"]](request)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _work(request: dict[str, Any]) -> None:
+    claim.LEASE_SECONDS = request.get("lease", claim.LEASE_SECONDS)
+    claim.HEARTBEAT_SECONDS = request.get("heartbeat", claim.HEARTBEAT_SECONDS)
+    job_uid = UUID(request["job"])
+    while (pause := engine.advance(job_uid)) is not None:
+        if pause:
+            Job.objects.filter(uid=job_uid, lease_until=None).update(not_before=None)
+
+
+def _start(request: dict[str, Any]) -> None:
+    uid = uuid4()
+    asked = JobRequest(Toy, Target("thing", uid), None, (Lock("thing", uid),), {"world": request["world"]})
+    with transaction.atomic():
+        start_job(system_actor(), asked)
+
+
+if __name__ == "__main__":
+    django.setup()
+
+from portal.common.actor import system_actor  # noqa: E402  models load only once Django is set up
+from portal.jobs import claim, engine  # noqa: E402
+from portal.jobs.models import Job  # noqa: E402
+from portal.jobs.start import JobRequest, Lock, Target, start_job  # noqa: E402
+from tests.jobs.toy import Toy  # noqa: E402
+
+if __name__ == "__main__":
+    serve()
