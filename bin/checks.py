@@ -1,0 +1,142 @@
+"""The program behind bin/test: installs, checks the code, then runs the tests inside the lab's namespaces.
+
+usage: bin/test [--quick] [--db=both|sqlite|postgres] [--no-checks] [PYTEST_ARGUMENT...]
+       bin/test [--db=postgres] --shell            a shell inside the lab
+       bin/test [--db=postgres] --exec COMMAND...  one command inside the lab
+
+  --quick      the part without hypervisor, browser or servers, on SQLite
+  --db         which database the tests run on (PostgreSQL for those that touch the database)
+  --no-checks  no lint, types, import contracts, migrations and messages before the tests
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+import install
+
+NAMESPACE: Final = install.REPOSITORY / "tests" / "lab" / "namespace.py"
+CHECK_SECONDS: Final = 600
+BIN: Final = install.VENV / "bin"
+# The slowest first: two run at a time.
+CHECKS: Final[dict[str, list[str]]] = {
+    "mypy": [str(BIN / "mypy")],
+    "ruff check": [str(BIN / "ruff"), "check", "."],
+    "ruff format": [str(BIN / "ruff"), "format", "--check", "."],
+    "import contracts": [str(BIN / "lint-imports")],
+    "missing migrations": [str(BIN / "python"), "manage.py", "makemigrations", "--check", "--dry-run"],
+    "compilemessages": [str(BIN / "python"), "manage.py", "compilemessages", "--ignore=.venv", "--ignore=static"],
+}
+
+
+@dataclass
+class Request:
+    """What the command line asks for."""
+
+    quick: bool = False
+    database: str = "both"
+    checks: bool = True
+    inside: list[str] | None = None
+    pytest: list[str] = field(default_factory=list)
+
+
+def main(arguments: Sequence[str]) -> int:
+    os.chdir(install.REPOSITORY)
+    if "--help" in arguments[:1]:
+        print((__doc__ or "").split("\n\n", 1)[1])
+        return 0
+    request = parse(arguments)
+    try:
+        install_for(request)
+        return run(request)
+    except install.InstallError as error:
+        print(f"bin/test: FAILED: {error}", file=sys.stderr)
+        return 1
+
+
+def parse(arguments: Sequence[str]) -> Request:
+    """Ours are few; all else is pytest's, in its order. After --exec everything is the command's."""
+    request, rest = Request(), list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word == "--quick":
+            request.quick = True
+        elif word == "--no-checks":
+            request.checks = False
+        elif word in {"--db=both", "--db=sqlite", "--db=postgres"}:
+            request.database = word.removeprefix("--db=")
+        elif word == "--shell":
+            request.inside = [os.environ.get("SHELL", "/bin/bash")]
+        elif word == "--exec":
+            request.inside, rest = rest, []
+        else:
+            request.pytest.append(word)
+    return request
+
+
+def install_for(request: Request) -> None:
+    lists = ["base"] if request.quick else ["base", "run", "test", *_lists_there("tiny-linux")]
+    install.install(packages=lists, locks=["base", "test"])
+
+
+def _lists_there(*names: str) -> list[str]:
+    return [name for name in names if (install.PACKAGE_LISTS / f"{name}.txt").is_file()]
+
+
+def run(request: Request) -> int:
+    if request.inside is not None:
+        database = "sqlite" if request.database == "both" else request.database
+        return _in_lab(["--exec", f"--db={database}", "--", *request.inside])
+    failed = run_checks() if request.checks else []
+    database = "sqlite" if request.quick else request.database
+    selection = ["-m", "quick"] if request.quick else []
+    return _in_lab([f"--db={database}", f"--failed-checks={','.join(failed)}", "--", *selection, *request.pytest])
+
+
+# --- the checks
+
+
+def run_checks() -> list[str]:
+    """Runs all of them, two at a time, and returns the names of those that failed."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        passed = list(pool.map(_run_check, CHECKS))
+    return [name for name, ok in zip(CHECKS, passed, strict=True) if not ok]
+
+
+def _run_check(name: str) -> bool:
+    started = time.monotonic()
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "portal.settings.test"}
+    try:
+        done = subprocess.run(
+            CHECKS[name], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, check=False, timeout=CHECK_SECONDS,
+        )  # fmt: skip
+        ok, output = done.returncode == 0, done.stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        ok, output = False, f"{error}\n"
+    verdict = f"check: {name}: {'ok' if ok else 'FAILED'} ({time.monotonic() - started:.1f} s)\n"
+    print(verdict if ok else verdict + output, end="", flush=True)
+    return ok
+
+
+# --- the lab
+
+
+def _in_lab(arguments: Sequence[str]) -> int:
+    inside = [str(install.VENV_PYTHON), "-m", "tests.lab.run", *arguments]
+    command = [str(install.SYSTEM_PYTHON), str(NAMESPACE), *inside]
+    if os.geteuid() != 0:
+        # Root must not leave files of its own in the caller's checkout.
+        command = install.as_root(["env", "PYTHONDONTWRITEBYTECODE=1", *command])
+    return subprocess.run(command, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,105 @@
+"""The lab's fixtures: real servers, started when the first test asks and ended by process number at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Error, Page
+
+from tests.lab.browser import new_context, picture_path, running_chromium, watched
+from tests.lab.libvirt_server import LibvirtServer
+from tests.lab.postgres_server import PostgresServer
+from tests.lab.redis_server import RedisServer
+
+
+@pytest.fixture(scope="session")
+def session_libvirtd() -> Iterator[LibvirtServer]:
+    server = LibvirtServer()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def libvirtd(session_libvirtd: LibvirtServer) -> Iterator[LibvirtServer]:
+    """libvirtd with QEMU as `qemu:///system`. A test may freeze, kill or stop it: the next one finds it answering."""
+    session_libvirtd.start()
+    yield session_libvirtd
+    if session_libvirtd.is_running:
+        session_libvirtd.thaw()
+
+
+@pytest.fixture(scope="session")
+def session_postgres() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def postgres(session_postgres: PostgresServer) -> Iterator[PostgresServer]:
+    """A PostgreSQL server with an empty database of its own (`.url`); not the one Django's tests run on."""
+    session_postgres.start()
+    yield session_postgres
+    if session_postgres.is_running:
+        session_postgres.thaw()
+
+
+@pytest.fixture(scope="session")
+def session_redis() -> Iterator[RedisServer]:
+    server = RedisServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_server(session_redis: RedisServer) -> Iterator[RedisServer]:
+    """A Redis server (`.url`, `.socket`). A test may freeze, kill or stop it: the next one finds it answering."""
+    session_redis.start()
+    yield session_redis
+    if session_redis.is_running:
+        session_redis.thaw()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Headless Chromium for the whole run."""
+    # Playwright's synchronous API runs an event loop in this thread, which Django takes for asynchronous code.
+    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    with running_chromium() as browser:
+        yield browser
+    if before is None:
+        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    """A page in a browser without a past; when the test fails its picture and its complaints are kept."""
+    with new_context(chromium) as context:
+        page = context.new_page()
+        page.complaints = watched(page)  # type: ignore[attr-defined]
+        yield page
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed browser test tells what the page looked like: while the page still lives, hence not in its fixture."""
+    report = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    if report.when == "call" and report.failed and page is not None:
+        report.sections.append(("page", _told_by(page, item.nodeid)))
+    return report
+
+
+def _told_by(page: Page, test: str) -> str:
+    picture = picture_path(test)
+    try:
+        page.screenshot(path=picture, full_page=True)
+    except Error as error:
+        return f"{page.url}: no picture: {error}"
+    return "\n".join([f"{page.url} -> {picture}", *page.complaints])  # type: ignore[attr-defined]

@@ -1,0 +1,69 @@
+"""libvirtd and virtlogd of Debian's packages, run inside the lab's namespaces where they are `qemu:///system`."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tests.lab.servers import RealPartFailed, Server, lab_folder, new_folder
+
+URI: Final = "qemu:///system"
+CALL_SECONDS: Final = 20
+
+
+class LogServer(Server):
+    """virtlogd, which holds the guests' logs and consoles; libvirtd cannot start a guest without it."""
+
+    name = "virtlogd"
+
+    def command(self) -> Sequence[str]:
+        return ["/usr/sbin/virtlogd"]
+
+    def answers(self) -> bool:
+        return Path("/run/libvirt/virtlogd-sock").exists()
+
+
+class LibvirtServer(Server):
+    name = "libvirtd"
+    uri = URI
+
+    def __init__(self) -> None:
+        if lab_folder() is None:
+            raise RealPartFailed("the lab's libvirtd runs in namespaces of its own: start the tests with bin/test")
+        super().__init__(new_folder("libvirt"))
+        self.logs = LogServer(self.folder)
+
+    def command(self) -> Sequence[str]:
+        return ["/usr/sbin/libvirtd"]
+
+    def start(self) -> None:
+        self.logs.start()
+        super().start()
+
+    def answers(self) -> bool:
+        try:
+            return self.virsh("list", "--name", check=False).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
+
+    def virsh(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Asks this libvirtd from outside the tested code; raises RealPartFailed when it refuses and `check` is on."""
+        command = ["virsh", "-q", "-c", URI, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CALL_SECONDS)
+        if check and done.returncode != 0:
+            raise RealPartFailed(f"virsh {' '.join(arguments)}: {done.stderr.strip()}")
+        return done
+
+    def guests(self) -> list[str]:
+        """The UUIDs of the guests that run."""
+        return self.virsh("list", "--uuid").stdout.split()
+
+    def close(self) -> None:
+        """Destroys the guests that still run, then ends both daemons."""
+        self.start()
+        for uuid in self.guests():
+            self.virsh("destroy", uuid, check=False)
+        self.stop()
+        self.logs.stop()
