@@ -20,6 +20,7 @@ from tests.lab.fixtures import (
     session_libvirtd,
     session_postgres,
     session_redis,
+    tiny_linux_image,
 )
 
 __all__ = [
@@ -32,10 +33,17 @@ __all__ = [
     "session_libvirtd",
     "session_postgres",
     "session_redis",
+    "tiny_linux_image",
 ]
 
 # A fixture of a real part marks the tests that ask for it.
-MARKER_OF_FIXTURE = {"libvirtd": "libvirt", "redis_server": "redis", "postgres": "postgres", "chromium": "browser"}
+MARKER_OF_FIXTURE = {
+    "libvirtd": "libvirt",
+    "tiny_linux_image": "libvirt",
+    "redis_server": "redis",
+    "postgres": "postgres",
+    "chromium": "browser",
+}
 # In the order in which they run. Last the browser's: Playwright leaves its event loop running in this thread, where
 # asynchronous tests need their own.
 REAL_PARTS = ("postgres", "redis", "libvirt", "whole", "browser")

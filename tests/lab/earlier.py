@@ -30,7 +30,7 @@ class EarlierFailure(pytest.Item):
         pytest.fail(self.what, pytrace=False)
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        return self.path, None, self.name
+        return self.path / "bin" / "test", None, self.name
 
 
 def earlier_failures(items: Sequence[pytest.Item]) -> list[pytest.Item]:
@@ -39,7 +39,10 @@ def earlier_failures(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     if not path or not items:
         return []
     found = json.loads(Path(path).read_text())
-    return [EarlierFailure.from_parent(items[0].session, name=each["name"], what=each["what"]) for each in found]
+    return [
+        EarlierFailure.from_parent(items[0].session, nodeid=each["name"], name=each["name"], what=each["what"])
+        for each in found
+    ]
 
 
 def keep_failures(config: pytest.Config) -> None:

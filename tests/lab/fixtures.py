@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Error, Page
@@ -12,6 +13,9 @@ from tests.lab.browser import new_context, picture_path, running_chromium, watch
 from tests.lab.libvirt_server import LibvirtServer
 from tests.lab.postgres_server import PostgresServer
 from tests.lab.redis_server import RedisServer
+from tests.lab.servers import RealPartFailed
+
+GUEST_IMAGE = Path(__file__).resolve().parents[2] / ".state" / "tiny-linux.qcow2"
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +33,14 @@ def libvirtd(session_libvirtd: LibvirtServer) -> Iterator[LibvirtServer]:
     yield session_libvirtd
     if session_libvirtd.is_running:
         session_libvirtd.thaw()
+
+
+@pytest.fixture(scope="session")
+def tiny_linux_image() -> Path:
+    """The disk image of the template Tiny Linux, built by bin/test before the lab; read-only: copy or upload it."""
+    if not GUEST_IMAGE.is_file():
+        raise RealPartFailed(f"there is no {GUEST_IMAGE}: start the tests with bin/test, which builds it")
+    return GUEST_IMAGE
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.lab.servers import RealPartFailed, Server, lab_folder, new_folder
+from tests.lab.servers import RealPartFailed, Server, lab_folder, new_folder, wait_until
 
 URI: Final = "qemu:///system"
 CALL_SECONDS: Final = 20
@@ -20,6 +22,9 @@ class LogServer(Server):
 
     def command(self) -> Sequence[str]:
         return ["/usr/sbin/virtlogd"]
+
+    def prepare(self) -> None:
+        end_by_pid_file(Path("/run/virtlogd.pid"))
 
     def answers(self) -> bool:
         return Path("/run/libvirt/virtlogd-sock").exists()
@@ -37,6 +42,9 @@ class LibvirtServer(Server):
 
     def command(self) -> Sequence[str]:
         return ["/usr/sbin/libvirtd"]
+
+    def prepare(self) -> None:
+        end_by_pid_file(Path("/run/libvirtd.pid"))
 
     def start(self) -> None:
         self.logs.start()
@@ -67,3 +75,16 @@ class LibvirtServer(Server):
             self.virsh("destroy", uuid, check=False)
         self.stop()
         self.logs.stop()
+
+
+def end_by_pid_file(path: Path) -> None:
+    """Ends the daemon that a tested program started in this lab (bin/up does), so that the fixture's can take over.
+
+    Its file is the lab's own, as all of /run is; guests live on through it.
+    """
+    if lab_folder() is None or not path.exists():
+        return
+    process = Path("/proc") / path.read_text().strip()
+    if process.is_dir() and (process / "comm").read_text().strip() == path.stem:
+        os.kill(int(process.name), signal.SIGTERM)
+        wait_until(lambda: not process.is_dir(), f"the running {path.stem} to end")
