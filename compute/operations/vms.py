@@ -1,0 +1,351 @@
+"""The operations on machines. Each step looks before it makes, and its effect is found again by our uid."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from compute import rules
+from compute.models import Disk, Vm
+from compute.sync.vms import RUNNING_DIMENSIONS, observe
+from portal.common.sealed import unseal_json
+from portal.hypervisors.base import Driver
+from portal.hypervisors.connect import driver_for
+from portal.hypervisors.errors import NoCapacity, NotFound
+from portal.hypervisors.specs import DiskRef, DiskSpec, InitialRun, NicSpec, VmRef, VmSpec, VmStatus
+from portal.jobs.models import Job
+from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, Wait, register
+from tenants import quota
+
+GIB = 1024**3
+OFF = {VmStatus.DOWN, VmStatus.SUSPENDED}
+
+
+def _vm(ctx: StepContext) -> Vm:
+    vm = Vm.objects.select_related("provider", "template", "data_center").filter(pk=ctx.target_uid).first()
+    if vm is None:
+        raise StepFailed(_("The machine is gone."), code="vm_gone")
+    return vm
+
+
+def _driver(vm: Vm) -> Driver:
+    return driver_for(vm.provider)
+
+
+def _ref(vm: Vm) -> VmRef:
+    return VmRef(vm.pk, vm.external_id or str(vm.pk))
+
+
+def _disks(vm: Vm) -> list[Disk]:
+    return list(vm.disks.select_related("storage_domain"))
+
+
+def _disk_ref(disk: Disk) -> DiskRef:
+    return DiskRef(disk.pk, disk.storage_domain.external_id)
+
+
+# -- create
+
+
+def place(ctx: StepContext) -> Done:
+    """The provider answers, and the storage domain has room for the disk's first growth."""
+    vm = _vm(ctx)
+    about = _driver(vm).about()
+    for disk in _disks(vm):
+        if disk.storage_domain.status != "active":
+            raise NoCapacity(_("The storage domain is not active. Ask an administrator of the data center."))
+    return Done({"host": about.host_name[:60]})
+
+
+def make_disks(ctx: StepContext) -> None:
+    """A linked clone of the template's image."""
+    vm = _vm(ctx)
+    driver = _driver(vm)
+    for disk in _disks(vm):
+        base = None
+        if vm.template is not None:
+            base = DiskRef(vm.template.pk, vm.template.storage_domain.external_id)
+        ref = _disk_ref(disk)
+        if driver.find_disk(ref) is None:
+            driver.create_disk(DiskSpec(disk.pk, ref.storage_domain, disk.size_gib * GIB, base=base))
+
+
+def unmake_disks(ctx: StepContext) -> None:
+    """Remove them; already gone is done."""
+    vm = _vm(ctx)
+    driver = _driver(vm)
+    for disk in _disks(vm):
+        driver.delete_disk(_disk_ref(disk))
+
+
+def make_first_boot(ctx: StepContext) -> None:
+    """The volume with host name, user and SSH keys."""
+    vm = _vm(ctx)
+    if vm.sealed_initial_run and _driver(vm).capabilities().first_boot_volume:
+        _driver(vm).create_first_boot(vm.pk, initial_run(vm), storage_domain=_disks(vm)[0].storage_domain.external_id)
+
+
+def unmake_first_boot(ctx: StepContext) -> None:
+    """Remove it; already gone is done."""
+    vm = _vm(ctx)
+    for disk in _disks(vm)[:1]:
+        _driver(vm).delete_first_boot(vm.pk, storage_domain=disk.storage_domain.external_id)
+
+
+def initial_run(vm: Vm) -> InitialRun:
+    """The first-boot data of a machine, opened."""
+    data = unseal_json(vm.sealed_initial_run)
+    return InitialRun(data.get("hostname", ""), data.get("user_name", ""), tuple(data.get("ssh_authorized_keys", ())))
+
+
+def define(ctx: StepContext) -> Done:
+    """Define the machine, switched off, with its disks and network cards."""
+    vm = _vm(ctx)
+    driver = _driver(vm)
+    found = driver.find_vm(vm.pk)
+    ref = VmRef(vm.pk, found.external_id) if found else driver.create_vm(_spec(vm, driver))
+    Vm.objects.filter(pk=vm.pk).update(external_id=ref.external_id)
+    return Done({"external_id": ref.external_id})
+
+
+def _spec(vm: Vm, driver: Driver) -> VmSpec:
+    disks = _disks(vm)
+    first_boot = None
+    if vm.sealed_initial_run and driver.capabilities().first_boot_volume:
+        first_boot = driver.create_first_boot(
+            vm.pk, initial_run(vm), storage_domain=disks[0].storage_domain.external_id
+        )
+    nics = tuple(
+        NicSpec(nic.pk, nic.mac, nic.vnic_profile.network.external_id, nic.vnic_profile.network.filter_name)
+        for nic in vm.nics.select_related("vnic_profile__network")
+    )
+    return VmSpec(
+        uid=vm.pk,
+        name=rules.provider_name(vm.name, vm.pk.hex),
+        description=vm.description,
+        memory_mib=vm.memory_mib,
+        vcpus=vm.vcpus,
+        disks=tuple(_disk_ref(disk) for disk in disks),
+        nics=nics,
+        first_boot=first_boot,
+        initial_run=initial_run(vm) if vm.sealed_initial_run else None,
+    )
+
+
+def undefine(ctx: StepContext) -> None:
+    """Cut the power if it runs, and undefine; already gone is done."""
+    vm = _vm(ctx)
+    driver = _driver(vm)
+    found = driver.find_vm(vm.pk)
+    if found is None:
+        return
+    ref = VmRef(vm.pk, found.external_id)
+    if found.status not in OFF:
+        driver.stop_vm(ref)
+    driver.delete_vm(ref)
+
+
+def start(ctx: StepContext) -> None:
+    """Switch on, unless it is not wanted."""
+    vm = _vm(ctx)
+    if ctx.params.get("run", True):
+        _driver(vm).run_vm(_ref(vm))
+
+
+def read_back(ctx: StepContext) -> Wait | None:
+    """Success is what the hypervisor says it has: read it back and write it down."""
+    vm = _vm(ctx)
+    found = _driver(vm).find_vm(vm.pk)
+    if found is None:
+        raise StepFailed(_("The hypervisor does not have the machine."), code="vm_not_found", can_retry=True)
+    wanted_up = bool(ctx.params.get("run", True))
+    observe(vm, found)
+    if wanted_up and found.status is VmStatus.DOWN:
+        raise StepFailed(_("The machine went off again right after its start."), code="vm_went_down")
+    if wanted_up and found.status not in {VmStatus.UP, VmStatus.POWERING_UP}:
+        return Wait(0.5, _("Waiting for the machine to come up."), give_up_after=60)
+    return None
+
+
+def forget_failed(job: Job) -> None:
+    """Nothing was made: the row goes, and the quota comes back."""
+    _forget(job.target_uid)
+
+
+def _forget(vm_uid: UUID) -> None:
+    vm = Vm.objects.filter(pk=vm_uid).first()
+    if vm is None:
+        return
+    for disk in vm.disks.all():
+        quota.release(quota.Consumer("disk", disk.pk))
+    quota.release(quota.Consumer("vm", vm.pk))
+    vm.delete()
+
+
+class CreateVm(Operation):
+    """Make a machine from a template: linked clone, first-boot data, definition, start, read back."""
+
+    name = "compute.create_vm"
+    title = gettext_lazy("Create machine")
+    audit_verb = "VM_CREATE"
+    steps = (
+        StepDef("place", gettext_lazy("Find a place"), place),
+        StepDef("make_disks", gettext_lazy("Make the disk"), make_disks, unmake_disks),
+        StepDef("first_boot", gettext_lazy("Prepare the first boot"), make_first_boot, unmake_first_boot),
+        StepDef("define", gettext_lazy("Define the machine"), define, undefine),
+        StepDef("start", gettext_lazy("Start the machine"), start),
+        StepDef("read_back", gettext_lazy("Read back"), read_back),
+    )
+    on_failed = staticmethod(forget_failed)
+
+
+# -- delete
+
+
+def power_off(ctx: StepContext) -> Wait | None:
+    """It must be off before its disks go."""
+    vm = _vm(ctx)
+    found = _driver(vm).find_vm(vm.pk)
+    if found is None or found.status in OFF:
+        return None
+    _driver(vm).stop_vm(VmRef(vm.pk, found.external_id))
+    return Wait(0.5, _("Waiting for the power to be off."), give_up_after=60)
+
+
+def forget(job: Job) -> None:
+    """All is gone: the row goes, and the quota comes back."""
+    _forget(job.target_uid)
+
+
+class DeleteVm(Operation):
+    """Delete a machine with its disks."""
+
+    name = "compute.delete_vm"
+    title = gettext_lazy("Delete machine")
+    audit_verb = "VM_DELETE"
+    point_of_no_return = "undefine"
+    steps = (
+        StepDef("power_off", gettext_lazy("Make sure it is off"), power_off, destructive=True),
+        StepDef("undefine", gettext_lazy("Remove the definition"), undefine, destructive=True, give_up_after=600),
+        StepDef(
+            "delete_first_boot",
+            gettext_lazy("Remove first-boot data"),
+            unmake_first_boot,
+            destructive=True,
+            give_up_after=600,
+        ),
+        StepDef("delete_disks", gettext_lazy("Delete the disks"), unmake_disks, destructive=True, give_up_after=600),
+    )
+    on_finished = staticmethod(forget)
+
+
+# -- power
+
+
+def switch_on(ctx: StepContext) -> None:
+    """Switch on; already on is done."""
+    vm = _vm(ctx)
+    _driver(vm).run_vm(_ref(vm))
+
+
+def give_running_back(job: Job) -> None:
+    """It does not run: what running costs comes back."""
+    with transaction.atomic():
+        quota.release(quota.Consumer("vm", job.target_uid), RUNNING_DIMENSIONS)
+
+
+class RunVm(Operation):
+    """Run a machine."""
+
+    name = "compute.run_vm"
+    title = gettext_lazy("Run machine")
+    audit_verb = "VM_RUN"
+    steps = (
+        StepDef("start", gettext_lazy("Start the machine"), switch_on),
+        StepDef("read_back", gettext_lazy("Read back"), read_back),
+    )
+    on_failed = staticmethod(give_running_back)
+
+
+def ask_to_shut_down(ctx: StepContext) -> None:
+    """Ask the guest; already off is done."""
+    vm = _vm(ctx)
+    found = _driver(vm).find_vm(vm.pk)
+    if found is not None and found.status not in OFF:
+        _driver(vm).shut_down_vm(_ref(vm))
+
+
+def wait_down(ctx: StepContext) -> Wait | None:
+    """Until it is off; a guest may ignore the request."""
+    vm = _vm(ctx)
+    found = _driver(vm).find_vm(vm.pk)
+    observe(vm, found, addresses=() if found and found.status in OFF else None)
+    if found is None or found.status in OFF:
+        return None
+    return Wait(1.0, _("Waiting for the guest to shut down."), give_up_after=120)
+
+
+class ShutDownVm(Operation):
+    """Ask a machine's guest to shut down."""
+
+    name = "compute.shut_down_vm"
+    title = gettext_lazy("Shut machine down")
+    audit_verb = "VM_SHUT_DOWN"
+    steps = (
+        StepDef("ask", gettext_lazy("Ask the guest"), ask_to_shut_down),
+        StepDef("wait_down", gettext_lazy("Wait until it is off"), wait_down),
+    )
+    on_finished = staticmethod(give_running_back)
+
+
+def cut_power(ctx: StepContext) -> None:
+    """Cut the power; already off is done."""
+    vm = _vm(ctx)
+    try:
+        _driver(vm).stop_vm(_ref(vm))
+    except NotFound:
+        return
+
+
+class StopVm(Operation):
+    """Cut a machine's power."""
+
+    name = "compute.stop_vm"
+    title = gettext_lazy("Stop machine")
+    audit_verb = "VM_STOP"
+    steps = (
+        StepDef("stop", gettext_lazy("Cut the power"), cut_power, destructive=True),
+        StepDef("wait_down", gettext_lazy("Wait until it is off"), wait_down),
+    )
+    on_finished = staticmethod(give_running_back)
+
+
+def ask_to_reboot(ctx: StepContext) -> None:
+    """Ask the guest to reboot."""
+    vm = _vm(ctx)
+    _driver(vm).reboot_vm(_ref(vm))
+
+
+class RebootVm(Operation):
+    """Ask a machine's guest to reboot."""
+
+    name = "compute.reboot_vm"
+    title = gettext_lazy("Reboot machine")
+    audit_verb = "VM_REBOOT"
+    steps = (
+        StepDef("ask", gettext_lazy("Ask the guest"), ask_to_reboot),
+        StepDef("read_back", gettext_lazy("Read back"), read_back),
+    )
+
+
+OPERATIONS: tuple[Any, ...] = (CreateVm, DeleteVm, RunVm, ShutDownVm, StopVm, RebootVm)
+
+
+def register_all() -> None:
+    """Make them known to the engine."""
+    for operation in OPERATIONS:
+        register(operation)

@@ -1,0 +1,189 @@
+"""The rules of machines. Pure: arguments in, all reasons out, in words a user can act on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.utils.translation import gettext as _
+
+from portal.common.errors import Reason
+
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
+USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+SSH_KEY = re.compile(
+    r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-ssh-ed25519@openssh\.com|sk-ecdsa-sha2-nistp256@openssh\.com) "
+    r"[A-Za-z0-9+/]{20,1400}={0,2}( [A-Za-z0-9@._+-]{1,100})?"
+)
+LONGEST_DESCRIPTION = 2000
+MOST_KEYS = 10
+MEMORY_MIB = (64, 1024 * 1024)
+VCPUS = (1, 240)
+MAC_PREFIX = "52:54:00"
+
+# Which verb is legal in which status: oVirt's action matrix (engine class ActionUtils), narrowed by its commands' rules.
+LEGAL: dict[str, frozenset[str]] = {
+    "run": frozenset({"down", "paused", "suspended"}),
+    "shut_down": frozenset(
+        {"wait_for_launch", "powering_up", "up", "reboot_in_progress", "powering_down", "paused", "not_responding"}
+    ),
+    "stop": frozenset(
+        {
+            "wait_for_launch",
+            "powering_up",
+            "up",
+            "reboot_in_progress",
+            "powering_down",
+            "paused",
+            "suspended",
+            "not_responding",
+        }
+    ),
+    "reboot": frozenset({"powering_up", "up"}),
+    "delete": frozenset({"down"}),
+    "connect": frozenset({"powering_up", "up", "reboot_in_progress", "powering_down", "paused"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What a machine is to have, and what its template needs at least."""
+
+    memory_mib: int
+    vcpus: int
+    memory_min_mib: int
+
+
+def name_reasons(name: str) -> list[Reason]:
+    """Why this is no name for a machine."""
+    if isinstance(name, str) and NAME.fullmatch(name) and name not in {".", ".."}:
+        return []
+    return [Reason("name_invalid", _("A name has 1 to 64 characters: letters A-Z, digits, '-', '_' and '.'."), "name")]
+
+
+def text_reasons(description: str) -> list[Reason]:
+    """Why this is no description."""
+    if len(description) > LONGEST_DESCRIPTION:
+        return [
+            Reason(
+                "description_too_long",
+                _("A description has at most %(most)d characters.") % {"most": LONGEST_DESCRIPTION},
+                "description",
+                {"limit": LONGEST_DESCRIPTION},
+            )
+        ]
+    if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", description):
+        return [
+            Reason("description_characters", _("A description holds text only, no control characters."), "description")
+        ]
+    return []
+
+
+def size_reasons(sizes: Sizes) -> list[Reason]:
+    """Why these sizes cannot be."""
+    found = []
+    low = max(MEMORY_MIB[0], sizes.memory_min_mib)
+    if not low <= sizes.memory_mib <= MEMORY_MIB[1]:
+        found.append(
+            Reason(
+                "memory_out_of_range",
+                _("Memory is between %(low)d and %(high)d MiB for this template.")
+                % {"low": low, "high": MEMORY_MIB[1]},
+                "memory_mib",
+                {"minimum": low, "maximum": MEMORY_MIB[1]},
+            )
+        )
+    if not VCPUS[0] <= sizes.vcpus <= VCPUS[1]:
+        found.append(
+            Reason(
+                "vcpus_out_of_range",
+                _("A machine has between %(low)d and %(high)d vCPUs.") % {"low": VCPUS[0], "high": VCPUS[1]},
+                "vcpus",
+                {"minimum": VCPUS[0], "maximum": VCPUS[1]},
+            )
+        )
+    return found
+
+
+def initial_run_reasons(hostname: str, user_name: str, keys: Iterable[str]) -> list[Reason]:
+    """Why these first-boot data cannot be; nothing but plain names and well-formed public keys gets through."""
+    found = []
+    if not HOSTNAME.fullmatch(hostname):
+        found.append(
+            Reason(
+                "hostname_invalid",
+                _("A host name has 1 to 63 letters, digits and '-', and neither starts nor ends with '-'."),
+                "initial_run.hostname",
+            )
+        )
+    if user_name and not USER_NAME.fullmatch(user_name):
+        found.append(
+            Reason(
+                "user_name_invalid",
+                _("A user name has 1 to 32 lower-case letters, digits, '-' and '_', and starts with a letter or '_'."),
+                "initial_run.user_name",
+            )
+        )
+    if user_name == "root":
+        found.append(
+            Reason(
+                "user_name_reserved", _("Choose another user name: root is the system's own."), "initial_run.user_name"
+            )
+        )
+    keys = tuple(keys)
+    if len(keys) > MOST_KEYS:
+        found.append(
+            Reason(
+                "too_many_keys",
+                _("At most %(most)d SSH keys.") % {"most": MOST_KEYS},
+                "initial_run.ssh_authorized_keys",
+                {"limit": MOST_KEYS},
+            )
+        )
+    if not all(SSH_KEY.fullmatch(key) for key in keys):
+        found.append(
+            Reason(
+                "ssh_key_invalid",
+                _("An SSH key is one line of an OpenSSH public key file, such as the one in ~/.ssh/id_ed25519.pub."),
+                "initial_run.ssh_authorized_keys",
+            )
+        )
+    if keys and not user_name:
+        found.append(
+            Reason("user_name_missing", _("Name the user who logs in with the SSH key."), "initial_run.user_name")
+        )
+    return found
+
+
+def verb_reasons(verb: str, status: str, *, status_text: str) -> list[Reason]:
+    """Why this verb is not legal in this status."""
+    if status in LEGAL[verb]:
+        return []
+    if verb == "delete" and status not in {"creating", "unknown", "image_locked"}:
+        text = _("Stop the machine before you delete it; it is %(status)s.")
+    elif status == "unknown":
+        text = _(
+            "The hypervisor has not been heard of for a while, so what the machine does is unknown. Try again when it is back."
+        )
+    else:
+        text = _("Not while the machine is %(status)s.")
+    return [
+        Reason("status", text % {"status": status_text}, data={"status": status, "allowed_in": sorted(LEGAL[verb])})
+    ]
+
+
+def provider_name(name: str, uid_hex: str) -> str:
+    """The name a hypervisor knows a machine by: unique there, and telling nothing of other departments' names."""
+    return f"{name[:50]}-{uid_hex[:8]}"
+
+
+def mac_of(uid_hex: str) -> str:
+    """A MAC address from a NIC's uid, in QEMU's range."""
+    return ":".join((MAC_PREFIX, uid_hex[0:2], uid_hex[2:4], uid_hex[4:6]))
+
+
+def default_hostname(name: str) -> str:
+    """A host name made from a machine's name."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", name).strip("-")[:63].strip("-").lower() or "vm"

@@ -1,0 +1,114 @@
+"""Reading machines and what they are made from, always through the policy. No hypervisor is asked here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+from tenants.policy import Permit
+
+from compute import rules
+from compute.models import StorageDomain, Template, Vm
+from portal.common.actor import Actor
+from portal.common.errors import NotFound
+from portal.jobs.models import Job
+from portal.jobs.states import RUNNABLE, JobStatus
+from tenants import policy
+from tenants.models import DataCenter
+
+VERB_PERMITS = {
+    "run": Permit.VM_RUN,
+    "shut_down": Permit.VM_SHUT_DOWN,
+    "stop": Permit.VM_STOP,
+    "reboot": Permit.VM_REBOOT,
+    "delete": Permit.VM_DELETE,
+    "connect": Permit.VM_CONNECT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A verb on a machine: whether this actor may use it now, and if not, why."""
+
+    verb: str
+    title: str
+    allowed: bool
+    reason: str = ""
+
+
+def vms(actor: Actor) -> QuerySet[Vm]:
+    """The machines this actor may see, by name."""
+    related = Vm.objects.select_related("data_center", "owner", "template", "host", "cluster")
+    return policy.visible(actor, Permit.VM_VIEW, related).order_by("name", "uid")
+
+
+def my_vms(actor: Actor) -> QuerySet[Vm]:
+    """The machines this actor may see."""
+    return vms(actor)
+
+
+def get_vm(actor: Actor, uid: UUID) -> Vm:
+    """One machine. Raises ``NotFound`` alike for one that is not there and one that may not be seen."""
+    vm = vms(actor).filter(pk=uid).first()
+    if vm is None:
+        raise NotFound(_("There is no such machine, or you may not see it."))
+    return vm
+
+
+def templates(actor: Actor) -> QuerySet[Template]:
+    """The templates this actor may make machines from."""
+    return policy.visible(
+        actor, Permit.TEMPLATE_USE, Template.objects.select_related("owner", "storage_domain")
+    ).order_by("name", "uid")
+
+
+def usable_templates(actor: Actor, data_center: DataCenter | None = None) -> QuerySet[Template]:
+    """Templates that can be used now, for a data center when one is named."""
+    found = templates(actor).filter(status="ok")
+    if data_center is None:
+        return found
+    return (found.filter(owner=data_center) | found.filter(assignments__data_center=data_center)).distinct()
+
+
+def usable_data_centers(actor: Actor) -> QuerySet[DataCenter]:
+    """The data centers in which this actor may make machines."""
+    return policy.visible(actor, Permit.VM_CREATE, DataCenter.objects.filter(enabled=True)).order_by("name")
+
+
+def usable_storage(data_center: DataCenter) -> QuerySet[StorageDomain]:
+    """The active storage domains assigned to a data center."""
+    return StorageDomain.objects.filter(assignments__data_center=data_center, status="active", provider__enabled=True)
+
+
+def open_job(vm_uid: UUID) -> Job | None:
+    """The job that is at work on a machine, or is stuck with it."""
+    return (
+        Job.objects.filter(target_uid=vm_uid, status__in=[*RUNNABLE, JobStatus.STUCK]).order_by("-created_at").first()
+    )
+
+
+def vm_actions(actor: Actor, vm: Vm) -> list[Action]:
+    """Every verb with whether it is possible now; the reason names the condition that is missing."""
+    titles = {
+        "connect": _("Console"),
+        "run": _("Run"),
+        "shut_down": _("Shut down"),
+        "reboot": _("Reboot"),
+        "stop": _("Stop"),
+        "delete": _("Delete"),
+    }
+    permits = policy.permits_on(actor, [vm]).get(vm.pk, frozenset())
+    job = open_job(vm.pk)
+    found = []
+    for verb, title in titles.items():
+        reason = ""
+        if VERB_PERMITS[verb] not in permits:
+            reason = _("You lack the permit %(permit)s on this machine.") % {"permit": VERB_PERMITS[verb].value}
+        elif job is not None and verb != "connect":
+            reason = _("Another job is at work on this machine.")
+        else:
+            reason = " ".join(r.text for r in rules.verb_reasons(verb, vm.status, status_text=vm.get_status_display()))
+        found.append(Action(verb, title, allowed=not reason, reason=reason))
+    return found

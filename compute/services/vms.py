@@ -1,0 +1,351 @@
+"""The hallway of machines: every door calls these. Policy, rules, quota, rows and the job, in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db import IntegrityError
+from django.utils.translation import gettext as _
+from tenants.policy import Permit
+
+from compute import rules, selectors
+from compute.models import Disk, Host, Nic, StorageDomain, Template, Vm
+from compute.operations.vms import CreateVm, DeleteVm, RebootVm, RunVm, ShutDownVm, StopVm
+from compute.sync.vms import running_amounts
+from network.models import VnicProfile
+from network.selectors import usable_vnic_profiles
+from portal.common.actor import Actor
+from portal.common.errors import Busy, Conflict, Invalid, NotFound, Reason
+from portal.common.sealed import seal_json
+from portal.events.codes import Outcome
+from portal.events.record import Subject, attempt
+from portal.jobs.models import Job
+from portal.jobs.operation import Operation
+from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
+from tenants import policy, quota
+from tenants.models import DataCenter
+from tenants.models.quota import Dimension
+
+FREE_SHARE = 0.05  # a storage domain keeps this share free
+
+
+@dataclass(frozen=True, slots=True)
+class VmRequest:
+    """What is asked for; sizes None are the template's."""
+
+    name: str
+    data_center_uid: UUID
+    template_uid: UUID
+    memory_mib: int | None = None
+    vcpus: int | None = None
+    user_name: str = ""
+    hostname: str = ""
+    ssh_authorized_keys: tuple[str, ...] = ()
+    description: str = ""
+    vnic_profile_uids: tuple[UUID, ...] | None = None
+    run: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """A dimension of the quota before and after."""
+
+    dimension: str
+    label: str
+    used: int
+    after: int
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be done, in order, and what it would cost; ``reasons`` is why not, all at once."""
+
+    steps: tuple[str, ...]
+    quota: tuple[Meter, ...]
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A request whose names have become rows that the actor may use."""
+
+    request: VmRequest
+    data_center: DataCenter
+    template: Template
+    memory_mib: int
+    vcpus: int
+    profiles: tuple[VnicProfile, ...]
+
+    def amounts(self) -> dict[Dimension, int]:
+        return {
+            Dimension.MACHINES: 1,
+            Dimension.VCPUS_DEFINED: self.vcpus,
+            Dimension.MEMORY_DEFINED_MIB: self.memory_mib,
+        }
+
+    def running(self) -> dict[Dimension, int]:
+        return (
+            {Dimension.VCPUS_RUNNING: self.vcpus, Dimension.MEMORY_RUNNING_MIB: self.memory_mib}
+            if self.request.run
+            else {}
+        )
+
+
+def _wish(actor: Actor, request: VmRequest) -> _Wish:
+    data_center = (
+        policy.visible(actor, Permit.DATA_CENTER_VIEW, DataCenter.objects.all())
+        .filter(pk=request.data_center_uid)
+        .first()
+    )
+    if data_center is None:
+        raise NotFound(_("There is no such data center, or you may not see it."))
+    policy.authorize(actor, Permit.VM_CREATE, data_center)
+    policy.authorize(actor, Permit.QUOTA_CONSUME, data_center)
+    template = selectors.usable_templates(actor, data_center).filter(pk=request.template_uid).first()
+    if template is None:
+        raise NotFound(_("There is no such template, or you may not use it in this data center."))
+    return _Wish(
+        request,
+        data_center,
+        template,
+        template.memory_mib if request.memory_mib is None else request.memory_mib,
+        template.vcpus if request.vcpus is None else request.vcpus,
+        _profiles(actor, data_center, request.vnic_profile_uids),
+    )
+
+
+def _profiles(actor: Actor, data_center: DataCenter, uids: tuple[UUID, ...] | None) -> tuple[VnicProfile, ...]:
+    usable = usable_vnic_profiles(actor, data_center)
+    if uids is None:
+        return tuple(usable[:1])
+    found = {profile.pk: profile for profile in usable.filter(pk__in=uids)}
+    if len(found) != len(set(uids)):
+        raise NotFound(_("There is no such vNIC profile, or you may not use it in this data center."))
+    return tuple(found[uid] for uid in uids)
+
+
+def _rule_reasons(wish: _Wish) -> list[Reason]:
+    request = wish.request
+    found = rules.name_reasons(request.name) + rules.text_reasons(request.description)
+    found += rules.size_reasons(rules.Sizes(wish.memory_mib, wish.vcpus, wish.template.memory_min_mib))
+    hostname = request.hostname or rules.default_hostname(request.name)
+    return found + rules.initial_run_reasons(hostname, request.user_name, request.ssh_authorized_keys)
+
+
+def _name_taken(wish: _Wish) -> list[Reason]:
+    if not Vm.objects.filter(data_center=wish.data_center, name=wish.request.name).exists():
+        return []
+    return [
+        Reason("name_taken", _("A machine of this name is already in this data center. Choose another name."), "name")
+    ]
+
+
+def _storage(wish: _Wish) -> StorageDomain | None:
+    """The template's own storage domain: a linked clone lives beside its base."""
+    return selectors.usable_storage(wish.data_center).filter(pk=wish.template.storage_domain_id).first()
+
+
+def _place_reasons(wish: _Wish) -> list[Reason]:
+    domain = _storage(wish)
+    if domain is None:
+        return [
+            Reason(
+                "no_storage",
+                _("The data center has no active storage domain that holds this template. Ask its administrator."),
+                "template",
+            )
+        ]
+    if domain.total_bytes and domain.free_bytes < domain.total_bytes * FREE_SHARE:
+        return [
+            Reason(
+                "storage_full",
+                _("The storage domain is full. Ask the administrator to free or add space."),
+                "template",
+                {"free_bytes": domain.free_bytes, "total_bytes": domain.total_bytes},
+            )
+        ]
+    return []
+
+
+def plan_create(actor: Actor, request: VmRequest) -> Plan:
+    """The dry run of ``create_vm``: permission, rules and quota checked, the plan told, nothing written."""
+    wish = _wish(actor, request)
+    total = wish.amounts() | wish.running() | {Dimension.STORAGE_GIB: wish.template.disk_gib}
+    meters, over = [], []
+    for row in quota.what_if(wish.data_center, actor.uid, total):
+        meters.append(Meter(row.dimension, str(Dimension(row.dimension).label), row.used, row.after, row.limit))
+        over += list(row.reasons)
+    reasons = (*_rule_reasons(wish), *_name_taken(wish), *_place_reasons(wish), *over)
+    return Plan(tuple(str(step.title) for step in CreateVm.steps), tuple(meters), reasons)
+
+
+def create_vm(actor: Actor, request: VmRequest) -> tuple[Vm, Job]:
+    """Make a machine: rows, charge and job now, the machine by the job.
+
+    Raises ``Invalid`` with all broken rules, ``Conflict`` for a taken name or no room, ``QuotaExceeded`` with figures,
+    ``NotFound`` for a data center or template that the actor may not use.
+    """
+    with attempt(actor, "VM_CREATE", Subject("vm", None, str(request.name)[:64])) as trial:
+        wish = _wish(actor, request)
+        _refuse(_rule_reasons(wish), Invalid)
+        _refuse(_name_taken(wish) + _place_reasons(wish), Conflict)
+        vm = _write(actor, wish)
+        trial.subject = Subject("vm", vm.pk, vm.name, wish.data_center.pk)
+        job = start_job(actor, _create_request(wish, vm))
+        trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
+    return vm, job
+
+
+def _refuse(reasons: list[Reason], kind: type[Invalid | Conflict]) -> None:
+    if reasons:
+        raise kind(" ".join(reason.text for reason in reasons), reasons=tuple(reasons))
+
+
+def _write(actor: Actor, wish: _Wish) -> Vm:
+    request, uid = wish.request, uuid4()
+    # The ledger first: its accounts are the narrow gate, and are always taken before other rows.
+    quota.charge(quota.Consumer("vm", uid), wish.data_center, wish.amounts() | wish.running(), user_uid=actor.uid)
+    disk_uid = uuid4()
+    quota.charge(
+        quota.Consumer("disk", disk_uid),
+        wish.data_center,
+        {Dimension.STORAGE_GIB: wish.template.disk_gib},
+        user_uid=actor.uid,
+    )
+    domain = wish.template.storage_domain
+    host = (
+        Host.objects.filter(provider_id=domain.provider_id, cluster__assignments__data_center=wish.data_center)
+        .order_by("-memory_free_mib")
+        .first()
+    )
+    if host is None:
+        raise Conflict(_("The data center has no cluster that reaches this template's storage. Ask its administrator."))
+    initial = {
+        "hostname": request.hostname or rules.default_hostname(request.name),
+        "user_name": request.user_name,
+        "ssh_authorized_keys": list(request.ssh_authorized_keys),
+    }
+    try:
+        vm = Vm.objects.create(
+            uid=uid,
+            name=request.name,
+            description=request.description,
+            data_center=wish.data_center,
+            owner=actor.user,
+            template=wish.template,
+            cluster=host.cluster,
+            host=host,
+            provider_id=domain.provider_id,
+            memory_mib=wish.memory_mib,
+            vcpus=wish.vcpus,
+            sealed_initial_run=seal_json(initial),
+        )
+    except IntegrityError as error:
+        raise Conflict(
+            _("A machine of this name is already in this data center. Choose another name."), reasons=tuple(_taken())
+        ) from error
+    Disk.objects.create(
+        uid=disk_uid, name="disk1", vm=vm, storage_domain=domain, size_gib=wish.template.disk_gib, bootable=True
+    )
+    for number, profile in enumerate(wish.profiles, start=1):
+        nic_uid = uuid4()
+        Nic.objects.create(uid=nic_uid, name=f"nic{number}", vm=vm, vnic_profile=profile, mac=rules.mac_of(nic_uid.hex))
+    policy.grant(policy.system_grantor(actor), "user-vm-manager", actor.user, vm)
+    return vm
+
+
+def _taken() -> list[Reason]:
+    return [
+        Reason("name_taken", _("A machine of this name is already in this data center. Choose another name."), "name")
+    ]
+
+
+def _create_request(wish: _Wish, vm: Vm) -> JobRequest:
+    return JobRequest(
+        operation=CreateVm,
+        target=_target(vm),
+        gate=Gate(Permit.VM_CREATE, "data_center", wish.data_center.pk),
+        locks=(Lock("vm", vm.pk), Lock("template", wish.template.pk, exclusive=False)),
+        params={"run": wish.request.run},
+    )
+
+
+def _target(vm: Vm) -> Target:
+    return Target("vm", vm.pk, vm.name, vm.data_center_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verb:
+    """How a verb on a machine that is there starts."""
+
+    name: str
+    audit: str
+    permit: Permit
+    operation: type[Operation]
+    charges: bool = False
+
+
+RUN = _Verb("run", "VM_RUN", Permit.VM_RUN, RunVm, charges=True)
+SHUT_DOWN = _Verb("shut_down", "VM_SHUT_DOWN", Permit.VM_SHUT_DOWN, ShutDownVm)
+STOP = _Verb("stop", "VM_STOP", Permit.VM_STOP, StopVm)
+REBOOT = _Verb("reboot", "VM_REBOOT", Permit.VM_REBOOT, RebootVm)
+DELETE = _Verb("delete", "VM_DELETE", Permit.VM_DELETE, DeleteVm)
+
+
+def _start(actor: Actor, vm_uid: UUID, verb: _Verb) -> Job:
+    with attempt(actor, verb.audit, Subject("vm", vm_uid)) as trial:
+        vm = selectors.get_vm(actor, vm_uid)
+        trial.subject = Subject("vm", vm.pk, vm.name, vm.data_center_id)
+        policy.authorize(actor, verb.permit, vm)
+        _refuse_busy(vm)
+        _refuse(rules.verb_reasons(verb.name, vm.status, status_text=vm.get_status_display()), Conflict)
+        if verb.charges and vm.status not in {"paused"}:
+            quota.charge(quota.Consumer("vm", vm.pk), vm.data_center, running_amounts(vm), user_uid=vm.owner_id)
+        request = JobRequest(
+            verb.operation, _target(vm), Gate(verb.permit, "vm", vm.pk), (Lock("vm", vm.pk),), _params(verb)
+        )
+        job = start_job(actor, request)
+        trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
+    return job
+
+
+def _params(verb: _Verb) -> dict[str, Any]:
+    return {"run": True} if verb.name in {"run", "reboot"} else {}
+
+
+def _refuse_busy(vm: Vm) -> None:
+    """The job at work explains better than the status it left; ``start_job`` decides races by its locks."""
+    job = selectors.open_job(vm.pk)
+    if job is not None:
+        raise Busy(
+            _("Another job is at work on this machine. Wait until it ends."),
+            data={"job": {"id": str(job.pk), "operation": job.operation, "status": job.status}},
+        )
+
+
+def run_vm(actor: Actor, vm_uid: UUID) -> Job:
+    """Run a machine. Raises ``QuotaExceeded``, ``Conflict`` with the status, ``Busy`` naming the job."""
+    return _start(actor, vm_uid, RUN)
+
+
+def shut_down_vm(actor: Actor, vm_uid: UUID) -> Job:
+    """Ask a machine's guest to shut down."""
+    return _start(actor, vm_uid, SHUT_DOWN)
+
+
+def stop_vm(actor: Actor, vm_uid: UUID) -> Job:
+    """Cut a machine's power."""
+    return _start(actor, vm_uid, STOP)
+
+
+def reboot_vm(actor: Actor, vm_uid: UUID) -> Job:
+    """Ask a machine's guest to reboot."""
+    return _start(actor, vm_uid, REBOOT)
+
+
+def delete_vm(actor: Actor, vm_uid: UUID) -> Job:
+    """Delete a machine with its disks."""
+    return _start(actor, vm_uid, DELETE)

@@ -1,0 +1,92 @@
+"""The full compare: hosts, storage domains and machines of a provider into rows."""
+
+from __future__ import annotations
+
+import logging
+
+from django.db import transaction
+from django.utils import timezone
+
+from compute.models import Cluster, Host, StorageDomain, Vm
+from compute.sync.vms import observe
+from portal.hypervisors.connect import driver_for
+from portal.hypervisors.models import Provider, ProviderStatus
+from portal.hypervisors.specs import Inventory
+
+log = logging.getLogger(__name__)
+
+MOST_VANISHED = 5
+MOST_VANISHED_SHARE = 0.1
+
+
+def sync_provider(provider: Provider) -> Inventory:
+    """Read everything and write it down. Raises the driver's errors; nothing is written then."""
+    inventory = driver_for(provider).inventory()
+    with transaction.atomic():
+        _write_hosts(provider, inventory)
+        _write_storage(provider, inventory)
+    _compare_vms(provider, inventory)
+    now = timezone.now()
+    Provider.objects.filter(pk=provider.pk).update(status=ProviderStatus.UP, status_at=now, status_detail="")
+    return inventory
+
+
+def _write_hosts(provider: Provider, inventory: Inventory) -> None:
+    cluster, _made = Cluster.objects.get_or_create(provider=provider, defaults={"name": provider.name})
+    for host in inventory.hosts:
+        Host.objects.update_or_create(
+            provider=provider,
+            external_id=host.external_id,
+            defaults={
+                "name": host.name,
+                "cluster": cluster,
+                "status": host.status,
+                "status_at": timezone.now(),
+                "cpus": host.cpus,
+                "memory_mib": host.memory_mib,
+                "memory_free_mib": host.memory_free_mib,
+                "version": host.version[:60],
+                "accelerator": host.accelerator,
+            },
+        )
+
+
+def _write_storage(provider: Provider, inventory: Inventory) -> None:
+    seen = []
+    for domain in inventory.storage_domains:
+        seen.append(domain.external_id)
+        StorageDomain.objects.update_or_create(
+            provider=provider,
+            external_id=domain.external_id,
+            defaults={
+                "name": domain.name,
+                "type": domain.type,
+                "status": domain.status,
+                "status_at": timezone.now(),
+                "total_bytes": domain.total_bytes,
+                "used_bytes": domain.used_bytes,
+                "free_bytes": domain.free_bytes,
+            },
+        )
+    StorageDomain.objects.filter(provider=provider).exclude(external_id__in=seen).update(status="unknown")
+
+
+def _compare_vms(provider: Provider, inventory: Inventory) -> None:
+    """Ours alone. When more than a few seem to vanish at once the answer is not believed: hold, and say so."""
+    found = {vm.external_id: vm for vm in inventory.vms}
+    rows = list(Vm.objects.filter(provider=provider).exclude(status="creating").select_related("data_center"))
+    gone = [vm for vm in rows if vm.external_id not in found and vm.status_detail != "not found on the hypervisor"]
+    if len(gone) > max(MOST_VANISHED, MOST_VANISHED_SHARE * len(rows)):
+        log.error(
+            "provider %s: %d of %d machines seem to have vanished at once; the compare is held",
+            provider.name,
+            len(gone),
+            len(rows),
+        )
+        gone = []
+    absent = {vm.pk for vm in gone}
+    for vm in rows:
+        if vm.external_id in found:
+            observe(vm, found[vm.external_id])
+        elif vm.pk in absent:
+            observe(vm, None)

@@ -1,0 +1,101 @@
+"""Writing found states of machines into rows, and telling the open pages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from uuid import UUID
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.db import transaction
+from django.utils import timezone
+
+from compute.choices import RUNNING
+from compute.models import Vm
+from portal.hypervisors.specs import Address, VmFound
+from portal.jobs.models import JobLock
+from tenants import quota
+from tenants.models import QuotaCharge
+from tenants.models.quota import Dimension
+
+log = logging.getLogger(__name__)
+
+RUNNING_DIMENSIONS = (Dimension.VCPUS_RUNNING, Dimension.MEMORY_RUNNING_MIB)
+LONGEST_DETAIL = 200
+
+
+def announce(vm: Vm) -> None:
+    """Tell the open pages, after the commit; never raises."""
+    groups = [f"target.{vm.pk.hex}"] + ([f"user.{vm.owner_id.hex}"] if vm.owner_id else [])
+    message = {"type": "vm.changed", "vm": str(vm.pk)}
+    transaction.on_commit(lambda: _send(groups, message), robust=True)
+
+
+def _send(groups: list[str], message: dict[str, str]) -> None:
+    layer = get_channel_layer()
+    if layer is None:
+        return
+    for group in groups:
+        try:
+            async_to_sync(layer.group_send)(group, message)
+        except Exception:  # noqa: BLE001 - whatever the layer does, the change is committed
+            log.warning("could not tell open pages of a change; they look again by themselves")
+            return
+
+
+def observe(vm: Vm, found: VmFound | None, *, addresses: Iterable[Address] | None = None) -> None:
+    """Write what was found. ``None`` means the provider does not have it: shown as unknown, never as deleted."""
+    values = {
+        "status": found.status.value if found else "unknown",
+        "status_detail": (found.status_detail if found else "not found on the hypervisor")[:LONGEST_DETAIL],
+    }
+    if addresses is not None:
+        values["addresses"] = [{"mac": a.mac, "ip": a.ip, "source": a.source} for a in addresses]  # type: ignore[assignment]
+    changed = any(getattr(vm, name) != value for name, value in values.items())
+    with transaction.atomic():
+        Vm.objects.filter(pk=vm.pk).exclude(status="creating", external_id="").update(
+            **values, status_at=timezone.now()
+        )
+        if changed:
+            for name, value in values.items():
+                setattr(vm, name, value)
+            settle_running(vm)
+            announce(vm)
+
+
+def settle_running(vm: Vm) -> None:
+    """Running vCPU and memory are charged while a machine runs, and given back once it is seen off.
+
+    Not while a job is at work on it: the job settles at its end. A machine found running that nobody charged (started
+    behind our back) is charged all the same and shown as over.
+    """
+    if JobLock.objects.filter(kind="vm", uid=vm.pk, exclusive=True).exists():
+        return
+    consumer = quota.Consumer("vm", vm.pk)
+    charged = QuotaCharge.objects.filter(
+        consumer_kind="vm", consumer_uid=vm.pk, dimension=Dimension.VCPUS_RUNNING
+    ).exists()
+    if vm.status in RUNNING and not charged and vm.status != "unknown":
+        quota.charge(consumer, vm.data_center, running_amounts(vm), user_uid=vm.owner_id, found=True)
+    elif vm.status not in RUNNING and charged and vm.status != "creating":
+        quota.release(consumer, RUNNING_DIMENSIONS)
+
+
+def running_amounts(vm: Vm) -> dict[Dimension, int]:
+    """What a machine costs while it runs."""
+    return {Dimension.VCPUS_RUNNING: vm.vcpus, Dimension.MEMORY_RUNNING_MIB: vm.memory_mib}
+
+
+def unknown_since_silence(provider_uid: UUID) -> int:
+    """A provider went silent: its machines are unknown, not off. The number of machines so marked."""
+    rows = Vm.objects.filter(provider_id=provider_uid).exclude(status__in=["unknown", "creating"])
+    count = 0
+    for vm in rows.iterator(chunk_size=500):
+        with transaction.atomic():
+            # ``status_at`` stays: it is the time of the last observation.
+            count += Vm.objects.filter(pk=vm.pk, status=vm.status).update(
+                status="unknown", status_detail="the hypervisor does not answer"
+            )
+            announce(vm)
+    return count

@@ -1,0 +1,132 @@
+"""The watcher process: a thread per provider, each provider held by a database lease."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from uuid import UUID
+
+from django.db import close_old_connections, connections
+from django.utils import timezone
+
+from compute.models import Vm
+from compute.sync.inventory import sync_provider
+from compute.sync.vms import observe, unknown_since_silence
+from portal.hypervisors.base import Watch
+from portal.hypervisors.connect import driver_for
+from portal.hypervisors.errors import HypervisorError, NotFound
+from portal.hypervisors.leases import claim_watch, release_watch
+from portal.hypervisors.models import Provider, ProviderStatus
+from portal.hypervisors.specs import VmRef
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 30.0
+COMPARE_SECONDS = 60.0
+ADDRESS_SECONDS = 5.0
+RETRY_SECONDS = 5.0
+
+
+class ProviderWatcher(threading.Thread):
+    """Follows one provider for as long as this process holds its lease."""
+
+    def __init__(self, provider_uid: UUID, stop: threading.Event) -> None:
+        super().__init__(name=f"watch-{provider_uid}", daemon=True)
+        self.provider_uid = provider_uid
+        self.stop_event = stop
+        self.holder = f"{socket.gethostname()}:{os.getpid()}"
+
+    def run(self) -> None:
+        """Until told to stop: claim, read everything, follow the changes; a broken provider is tried again."""
+        try:
+            while not self.stop_event.is_set():
+                self._once()
+                self.stop_event.wait(RETRY_SECONDS)
+        finally:
+            release_watch(self.provider_uid, holder=self.holder)
+            connections.close_all()
+
+    def _once(self) -> None:
+        close_old_connections()
+        try:
+            if claim_watch(self.provider_uid, holder=self.holder, seconds=LEASE_SECONDS) is None:
+                return
+            provider = Provider.objects.get(pk=self.provider_uid, enabled=True)
+            self._follow(provider)
+        except Provider.DoesNotExist:
+            return
+        except HypervisorError as error:
+            self._silent(error)
+        except Exception:
+            log.exception("watching a provider failed; it is tried again")
+
+    def _follow(self, provider: Provider) -> None:
+        watch = driver_for(provider).watch()
+        try:
+            sync_provider(provider)
+            self._read_changes(provider, watch)
+        finally:
+            watch.close()
+
+    def _read_changes(self, provider: Provider, watch: Watch) -> None:
+        compare_at = time.monotonic() + COMPARE_SECONDS
+        addresses_at = 0.0
+        while not self.stop_event.is_set():
+            if claim_watch(provider.pk, holder=self.holder, seconds=LEASE_SECONDS) is None:
+                return
+            changes = watch.next(timeout=2.0)
+            close_old_connections()
+            for external_id in {change.external_id for change in changes}:
+                if external_id:
+                    look_at(provider, external_id)
+            if time.monotonic() >= addresses_at:
+                addresses_at = time.monotonic() + ADDRESS_SECONDS
+                self._addresses(provider)
+            if time.monotonic() >= compare_at or any(not c.external_id for c in changes):
+                compare_at = time.monotonic() + COMPARE_SECONDS
+                sync_provider(provider)
+
+    def _addresses(self, provider: Provider) -> None:
+        """Machines that are up and have no address yet are asked for it."""
+        for vm in Vm.objects.filter(provider=provider, status__in=["up", "powering_up"], addresses=[]).select_related(
+            "data_center"
+        )[:50]:
+            look_at(provider, vm.external_id)
+
+    def _silent(self, error: HypervisorError) -> None:
+        log.warning("provider does not answer: %s", error.detail or error.public)
+        Provider.objects.filter(pk=self.provider_uid).update(
+            status=ProviderStatus.UNREACHABLE, status_at=timezone.now(), status_detail=error.public[:255]
+        )
+        unknown_since_silence(self.provider_uid)
+
+
+def look_at(provider: Provider, external_id: str) -> None:
+    """Read one machine of ours and write what was found."""
+    vm = Vm.objects.filter(provider=provider, external_id=external_id).select_related("data_center").first()
+    if vm is None:
+        return
+    driver = driver_for(provider)
+    found = driver.find_vm(vm.pk)
+    try:
+        addresses = driver.addresses(VmRef(vm.pk, vm.external_id)) if found and found.status.value != "down" else ()
+    except NotFound:
+        addresses = ()
+    observe(vm, found, addresses=addresses)
+
+
+def watch_all(stop: threading.Event) -> None:
+    """Keep one watcher per enabled provider until told to stop; a new provider is picked up within seconds."""
+    watchers: dict[UUID, ProviderWatcher] = {}
+    while not stop.is_set():
+        close_old_connections()
+        for uid in Provider.objects.filter(enabled=True).values_list("pk", flat=True):
+            if uid not in watchers or not watchers[uid].is_alive():
+                watchers[uid] = ProviderWatcher(uid, stop)
+                watchers[uid].start()
+        stop.wait(RETRY_SECONDS)
+    for watcher in watchers.values():
+        watcher.join(timeout=RETRY_SECONDS)

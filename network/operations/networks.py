@@ -1,0 +1,72 @@
+"""The operations on networks."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from network.choices import NetworkStatus
+from network.models import Network
+from portal.hypervisors.connect import driver_for
+from portal.hypervisors.specs import NetworkSpec
+from portal.jobs.models import Job
+from portal.jobs.operation import Operation, StepContext, StepDef, StepFailed, register
+
+
+def _network(ctx: StepContext) -> Network:
+    network = Network.objects.select_related("provider").filter(pk=ctx.target_uid).first()
+    if network is None:
+        raise StepFailed(_("The network is gone."), code="network_gone")
+    return network
+
+
+def make(ctx: StepContext) -> None:
+    """Make and start it with its filter."""
+    network = _network(ctx)
+    others = Network.objects.filter(provider=network.provider).exclude(pk=network.pk).values_list("cidr", flat=True)
+    spec = NetworkSpec(network.pk, network.name[:20], network.cidr, blocked=tuple(sorted(others)))
+    driver_for(network.provider).create_network(spec)
+
+
+def unmake(ctx: StepContext) -> None:
+    """Remove it; already gone is done."""
+    network = _network(ctx)
+    driver_for(network.provider).delete_network(network.pk)
+
+
+def read_back(ctx: StepContext) -> None:
+    """Success is what the hypervisor says it has."""
+    network = _network(ctx)
+    found = driver_for(network.provider).find_network(network.pk)
+    if found is None or not found.active:
+        raise StepFailed(_("The network did not start."), code="network_not_active", can_retry=True)
+    Network.objects.filter(pk=network.pk).update(
+        external_id=found.external_id,
+        filter_name=found.filter,
+        status=NetworkStatus.OPERATIONAL,
+        status_at=timezone.now(),
+    )
+
+
+def forget(job: Job) -> None:
+    """Nothing was made: the row goes."""
+    Network.objects.filter(pk=job.target_uid).delete()
+
+
+class CreateNetwork(Operation):
+    """Make a data center's own NAT network."""
+
+    name = "network.create_network"
+    title = gettext_lazy("Create network")
+    audit_verb = "NETWORK_CREATE"
+    steps = (
+        StepDef("make", gettext_lazy("Make the network"), make, unmake),
+        StepDef("read_back", gettext_lazy("Read back"), read_back),
+    )
+    on_failed = staticmethod(forget)
+
+
+def register_all() -> None:
+    """Make them known to the engine."""
+    register(CreateNetwork)

@@ -1,0 +1,52 @@
+"""The hallway of networks."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, ip_network
+
+from django.utils.translation import gettext as _
+from tenants.permits import Permit
+
+from network import rules
+from network.models import Network, VnicProfile
+from network.operations.networks import CreateNetwork
+from portal.common.actor import Actor
+from portal.common.errors import Conflict, Invalid
+from portal.events.codes import Outcome
+from portal.events.record import Subject, attempt
+from portal.hypervisors.models import Provider
+from portal.jobs.models import Job
+from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
+from tenants import policy
+from tenants.models import DataCenter
+
+DEPARTMENTS = IPv4Network("10.99.0.0/16")
+
+
+def create_network(
+    actor: Actor, data_center: DataCenter, *, provider: Provider, name: str, cidr: str
+) -> tuple[Network, Job]:
+    """Make a NAT network of a data center's own, with a vNIC profile of the same name. Super-admins only for now."""
+    with attempt(actor, "NETWORK_CREATE", Subject("network", None, name, data_center.pk)) as trial:
+        policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+        taken = list(Network.objects.filter(provider=provider).values_list("cidr", flat=True))
+        reasons = rules.network_reasons(name, cidr, taken)
+        if reasons:
+            raise Invalid(" ".join(r.text for r in reasons), reasons=tuple(reasons))
+        network = Network.objects.create(name=name, owner=data_center, provider=provider, cidr=cidr)
+        VnicProfile.objects.create(name=name, network=network)
+        trial.subject = Subject("network", network.pk, name, data_center.pk)
+        target = Target("network", network.pk, name, data_center.pk)
+        gate = Gate(Permit.PROVIDER_MANAGE, "system", policy.system().pk)
+        job = start_job(actor, JobRequest(CreateNetwork, target, gate, (Lock("network", network.pk),)))
+        trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
+    return network, job
+
+
+def free_range(provider: Provider, *, avoid: tuple[str, ...] = ()) -> str:
+    """The next free /24 of the range that departments' networks are made in."""
+    taken = [ip_network(c) for c in (*Network.objects.filter(provider=provider).values_list("cidr", flat=True), *avoid)]
+    for candidate in DEPARTMENTS.subnets(new_prefix=24):
+        if not any(candidate.overlaps(other) for other in taken):
+            return str(candidate)
+    raise Conflict(_("No address range is left for another network on this provider."))
