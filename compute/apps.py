@@ -2,5 +2,30 @@ from django.apps import AppConfig
 
 
 class ComputeConfig(AppConfig):
+    """Registers what the policy and the engine must know of this app."""
+
     name = "compute"
     verbose_name = "Machines"
+
+    def ready(self) -> None:
+        """Kinds and operations."""
+        from tenants.policy import Kind, register_kind
+
+        from compute.models import Template, TemplateGroupGrant, TemplateUserGrant, Vm, VmGroupGrant, VmUserGrant
+        from compute.operations import templates, vms
+
+        register_kind(
+            Kind("vm", Vm, data_center_path="data_center", user_grants=VmUserGrant, group_grants=VmGroupGrant)
+        )
+        register_kind(
+            Kind(
+                "template",
+                Template,
+                data_center_path="owner",
+                assignment_path="assignments__data_center",
+                user_grants=TemplateUserGrant,
+                group_grants=TemplateGroupGrant,
+            )
+        )
+        vms.register_all()
+        templates.register_all()

@@ -26,14 +26,14 @@ def network_reasons(name: str, cidr: str, taken: Iterable[str]) -> list[Reason]:
         return [*found, Reason("range_invalid", _("An address range looks like 10.20.0.0/24."), "cidr")]
     if wanted.version != 4 or not wanted.is_private or not 16 <= wanted.prefixlen <= 28:
         found.append(Reason("range_unfit", _("Choose a private IPv4 range between /16 and /28."), "cidr"))
-    for other in taken:
-        if wanted.version == 4 and wanted.overlaps(ip_network(other)):
-            found.append(
-                Reason(
-                    "range_overlaps",
-                    _("The range overlaps %(other)s, which is in use.") % {"other": other},
-                    "cidr",
-                    {"other": other},
-                )
-            )
+    found += [
+        Reason(
+            "range_overlaps",
+            _("The range overlaps %(other)s, which is in use.") % {"other": other},
+            "cidr",
+            {"other": other},
+        )
+        for other in taken
+        if wanted.overlaps(ip_network(other))
+    ]
     return found

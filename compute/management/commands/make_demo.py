@@ -1,0 +1,138 @@
+"""``manage.py make_demo``: the demo institute, by the same services as the pages use. Safe to run again."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from portal.jobs.engine import run_to_end
+from tenants.services.data_centers import create_data_center
+from tenants.services.users import create_user
+
+from compute.models import Template
+from compute.services.providers import connect_provider, own_storage, share_out
+from compute.services.templates import TemplateRequest, import_template
+from network.models import Network
+from network.services import create_network, free_range
+from portal.common.actor import Actor, system_actor
+from portal.common.errors import PortalError
+from portal.hypervisors.models import Provider
+from portal.jobs.models import Job
+from portal.jobs.states import JobStatus
+from tenants import policy, quota
+from tenants.models import DataCenter, User
+from tenants.models.quota import Dimension
+
+TEMPLATE = "Tiny Linux"
+DEPARTMENTS = {"physics": ("alice", "bob"), "informatics": ("charlie", "dora")}
+LIMITS = {
+    Dimension.MACHINES: 10,
+    Dimension.VCPUS_RUNNING: 8,
+    Dimension.MEMORY_RUNNING_MIB: 2048,
+    Dimension.STORAGE_GIB: 20,
+}
+OWN_LIMITS = {Dimension.MACHINES: 5, Dimension.VCPUS_RUNNING: 4}
+
+
+class Command(BaseCommand):
+    help = (
+        "Make the demo: a local libvirt provider, two data centers with their people, networks, quotas and a template."
+    )
+
+    def add_arguments(self, parser: Any) -> None:
+        """Where the image is, and where the log-ins go."""
+        parser.add_argument("--image", help="the qcow2 image of Tiny Linux (not needed with --no-demo)")
+        parser.add_argument("--passwords-out", required=True, help="a file for the log-ins, readable by its owner only")
+        parser.add_argument("--address", default="qemu:///system", help="the provider's address")
+        parser.add_argument("--kind", default="libvirt", help="the provider's kind")
+        parser.add_argument("--no-demo", action="store_true", help="only a super-admin")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Make what is missing; log-ins are written as soon as they exist."""
+        self.logins = _read(Path(options["passwords_out"]))
+        self.out = Path(options["passwords_out"])
+        actor = system_actor()
+        policy.sync_roles()
+        try:
+            admin = self._user(actor, "admin", "super-admin", "")
+            policy.grant(actor, "super-admin", admin, policy.system())
+            if not options["no_demo"]:
+                self._demo(actor, options)
+        except PortalError as error:
+            raise CommandError(str(error.detail)) from error
+
+    def _demo(self, actor: Actor, options: dict[str, Any]) -> None:
+        provider = Provider.objects.filter(name="local").first()
+        if provider is None:
+            self.stdout.write("connecting the local hypervisor")
+            provider = connect_provider(actor, name="local", kind=options["kind"], address=options["address"])
+        template = self._template(actor, provider, options)
+        for name, people in DEPARTMENTS.items():
+            self.stdout.write(f"data center {name}")
+            self._department(actor, name, people, provider=provider, template=template)
+
+    def _template(self, actor: Actor, provider: Provider, options: dict[str, Any]) -> Template:
+        template = Template.objects.filter(owner=None, name=TEMPLATE, status="ok").first()
+        if template is not None:
+            return template
+        if not options["image"]:
+            raise CommandError("Name the image with --image.")
+        self.stdout.write(f"template {TEMPLATE}")
+        path = Path(options["image"])
+        request = TemplateRequest(
+            TEMPLATE, path, own_storage(provider), 1, 192, 128, "Boots in seconds; log in with your SSH key."
+        )
+        template, job = import_template(actor, request)
+        _finish(job)
+        template.refresh_from_db()
+        return template
+
+    def _department(
+        self, actor: Actor, name: str, people: tuple[str, ...], *, provider: Provider, template: Template
+    ) -> None:
+        data_center = DataCenter.objects.filter(name=name).first() or create_data_center(actor, name=name)
+        share_out(actor, data_center, provider=provider, templates=(template,))
+        if not Network.objects.filter(owner=data_center).exists():
+            _network, job = create_network(actor, data_center, provider=provider, name=name, cidr=free_range(provider))
+            _finish(job)
+        quota.set_limits(data_center, LIMITS)
+        admin = self._user(actor, f"{name}-admin", "data-center-admin", name)
+        policy.grant(actor, "data-center-admin", admin, data_center)
+        for person in people:
+            user = self._user(actor, person, "end-user", name)
+            policy.grant(actor, "end-user", user, data_center)
+            quota.set_limits(data_center, OWN_LIMITS, user_uid=user.pk)
+
+    def _user(self, actor: Actor, username: str, rank: str, data_center: str) -> User:
+        user = User.objects.filter(username=username).first()
+        if user is not None:
+            return user
+        password = secrets.token_urlsafe(12)
+        user = create_user(
+            actor, username=username, password=password, display_name=username.replace("-", " ").capitalize()
+        )
+        self.logins.append({"rank": rank, "username": username, "password": password, "data_center": data_center})
+        _write(self.out, self.logins)
+        return user
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = json.loads(path.read_text()) if path.exists() else []
+    return found
+
+
+def _write(path: Path, logins: list[dict[str, str]]) -> None:
+    scratch = path.with_suffix(".new")
+    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(logins, file)
+    scratch.replace(path)
+
+
+def _finish(job: Job) -> None:
+    ended = run_to_end(job.pk, timeout=180)
+    if ended.status != JobStatus.FINISHED:
+        raise CommandError(f"{job.operation} {job.target_name}: {ended.error.get('text', ended.status)}")

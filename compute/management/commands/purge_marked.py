@@ -1,0 +1,63 @@
+"""``manage.py purge_marked --yes``: remove from every provider what bears this portal's mark, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError
+
+from portal.hypervisors.base import Driver
+from portal.hypervisors.connect import driver_for
+from portal.hypervisors.errors import HypervisorError
+from portal.hypervisors.identity import portal_id
+from portal.hypervisors.models import Provider
+from portal.hypervisors.specs import Inventory, Marker, VmRef, VmStatus
+
+
+class Command(BaseCommand):
+    help = "Remove from every provider the machines, disks and networks that bear this portal's mark."
+
+    def add_arguments(self, parser: Any) -> None:
+        """The word without which nothing happens."""
+        parser.add_argument("--yes", action="store_true", help="really remove them")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Purge each provider; one that fails is named, and the others go on."""
+        if not options["yes"]:
+            raise CommandError("Say --yes to remove every machine, disk and network of this portal.")
+        failed = []
+        for provider in Provider.objects.all():
+            try:
+                self._purge(provider)
+            except HypervisorError as error:
+                failed.append(f"{provider.name}: {error.public}")
+        if failed:
+            raise CommandError("Not everything could be removed: " + "; ".join(failed))
+
+    def _purge(self, provider: Provider) -> None:
+        driver, ours = driver_for(provider), portal_id()
+        inventory = driver.inventory()
+        _remove_vms(driver, inventory, ours)
+        for domain in inventory.storage_domains:
+            if domain.name == f"stegi-{ours.hex[:8]}":
+                for disk in driver.our_disks(domain.external_id):
+                    driver.delete_disk(disk.ref)
+                driver.delete_storage_domain(domain.external_id)
+        for network in inventory.networks:
+            if _is_ours(network.marker, ours):
+                driver.delete_network(network.marker.uid)  # type: ignore[union-attr]
+        self.stdout.write(f"{provider.name}: removed what bore this portal's mark")
+
+
+def _is_ours(marker: Marker | None, ours: UUID) -> bool:
+    return marker is not None and marker.portal_id == ours
+
+
+def _remove_vms(driver: Driver, inventory: Inventory, ours: UUID) -> None:
+    for vm in inventory.vms:
+        if vm.marker is not None and _is_ours(vm.marker, ours):
+            ref = VmRef(vm.marker.uid, vm.external_id)
+            if vm.status is not VmStatus.DOWN:
+                driver.stop_vm(ref)
+            driver.delete_vm(ref)
