@@ -9,10 +9,9 @@ class ComputeConfig(AppConfig):
 
     def ready(self) -> None:
         """Kinds and operations."""
-        from tenants.policy import Kind, register_kind
-
         from compute.models import Template, TemplateGroupGrant, TemplateUserGrant, Vm, VmGroupGrant, VmUserGrant
         from compute.operations import templates, vms
+        from tenants.policy import Kind, register_kind
 
         register_kind(
             Kind("vm", Vm, data_center_path="data_center", user_grants=VmUserGrant, group_grants=VmGroupGrant)

@@ -9,10 +9,9 @@ class NetworkConfig(AppConfig):
 
     def ready(self) -> None:
         """Kinds and operations."""
-        from tenants.policy import Kind, register_kind
-
         from network.models import Network
         from network.operations.networks import register_all
+        from tenants.policy import Kind, register_kind
 
         register_kind(Kind("network", Network, data_center_path="owner", assignment_path="assignments__data_center"))
         register_all()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.utils.translation import gettext as _
-from tenants.permits import Permit
 
 from compute.models import Cluster, ClusterAssignment, StorageAssignment, StorageDomain, Template, TemplateAssignment
 from compute.sync.inventory import sync_provider
@@ -17,6 +16,7 @@ from portal.hypervisors.models import Provider
 from portal.hypervisors.registry import kinds
 from tenants import policy
 from tenants.models import DataCenter
+from tenants.permits import Permit
 
 IMAGE_FOLDER = "/var/lib/libvirt/images"
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.utils.translation import gettext as _
-from tenants.permits import Permit
 
 from compute import rules
 from compute.models import StorageDomain, Template
@@ -18,6 +17,7 @@ from portal.events.record import Subject, attempt
 from portal.jobs.models import Job
 from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
 from tenants import policy
+from tenants.permits import Permit
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,478 @@
+"""THE permission policy: what a role is worth where, who may do what, and why.
+
+django-guardian's tables keep the grants: an object permission is a role held on an object, one codename per role and
+model, because with one codename per permit two roles that share a permit would share a row and revoking one would
+revoke both. Only this module resolves roles to permits and inheritance: system -> data center -> object. Purely
+additive; global permissions, staff and superuser flags mean nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from operator import or_
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model, Q, QuerySet
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from portal.common.access import access_changed
+from portal.common.actor import Actor, Door
+from portal.common.errors import NotFound, NotPermitted
+from portal.jobs.models import Job
+from tenants.models import (
+    DataCenter,
+    DataCenterGroupGrant,
+    DataCenterUserGrant,
+    GrantBase,
+    Role,
+    System,
+    SystemGroupGrant,
+    SystemUserGrant,
+    User,
+)
+from tenants.models.data_center import SYSTEM_UID
+from tenants.permits import PREDEFINED, VIEWING, Permit
+
+M = TypeVar("M", bound=Model)
+CODENAME = "role_"
+
+__all__ = [
+    "Explanation",
+    "Kind",
+    "Permit",
+    "authorize",
+    "explain",
+    "gate",
+    "grant",
+    "permits_on",
+    "register_kind",
+    "revoke",
+    "visible",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A noun that grants are on or inherit to. Paths are from the model to its data center, in the ORM's terms.
+
+    ``assignment_path`` leads to the data centers that may *use* it; only the permits of use pass along it.
+    """
+
+    name: str
+    model: type[Model]
+    data_center_path: str = ""
+    assignment_path: str = ""
+    user_grants: type[GrantBase] | None = None
+    group_grants: type[GrantBase] | None = None
+
+
+_KINDS: dict[type[Model], Kind] = {}
+# What an assignment conveys; edit, delete and grant come through the owner.
+ASSIGNED = frozenset({Permit.TEMPLATE_VIEW, Permit.TEMPLATE_USE, Permit.NETWORK_VIEW, Permit.NETWORK_USE})
+SEE = {
+    "vm": Permit.VM_VIEW,
+    "data_center": Permit.DATA_CENTER_VIEW,
+    "template": Permit.TEMPLATE_VIEW,
+    "network": Permit.NETWORK_VIEW,
+    "system": Permit.SYSTEM_MANAGE,
+}
+
+
+def register_kind(kind: Kind) -> None:
+    """Make a noun known (from ``AppConfig.ready``)."""
+    _KINDS[kind.model] = kind
+
+
+def kinds() -> tuple[Kind, ...]:
+    """Every known noun."""
+    return tuple(_KINDS.values())
+
+
+def kind_of(model: type[Model]) -> Kind:
+    """The kind of a model; ``KeyError`` for a model nobody registered."""
+    return _KINDS[model]
+
+
+def system() -> System:
+    """The one row above all data centers."""
+    row, _made = System.objects.get_or_create(pk=SYSTEM_UID)
+    return row
+
+
+# -- what an actor holds
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The roles an actor holds on one scope, by object: role codename -> how (the user, or a group's name)."""
+
+    by_object: dict[UUID, dict[str, str]]
+
+    def roles(self, uid: UUID) -> dict[str, str]:
+        return self.by_object.get(uid, {})
+
+
+def _live(rows: QuerySet[Any]) -> QuerySet[Any]:
+    return rows.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
+
+
+def _held(
+    actor: Actor, users: type[GrantBase] | None, groups: type[GrantBase] | None, only: Iterable[UUID] | None = None
+) -> _Held:
+    found: dict[UUID, dict[str, str]] = {}
+    if users is None or groups is None or actor.user is None or not actor.user.is_active:
+        return _Held(found)
+    own = _live(users._default_manager.filter(user=actor.user))
+    through = _live(groups._default_manager.filter(group__user=actor.user))
+    if only is not None:
+        ids = list(only)
+        own, through = own.filter(content_object__in=ids), through.filter(content_object__in=ids)
+    for uid, codename, name in through.values_list("content_object_id", "permission__codename", "group__name"):
+        found.setdefault(uid, {})[codename.removeprefix(CODENAME)] = name
+    for uid, codename in own.values_list("content_object_id", "permission__codename"):
+        found.setdefault(uid, {})[codename.removeprefix(CODENAME)] = ""
+    return _Held(found)
+
+
+def _roles_with(permit: Permit) -> frozenset[str]:
+    return frozenset(code for code, permits in _all_roles().items() if permit.value in permits)
+
+
+def _all_roles() -> dict[str, frozenset[str]]:
+    """Every role's permits. Read from the rows each time: a cache per process would outlive a change elsewhere."""
+    return {code: frozenset(permits) for code, permits in Role.objects.values_list("codename", "permits")}
+
+
+def _capped(actor: Actor, permit: Permit) -> bool:
+    return actor.scope == "read" and permit not in VIEWING
+
+
+def _system_roles(actor: Actor) -> dict[str, str]:
+    return _held(actor, SystemUserGrant, SystemGroupGrant).roles(SYSTEM_UID)
+
+
+# -- the three functions
+
+
+def visible(actor: Actor, permit: Permit, queryset: QuerySet[M]) -> QuerySet[M]:
+    """The rows on which this actor holds the permit: literal data-center ids first, then single shares.
+
+    Three queries of its own whatever the number of grants and objects; the rest is one WHERE.
+    """
+    if actor.is_system:
+        return queryset
+    if actor.user is None or not actor.user.is_active or _capped(actor, permit):
+        return queryset.none()
+    kind = kind_of(queryset.model)
+    roles = _roles_with(permit)
+    if roles & set(_system_roles(actor)):
+        return queryset
+    conditions = [*_by_data_center(actor, kind, permit, roles), *_by_share(actor, kind, roles)]
+    return queryset.filter(reduce(or_, conditions)) if conditions else queryset.none()
+
+
+def _by_data_center(actor: Actor, kind: Kind, permit: Permit, roles: frozenset[str]) -> list[Q]:
+    held = _held(actor, DataCenterUserGrant, DataCenterGroupGrant)
+    ids = [uid for uid, mine in held.by_object.items() if roles & set(mine)]
+    ids = list(DataCenter.objects.filter(pk__in=ids, enabled=True).values_list("pk", flat=True))
+    if not ids:
+        return []
+    if kind.model is DataCenter:
+        return [Q(pk__in=ids)]
+    found = [Q(**{f"{kind.data_center_path}__in": ids})] if kind.data_center_path else []
+    if kind.assignment_path and permit in ASSIGNED:
+        through = kind.model._default_manager.filter(**{f"{kind.assignment_path}__in": ids}).values("pk")
+        found.append(Q(pk__in=through))
+    return found
+
+
+def _by_share(actor: Actor, kind: Kind, roles: frozenset[str]) -> list[Q]:
+    """Single shares as subqueries, so that a thousand grants are not a thousand parameters."""
+    if kind.user_grants is None or kind.group_grants is None or kind.model in {DataCenter, System}:
+        return []
+    codenames = [CODENAME + role for role in roles]
+    own = _live(kind.user_grants._default_manager.filter(user=actor.user, permission__codename__in=codenames))
+    groups = _live(
+        kind.group_grants._default_manager.filter(group__user=actor.user, permission__codename__in=codenames)
+    )
+    share = Q(pk__in=own.values("content_object")) | Q(pk__in=groups.values("content_object"))
+    if kind.data_center_path:
+        # A disabled data center's machines are nobody's for the time being.
+        share &= Q(**{f"{kind.data_center_path}__enabled": True}) | Q(**{f"{kind.data_center_path}": None})
+    return [share]
+
+
+def permits_on(actor: Actor, objects: Iterable[M]) -> dict[Any, frozenset[Permit]]:
+    """For each object the permits held on it; a bounded number of queries for any number of objects of one kind."""
+    rows = list(objects)
+    if not rows:
+        return {}
+    if actor.is_system:
+        return {row.pk: frozenset(Permit) for row in rows}
+    model = type(rows[0])
+    return {
+        row.pk: frozenset(permit for permit, _way in _derive(actor, ways)) for row, ways in _ways(actor, model, rows)
+    }
+
+
+def _ways(actor: Actor, model: type[Model], rows: list[M]) -> list[tuple[M, list[tuple[str, str, str, bool]]]]:
+    """For each row the (role, group, ancestor, by assignment only) by which the actor reaches it."""
+    kind = kind_of(model)
+    if actor.user is None or not actor.user.is_active:
+        return [(row, []) for row in rows]
+    above = [(role, how, "system", False) for role, how in _system_roles(actor).items()]
+    centers = _held(actor, DataCenterUserGrant, DataCenterGroupGrant)
+    enabled = set(DataCenter.objects.filter(pk__in=list(centers.by_object), enabled=True).values_list("pk", flat=True))
+    direct = _Held({})
+    if model not in {DataCenter, System}:
+        direct = _held(actor, kind.user_grants, kind.group_grants, only=[row.pk for row in rows])
+    owners = _centers_of(model, kind.data_center_path, rows)
+    users = _centers_of(model, kind.assignment_path, rows)
+    disabled = set(DataCenter.objects.filter(enabled=False).values_list("pk", flat=True)) if direct.by_object else set()
+    found = []
+    for row in rows:
+        ways = list(above)
+        for center in owners.get(row.pk, set()) & enabled:
+            ways += [(role, how, "data_center", False) for role, how in centers.roles(center).items()]
+        for center in users.get(row.pk, set()) & enabled:
+            ways += [(role, how, "data_center", True) for role, how in centers.roles(center).items()]
+        if not owners.get(row.pk, set()) & disabled:
+            ways += [(role, how, kind.name, False) for role, how in direct.roles(row.pk).items()]
+        found.append((row, ways))
+    return found
+
+
+def _centers_of(model: type[Model], path: str, rows: list[M]) -> dict[Any, set[UUID]]:
+    if model is DataCenter:
+        return {row.pk: {row.pk} for row in rows} if path == "" else {}
+    if not path:
+        return {}
+    found: dict[Any, set[UUID]] = {}
+    pairs = model._default_manager.filter(pk__in=[row.pk for row in rows], **{f"{path}__isnull": False}).values_list(
+        "pk", path
+    )
+    for pk, center in pairs:
+        found.setdefault(pk, set()).add(center)
+    return found
+
+
+def _derive(actor: Actor, ways: list[tuple[str, str, str, bool]]) -> list[tuple[Permit, tuple[str, str, str, bool]]]:
+    roles = _all_roles()
+    return [
+        (permit, way)
+        for way in ways
+        for permit in Permit
+        if permit.value in roles.get(way[0], frozenset())
+        and not _capped(actor, permit)
+        and (permit in ASSIGNED or not way[3])
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why, or why not and what would help."""
+
+    allowed: bool
+    permit: Permit
+    object_kind: str
+    derivation: tuple[dict[str, str], ...] = ()
+    sentence: str = ""
+    helping_roles: tuple[str, ...] = ()
+    who_can_grant: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """For problem documents and the explain page."""
+        return {
+            "allowed": self.allowed,
+            "permit": self.permit.value,
+            "object_kind": self.object_kind,
+            "derivation": list(self.derivation),
+            "sentence": self.sentence,
+            "helping_roles": list(self.helping_roles),
+            "who_can_grant": list(self.who_can_grant),
+        }
+
+
+def explain(actor: Actor, permit: Permit, target: Model) -> Explanation:
+    """The derivation of a yes, or for a no the smallest grant that would help and who can give it."""
+    kind = kind_of(type(target))
+    if actor.is_system:
+        return Explanation(allowed=True, permit=permit, object_kind=kind.name, sentence=_("The portal itself acts."))
+    [(_row, ways)] = _ways(actor, type(target), [target])
+    chain = tuple(
+        {"subject": actor.name, "group": way[1], "role": way[0], "permit": permit.value, "ancestor": way[2]}
+        for found, way in _derive(actor, ways)
+        if found is permit
+    )
+    if chain:
+        return Explanation(allowed=True, permit=permit, object_kind=kind.name, derivation=chain)
+    return _refusal(actor, permit, target, kind)
+
+
+def _refusal(actor: Actor, permit: Permit, target: Model, kind: Kind) -> Explanation:
+    if _capped(actor, permit):
+        return Explanation(
+            allowed=False,
+            permit=permit,
+            object_kind=kind.name,
+            sentence=_("This token may only read. Make one with the scope 'write'."),
+        )
+    holding = sorted((len(permits), code) for code, permits in _all_roles().items() if permit.value in permits)
+    roles = tuple(code for _size, code in holding)
+    givers = _givers(target, kind)
+    sentence = _("You lack the permit %(permit)s here. The role %(role)s would give it; ask %(who)s.") % {
+        "permit": permit.value,
+        "role": roles[0] if roles else "-",
+        "who": ", ".join(givers) or _("a super-admin"),
+    }
+    return Explanation(
+        allowed=False,
+        permit=permit,
+        object_kind=kind.name,
+        sentence=sentence,
+        helping_roles=roles[:3],
+        who_can_grant=givers,
+    )
+
+
+def _givers(target: Model, kind: Kind) -> tuple[str, ...]:
+    """The administrators of the target's data center, by name; never another department's."""
+    centers = _centers_of(type(target), kind.data_center_path, [target]).get(target.pk, set())
+    codenames = [CODENAME + code for code in _roles_with(Permit.GRANT)]
+    rows = _live(
+        DataCenterUserGrant.objects.filter(
+            content_object__in=list(centers), permission__codename__in=codenames, user__is_active=True
+        )
+    )
+    return tuple(sorted(rows.values_list("user__username", flat=True).distinct())[:5])
+
+
+def authorize(actor: Actor, permit: Permit, target: Model) -> None:
+    """Raise ``NotFound`` when the target may not even be seen, ``NotPermitted`` with the explanation otherwise."""
+    answer = explain(actor, permit, target)
+    if answer.allowed:
+        return
+    seeing = SEE.get(kind_of(type(target)).name)
+    if (
+        seeing is not None
+        and seeing is not permit
+        and type(target) is not System
+        and not explain(actor, seeing, target).allowed
+    ):
+        raise NotFound(_("There is no such object, or you may not see it."))
+    raise NotPermitted(answer.sentence, data={"explanation": answer.as_json()})
+
+
+# -- giving and taking
+
+
+def sync_roles() -> None:
+    """Write the predefined roles as this version has them."""
+    for role in PREDEFINED:
+        Role.objects.update_or_create(
+            codename=role.codename,
+            defaults={
+                "name": role.name,
+                "description": role.description,
+                "administrative": role.administrative,
+                "predefined": True,
+                "views_children": role.views_children,
+                "permits": sorted(role.permits),
+            },
+        )
+
+
+def system_grantor(actor: Actor) -> Actor:
+    """The portal itself, granting because of what this actor did (the maker of a machine manages it)."""
+    return Actor(user=None, door=actor.door, request_id=actor.request_id, client_address=actor.client_address)
+
+
+def grant(actor: Actor, role: str, subject: User | Group, target: Model, *, expires_at: datetime | None = None) -> None:
+    """Give a role to a user or group on an object; again is nothing new.
+
+    Whoever may grant gives only what he holds himself there. Raises ``NotPermitted`` otherwise, ``NotFound`` for a role
+    that does not exist.
+    """
+    row = Role.objects.filter(codename=role).first()
+    if row is None:
+        raise NotFound(_("There is no role %(role)s.") % {"role": role})
+    _refuse_beyond_own(actor, row, target)
+    model, field = _grant_model(subject, target)
+    model._default_manager.update_or_create(
+        **{field: subject},
+        permission=_permission(row, type(target)),
+        content_object=target,
+        defaults={"grantor_uid": actor.uid, "grantor_name": actor.name, "expires_at": expires_at},
+    )
+    access_changed(_people(subject))
+
+
+def revoke(actor: Actor, role: str, subject: User | Group, target: Model) -> None:
+    """Take a role back; open sockets learn of it."""
+    row = Role.objects.filter(codename=role).first()
+    if row is None:
+        raise NotFound(_("There is no role %(role)s.") % {"role": role})
+    _refuse_beyond_own(actor, row, target)
+    model, field = _grant_model(subject, target)
+    model._default_manager.filter(
+        **{field: subject}, permission=_permission(row, type(target)), content_object=target
+    ).delete()
+    access_changed(_people(subject))
+
+
+def _refuse_beyond_own(actor: Actor, role: Role, target: Model) -> None:
+    if actor.is_system:
+        return
+    authorize(actor, Permit.GRANT, target)
+    mine = {permit.value for permit in permits_on(actor, [target])[target.pk]}
+    beyond = sorted(set(role.permits) - mine)
+    if beyond:
+        raise NotPermitted(
+            _("You can give only what you hold yourself; you lack %(permits)s here.") % {"permits": ", ".join(beyond)}
+        )
+
+
+def _grant_model(subject: User | Group, target: Model) -> tuple[type[GrantBase], str]:
+    kind = kind_of(type(target))
+    model = kind.user_grants if isinstance(subject, User) else kind.group_grants
+    if model is None:
+        raise NotFound(_("Nothing can be granted on this kind of object."))
+    return model, "user" if isinstance(subject, User) else "group"
+
+
+def _permission(role: Role, model: type[Model]) -> Permission:
+    content_type = ContentType.objects.get_for_model(model)
+    found, _made = Permission.objects.get_or_create(
+        codename=CODENAME + role.codename, content_type=content_type, defaults={"name": role.name}
+    )
+    return found
+
+
+def _people(subject: User | Group) -> list[UUID]:
+    if isinstance(subject, User):
+        return [subject.pk]
+    return list(User.objects.filter(groups=subject).values_list("pk", flat=True))
+
+
+def gate(job: Job) -> None:
+    """The engine's gate: the one who asked must still hold the permit. Raises like ``authorize``."""
+    if job.actor_uid is None or not job.permit:
+        return
+    user = User.objects.filter(pk=job.actor_uid).first()
+    actor = Actor(user=user, door=Door.JOB, request_id=job.request_id)
+    model = next((kind.model for kind in kinds() if kind.name == job.permit_kind), None)
+    target = model._default_manager.filter(pk=job.permit_uid).first() if model else None
+    if user is None or target is None:
+        raise NotPermitted(_("The user or the object that this job was started for is gone."))
+    authorize(actor, Permit(job.permit), target)
+
+
+register_kind(Kind("system", System, user_grants=SystemUserGrant, group_grants=SystemGroupGrant))
+register_kind(Kind("data_center", DataCenter, user_grants=DataCenterUserGrant, group_grants=DataCenterGroupGrant))
