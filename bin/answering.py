@@ -62,7 +62,7 @@ def _status(options: Options, reach: Reach) -> int:
     """The answer's status. The certificate is not verified: it is this machine asking itself, and no secret is sent."""
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.bind, options.bind)  # noqa: S104 - only compared with
     if reach.scheme == "https":
-        context = ssl._create_unverified_context()  # noqa: S323, SLF001
+        context = ssl._create_unverified_context()  # noqa: S323
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
             here, reach.port, timeout=10, context=context
         )

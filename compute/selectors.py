@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
-from tenants.policy import Permit
 
 from compute import rules
 from compute.models import StorageDomain, Template, Vm
@@ -17,6 +16,7 @@ from portal.jobs.models import Job
 from portal.jobs.states import RUNNABLE, JobStatus
 from tenants import policy
 from tenants.models import DataCenter
+from tenants.policy import Permit
 
 VERB_PERMITS = {
     "run": Permit.VM_RUN,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from django.db.models import Q, QuerySet
-from tenants.permits import Permit
 
 from network.models import Network, VnicProfile
 from portal.common.actor import Actor
 from tenants import policy
 from tenants.models import DataCenter
+from tenants.permits import Permit
 
 
 def usable_networks(actor: Actor) -> QuerySet[Network]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ipaddress import IPv4Network, ip_network
 
 from django.utils.translation import gettext as _
-from tenants.permits import Permit
 
 from network import rules
 from network.models import Network, VnicProfile
@@ -19,6 +18,7 @@ from portal.jobs.models import Job
 from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
 from tenants import policy
 from tenants.models import DataCenter
+from tenants.permits import Permit
 
 DEPARTMENTS = IPv4Network("10.99.0.0/16")
 

@@ -25,12 +25,10 @@ from django.utils.translation import gettext as _
 from portal.common.access import access_changed
 from portal.common.actor import Actor, Door
 from portal.common.errors import NotFound, NotPermitted
-from portal.jobs.models import Job
 from tenants.models import (
     DataCenter,
     DataCenterGroupGrant,
     DataCenterUserGrant,
-    GrantBase,
     Role,
     System,
     SystemGroupGrant,
@@ -69,8 +67,8 @@ class Kind:
     model: type[Model]
     data_center_path: str = ""
     assignment_path: str = ""
-    user_grants: type[GrantBase] | None = None
-    group_grants: type[GrantBase] | None = None
+    user_grants: Any = None  # guardian's tables, whose subject fields differ
+    group_grants: Any = None
 
 
 _KINDS: dict[type[Model], Kind] = {}
@@ -123,9 +121,7 @@ def _live(rows: QuerySet[Any]) -> QuerySet[Any]:
     return rows.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
 
 
-def _held(
-    actor: Actor, users: type[GrantBase] | None, groups: type[GrantBase] | None, only: Iterable[UUID] | None = None
-) -> _Held:
+def _held(actor: Actor, users: Any, groups: Any, only: Iterable[UUID] | None = None) -> _Held:
     found: dict[UUID, dict[str, str]] = {}
     if users is None or groups is None or actor.user is None or not actor.user.is_active:
         return _Held(found)
@@ -439,7 +435,7 @@ def _refuse_beyond_own(actor: Actor, role: Role, target: Model) -> None:
         )
 
 
-def _grant_model(subject: User | Group, target: Model) -> tuple[type[GrantBase], str]:
+def _grant_model(subject: User | Group, target: Model) -> tuple[Any, str]:
     kind = kind_of(type(target))
     model = kind.user_grants if isinstance(subject, User) else kind.group_grants
     if model is None:
@@ -461,17 +457,16 @@ def _people(subject: User | Group) -> list[UUID]:
     return list(User.objects.filter(groups=subject).values_list("pk", flat=True))
 
 
-def gate(job: Job) -> None:
+def gate(actor: Actor, permit: str, kind_name: str, uid: UUID) -> None:
     """The engine's gate: the one who asked must still hold the permit. Raises like ``authorize``."""
-    if job.actor_uid is None or not job.permit:
-        return
-    user = User.objects.filter(pk=job.actor_uid).first()
-    actor = Actor(user=user, door=Door.JOB, request_id=job.request_id)
-    model = next((kind.model for kind in kinds() if kind.name == job.permit_kind), None)
-    target = model._default_manager.filter(pk=job.permit_uid).first() if model else None
+    if actor.uid is None:
+        return  # the portal itself
+    user = User.objects.filter(pk=actor.uid).first()
+    model = next((kind.model for kind in kinds() if kind.name == kind_name), None)
+    target = model._default_manager.filter(pk=uid).first() if model else None
     if user is None or target is None:
         raise NotPermitted(_("The user or the object that this job was started for is gone."))
-    authorize(actor, Permit(job.permit), target)
+    authorize(Actor(user=user, door=Door.JOB, request_id=actor.request_id), Permit(permit), target)
 
 
 register_kind(Kind("system", System, user_grants=SystemUserGrant, group_grants=SystemGroupGrant))

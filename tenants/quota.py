@@ -7,7 +7,7 @@ under load, whatever the isolation). Arithmetic as oVirt's QuotaManager has it: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -63,19 +63,32 @@ class Forecast:
     reasons: tuple[Reason, ...]
 
 
-def charge(consumer: Consumer, data_center: DataCenter, amounts: dict[Dimension, int], *, user_uid: UUID | None, found: bool = False) -> None:
+def charge(
+    consumer: Consumer,
+    data_center: DataCenter,
+    amounts: dict[Dimension, int],
+    *,
+    user_uid: UUID | None,
+    found: bool = False,
+) -> None:
     """Charge a consumer. Raises ``QuotaExceeded`` with a reason per dimension; nothing is written then.
 
     ``found`` is for use found on a hypervisor: charged whatever the limit, and shown as over. Must run in a transaction.
     """
     with transaction.atomic():
-        fresh = {dimension: amount for dimension, amount in amounts.items() if _write_charge(consumer, data_center, dimension, amount, user_uid)}
+        fresh = {
+            dimension: amount
+            for dimension, amount in amounts.items()
+            if _write_charge(consumer, data_center, dimension, amount, user_uid)
+        }
         over = _book(data_center, fresh, user_uid, found=found)
         if over:
             raise QuotaExceeded(_sentence(over), reasons=tuple(over))
 
 
-def _write_charge(consumer: Consumer, data_center: DataCenter, dimension: Dimension, amount: int, user_uid: UUID | None) -> bool:
+def _write_charge(
+    consumer: Consumer, data_center: DataCenter, dimension: Dimension, amount: int, user_uid: UUID | None
+) -> bool:
     _row, made = QuotaCharge.objects.get_or_create(
         consumer_kind=consumer.kind,
         consumer_uid=consumer.uid,
@@ -85,7 +98,9 @@ def _write_charge(consumer: Consumer, data_center: DataCenter, dimension: Dimens
     return made
 
 
-def _book(data_center: DataCenter, amounts: dict[Dimension, int], user_uid: UUID | None, *, found: bool) -> list[Reason]:
+def _book(
+    data_center: DataCenter, amounts: dict[Dimension, int], user_uid: UUID | None, *, found: bool
+) -> list[Reason]:
     """Add to every account concerned, always in the same order, so that no two transactions wait for each other."""
     over = []
     for kind, subject in _subjects(data_center, user_uid):
@@ -102,14 +117,20 @@ def _subjects(data_center: DataCenter, user_uid: UUID | None) -> list[tuple[str,
 
 
 def _account(data_center: DataCenter, kind: str, subject: UUID, dimension: str) -> QuotaAccount:
-    row, _made = QuotaAccount.objects.get_or_create(data_center=data_center, subject_kind=kind, subject_uid=subject, dimension=dimension)
+    row, _made = QuotaAccount.objects.get_or_create(
+        data_center=data_center, subject_kind=kind, subject_uid=subject, dimension=dimension
+    )
     return row
 
 
 def _add(account: QuotaAccount, amount: int, *, found: bool) -> bool:
     rows = QuotaAccount.objects.filter(pk=account.pk)
     if not found:
-        fits = Q(limit__isnull=True) | ~Q(enforcement=Enforcement.ENFORCED) | Q(limit__gte=0, used__lte=F("limit") + F("limit") * F("grace_percent") / 100 - amount)
+        fits = (
+            Q(limit__isnull=True)
+            | ~Q(enforcement=Enforcement.ENFORCED)
+            | Q(limit__gte=0, used__lte=F("limit") + F("limit") * F("grace_percent") / 100 - amount)
+        )
         rows = rows.filter(fits)
     return bool(rows.update(used=F("used") + amount))
 
@@ -135,7 +156,14 @@ def usage(data_center: DataCenter, user_uid: UUID | None = None) -> list[Usage]:
         wanted |= Q(subject_kind=SubjectKind.USER, subject_uid=user_uid)
     rows = QuotaAccount.objects.filter(wanted, data_center=data_center)
     return [
-        Usage(row.dimension, str(Dimension(row.dimension).label), row.used, row.limit, row.threshold_percent, row.subject_kind == SubjectKind.USER)
+        Usage(
+            row.dimension,
+            str(Dimension(row.dimension).label),
+            row.used,
+            row.limit,
+            row.threshold_percent,
+            row.subject_kind == SubjectKind.USER,
+        )
         for row in rows
         if row.limit is not None or row.used
     ]
@@ -144,14 +172,22 @@ def usage(data_center: DataCenter, user_uid: UUID | None = None) -> list[Usage]:
 def what_if(data_center: DataCenter, user_uid: UUID | None, amounts: dict[Dimension, int]) -> list[Forecast]:
     """What a charge would do, without doing it."""
     subjects = dict(_subjects(data_center, user_uid))
-    rows = QuotaAccount.objects.filter(data_center=data_center, subject_uid__in=list(subjects.values()), dimension__in=list(amounts))
+    rows = QuotaAccount.objects.filter(
+        data_center=data_center, subject_uid__in=list(subjects.values()), dimension__in=list(amounts)
+    )
     return [_forecast(row, amounts[Dimension(row.dimension)]) for row in rows]
 
 
 def _forecast(row: QuotaAccount, amount: int) -> Forecast:
-    fits = row.limit is None or row.enforcement != Enforcement.ENFORCED or row.used + amount <= row.limit + row.limit * row.grace_percent // 100
+    fits = (
+        row.limit is None
+        or row.enforcement != Enforcement.ENFORCED
+        or row.used + amount <= row.limit + row.limit * row.grace_percent // 100
+    )
     reasons = () if fits else (_refusal(row, amount),)
-    return Forecast(row.dimension, row.used, row.used + amount, row.limit, row.subject_kind == SubjectKind.USER, reasons)
+    return Forecast(
+        row.dimension, row.used, row.used + amount, row.limit, row.subject_kind == SubjectKind.USER, reasons
+    )
 
 
 def _refusal(account: QuotaAccount, amount: int) -> Reason:
@@ -161,7 +197,9 @@ def _refusal(account: QuotaAccount, amount: int) -> Reason:
     label = str(Dimension(account.dimension).label)
     own = account.subject_kind == SubjectKind.USER
     text = _("Your share of %(dimension)s") if own else _("The data center's %(dimension)s")
-    sentence = _("%(what)s: limit %(limit)d, in use %(used)d, asked for %(requested)d, %(shortfall)d too many. Delete or stop something, or ask for a larger quota.")
+    sentence = _(
+        "%(what)s: limit %(limit)d, in use %(used)d, asked for %(requested)d, %(shortfall)d too many. Delete or stop something, or ask for a larger quota."
+    )
     data: dict[str, Any] = {
         "dimension": account.dimension,
         "subject": account.subject_kind,
@@ -173,19 +211,35 @@ def _refusal(account: QuotaAccount, amount: int) -> Reason:
     }
     if own:
         data["top_consumers"] = _top(account)
-    return Reason("quota_exceeded", sentence % {"what": text % {"dimension": label}, **{k: data[k] for k in ("limit", "used", "requested", "shortfall")}}, data=data)
+    return Reason(
+        "quota_exceeded",
+        sentence
+        % {"what": text % {"dimension": label}, **{k: data[k] for k in ("limit", "used", "requested", "shortfall")}},
+        data=data,
+    )
 
 
 def _top(account: QuotaAccount) -> list[dict[str, Any]]:
-    rows = QuotaCharge.objects.filter(data_center=account.data_center_id, dimension=account.dimension, user_uid=account.subject_uid)
-    return [{"kind": kind, "id": str(uid), "amount": amount} for kind, uid, amount in rows.order_by("-amount").values_list("consumer_kind", "consumer_uid", "amount")[:3]]
+    rows = QuotaCharge.objects.filter(
+        data_center=account.data_center_id, dimension=account.dimension, user_uid=account.subject_uid
+    )
+    return [
+        {"kind": kind, "id": str(uid), "amount": amount}
+        for kind, uid, amount in rows.order_by("-amount").values_list("consumer_kind", "consumer_uid", "amount")[:3]
+    ]
 
 
 def _sentence(over: list[Reason]) -> str:
     return " ".join(reason.text for reason in over)
 
 
-def set_limits(data_center: DataCenter, limits: dict[Dimension, int | None], *, user_uid: UUID | None = None, grace_percent: int = 0) -> None:
+def set_limits(
+    data_center: DataCenter,
+    limits: Mapping[Dimension, int | None],
+    *,
+    user_uid: UUID | None = None,
+    grace_percent: int = 0,
+) -> None:
     """Set limits of the data center, or of a user in it; below present use is allowed: nothing is stopped, new is refused."""
     kind, subject = (SubjectKind.USER, user_uid) if user_uid else (SubjectKind.DATA_CENTER, data_center.pk)
     with transaction.atomic():
@@ -197,12 +251,26 @@ def set_limits(data_center: DataCenter, limits: dict[Dimension, int | None], *, 
 def recount_drift(data_center: DataCenter) -> list[dict[str, Any]]:
     """Where an account and the sum of its charges differ; reported, never silently mended."""
     rows = QuotaCharge.objects.filter(data_center=data_center)
-    whole = {(SubjectKind.DATA_CENTER, data_center.pk, d): s for d, s in rows.values_list("dimension").annotate(Sum("amount"))}
-    own = {(SubjectKind.USER, u, d): s for u, d, s in rows.exclude(user_uid=None).values_list("user_uid", "dimension").annotate(Sum("amount"))}
+    whole = {
+        (SubjectKind.DATA_CENTER, data_center.pk, d): s
+        for d, s in rows.values_list("dimension").annotate(Sum("amount"))
+    }
+    own = {
+        (SubjectKind.USER, u, d): s
+        for u, d, s in rows.exclude(user_uid=None).values_list("user_uid", "dimension").annotate(Sum("amount"))
+    }
     sums = whole | own
     found = []
     for account in QuotaAccount.objects.filter(data_center=data_center):
         real = sums.get((SubjectKind(account.subject_kind), account.subject_uid, account.dimension), 0)
         if real != account.used:
-            found.append({"account": str(account.pk), "dimension": account.dimension, "subject": account.subject_kind, "used": account.used, "recount": real})
+            found.append(
+                {
+                    "account": str(account.pk),
+                    "dimension": account.dimension,
+                    "subject": account.subject_kind,
+                    "used": account.used,
+                    "recount": real,
+                }
+            )
     return found

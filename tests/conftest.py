@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -22,6 +23,7 @@ from tests.lab.fixtures import (
     session_redis,
     tiny_linux_image,
 )
+from tests.people import Institute, make_institute
 
 __all__ = [
     "chromium",
@@ -127,3 +129,9 @@ def _fixtures(item: pytest.Item) -> set[str]:
 
 def _django_database() -> str:
     return str(settings.DATABASES["default"]["ENGINE"])
+
+
+@pytest.fixture
+def institute(db: None, tmp_path: Path) -> Institute:
+    """Two departments on a double."""
+    return make_institute(tmp_path)

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 from compute.models import Template
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.specs import DiskRef, DiskSpec
-from portal.jobs.models import Job
+from portal.jobs.context import JobContext
 from portal.jobs.operation import Operation, StepContext, StepDef, StepFailed, register
 
 CHUNK = 1024 * 1024
@@ -58,7 +58,7 @@ def make_ready(ctx: StepContext) -> None:
     Template.objects.filter(pk=template.pk).update(status="ok")
 
 
-def forget(job: Job) -> None:
+def forget(job: JobContext) -> None:
     """Nothing was made: the row goes."""
     Template.objects.filter(pk=job.target_uid).delete()
 

@@ -17,7 +17,7 @@ from portal.hypervisors.base import Driver
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.errors import NoCapacity, NotFound
 from portal.hypervisors.specs import DiskRef, DiskSpec, InitialRun, NicSpec, VmRef, VmSpec, VmStatus
-from portal.jobs.models import Job
+from portal.jobs.context import JobContext
 from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, Wait, register
 from tenants import quota
 
@@ -171,7 +171,7 @@ def read_back(ctx: StepContext) -> Wait | None:
     return None
 
 
-def forget_failed(job: Job) -> None:
+def forget_failed(job: JobContext) -> None:
     """Nothing was made: the row goes, and the quota comes back."""
     _forget(job.target_uid)
 
@@ -216,7 +216,7 @@ def power_off(ctx: StepContext) -> Wait | None:
     return Wait(0.5, _("Waiting for the power to be off."), give_up_after=60)
 
 
-def forget(job: Job) -> None:
+def forget(job: JobContext) -> None:
     """All is gone: the row goes, and the quota comes back."""
     _forget(job.target_uid)
 
@@ -252,7 +252,7 @@ def switch_on(ctx: StepContext) -> None:
     _driver(vm).run_vm(_ref(vm))
 
 
-def give_running_back(job: Job) -> None:
+def give_running_back(job: JobContext) -> None:
     """It does not run: what running costs comes back."""
     with transaction.atomic():
         quota.release(quota.Consumer("vm", job.target_uid), RUNNING_DIMENSIONS)

@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 
 from django.db import IntegrityError
 from django.utils.translation import gettext as _
-from tenants.policy import Permit
 
 from compute import rules, selectors
 from compute.models import Disk, Host, Nic, StorageDomain, Template, Vm
@@ -27,6 +26,7 @@ from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
 from tenants import policy, quota
 from tenants.models import DataCenter
 from tenants.models.quota import Dimension
+from tenants.policy import Permit
 
 FREE_SHARE = 0.05  # a storage domain keeps this share free
 

@@ -10,7 +10,7 @@ from network.choices import NetworkStatus
 from network.models import Network
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.specs import NetworkSpec
-from portal.jobs.models import Job
+from portal.jobs.context import JobContext
 from portal.jobs.operation import Operation, StepContext, StepDef, StepFailed, register
 
 
@@ -49,7 +49,7 @@ def read_back(ctx: StepContext) -> None:
     )
 
 
-def forget(job: Job) -> None:
+def forget(job: JobContext) -> None:
     """Nothing was made: the row goes."""
     Network.objects.filter(pk=job.target_uid).delete()
 

@@ -126,7 +126,8 @@ def _connection(provider: Provider, *, mark: UUID) -> Connection:
 
 def _lane(provider: Provider, connection: Connection) -> Lane:
     kind = driver_class(provider.kind)
-    limits = Limits(at_once=int(connection.options.get("calls_at_once", Limits.at_once)))  # type: ignore[misc]
+    wanted = connection.options.get("calls_at_once")
+    limits = Limits(at_once=int(wanted)) if wanted else Limits()
     return Lane(provider.name, lambda: kind(connection), limits=limits)
 
 

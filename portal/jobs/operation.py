@@ -94,8 +94,10 @@ class Operation:
     audit_verb: ClassVar[str] = ""
     steps: ClassVar[tuple[StepDef, ...]]
     point_of_no_return: ClassVar[str] = ""  # the step before whose start a cancel is still possible; empty: all the way
-    on_finished: ClassVar[Callable[[Any], None] | None] = None  # in the transaction that makes the job final
-    on_failed: ClassVar[Callable[[Any], None] | None] = None  # likewise, after everything was undone (or closed)
+    on_finished: ClassVar[Any] = (
+        None  # a static method taking the job's context;  # in the transaction that makes the job final
+    )
+    on_failed: ClassVar[Any] = None  # likewise, after everything was undone (or closed)
 
 
 _REGISTRY: dict[str, type[Operation]] = {}

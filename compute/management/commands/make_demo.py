@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from portal.jobs.engine import run_to_end
-from tenants.services.data_centers import create_data_center
-from tenants.services.users import create_user
 
 from compute.models import Template
 from compute.services.providers import connect_provider, own_storage, share_out
@@ -21,11 +18,14 @@ from network.services import create_network, free_range
 from portal.common.actor import Actor, system_actor
 from portal.common.errors import PortalError
 from portal.hypervisors.models import Provider
+from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from portal.jobs.states import JobStatus
 from tenants import policy, quota
 from tenants.models import DataCenter, User
 from tenants.models.quota import Dimension
+from tenants.services.data_centers import create_data_center
+from tenants.services.users import create_user
 
 TEMPLATE = "Tiny Linux"
 DEPARTMENTS = {"physics": ("alice", "bob"), "informatics": ("charlie", "dora")}
