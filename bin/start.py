@@ -69,6 +69,7 @@ def start(options: Options, folder: DataFolder) -> int:
 
 def _act(options: Options, folder: DataFolder) -> int:
     if options.action == "status":
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader such as head may have seen enough
         return running.print_status(folder, as_json=options.json)
     if options.action == "stop":
         return running.stop(folder)
