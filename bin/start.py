@@ -111,7 +111,7 @@ def _bring_up(options: Options, folder: DataFolder, where: addresses.Reach, supe
     prepared.static_files()
     image = prepared.guest() if options.demo else None
     say("starting: worker, beat, watcher")
-    for program in (programs.worker(), programs.beat(folder), *([programs.watcher()] if programs.has("watch") else [])):
+    for program in (programs.worker(), programs.beat(folder), programs.watcher()):
         supervisor.add(program)
     prepared.users(image)
     say("starting: web")
