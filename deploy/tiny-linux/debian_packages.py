@@ -90,6 +90,8 @@ def _download(folder: Path, private: Path, say: Say) -> None:
         # No package lists on this machine, or lists so old that the mirror dropped the files: fetch lists of our own.
         say("packages: this machine's package lists do not do, fetching the present ones")
         options = _private_lists(private)
+        for half in folder.glob("*.deb"):
+            half.unlink()
         # Without Error-Mode, apt-get takes an unreachable mirror for a success.
         run(["apt-get", *options, "-oAPT::Update::Error-Mode=any", "update"], remedy=NETWORK_REMEDY, seconds=300)
         _download_listed(folder, options)

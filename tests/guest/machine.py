@@ -93,7 +93,9 @@ class Machine:
         """One attempt to run a command over SSH; the first host key seen is trusted, and only that."""
         known = [f"UserKnownHostsFile={self._file('known_hosts')}", "StrictHostKeyChecking=accept-new"]
         bounds = ["ConnectTimeout=5", "BatchMode=yes", "IdentitiesOnly=yes", "LogLevel=ERROR", "HostKeyAlias=machine"]
-        settings = [f"-o{option}" for option in (*options, *known, *bounds)]
+        # A machine that is switched off says no farewell.
+        alive = ["ServerAliveInterval=2", "ServerAliveCountMax=3"]
+        settings = [f"-o{option}" for option in (*options, *known, *bounds, *alive)]
         login = ["-F", "none", "-i", str(key), "-p", str(self._port), f"{user}@127.0.0.1"]
         # The guest's shell splits the command; ours does not see it.
         return _run(["ssh", *settings, *login, command])
