@@ -125,8 +125,9 @@ def _held(actor: Actor, users: Any, groups: Any, only: Iterable[UUID] | None = N
     found: dict[UUID, dict[str, str]] = {}
     if users is None or groups is None or actor.user is None or not actor.user.is_active:
         return _Held(found)
-    own = _live(users._default_manager.filter(user=actor.user))
-    through = _live(groups._default_manager.filter(group__user=actor.user))
+    # Asked of the row, not of the object in hand: an open socket holds its user for hours.
+    own = _live(users._default_manager.filter(user=actor.user, user__is_active=True))
+    through = _live(groups._default_manager.filter(group__user=actor.user, group__user__is_active=True))
     if only is not None:
         ids = list(only)
         own, through = own.filter(content_object__in=ids), through.filter(content_object__in=ids)
@@ -194,9 +195,15 @@ def _by_share(actor: Actor, kind: Kind, roles: frozenset[str]) -> list[Q]:
     if kind.user_grants is None or kind.group_grants is None or kind.model in {DataCenter, System}:
         return []
     codenames = [CODENAME + role for role in roles]
-    own = _live(kind.user_grants._default_manager.filter(user=actor.user, permission__codename__in=codenames))
+    own = _live(
+        kind.user_grants._default_manager.filter(
+            user=actor.user, user__is_active=True, permission__codename__in=codenames
+        )
+    )
     groups = _live(
-        kind.group_grants._default_manager.filter(group__user=actor.user, permission__codename__in=codenames)
+        kind.group_grants._default_manager.filter(
+            group__user=actor.user, group__user__is_active=True, permission__codename__in=codenames
+        )
     )
     share = Q(pk__in=own.values("content_object")) | Q(pk__in=groups.values("content_object"))
     if kind.data_center_path:
@@ -213,8 +220,10 @@ def permits_on(actor: Actor, objects: Iterable[M]) -> dict[Any, frozenset[Permit
     if actor.is_system:
         return {row.pk: frozenset(Permit) for row in rows}
     model = type(rows[0])
+    roles = _all_roles()
     return {
-        row.pk: frozenset(permit for permit, _way in _derive(actor, ways)) for row, ways in _ways(actor, model, rows)
+        row.pk: frozenset(permit for permit, _way in _derive(actor, ways, roles))
+        for row, ways in _ways(actor, model, rows)
     }
 
 
@@ -259,8 +268,9 @@ def _centers_of(model: type[Model], path: str, rows: list[M]) -> dict[Any, set[U
     return found
 
 
-def _derive(actor: Actor, ways: list[tuple[str, str, str, bool]]) -> list[tuple[Permit, tuple[str, str, str, bool]]]:
-    roles = _all_roles()
+def _derive(
+    actor: Actor, ways: list[tuple[str, str, str, bool]], roles: dict[str, frozenset[str]]
+) -> list[tuple[Permit, tuple[str, str, str, bool]]]:
     return [
         (permit, way)
         for way in ways
@@ -304,7 +314,7 @@ def explain(actor: Actor, permit: Permit, target: Model) -> Explanation:
     [(_row, ways)] = _ways(actor, type(target), [target])
     chain = tuple(
         {"subject": actor.name, "group": way[1], "role": way[0], "permit": permit.value, "ancestor": way[2]}
-        for found, way in _derive(actor, ways)
+        for found, way in _derive(actor, ways, _all_roles())
         if found is permit
     )
     if chain:
@@ -356,12 +366,9 @@ def authorize(actor: Actor, permit: Permit, target: Model) -> None:
     if answer.allowed:
         return
     seeing = SEE.get(kind_of(type(target)).name)
-    if (
-        seeing is not None
-        and seeing is not permit
-        and type(target) is not System
-        and not explain(actor, seeing, target).allowed
-    ):
+    # That the system exists is no secret. What has no permit of its own for looking is seen by whoever may act on it.
+    hidden = seeing is None or seeing is permit or not explain(actor, seeing, target).allowed
+    if hidden and type(target) is not System:
         raise NotFound(_("There is no such object, or you may not see it."))
     raise NotPermitted(answer.sentence, data={"explanation": answer.as_json()})
 

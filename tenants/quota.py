@@ -76,6 +76,7 @@ def charge(
     ``found`` is for use found on a hypervisor: charged whatever the limit, and shown as over. Must run in a transaction.
     """
     with transaction.atomic():
+        _hold([data_center.pk])
         fresh = {
             dimension: amount
             for dimension, amount in amounts.items()
@@ -84,6 +85,16 @@ def charge(
         over = _book(data_center, fresh, user_uid, found=found)
         if over:
             raise QuotaExceeded(_sentence(over), reasons=tuple(over))
+
+
+def _hold(data_centers: Iterable[UUID]) -> None:
+    """One transaction at a time in a data center's ledger, until it commits.
+
+    A request books several consumers, and not all in the same order (a machine, then its disk; deleting, the other way
+    round): without this, two of them can wait for each other's accounts. SQLite's transactions do this by themselves.
+    """
+    for uid in sorted(set(data_centers)):
+        list(DataCenter.objects.select_for_update(no_key=True).filter(pk=uid).values_list("pk"))
 
 
 def _write_charge(
@@ -141,6 +152,7 @@ def release(consumer: Consumer, dimensions: Iterable[Dimension] | None = None) -
         rows = QuotaCharge.objects.filter(consumer_kind=consumer.kind, consumer_uid=consumer.uid)
         if dimensions is not None:
             rows = rows.filter(dimension__in=list(dimensions))
+        _hold(rows.values_list("data_center_id", flat=True))
         for row in rows.select_related("data_center").order_by("dimension"):
             # Only the one whose delete hits the row books it back.
             if QuotaCharge.objects.filter(pk=row.pk).delete()[0]:
