@@ -15,11 +15,14 @@ from django.db import transaction
 from portal.jobs.failure import SENTENCES
 from portal.jobs.models import Job, Step
 from portal.jobs.operation import Operation, operation_named, step_named, title_of
+from portal.jobs.rest import Rest
 from portal.jobs.states import JobStatus, StepStatus
 
 log = logging.getLogger(__name__)
 
 PUSH_SECONDS = 2.0
+# Long enough that a frozen Redis does not slow every step, short enough that pages are live again at once.
+_layer_rest = Rest(5.0)
 
 
 def job_group(job_uid: UUID) -> str:
@@ -40,7 +43,7 @@ def user_group(user_uid: UUID) -> str:
 def announce(job: Job) -> None:
     """Push ``{"type": "job.changed", "job", "target"}`` to the three groups once the transaction has committed.
 
-    Never raises and takes 2 s at most: a page that missed a push sees the rows at its next look.
+    Never raises and takes 2 s at most, once in a while: a page that missed a push sees the rows at its next look.
     """
     groups = [job_group(job.uid), target_group(job.target_uid)]
     if job.actor_uid:
@@ -51,12 +54,13 @@ def announce(job: Job) -> None:
 
 def _push(groups: list[str], message: dict[str, str]) -> None:
     layer = get_channel_layer()
-    if layer is None:
+    if layer is None or _layer_rest.is_on:
         return
     try:
         async_to_sync(_send)(layer, groups, message)
     except Exception:
         log.warning("could not push a change of job %s", message["job"], exc_info=True)
+        _layer_rest.begin()
 
 
 async def _send(layer: Any, groups: list[str], message: dict[str, str]) -> None:

@@ -74,8 +74,8 @@ def start_job(actor: Actor, request: JobRequest) -> Job:
         Step(job=job, position=position, name=step.name) for position, step in enumerate(request.operation.steps)
     )
     JobLock.objects.bulk_create(JobLock(job=job, kind=x.kind, uid=x.uid, exclusive=x.exclusive) for x in locks)
-    announce(job)
     send_on_commit(job.uid, operation=job.operation)
+    announce(job)
     return job
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from celery import current_app
 from django.db import transaction
 
 from portal.common.actor import Actor, Door, NamedUser
+from portal.jobs import publish
 from portal.jobs.engine import advance
 from portal.jobs.models import Job
 from portal.jobs.operation import Operation
@@ -56,6 +58,21 @@ def start(actor: Actor, world: World) -> Start:
             return start_job(actor, request)
 
     return starts
+
+
+@pytest.fixture
+def broker() -> Iterator[Callable[[str], None]]:
+    """Points Celery at another broker for one test."""
+    before = current_app.conf.broker_url
+
+    def use(url: str) -> None:
+        current_app.conf.broker_url = current_app.conf.broker_read_url = current_app.conf.broker_write_url = url
+        publish._broker_rest.end()
+        current_app.amqp._producer_pool = None
+        current_app._pool = None
+
+    yield use
+    use(before)
 
 
 def run(job: Job, *, most: int = 200) -> Job:

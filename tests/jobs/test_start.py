@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from celery import current_app
 from django.db import connection, transaction
 from django.db.transaction import TransactionManagementError
 
@@ -34,20 +33,6 @@ def silent_broker() -> Iterator[str]:
     """A server that accepts and never says a word."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
         yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
-
-
-@pytest.fixture
-def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Points Celery at another broker for one test."""
-    before = current_app.conf.broker_url
-
-    def use(url: str) -> None:
-        current_app.conf.broker_url = url
-        current_app.amqp._producer_pool = None
-        current_app._pool = None
-
-    yield use
-    use(before)
 
 
 def in_threads(act: Callable[[int], Any], *, count: int = THREADS) -> list[Any]:

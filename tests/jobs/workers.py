@@ -57,7 +57,7 @@ class Workers:
 @contextmanager
 def running_workers() -> Iterator[Workers]:
     """Workers on the database that the tests use now."""
-    environment = os.environ | {"DATABASE_URL": _database_url(), "DJANGO_SETTINGS_MODULE": "portal.settings.test"}
+    environment = os.environ | {"DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "portal.settings.test"}
     command = [sys.executable, "-m", "tests.jobs.workers"]
     with subprocess.Popen(
         command, cwd=REPOSITORY, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -68,7 +68,8 @@ def running_workers() -> Iterator[Workers]:
         server.wait(timeout=20)
 
 
-def _database_url() -> str:
+def database_url() -> str:
+    """The address of the database that the tests run on, for other processes."""
     given = connection.settings_dict
     if connection.vendor == "sqlite":
         return f"sqlite:///{given['NAME']}"
