@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -55,9 +56,6 @@ class Worker:
             self._process.wait(timeout=10)
             self._process = None
 
-    def deliveries(self) -> int:
-        return self.log.read_text().count("Task portal.jobs.tasks.run_job") if self.log.exists() else 0
-
 
 @pytest.fixture
 def worker(tmp_path: Path, plant: Plant, broker: Callable[[str], None], redis_server: Any) -> Iterator[Worker]:
@@ -72,14 +70,13 @@ def worker(tmp_path: Path, plant: Plant, broker: Callable[[str], None], redis_se
 def test_tf05_a_task_that_outlives_the_visibility_time_out_is_delivered_again_and_done_once(
     worker: Worker, start: Start, world: World, plant: Plant
 ):
-    plant("toy.make.disk.made", "sleep:25")
+    plant("toy.make.disk.made", "sleep:12")
     job = start()
 
     _until(lambda: Job.objects.get().status == JobStatus.FINISHED)
 
-    log = worker.log.read_text()
-    first, last = log.index(" received"), log.index(" succeeded")
-    assert "received" in log[first + 9 : last], f"it was not delivered again:\n{log}"
+    received = re.findall(r"run_job\[([0-9a-f-]+)\] received", worker.log.read_text())
+    assert len(received) > len(set(received)), "the same message was not delivered twice: nothing is proved"
     assert world.calls() == ["do disk", "do nic", "do vm"]
     assert [step.attempts for step in job.steps.all()] == [1, 1, 1]
 
