@@ -157,6 +157,11 @@ class Machine:
         with Image.open(path) as picture:
             return picture.convert("L")
 
+    def plug_nic(self, mac: str) -> None:
+        """Plug in another NIC, on a network of its own, while the machine runs."""
+        self.monitor("netdev_add", type="user", id="late", restrict=True, net="10.9.8.0/24")
+        self.monitor("device_add", driver="virtio-net-pci", netdev="late", mac=mac, bus="free")
+
     def packets(self) -> bytes:
         """Everything that crossed the NIC since the last start."""
         return self._file("nic.pcap").read_bytes()
@@ -184,7 +189,8 @@ class Machine:
     def _hardware(self, memory_mib: int) -> list[str]:
         disk = f"file={self.disk},if=virtio,format=qcow2,cache=unsafe"
         plain = ["-nodefaults", "-no-user-config", "-display", "none", "-vga", "std"]
-        return [*plain, "-machine", "q35,accel=tcg", "-m", str(memory_mib), "-drive", disk]
+        slot = ["-device", "pcie-root-port,id=free"]
+        return [*plain, "-machine", "q35,accel=tcg", "-m", str(memory_mib), "-drive", disk, *slot]
 
     def _channels(self) -> list[str]:
         log = f"logfile={self._file('serial.log')},logappend=on"

@@ -92,6 +92,11 @@ def test_guest_agent_tells_the_addresses(machine: Machine) -> None:
     assert machine.agent("guest-get-host-name") == {"host-name": "desk-7"}
 
 
+def test_nic_plugged_in_while_running_gets_an_address(machine: Machine, alice: KeyPair) -> None:
+    machine.plug_nic("52:54:00:74:69:6f")
+    machine.ssh_when_up("alice", alice.private, "ip -4 addr show", accept=lambda said: "inet 10.9.8.15/24" in said)
+
+
 def test_guest_agent_can_freeze_the_disk_for_a_snapshot(machine: Machine) -> None:
     assert machine.agent("guest-fsfreeze-freeze") == 1
     assert machine.agent("guest-fsfreeze-thaw") == 1
