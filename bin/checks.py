@@ -25,6 +25,7 @@ import install
 
 NAMESPACE: Final = install.REPOSITORY / "tests" / "lab" / "namespace.py"
 GUEST: Final = install.REPOSITORY / "deploy" / "tiny-linux"
+GUEST_PACKAGES: Final = install.REPOSITORY / ".state" / "cache" / "tiny-linux"
 GUEST_IMAGE: Final = install.REPOSITORY / ".state" / "tiny-linux.qcow2"
 CHECK_SECONDS: Final = 600
 GUEST_SECONDS: Final = 900
@@ -89,7 +90,7 @@ def install_for(request: Request) -> None:
     """All that the tests will want, guest included: in the lab there is no network to fetch anything from."""
     lists = ["base"] if request.quick else ["base", "run", "test", "tiny-linux"]
     install.install(packages=lists, locks=["base", "test"])
-    if not request.quick and _is_older(GUEST_IMAGE, GUEST):
+    if not request.quick and (_is_older(GUEST_IMAGE, GUEST) or not GUEST_PACKAGES.is_dir()):
         _build_guest()
 
 
