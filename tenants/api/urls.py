@@ -10,5 +10,6 @@ urlpatterns = [
     path("data-centers/", views.DataCenters.as_view(), name="data-center-list"),
     path("jobs/", views.Jobs.as_view(), name="job-list"),
     path("jobs/<uuid:uid>/", views.JobDetail.as_view(), name="job-detail"),
+    path("jobs/<uuid:uid>/cancel/", views.JobCancel.as_view(), name="job-cancel"),
     path("me/", views.Me.as_view(), name="me"),
 ]

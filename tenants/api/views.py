@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -23,6 +24,7 @@ from portal.jobs.models import Job
 from tenants import policy, selectors
 from tenants.models import ApiToken, DataCenter
 from tenants.permits import Permit
+from tenants.services.jobs import cancel_job
 from tenants.services.tokens import check_password, create_token, revoke_token
 
 
@@ -148,6 +150,17 @@ class JobDetail(APIView):
     def get(self, request: Request, uid: UUID) -> Response:
         """As it stands now."""
         return Response(job_json(_job(request, uid)))
+
+
+class JobCancel(APIView):
+    """Stop a job and undo what it did."""
+
+    @extend_schema(request=None, responses={202: OpenApiTypes.OBJECT})
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Ask for it; the job tells when it has been undone. Asking again is the same."""
+        job = cancel_job(actor_of(request, door=Door.API), uid)
+        address = reverse("api:job-detail", args=[job.pk])
+        return Response({"job": job_json(job)}, status=status.HTTP_202_ACCEPTED, headers={"Location": address})
 
 
 def _job(request: Request, uid: UUID) -> Job:

@@ -8,7 +8,7 @@ from tenants.models.grants import (
 )
 from tenants.models.quota import QuotaAccount, QuotaCharge
 from tenants.models.role import Role
-from tenants.models.user import ApiToken, User
+from tenants.models.user import ApiToken, LoginTries, User
 
 __all__ = [
     "ApiToken",
@@ -16,6 +16,7 @@ __all__ = [
     "DataCenterGroupGrant",
     "DataCenterUserGrant",
     "GrantBase",
+    "LoginTries",
     "QuotaAccount",
     "QuotaCharge",
     "Role",

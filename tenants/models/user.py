@@ -30,6 +30,20 @@ class User(AbstractUser):
         return self.display_name or self.username
 
 
+class LoginTries(models.Model):
+    """How many log-ins were tried in a window of time, by a keyed hash of the name or of the address.
+
+    Rows, not a cache: every process counts the same tries, and forging a header resets nothing.
+    """
+
+    key = models.CharField(primary_key=True, max_length=64)
+    tries = models.PositiveIntegerField(default=0)
+    since = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.tries} since {self.since:%H:%M:%S}"
+
+
 class ApiToken(UidModel):
     """A bearer token, shown once and stored as a keyed hash."""
 

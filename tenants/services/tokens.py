@@ -7,18 +7,17 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.contrib.auth import authenticate
-from django.core.cache import cache
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from portal.common.actor import Actor, Door
-from portal.common.errors import Invalid, NotAuthenticated, NotFound, Reason, TooMany
+from portal.common.errors import Invalid, NotAuthenticated, NotFound, NotPermitted, PortalError, Reason, TooMany
 from portal.common.sealed import keyed_hash
 from portal.events.record import Subject, attempt
 from tenants.models import ApiToken, User
+from tenants.services.throttle import give_back, take_try
 
-TRIES = 10
-TRY_SECONDS = 300
+USED_EVERY = timedelta(minutes=1)
 LONGEST_SECONDS = 365 * 24 * 3600
 PREFIX = "stegi_"
 
@@ -30,24 +29,27 @@ def check_password(
 
     Empty passwords and NUL are refused before anything is asked. The answer is the same for an unknown name.
     """
-    keys = [
-        f"login:{keyed_hash(username.lower(), purpose='login')}",
-        f"login-from:{keyed_hash(client_address, purpose='login')}",
-    ]
     actor = Actor(user=None, door=door, request_id=request_id, client_address=client_address)
-    with attempt(actor, "LOGIN", Subject("user", None, username[:150])) as trial:
-        if any(cache.get(key, 0) >= TRIES * (1 if number == 0 else 5) for number, key in enumerate(keys)):
-            raise TooMany(_("Too many wrong passwords. Wait five minutes."), data={"retry_after": TRY_SECONDS})
-        user = None
-        if password.strip() and "\x00" not in password + username:
-            user = authenticate(username=username, password=password)
-        if not isinstance(user, User):
-            for key in keys:
-                cache.add(key, 0, TRY_SECONDS)
-                cache.incr(key)
-            raise NotAuthenticated(_("The user name or the password is wrong."))
-        cache.delete(keys[0])
-        trial.subject = Subject("user", user.pk, user.username)
+    # Before the transaction: hashing takes long, and the count of a refused try must stay.
+    found = _authenticated(username, password, client_address)
+    with attempt(actor, "LOGIN", Subject("user", None, username.replace("\x00", "")[:150])) as trial:
+        if not isinstance(found, User):
+            raise found
+        trial.subject = Subject("user", found.pk, found.username)
+    return found
+
+
+def _authenticated(username: str, password: str, client_address: str) -> User | PortalError:
+    try:
+        take_try(username, client_address)
+    except TooMany as error:
+        return error
+    user = None
+    if password.strip() and "\x00" not in password + username:
+        user = authenticate(username=username, password=password)
+    if not isinstance(user, User):
+        return NotAuthenticated(_("The user name or the password is wrong."))
+    give_back(username, client_address)
     return user
 
 
@@ -55,7 +57,7 @@ def create_token(actor: Actor, *, name: str, scope: str, expires_in: int) -> tup
     """Make a token for the actor himself; the text is told once, a keyed hash is kept."""
     with attempt(actor, "TOKEN_CREATE", Subject("token", None, name)) as trial:
         if actor.scope != "write":
-            raise NotAuthenticated(_("A token that may only read cannot make tokens."))
+            raise NotPermitted(_("A token that may only read cannot make tokens."))
         if not 60 <= expires_in <= LONGEST_SECONDS:
             text = _("A token lives between 60 seconds and one year (in seconds).")
             raise Invalid(
@@ -77,17 +79,22 @@ def create_token(actor: Actor, *, name: str, scope: str, expires_in: int) -> tup
 
 
 def token_behind(text: str) -> ApiToken | None:
-    """The live token of this text, of a user who is active."""
-    rows = ApiToken.objects.select_related("user").filter(
-        hash=keyed_hash(text, purpose="token"), expires_at__gt=timezone.now(), user__is_active=True
+    """The live token of this text, of a user who is active. Notes its use, to the minute."""
+    now = timezone.now()
+    row = (
+        ApiToken.objects.select_related("user")
+        .filter(hash=keyed_hash(text, purpose="token"), expires_at__gt=now, user__is_active=True)
+        .first()
     )
-    return rows.first()
+    if row is not None and (row.last_used_at is None or row.last_used_at < now - USED_EVERY):
+        ApiToken.objects.filter(pk=row.pk).update(last_used_at=now)
+    return row
 
 
 def revoke_token(actor: Actor, uid: UUID) -> None:
     """End one of the actor's own tokens."""
     with attempt(actor, "TOKEN_REVOKE", Subject("token", None)):
         if actor.scope != "write":
-            raise NotAuthenticated(_("A token that may only read cannot end tokens."))
+            raise NotPermitted(_("A token that may only read cannot end tokens."))
         if not ApiToken.objects.filter(pk=uid, user=actor.user).delete()[0]:
             raise NotFound(_("There is no such token."))

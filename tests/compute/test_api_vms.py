@@ -198,7 +198,7 @@ def test_a_read_token_makes_neither_machines_nor_tokens(place):
     answer = reader.post(
         "/api/v1/tokens/", {"username": "alice", "password": PASSWORD, "name": "more", "scope": "write"}
     )
-    assert answer.status_code == 401
+    assert answer.status_code == 403
 
 
 def test_a_wrong_password_and_an_unknown_name_answer_alike(place):

@@ -1,0 +1,131 @@
+"""Logging in, tokens and their bounds (AN03, AN11, AN12, AN17)."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from portal.common.errors import NotAuthenticated, TooMany
+from portal.events.models import Event
+from tenants.models import ApiToken, LoginTries, User
+from tenants.services.throttle import MOST_PER_ADDRESS, MOST_PER_NAME, WINDOW
+from tenants.services.tokens import check_password
+from tests.people import PASSWORD
+from tests.tenants.conftest import make_people
+
+TOKENS = "/api/v1/tokens/"
+
+
+def ask(client, username="alice", password=PASSWORD, *, headers=None, **more):
+    body = {"username": username, "password": password, "name": "laptop"} | more
+    return client.post(TOKENS, body, content_type="application/json", headers=headers or {})
+
+
+def bearer(answer):
+    return {"Authorization": f"Bearer {answer.json()['token']}"}
+
+
+def test_a_token_is_shown_once_and_only_its_hash_is_kept(people, client):
+    answer = ask(client, scope="write")
+    text = answer.json()["token"]
+    assert answer.status_code == 201
+    listed = client.get(TOKENS, headers=bearer(answer)).json()["results"]
+    assert [row["name"] for row in listed] == ["laptop"]
+    assert "token" not in listed[0]
+    row = ApiToken.objects.get()
+    assert text not in str(vars(row))
+    assert row.last_used_at is not None
+    assert text not in str(list(Event.objects.values()))
+
+
+@pytest.mark.parametrize("bad", [["alice"], {"a": 1}, 7, None])
+def test_a_name_or_password_that_is_no_string_is_400(people, client, bad):
+    assert ask(client, username=bad).status_code == 400
+    assert ask(client, password=bad).status_code == 400
+
+
+@pytest.mark.parametrize(("username", "password"), [("alice", "wrong"), ("nobody", "wrong"), ("alice", "   ")])
+def test_a_wrong_name_and_a_wrong_password_answer_alike(people, client, username, password):
+    answer = ask(client, username, password)
+    assert answer.status_code == 401
+    assert answer.json()["detail"] == "The user name or the password is wrong."
+    assert Event.objects.filter(code="LOGIN_REFUSED", client_address="127.0.0.1").count() == 1
+
+
+def test_a_read_token_makes_and_ends_no_tokens(people, client):
+    reader = ask(client, scope="read")
+    assert ask(client, scope="write", headers=bearer(reader)).status_code == 403
+    own = reader.json()["id"]
+    assert client.delete(f"{TOKENS}{own}/", headers=bearer(reader)).status_code == 403
+    assert ApiToken.objects.count() == 1
+
+
+def test_another_users_token_is_not_there_to_be_revoked(people, client):
+    alices, bobs = ask(client, scope="write"), ask(client, "bob", scope="write")
+    assert client.delete(f"{TOKENS}{alices.json()['id']}/", headers=bearer(bobs)).status_code == 404
+    assert client.delete(f"{TOKENS}{alices.json()['id']}/", headers=bearer(alices)).status_code == 204
+    assert client.get("/api/v1/me/", headers=bearer(alices)).status_code == 401
+
+
+def test_a_disabled_users_token_ends_at_once(people, client):
+    answer = ask(client)
+    User.objects.filter(username="alice").update(is_active=False)
+    assert client.get("/api/v1/me/", headers=bearer(answer)).status_code == 401
+
+
+def test_too_many_wrong_passwords_are_429_and_forged_headers_reset_nothing(people, client):
+    for number in range(MOST_PER_NAME):
+        assert ask(client, password="wrong", headers={"X-Forwarded-For": f"203.0.113.{number}"}).status_code == 401
+    answer = ask(client, headers={"X-Forwarded-For": "203.0.113.99"})
+    assert answer.status_code == 429
+    assert 0 < int(answer["Retry-After"]) <= WINDOW.total_seconds() + 1
+    assert ask(client, "bob").status_code == 201
+
+
+def test_nobody_is_locked_out_for_good(people, client):
+    for _ in range(MOST_PER_NAME + 1):
+        ask(client, password="wrong")
+    for row in LoginTries.objects.all():
+        LoginTries.objects.filter(pk=row.pk).update(since=row.since - WINDOW * 1.1)
+    assert ask(client).status_code == 201
+
+
+def test_one_address_tries_many_names_only_so_often_and_right_passwords_cost_nothing(people, client):
+    for _ in range(MOST_PER_ADDRESS):
+        assert ask(client, scope="read").status_code == 201
+    for number in range(MOST_PER_ADDRESS):
+        assert ask(client, username=f"guess{number}", password="wrong").status_code == 401
+    assert ask(client, username="bob").status_code == 429
+
+
+def test_of_50_parallel_tries_no_more_than_allowed_are_looked_at(transactional_db):
+    make_people()
+    outcomes: list[type] = []
+
+    def one(number):
+        try:
+            check_password("alice", "wrong", client_address=f"198.51.100.{number}")
+        except (NotAuthenticated, TooMany) as error:
+            outcomes.append(type(error))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (outcomes.count(NotAuthenticated), outcomes.count(TooMany)) == (MOST_PER_NAME, 50 - MOST_PER_NAME)
+
+
+def test_a_session_needs_the_csrf_token_for_every_change(people):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(people.alice)
+    assert client.get("/api/v1/me/").status_code == 200
+    answer = client.delete(f"{TOKENS}{people.alice.pk}/")
+    assert answer.status_code == 403
+    client.logout()
+    assert client.get("/api/v1/me/").status_code == 401
