@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 LONGEST_PAUSE = 30.0
 # A step that takes its worker with it (out of memory, a crash in a C library) would otherwise come round for ever.
 MOST_ATTEMPTS = 50
+MOST_UNDO_ATTEMPTS = 200  # more than the patience below has room for
 # An undo is worth patience: giving up leaves something behind that a person must clean up.
 UNDO_SECONDS = 3600.0
 UNDO_ATTEMPTS = 3  # for errors of which trying again promises nothing
@@ -102,7 +103,7 @@ def _forward(claim: Claim, operation: type[Operation]) -> float | None:
     step = claim.step_at(claim.job.position)
     if step is None:
         return _finish(claim, operation)
-    if step.attempts >= MOST_ATTEMPTS:
+    if step.attempts >= MOST_ATTEMPTS and step.failing_since is None:
         return _fail(claim, step, own_failure("worker_lost"))
     return _do(claim, operation, step)
 
@@ -222,7 +223,7 @@ def _backward(claim: Claim, operation: type[Operation]) -> float | None:
     if found is None:
         return _end_failed(claim, operation)
     step, undo = found
-    if step.undo_attempts >= MOST_ATTEMPTS:
+    if step.undo_attempts >= MOST_UNDO_ATTEMPTS:
         return _stick(claim, own_failure("worker_lost"), step.name)
     try:
         claim.begin_undo(step)

@@ -252,7 +252,7 @@ def test_a_failure_hook_that_cannot_succeed_sticks_and_can_still_be_closed(
 
 def test_an_undo_whose_hypervisor_is_away_is_tried_for_long(start: Start, world: World, plant: Plant):
     plant("toy.make.vm.before", "fail")
-    plant("toy.make.disk.undo_before", "retry:30")
+    plant("toy.make.disk.undo_before", "retry:100")
 
     assert run(start()).status == JobStatus.FAILED
     assert world.things() == []

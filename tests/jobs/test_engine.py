@@ -106,6 +106,12 @@ def test_an_error_that_may_pass_is_tried_again_with_growing_pauses(start: Start,
     assert job.steps.get(name="disk").attempts == 5
 
 
+def test_a_hypervisor_that_is_away_for_long_is_not_taken_for_a_lost_worker(start: Start, plant: Plant):
+    plant("toy.make.disk.before", "retry:60")
+
+    assert run(start()).status == JobStatus.FINISHED
+
+
 def test_retrying_ends_after_the_steps_own_time(start: Start, plant: Plant):
     plant("toy.make.disk.before", "retry:1000")
     job = start()
