@@ -47,18 +47,20 @@ class RelayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds that each phase may take. A console that is open has no limit of its own."""
+    """Seconds that each phase may take. A console that is open and idle has no limit."""
 
     connect: float = 5.0
     handshake: float = 5.0  # TLS included
     client: float = 10.0
+    stall: float = 30.0  # that a provider may leave a client's message unread
 
 
 class VncRelay:
     """One console. ``send`` takes bytes to the client and returns when it can take more.
 
     ``on_closed`` is called once with the reason when a relay that was opened ends, whoever ended it: ``client_protocol``,
-    ``client_timeout``, ``oversize``, ``client_gone``, ``provider_closed``, or what ``close`` was given.
+    ``client_timeout``, ``oversize``, ``client_gone``, ``provider_closed``, ``provider_stalled``, or what ``close`` was
+    given.
     """
 
     def __init__(
@@ -133,7 +135,8 @@ class VncRelay:
     async def _pass_up(self, data: bytes) -> None:
         if data:
             self.bytes_up += len(data)
-            await self._provider.write(data)
+            if not await self._provider.write(data, seconds=self._timeouts.stall):
+                self._finish("provider_stalled")
 
     async def _pump_down(self) -> None:
         reason = "provider_closed"
@@ -252,13 +255,18 @@ class _Provider(asyncio.Protocol):
         self._keep(data[count:])
         return data[:count]
 
-    async def write(self, data: bytes) -> None:
-        """Send, then wait until what is unsent is little again."""
+    async def write(self, data: bytes, *, seconds: float) -> bool:
+        """Send, then wait until what is unsent is little again; False when it is not after so many seconds."""
         if self.transport is None or self._ended:
-            return
+            return True
         self.transport.write(data)
         if not self._writable.is_set():
-            await self._writable.wait()
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._writable.wait()
+            except TimeoutError:
+                return False
+        return True
 
     async def secure(self, target: ConsoleTarget) -> None:
         """Go on inside TLS. Raises ``RelayError``."""
@@ -338,7 +346,7 @@ async def _drive(provider: _Provider, target: ConsoleTarget) -> None:
         step = next(steps)
         while True:
             if isinstance(step, rfb.Send):
-                await provider.write(step.data)
+                await provider.write(step.data, seconds=LINGER)
             elif isinstance(step, rfb.Read):
                 value = await provider.exactly(step.count)
             else:

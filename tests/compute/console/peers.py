@@ -11,7 +11,7 @@ from compute.console_relay import Timeouts, VncRelay
 from portal.hypervisors.specs import ConsoleTarget
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-SHORT = Timeouts(connect=5.0, handshake=0.3, client=0.3)
+SHORT = Timeouts(connect=5.0, handshake=0.3, client=0.3, stall=0.3)
 
 
 class Client:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from compute.console_relay import BUFFER_LIMIT, MESSAGE_LIMIT
-from tests.compute.console.peers import Client, vnc_server, welcome
+from tests.compute.console.peers import SHORT, Client, vnc_server, welcome
 
 MIB = 1024 * 1024
 ONE_READ = 256 * 1024  # what an event loop takes from a socket at once
@@ -126,6 +126,19 @@ async def test_CO11_a_stalled_provider_stalls_its_client_and_grows_nothing():  #
         await sending
         await settle(lambda: heard == 64 * MIB)
         await client.relay.close("done")
+
+
+async def test_a_provider_that_reads_nothing_for_too_long_is_given_up():
+    async def talk(reader, writer):
+        await welcome(reader, writer)
+        await asyncio.sleep(60)
+
+    async with vnc_server(talk) as target:
+        client = Client(target, timeouts=SHORT)
+        await client.enter()
+        while not client.relay.closed_reason:
+            await client.relay.received(b"u" * MESSAGE_LIMIT)
+        assert await client.reason() == "provider_stalled"
 
 
 async def test_closing_frees_a_client_and_a_provider_that_are_both_stalled():
