@@ -174,6 +174,17 @@ def verb_reasons(verb: str, status: str, *, status_text: str) -> list[Reason]:
     ]
 
 
+def protocol_reasons(protocol: str, *, offered: tuple[str, ...]) -> list[Reason]:
+    """Why a machine has no console of this protocol."""
+    if protocol in offered:
+        return []
+    text = _("This machine has no console of the protocol %(protocol)s; it has: %(offered)s.") % {
+        "protocol": protocol,
+        "offered": ", ".join(offered) or _("none"),
+    }
+    return [Reason("protocol_unsupported", text, "protocol", {"offered": list(offered)})]
+
+
 def provider_name(name: str, uid_hex: str) -> str:
     """The name a hypervisor knows a machine by: unique there, and telling nothing of other departments' names."""
     return f"{name[:50]}-{uid_hex[:8]}"

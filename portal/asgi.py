@@ -2,9 +2,15 @@
 
 import os
 
-from channels.routing import ProtocolTypeRouter
+from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings.dev")
+http = get_asgi_application()  # loads the apps, so before anything that needs their models
 
-application = ProtocolTypeRouter({"http": get_asgi_application()})
+from django.urls import path  # noqa: E402
+
+from compute.consumers import ConsoleConsumer  # noqa: E402
+
+websocket = URLRouter([path("ws/consoles/<uuid:uid>/", ConsoleConsumer.as_asgi())])  # type: ignore[arg-type]
+application = ProtocolTypeRouter({"http": http, "websocket": websocket})

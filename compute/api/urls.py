@@ -2,7 +2,7 @@
 
 from django.urls import path, register_converter
 
-from compute.api import vms
+from compute.api import consoles, vms
 
 
 class VerbConverter:
@@ -25,5 +25,6 @@ urlpatterns = [
     path("templates/", vms.Templates.as_view(), name="template-list"),
     path("vms/", vms.Vms.as_view(), name="vm-list"),
     path("vms/<uuid:uid>/", vms.VmDetail.as_view(), name="vm-detail"),
+    path("vms/<uuid:uid>/consoles/", consoles.VmConsoles.as_view(), name="vm-consoles"),
     path("vms/<uuid:uid>/<vm_verb:verb>/", vms.VmVerb.as_view(), name="vm-verb"),
 ]

@@ -19,6 +19,8 @@ class Console(UidModel):
     protocol = models.CharField(max_length=6, default="vnc")
     ticket_hash = models.CharField(max_length=64)
     session_hash = models.CharField(max_length=64, blank=True)
+    # The session that asked, so that a console ends with it also where the socket came by ticket alone.
+    sealed_session = models.TextField(blank=True)
     token_uid = models.UUIDField(null=True, blank=True)
     expires_at = models.DateTimeField()
     spent_at = models.DateTimeField(null=True, blank=True)

@@ -1,0 +1,279 @@
+"""Consoles: a one-time right to a machine's screen, its use by one socket, and the record of sitting there."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+
+from compute import selectors
+from compute.models import Console, Vm
+from compute.rules import protocol_reasons, verb_reasons
+from portal.common.actor import Actor, Door
+from portal.common.errors import Conflict, NotFound, NotPermitted, PortalError, Reason
+from portal.common.sealed import keyed_hash, seal, unseal
+from portal.events.codes import Outcome, Severity
+from portal.events.record import Subject, attempt, record
+from portal.hypervisors.connect import driver_for
+from portal.hypervisors.specs import ConsoleTarget, VmRef
+from tenants import policy
+from tenants.models import User
+from tenants.permits import Permit
+from tenants.services.logins import user_of_session, user_of_token
+from tenants.services.tokens import token_behind
+
+log = logging.getLogger(__name__)
+
+TICKET_SECONDS = 30
+TICKET_BYTES = 32
+LOST_SECONDS = 30  # without a heartbeat; sockets give one every 10
+RELAYED = ("vnc",)  # what our own end can carry, whatever a provider offers
+VERB = "VM_CONNECT"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleRequest:
+    """What kind of console is wanted: ``vnc``, ``spice`` or ``serial``."""
+
+    protocol: str = "vnc"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedConsole:
+    """A console that waits for its socket, and the ticket, which is shown this once."""
+
+    console: Console
+    ticket: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """What a socket brings along. Empty: it has none of it."""
+
+    ticket: str = field(default="", repr=False)
+    session_key: str = field(default="", repr=False)
+    bearer: str = field(default="", repr=False)
+    client_address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why an open console must end, with the websocket's close code: 4401 log-in over, 4403 not permitted any more."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes relayed so far: from the client to the machine, and back."""
+
+    bytes_up: int = 0
+    bytes_down: int = 0
+
+
+def plan_console(actor: Actor, vm_uid: UUID, request: ConsoleRequest) -> tuple[Reason, ...]:
+    """The dry run of ``open_console``: why it could not be done now, empty when it could. Raises as the policy does."""
+    vm = selectors.get_vm(actor, vm_uid)
+    policy.authorize(actor, Permit.VM_CONNECT, vm)
+    return _reasons(vm, request)
+
+
+def open_console(actor: Actor, vm_uid: UUID, request: ConsoleRequest) -> OpenedConsole:
+    """A ticket for one socket, good for 30 s, for this actor by this log-in on this machine.
+
+    Raises ``NotFound``, ``NotPermitted``, or ``Conflict`` with every reason: the machine does not run, the protocol is
+    not to be had.
+    """
+    ticket = secrets.token_urlsafe(TICKET_BYTES)
+    with attempt(actor, VERB, Subject("vm", vm_uid)) as trial:
+        vm = selectors.get_vm(actor, vm_uid)
+        trial.subject = _subject(vm)
+        policy.authorize(actor, Permit.VM_CONNECT, vm)
+        if reasons := _reasons(vm, request):
+            raise Conflict(" ".join(reason.text for reason in reasons), reasons=reasons)
+        console = Console.objects.create(
+            vm=vm,
+            user=actor.user,
+            protocol=request.protocol,
+            ticket_hash=_ticket_hash(ticket),
+            session_hash=_session_hash(actor.session_key),
+            sealed_session=seal(actor.session_key),
+            token_uid=actor.token_uid,
+            expires_at=Now() + timedelta(seconds=TICKET_SECONDS),
+        )
+        console.refresh_from_db(fields=["expires_at"])
+        trial.outcome = Outcome.REQUESTED
+        trial.correlation_id = console.uid
+        trial.data = {"console": str(console.uid), "protocol": request.protocol}
+    return OpenedConsole(console, ticket)
+
+
+def claim_console(uid: UUID, *, knock: Knock) -> Console:
+    """Spend a ticket, or the log-in that asked for it, on one socket: of any number at once exactly one succeeds.
+
+    Raises ``NotFound`` where nothing fits (no such console, no or another ticket, spent, expired: all alike), and
+    ``NotPermitted`` where the ticket fits but not the visitor, or no longer the right; it is spent all the same.
+    """
+    console = _with_all(uid)
+    if console is None or not _fits(console, knock):
+        raise NotFound(_("There is no such console, or it was used already."), private=f"console {uid}: nothing fits")
+    visitor = _visitor(knock)
+    if not _spend(console, knock):
+        raise NotFound(_("There is no such console, or it was used already."), private=f"console {uid}: spent or late")
+    ending = Ending(4403, "other_user") if visitor not in (None, console.user) else _ending(console)
+    if ending:
+        _close(console, ending.reason, Traffic(), outcome=Outcome.REFUSED)
+        raise NotPermitted(_("This console is not yours."), private=f"console {uid}: {ending.reason}")
+    return console
+
+
+def console_target(console: Console) -> ConsoleTarget:
+    """Have the hypervisor open its end. Raises ``HypervisorError``."""
+    vm = console.vm
+    return driver_for(vm.provider).console(VmRef(vm.uid, vm.external_id), protocol=console.protocol)
+
+
+def console_opened(console: Console) -> None:
+    """Note that somebody sits at the screen now."""
+    with transaction.atomic():
+        Console.objects.filter(uid=console.uid).update(opened_at=Now(), heartbeat_at=Now())
+        _record(console, Outcome.DONE)
+
+
+def check_console(uid: UUID, *, traffic: Traffic) -> Ending | None:
+    """Note that the console lives, and say whether it must end: rights, log-in and machine are looked at anew."""
+    beat = {"heartbeat_at": Now(), "bytes_up": traffic.bytes_up, "bytes_down": traffic.bytes_down}
+    if not Console.objects.filter(uid=uid, closed_at=None).update(**beat):
+        return Ending(4403, "ended")
+    console = _with_all(uid)
+    return _ending(console) if console else Ending(4403, "ended")
+
+
+def console_failed(console: Console, *, reason: str) -> None:
+    """Note that the screen could not be reached; ``reason`` is a code."""
+    _close(console, reason, Traffic(), outcome=Outcome.FAILED)
+
+
+def console_closed(console: Console, *, reason: str, traffic: Traffic) -> None:
+    """Note that nobody sits there any more, once, whoever notices first."""
+    _close(console, reason, traffic, outcome=Outcome.NOTED)
+
+
+def reap_consoles() -> int:
+    """Close the rows of consoles whose process died without a word; how many there were."""
+    silent = Console.objects.filter(closed_at=None, heartbeat_at__lt=Now() - timedelta(seconds=LOST_SECONDS))
+    found = list(silent.select_related("vm", "user")[:1000])
+    for console in found:
+        opened = Outcome.NOTED if console.opened_at else Outcome.FAILED
+        _close(console, "lost", Traffic(console.bytes_up, console.bytes_down), outcome=opened)
+    return len(found)
+
+
+def _reasons(vm: Vm, request: ConsoleRequest) -> tuple[Reason, ...]:
+    found = vm.provider.capabilities.get("console_protocols", RELAYED)
+    offered = tuple(protocol for protocol in RELAYED if protocol in found)
+    status = verb_reasons("connect", vm.status, status_text=vm.get_status_display())
+    return (*status, *protocol_reasons(request.protocol, offered=offered))
+
+
+def _fits(console: Console, knock: Knock) -> bool:
+    if knock.ticket:
+        return secrets.compare_digest(console.ticket_hash, _ticket_hash(knock.ticket))
+    asked_by = console.session_hash
+    return bool(asked_by) and secrets.compare_digest(asked_by, _session_hash(knock.session_key))
+
+
+def _spend(console: Console, knock: Knock) -> bool:
+    fresh = Console.objects.filter(uid=console.uid, spent_at=None, closed_at=None, expires_at__gt=Now())
+    spent = {"spent_at": Now(), "heartbeat_at": Now(), "client_address": knock.client_address}
+    console.client_address = knock.client_address
+    return bool(fresh.update(**spent))
+
+
+def _visitor(knock: Knock) -> User | None:
+    """Whom cookie or token speak for; None when there are none, or only a cookie of no present log-in."""
+    if not knock.bearer:
+        return user_of_session(knock.session_key)
+    token = token_behind(knock.bearer)
+    if token is None:
+        raise NotFound(_("The token is not valid."), private="a socket with a token that is not valid")
+    return token.user
+
+
+def _ending(console: Console) -> Ending | None:
+    if not console.user.is_active:
+        return Ending(4401, "user_disabled")
+    if not _login_lasts(console):
+        return Ending(4401, "login_ended")
+    try:
+        policy.authorize(_actor(console), Permit.VM_CONNECT, console.vm)
+    except PortalError:
+        return Ending(4403, "not_permitted")
+    return None
+
+
+def _login_lasts(console: Console) -> bool:
+    if console.token_uid:
+        return user_of_token(console.token_uid) == console.user
+    if console.sealed_session:
+        return user_of_session(unseal(console.sealed_session)) == console.user
+    return True  # asked for by a command
+
+
+def _close(console: Console, reason: str, traffic: Traffic, *, outcome: Outcome) -> None:
+    ended = {"closed_at": Now(), "closed_reason": reason[:40]}
+    counted = {"bytes_up": traffic.bytes_up, "bytes_down": traffic.bytes_down}
+    row = Console.objects.filter(uid=console.uid)
+    with transaction.atomic():
+        # A row that went with its machine cannot tell who noticed first, but then only its socket is left to notice.
+        if row.filter(closed_at=None).update(**ended, **counted) or not row.exists():
+            _record(console, outcome, reason=reason, **counted)
+
+
+def _record(console: Console, outcome: Outcome, **data: object) -> None:
+    row = Console.objects.filter(uid=console.uid).first()
+    if row and row.opened_at and row.closed_at:
+        data["seconds"] = round((row.closed_at - row.opened_at).total_seconds(), 1)
+    record(
+        _actor(console),
+        "VM_DISCONNECTED" if outcome is Outcome.NOTED else VERB,
+        outcome=outcome,
+        subject=_subject(console.vm),
+        correlation_id=console.uid,
+        severity=Severity.WARNING if outcome in (Outcome.FAILED, Outcome.REFUSED) else Severity.NORMAL,
+        message=str(data.get("reason", "")),
+        data={"console": str(console.uid), "protocol": console.protocol, **data},
+    )
+
+
+def _actor(console: Console) -> Actor:
+    return Actor(
+        user=console.user,
+        door=Door.API if console.token_uid else Door.PAGE,
+        request_id=console.uid.hex,
+        client_address=console.client_address,
+        token_uid=console.token_uid,
+    )
+
+
+def _with_all(uid: UUID) -> Console | None:
+    return Console.objects.select_related("user", "vm__data_center", "vm__provider").filter(uid=uid).first()
+
+
+def _subject(vm: Vm) -> Subject:
+    return Subject("vm", vm.uid, vm.name, vm.data_center_id)
+
+
+def _ticket_hash(ticket: str) -> str:
+    return keyed_hash(ticket, purpose="console-ticket")
+
+
+def _session_hash(session_key: str) -> str:
+    return keyed_hash(session_key, purpose="console-session") if session_key else ""
