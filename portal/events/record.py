@@ -55,18 +55,23 @@ def record(
         severity=severity,
         outcome=outcome,
         actor_uid=actor.uid,
-        actor_name=actor.name,
+        actor_name=_storable(actor.name),
         door=actor.door,
         client_address=actor.client_address,
         request_id=actor.request_id,
         correlation_id=correlation_id,
         object_kind=subject.kind,
         object_uid=subject.uid,
-        object_name=subject.name[:150],
+        object_name=_storable(subject.name)[:150],
         data_center_uid=subject.data_center_uid,
-        message=message[:LONGEST_MESSAGE],
+        message=_storable(message)[:LONGEST_MESSAGE],
         data=data or {},
     )
+
+
+def _storable(text: str) -> str:
+    """What a database can keep of a text that may be an attack: PostgreSQL takes neither NUL nor lone surrogates."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
 @contextmanager
