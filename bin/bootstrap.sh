@@ -8,7 +8,7 @@ if [ ! -x /usr/bin/python3 ]; then
     [ "$(id -u)" -eq 0 ] || root="sudo"
     $root env DEBIAN_FRONTEND=noninteractive sh -c \
         'apt-get -q -o DPkg::Lock::Timeout=300 update && apt-get -qy --no-install-recommends -o DPkg::Lock::Timeout=300 install python3' \
-        >/dev/null </dev/null || {
+        </dev/null >/dev/null 2>&1 || {
         echo "install: python3 could not be installed: run this as root or with sudo on Debian 12, with its mirror in reach" >&2
         exit 1
     }

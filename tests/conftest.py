@@ -1,134 +1,14 @@
-"""What holds for every test: the lab's real parts, the markers, the order, and which database a test runs on."""
+"""Shared by all tests: the lab's real parts and rules, and people to act."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.conf import settings
-from django.test import TransactionTestCase
 
-from tests.lab.earlier import earlier_failures, keep_failures
-from tests.lab.fixtures import (
-    chromium,
-    libvirtd,
-    page,
-    postgres,
-    pytest_runtest_makereport,
-    redis_server,
-    session_libvirtd,
-    session_postgres,
-    session_redis,
-    tiny_linux_image,
-)
 from tests.people import Institute, make_institute
 
-__all__ = [
-    "chromium",
-    "libvirtd",
-    "page",
-    "postgres",
-    "pytest_runtest_makereport",
-    "redis_server",
-    "session_libvirtd",
-    "session_postgres",
-    "session_redis",
-    "tiny_linux_image",
-]
-
-# A fixture of a real part marks the tests that ask for it.
-MARKER_OF_FIXTURE = {
-    "libvirtd": "libvirt",
-    "tiny_linux_image": "libvirt",
-    "redis_server": "redis",
-    "postgres": "postgres",
-    "chromium": "browser",
-}
-# In the order in which they run. Last the browser's: Playwright leaves its event loop running in this thread, where
-# asynchronous tests need their own.
-REAL_PARTS = ("postgres", "redis", "libvirt", "whole", "browser")
-# What runs once, on SQLite: its subject is not the database, and it takes long.
-RUN_ONCE = ("libvirt", "whole", "browser")
-DATABASE_FIXTURES = {
-    "db",
-    "transactional_db",
-    "django_db_reset_sequences",
-    "django_db_serialized_rollback",
-    "live_server",
-}
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    for item in items:
-        _mark(item)
-    yield  # here pytest leaves out what -m and -k leave out
-    items.sort(key=_place)
-    _leave_to_other_pass(config, items)
-    if not config.option.collectonly:
-        items.extend(earlier_failures(items))
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A test that promises something of PostgreSQL must not pass on another database."""
-    if item.get_closest_marker("postgres") and _touches_database(item) and "postgresql" not in _django_database():
-        pytest.fail("this test runs on PostgreSQL: bin/test --db=postgres", pytrace=False)
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    keep_failures(session.config)
-
-
-def _mark(item: pytest.Item) -> None:
-    for fixture, marker in MARKER_OF_FIXTURE.items():
-        if fixture in _fixtures(item):
-            item.add_marker(marker)
-    if not any(item.get_closest_marker(part) for part in REAL_PARTS):
-        item.add_marker("quick")
-
-
-def _place(item: pytest.Item) -> int:
-    return max((place for place, part in enumerate(REAL_PARTS, start=1) if item.get_closest_marker(part)), default=0)
-
-
-def _leave_to_other_pass(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """bin/test runs the suite on SQLite, and on PostgreSQL what touches the database (STEGI_TEST_PASS names which)."""
-    this_pass = os.environ.get("STEGI_TEST_PASS")
-    if not this_pass:
-        return
-    kept = [item for item in items if _belongs(item, this_pass)]
-    config.hook.pytest_deselected(items=[item for item in items if not _belongs(item, this_pass)])
-    items[:] = kept
-
-
-def _belongs(item: pytest.Item, this_pass: str) -> bool:
-    on_postgres_only = item.get_closest_marker("postgres") is not None
-    if this_pass == "sqlite":
-        return not on_postgres_only
-    runs_once = any(item.get_closest_marker(part) for part in RUN_ONCE)
-    return on_postgres_only or (_touches_database(item) and not runs_once)
-
-
-def _touches_database(item: pytest.Item) -> bool:
-    return (
-        item.get_closest_marker("django_db") is not None
-        or bool(DATABASE_FIXTURES & _fixtures(item))
-        or _is_django_case(item)
-    )
-
-
-def _is_django_case(item: pytest.Item) -> bool:
-    return issubclass(getattr(item, "cls", None) or object, TransactionTestCase)
-
-
-def _fixtures(item: pytest.Item) -> set[str]:
-    return set(getattr(item, "fixturenames", ()))
-
-
-def _django_database() -> str:
-    return str(settings.DATABASES["default"]["ENGINE"])
+pytest_plugins = ["tests.lab.fixtures", "tests.lab.selection"]
 
 
 @pytest.fixture

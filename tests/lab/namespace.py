@@ -27,6 +27,7 @@ from typing import Final
 # On a disk, for QEMU cannot open files of a tmpfs past the page cache (O_DIRECT).
 LABS: Final = Path("/var/tmp")
 PREFIX: Final = "stegi-lab-"
+SHORT: Final = Path("/run/lab")
 LIBVIRT_FOLDERS: Final = ("/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt", "/etc/libvirt")
 # Both would reach past the namespaces: control groups and AppArmor profiles belong to the whole machine, and the names
 # of guests in them would collide with those of the machine's own libvirtd.
@@ -127,7 +128,7 @@ def _first_process(libc: ctypes.CDLL, folder: Path, command: Sequence[str], pare
     except (OSError, subprocess.SubprocessError) as error:
         print(f"lab: cannot make its room ({error}) -> see that root may mount here", file=sys.stderr)
         return 1
-    return _run_and_reap(command, folder)
+    return _run_and_reap(command)
 
 
 def _make_room(folder: Path) -> None:
@@ -135,10 +136,20 @@ def _make_room(folder: Path) -> None:
     _mount("-t", "proc", "proc", "/proc")
     _mount("-t", "sysfs", "sysfs", "/sys")  # /sys/class/net shows the network of whoever mounted it
     _mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
-    Path("/run/lock").mkdir(mode=0o1777)
+    _short_paths(folder)
     for target in map(Path, LIBVIRT_FOLDERS):
         _privately(target, folder / target.relative_to("/").as_posix().replace("/", "-"))
     _loopback_up()
+
+
+def _short_paths(folder: Path) -> None:
+    """The lab's folder again as /run/lab: the address of a unix socket holds 107 bytes, tests nest folders deeply."""
+    for path, mode in (("/run/lock", 0o1777), (str(SHORT), 0o755)):
+        Path(path).mkdir()
+        Path(path).chmod(mode)
+    _mount("--bind", str(folder), str(SHORT))
+    (SHORT / "tmp").mkdir()
+    (SHORT / "tmp").chmod(0o1777)
 
 
 def _privately(target: Path, own: Path) -> None:
@@ -166,11 +177,11 @@ def _loopback_up() -> None:
         fcntl.ioctl(handle, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | IFF_UP))
 
 
-def _run_and_reap(command: Sequence[str], folder: Path) -> int:
+def _run_and_reap(command: Sequence[str]) -> int:
     """A guest's QEMU is an orphan by design: unburied, libvirt would take its zombie for a guest that won't end."""
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     try:
-        child = subprocess.Popen(command, env=environment | {"STEGI_LAB": str(folder)})
+        child = subprocess.Popen(command, env=environment | {"STEGI_LAB": str(SHORT), "TMPDIR": str(SHORT / "tmp")})
     except OSError as error:
         print(f"lab: cannot run {command[0]}: {error.strerror}", file=sys.stderr)
         return 127

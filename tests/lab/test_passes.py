@@ -1,0 +1,100 @@
+"""bin/test's last word is true: what failed before the last pass is a failed test of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.lab.run import run_passes
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+NOTHING_SELECTED = 5
+
+
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A suite of its own with the lab's rules, for pytest to run in a process of its own."""
+    monkeypatch.setitem(os.environ, "TMPDIR", str(tmp_path))
+    return tmp_path / "test_suite.py"
+
+
+PYTEST = ("-c", str(REPOSITORY / "pyproject.toml"), "-p", "tests.lab.selection", "-p", "no:cacheprovider")
+
+
+def passes(suite: Path, *, names: list[str], failures: list[dict[str, str]] | None = None) -> int:
+    return run_passes(names, [*PYTEST, "-q", str(suite)], list(failures or []))
+
+
+def last_line(capfd: pytest.CaptureFixture[str]) -> str:
+    return capfd.readouterr().out.strip().splitlines()[-1]
+
+
+def test_all_well(suite: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    suite.write_text("def test_fine(): pass\n")
+    assert passes(suite, names=["sqlite"]) == 0
+    assert last_line(capfd).startswith("1 passed")
+
+
+def test_a_failed_check_is_a_failed_test(suite: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    suite.write_text("def test_fine(): pass\n")
+    assert passes(suite, names=["sqlite"], failures=[{"name": "bin/test mypy", "what": "mypy failed"}]) == 1
+    assert last_line(capfd).startswith("1 failed, 1 passed")
+
+
+def test_a_failed_check_fails_a_run_that_selects_nothing(suite: Path) -> None:
+    suite.write_text("")
+    assert passes(suite, names=["sqlite"]) == NOTHING_SELECTED
+    assert passes(suite, names=["sqlite"], failures=[{"name": "bin/test mypy", "what": "mypy failed"}]) != 0
+
+
+@pytest.mark.postgres
+def test_a_failure_on_postgresql_is_a_failed_test_of_the_pass_on_sqlite(
+    suite: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    suite.write_text(
+        "import pytest\nfrom django.db import connection\n"
+        "@pytest.mark.django_db\ndef test_vendor(): assert connection.vendor == 'sqlite'\n"
+    )
+    assert passes(suite, names=["postgres", "sqlite"]) == 1
+    told = capfd.readouterr().out
+    assert "[PostgreSQL]" in told
+    assert told.strip().splitlines()[-1].startswith("1 failed, 1 passed")
+
+
+@pytest.mark.postgres
+def test_a_test_for_postgresql_runs_there_and_only_there(suite: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    suite.write_text(
+        "import pytest\nfrom django.db import connection\npytestmark = pytest.mark.django_db\n"
+        "@pytest.mark.postgres\ndef test_vendor(): assert connection.vendor == 'postgresql'\n"
+    )
+    assert passes(suite, names=["postgres", "sqlite"]) == 0
+    assert "1 passed" in capfd.readouterr().out
+
+
+def test_a_test_for_postgresql_fails_on_another_database(suite: Path) -> None:
+    suite.write_text("import pytest\n@pytest.mark.postgres\n@pytest.mark.django_db\ndef test_it(): pass\n")
+    environment = {name: value for name, value in os.environ.items() if name not in {"STEGI_TEST_PASS", "DATABASE_URL"}}
+    command = [sys.executable, "-m", "pytest", *PYTEST, str(suite)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert "bin/test --db=postgres" in done.stdout
+
+
+def test_the_order_ends_with_the_browser(suite: Path) -> None:
+    suite.write_text(
+        "import pytest\n"
+        "@pytest.mark.browser\ndef test_b(): pass\n@pytest.mark.whole\ndef test_w(): pass\n"
+        "@pytest.mark.redis\ndef test_r(): pass\ndef test_q(): pass\n"
+    )
+    command = [sys.executable, "-m", "pytest", *PYTEST, "--collect-only", "-q", str(suite)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert [line.rpartition("::")[2] for line in done.stdout.splitlines() if "::" in line] == [
+        "test_q",
+        "test_r",
+        "test_w",
+        "test_b",
+    ]
