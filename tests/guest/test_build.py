@@ -17,9 +17,17 @@ pytestmark = pytest.mark.libvirt
 NO_NETWORK = ("unshare", "--net")
 
 
-def _build_offline(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def impatient(tmp_path: Path) -> dict[str, str]:
+    """An environment in which apt gives up at the first refusal."""
+    settings = tmp_path / "apt.conf"
+    settings.write_text('Acquire::Retries "0";')
+    return {**os.environ, "APT_CONFIG": str(settings)}
+
+
+def _build_offline(*arguments: str | Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = [*NO_NETWORK, sys.executable, BUILDER, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=170, check=False, env=env)
 
 
 def test_facts_are_those_of_the_image(tiny_linux: dict[str, Any]) -> None:
@@ -32,14 +40,16 @@ def test_facts_are_those_of_the_image(tiny_linux: dict[str, Any]) -> None:
     assert "cloud" in tiny_linux["kernel"]
 
 
-def test_full_cache_needs_no_network_and_gives_the_same_image(tiny_linux: dict[str, Any], tmp_path: Path) -> None:
-    built = _build_offline(tmp_path / "again.qcow2", "--cache", CACHE, "--json")
+def test_full_cache_needs_no_network_and_gives_the_same_image(
+    tiny_linux: dict[str, Any], impatient: dict[str, str], tmp_path: Path
+) -> None:
+    built = _build_offline(tmp_path / "again.qcow2", "--cache", CACHE, "--json", env=impatient)
     assert built.returncode == 0, built.stderr
     assert json.loads(built.stdout)["sha256"] == tiny_linux["sha256"]
 
 
-def test_empty_cache_without_network_is_one_line_with_a_remedy(tmp_path: Path) -> None:
-    built = _build_offline(tmp_path / "none.qcow2", "--cache", tmp_path / "cache")
+def test_empty_cache_without_network_is_one_line_with_a_remedy(impatient: dict[str, str], tmp_path: Path) -> None:
+    built = _build_offline(tmp_path / "none.qcow2", "--cache", tmp_path / "cache", env=impatient)
     assert built.returncode == 1
     assert built.stdout == ""
     last = built.stderr.splitlines()[-1]
@@ -48,7 +58,7 @@ def test_empty_cache_without_network_is_one_line_with_a_remedy(tmp_path: Path) -
     assert not (tmp_path / "none.qcow2").exists()
 
 
-def test_damaged_package_is_noticed(tiny_linux: dict[str, Any], tmp_path: Path) -> None:
+def test_damaged_package_is_noticed(tiny_linux: dict[str, Any], impatient: dict[str, str], tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     (cache / "packages").mkdir(parents=True)
     sums = json.loads((CACHE / "packages.json").read_text())
@@ -58,7 +68,7 @@ def test_damaged_package_is_noticed(tiny_linux: dict[str, Any], tmp_path: Path) 
     spoilt = cache / "packages" / next(iter(sums))
     spoilt.unlink()
     spoilt.write_bytes(b"half a download")
-    built = _build_offline(tmp_path / "none.qcow2", "--cache", cache)
+    built = _build_offline(tmp_path / "none.qcow2", "--cache", cache, env=impatient)
     assert built.returncode == 1
     assert "downloading" in built.stderr
 
