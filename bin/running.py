@@ -142,6 +142,7 @@ def _purge_hypervisors(options: Options, folder: DataFolder) -> None:
     virtualization.ensure()
     say("deleting what bears this portal's mark on its hypervisors")
     environment = programs.environment(folder, addresses.Reach("http", ("localhost",), options.port))
+    environment["LOG_LEVEL"] = "ERROR"  # what it prints is shown
     code, lines = _told(programs.manage("purge_marked", "--yes"), environment)
     for line in lines[:-1] if code else lines:
         say(line)

@@ -7,12 +7,13 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 
+from compute.models import Vm
 from portal.hypervisors.base import Driver
 from portal.hypervisors.connect import driver_for
-from portal.hypervisors.errors import HypervisorError
+from portal.hypervisors.errors import Busy, HypervisorError
 from portal.hypervisors.identity import portal_id
 from portal.hypervisors.models import Provider
-from portal.hypervisors.specs import Inventory, Marker, VmRef, VmStatus
+from portal.hypervisors.specs import DiskRef, Inventory, Marker, VmRef, VmStatus
 
 
 class Command(BaseCommand):
@@ -38,11 +39,13 @@ class Command(BaseCommand):
     def _purge(self, provider: Provider) -> None:
         driver, ours = driver_for(provider), portal_id()
         inventory = driver.inventory()
-        _remove_vms(driver, inventory, ours)
+        known = set(Vm.objects.filter(provider=provider).values_list("uid", flat=True))
+        machines = known | _remove_vms(driver, inventory, ours)
         for domain in inventory.storage_domains:
             if domain.name == f"stegi-{ours.hex[:8]}":
-                for disk in driver.our_disks(domain.external_id):
-                    driver.delete_disk(disk.ref)
+                for uid in machines:
+                    driver.delete_first_boot(uid, storage_domain=domain.external_id)
+                _remove_disks(driver, [disk.ref for disk in driver.our_disks(domain.external_id)])
                 driver.delete_storage_domain(domain.external_id)
         for network in inventory.networks:
             if _is_ours(network.marker, ours):
@@ -54,10 +57,31 @@ def _is_ours(marker: Marker | None, ours: UUID) -> bool:
     return marker is not None and marker.portal_id == ours
 
 
-def _remove_vms(driver: Driver, inventory: Inventory, ours: UUID) -> None:
+def _remove_vms(driver: Driver, inventory: Inventory, ours: UUID) -> set[UUID]:
+    """Cuts the power of each of ours and undefines it; their uids."""
+    removed = set()
     for vm in inventory.vms:
         if vm.marker is not None and _is_ours(vm.marker, ours):
             ref = VmRef(vm.marker.uid, vm.external_id)
             if vm.status is not VmStatus.DOWN:
                 driver.stop_vm(ref)
             driver.delete_vm(ref)
+            removed.add(ref.uid)
+    return removed
+
+
+def _remove_disks(driver: Driver, refs: list[DiskRef]) -> None:
+    """All of them, linked clones before what they are clones of: a disk that is in use waits for the next round."""
+    while refs:
+        left = [ref for ref in refs if not _removed(driver, ref)]
+        if len(left) == len(refs):
+            driver.delete_disk(left[0])  # nothing moves any more: let it say why
+        refs = left
+
+
+def _removed(driver: Driver, ref: DiskRef) -> bool:
+    try:
+        driver.delete_disk(ref)
+    except Busy:
+        return False
+    return True
