@@ -19,6 +19,7 @@ from portal.common.actor import Door
 from portal.common.api import ByName, NewestFirst
 from portal.common.errors import NotFound
 from portal.common.http import actor_of
+from portal.common.idempotency import once
 from portal.jobs.feed import job_json
 from portal.jobs.models import Job
 from tenants import policy, selectors
@@ -97,8 +98,17 @@ class Tokens(generics.ListAPIView):
             client_address=actor.client_address,
             scope=actor.scope,
         )
-        row, text = create_token(made_by, name=data["name"], scope=data["scope"], expires_in=data["expires_in"])
-        return Response(TokenSerializer(row).data | {"token": text}, status=status.HTTP_201_CREATED)
+
+        def work() -> tuple[int, dict[str, Any], str]:
+            row, text = create_token(made_by, name=data["name"], scope=data["scope"], expires_in=data["expires_in"])
+            return status.HTTP_201_CREATED, TokenSerializer(row).data | {"token": text}, ""
+
+        fingerprint = {"path": request.path, "body": request.data}
+        # The answer holds a secret: it is never kept, and a repeat is refused.
+        (code, body, _location), _repeated = once(
+            user.pk, request.headers.get("Idempotency-Key", ""), fingerprint, work, secret=True
+        )
+        return Response(body, status=code)
 
 
 class TokenDetail(APIView):

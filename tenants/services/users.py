@@ -8,11 +8,12 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
+from portal.common.access import access_changed
 from portal.common.actor import Actor
-from portal.common.errors import Conflict, Invalid, Reason
+from portal.common.errors import Conflict, Invalid, NotPermitted, Reason
 from portal.events.record import Subject, attempt
 from tenants import policy
-from tenants.models import User
+from tenants.models import ApiToken, User
 from tenants.permits import Permit
 
 USERNAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
@@ -34,6 +35,33 @@ def create_user(actor: Actor, *, username: str, password: str, display_name: str
         user.save()
         trial.subject = Subject("user", user.pk, username)
     return user
+
+
+def set_password(actor: Actor, user: User, *, password: str) -> None:
+    """A new password. Ends the user's log-ins everywhere: sessions (their hash no longer fits), tokens, open sockets.
+
+    For the user himself and for those who manage users. ``Invalid`` for a weak one.
+    """
+    with attempt(actor, "PASSWORD_SET", Subject("user", user.pk, user.username)):
+        if actor.scope != "write":
+            raise NotPermitted(_("A token that may only read cannot set passwords."))
+        if not actor.is_system and actor.uid != user.pk:
+            policy.authorize(actor, Permit.USER_MANAGE, policy.system())
+        _check_password(user, password)
+        user.set_password(password)
+        user.save(update_fields=["password"])
+        ApiToken.objects.filter(user=user).delete()
+        access_changed([user.pk])
+
+
+def set_active(actor: Actor, user: User, *, active: bool) -> None:
+    """Disable an account, or enable it again. Disabling ends everything of it at once, open consoles included."""
+    with attempt(actor, "USER_ENABLE" if active else "USER_DISABLE", Subject("user", user.pk, user.username)):
+        if not actor.is_system:
+            policy.authorize(actor, Permit.USER_MANAGE, policy.system())
+        user.is_active = active
+        user.save(update_fields=["is_active"])
+        access_changed([user.pk])
 
 
 def _check_password(user: User, password: str) -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 
-from portal.common.errors import NotAuthenticated, TooMany
+from portal.common.access import access_version
+from portal.common.errors import NotAuthenticated, NotPermitted, TooMany
+from portal.common.models import IdempotencyKey
 from portal.events.models import Event
 from tenants.models import ApiToken, LoginTries, User
+from tenants.services import users
 from tenants.services.throttle import MOST_PER_ADDRESS, MOST_PER_NAME, WINDOW
 from tenants.services.tokens import check_password
 from tests.people import PASSWORD
-from tests.tenants.conftest import make_people
+from tests.tenants.conftest import as_actor, make_people
 
 TOKENS = "/api/v1/tokens/"
 
@@ -129,3 +134,38 @@ def test_a_session_needs_the_csrf_token_for_every_change(people):
     assert answer.status_code == 403
     client.logout()
     assert client.get("/api/v1/me/").status_code == 401
+
+
+def test_a_repeated_request_for_a_token_is_409_for_its_answer_held_a_secret(people, client):
+    first, again = (ask(client, headers={"Idempotency-Key": "k-1"}) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 409)
+    assert first.json()["token"] not in again.content.decode()
+    assert first.json()["token"] not in str(list(IdempotencyKey.objects.values()))
+    assert ask(client, name="other", headers={"Idempotency-Key": "k-1"}).status_code == 422
+    assert ask(client, "bob", headers={"Idempotency-Key": "k-1"}).status_code == 201
+    IdempotencyKey.objects.update(created_at=timezone.now() - timedelta(hours=25))
+    assert ask(client, headers={"Idempotency-Key": "k-1"}).status_code == 201
+
+
+def test_a_new_password_ends_every_log_in_of_its_user(people, client):
+    token = bearer(ask(client))
+    client.force_login(people.alice)
+    before = access_version(people.alice.pk)
+    users.set_password(as_actor(people.alice), people.alice, password="another long one 42")
+    assert client.get("/api/v1/me/").status_code == 401
+    assert client.get("/api/v1/me/", headers=token).status_code == 401
+    assert access_version(people.alice.pk) > before
+    assert ask(client, password="another long one 42").status_code == 201
+
+
+def test_only_those_who_manage_users_set_anothers_password_or_disable_him(people):
+    for name in ("bob", "physics_admin", "charlie"):
+        actor = as_actor(getattr(people, name))
+        with pytest.raises(NotPermitted):
+            users.set_password(actor, people.alice, password="another long one 42")
+        with pytest.raises(NotPermitted):
+            users.set_active(actor, people.alice, active=False)
+    assert people.alice.check_password(PASSWORD)
+    users.set_active(as_actor(people.super_admin), people.alice, active=False)
+    assert not User.objects.get(username="alice").is_active
+    assert Event.objects.filter(code="PASSWORD_SET_REFUSED").count() == 3
