@@ -15,7 +15,7 @@ from typing import Any, Final
 import install
 from failure import StartError, say
 from folder import DataFolder
-from programs import PYTHON, manage
+from programs import PYTHON, has, manage
 from supervisor import Supervisor
 
 APPS: Final = ("portal", "tenants", "network", "compute")
@@ -73,7 +73,7 @@ class Preparation:
     def users(self, image: Path | None) -> None:
         """The demo with this image, or an empty portal's super-admin; passwords are made up at the first time."""
         wanted = "demo" if image else "super-admin"
-        if self.done.get("users") in {"demo", wanted}:
+        if self.done.get("users") in {"demo", wanted} or not has("make_demo"):
             return
         say("demo: provider, template, data centers, users, quotas" if image else "super-admin: creating")
         what = [f"--image={image}"] if image else ["--no-demo"]

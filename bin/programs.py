@@ -75,3 +75,8 @@ def web(options: Options, reach: Reach) -> Program:
     if reach.certificate:
         command += [f"--certificate={reach.certificate}", f"--key={reach.key}"]
     return Program("web", command)
+
+
+def has(command: str) -> bool:
+    """Whether an app brings this management command."""
+    return any(install.REPOSITORY.glob(f"*/management/commands/{command}.py"))

@@ -69,7 +69,6 @@ def start(options: Options, folder: DataFolder) -> int:
 
 def _act(options: Options, folder: DataFolder) -> int:
     if options.action == "status":
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader such as head may have seen enough
         return running.print_status(folder, as_json=options.json)
     if options.action == "stop":
         return running.stop(folder)
@@ -111,7 +110,7 @@ def _bring_up(options: Options, folder: DataFolder, where: addresses.Reach, supe
     prepared.static_files()
     image = prepared.guest() if options.demo else None
     say("starting: worker, beat, watcher")
-    for program in (programs.worker(), programs.beat(folder), programs.watcher()):
+    for program in (programs.worker(), programs.beat(folder), *([programs.watcher()] if programs.has("watch") else [])):
         supervisor.add(program)
     prepared.users(image)
     say("starting: web")

@@ -11,6 +11,14 @@ http = get_asgi_application()  # loads the apps, so before anything that needs t
 from django.urls import path  # noqa: E402
 
 from compute.consumers import ConsoleConsumer  # noqa: E402
+from portal.consumers import JobConsumer, PageConsumer, VmsConsumer  # noqa: E402
 
-websocket = URLRouter([path("ws/consoles/<uuid:uid>/", ConsoleConsumer.as_asgi())])  # type: ignore[arg-type]
+websocket = URLRouter(
+    [
+        path("ws/page/", PageConsumer.as_asgi()),
+        path("ws/jobs/<uuid:uid>/", JobConsumer.as_asgi()),
+        path("ws/vms/", VmsConsumer.as_asgi()),
+        path("ws/consoles/<uuid:uid>/", ConsoleConsumer.as_asgi()),  # type: ignore[arg-type]
+    ]
+)
 application = ProtocolTypeRouter({"http": http, "websocket": websocket})

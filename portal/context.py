@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.http import HttpRequest
 
-from portal.jobs.models import Job
-from portal.jobs.states import RUNNABLE
+from compute import selectors
+from portal.common.http import actor_of
+from portal.job_access import open_jobs_count
 from tenants.models import DataCenter
 
 THEMES = ("light", "dark")
 THEME_COOKIE = "theme"
+MOST_DATA_CENTERS = 3
 
 
 class Frame:
@@ -20,15 +23,13 @@ class Frame:
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
 
-    def data_centers(self) -> list[DataCenter]:
-        """The data centers this person may use."""
-        return []
+    def data_centers(self) -> Iterable[DataCenter]:
+        """The data centers in which this person may make machines, the first few."""
+        return selectors.usable_data_centers(actor_of(self._request))[:MOST_DATA_CENTERS]
 
     def open_jobs(self) -> int:
         """How many of this person's jobs run now."""
-        if not self._request.user.is_authenticated:
-            return 0
-        return Job.objects.filter(actor_uid=self._request.user.pk, status__in=RUNNABLE).count()
+        return open_jobs_count(actor_of(self._request))
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:

@@ -3,25 +3,97 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
+from compute import selectors
+from compute.views import parts
+from portal.common.http import actor_of
 from portal.context import THEME_COOKIE, THEMES
+from portal.job_access import get_job
+from portal.jobs.feed import job_json
+from tenants import quota
+from tenants.selectors import jobs
 
+PER_PAGE = 48
+IN_DRAWER = 8
 YEAR = 365 * 24 * 3600
 
 
 @require_safe
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
-    """My machines."""
-    return render(request, "home.html", {"section": "machines"})
+    """My machines as cards, a page of them by name, and the quota of each data center."""
+    actor = actor_of(request)
+    query = request.GET.get("q", "").strip()[:64]
+    found = selectors.my_vms(actor)
+    if query:
+        found = found.filter(name__icontains=query)
+    after = (request.GET.get("after_name", ""), _uid(request.GET.get("after")))
+    if after[1]:
+        found = found.filter(Q(name__gt=after[0]) | Q(name=after[0], uid__gt=after[1]))
+    rows = list(found[: PER_PAGE + 1])
+    shown = rows[:PER_PAGE]
+    more = {"q": query, "after_name": shown[-1].name, "after": shown[-1].pk} if len(rows) > PER_PAGE else {}
+    data_centers = list(selectors.usable_data_centers(actor))
+    context = {
+        "section": "machines",
+        "query": query,
+        "cards": parts.cards(actor, shown),
+        "more": urlencode(more),
+        "quotas": [{"data_center": row, "meters": quota.usage(row, actor.uid)} for row in data_centers],
+        "can_create": bool(data_centers),
+    }
+    return render(request, "home.html", context)
+
+
+@require_safe
+@login_required
+def job_list(request: HttpRequest) -> HttpResponse:
+    """The jobs this person may see, newest first."""
+    found = jobs(actor_of(request))
+    before = _uid(request.GET.get("before"))
+    last = found.filter(pk=before).first() if before else None
+    if last is not None:
+        found = found.filter(Q(created_at__lt=last.created_at) | Q(created_at=last.created_at, uid__lt=last.pk))
+    rows = list(found[: PER_PAGE + 1])
+    older = rows[PER_PAGE - 1].pk if len(rows) > PER_PAGE else ""
+    context = {"section": "jobs", "jobs": [job_json(row) for row in rows[:PER_PAGE]], "older": older}
+    return render(request, "tenants/job_list.html", context)
+
+
+@require_safe
+@login_required
+def jobs_drawer(request: HttpRequest) -> HttpResponse:
+    """The newest jobs, over any page."""
+    rows = jobs(actor_of(request))[:IN_DRAWER]
+    return render(request, "tenants/partials/_jobs_drawer.html", {"jobs": [job_json(row) for row in rows]})
+
+
+@require_safe
+@login_required
+def job_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """One job with its steps, live."""
+    actor = actor_of(request)
+    job = get_job(actor, uid)
+    target = selectors.my_vms(actor).filter(pk=job.target_uid).first()
+    return render(request, "tenants/job_detail.html", {"section": "jobs", "job": job_json(job), "target": target})
+
+
+def _uid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text or "")
+    except ValueError:
+        return None
 
 
 @require_POST

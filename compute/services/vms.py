@@ -57,6 +57,7 @@ class Meter:
     used: int
     after: int
     limit: int | None
+    own: bool  # the user's share, as opposed to the whole data center's
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,9 @@ def plan_create(actor: Actor, request: VmRequest) -> Plan:
     total = wish.amounts() | wish.running() | {Dimension.STORAGE_GIB: wish.template.disk_gib}
     meters, over = [], []
     for row in quota.what_if(wish.data_center, actor.uid, total):
-        meters.append(Meter(row.dimension, str(Dimension(row.dimension).label), row.used, row.after, row.limit))
+        meters.append(
+            Meter(row.dimension, str(Dimension(row.dimension).label), row.used, row.after, row.limit, row.own)
+        )
         over += list(row.reasons)
     reasons = (*_rule_reasons(wish), *_name_taken(wish), *_place_reasons(wish), *over)
     return Plan(tuple(str(step.title) for step in CreateVm.steps), tuple(meters), reasons)

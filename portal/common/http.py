@@ -9,8 +9,9 @@ from ipaddress import ip_address, ip_network
 from uuid import uuid4
 
 from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
 from django.db import OperationalError
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import translation
 from django.utils.translation import gettext as _
@@ -102,11 +103,15 @@ class ErrorMiddleware:
             log.warning("database not available: %s", error)
             error = Unavailable(_("The database is busy. Try again in a moment."))
         if isinstance(error, NotAuthenticated):
-            return HttpResponseRedirect(f"{settings.LOGIN_URL}")
+            return redirect_to_login(request.get_full_path())
         if not isinstance(error, PortalError):
             return None
         if error.private:
             log.warning("%s: %s", error.code, error.private)
+        if request.htmx:  # type: ignore[attr-defined]
+            response = render(request, "partials/_refusal.html", {"error": error}, status=error.status)
+            response["HX-Retarget"], response["HX-Reswap"] = "#notices", "innerHTML show:window:top"
+            return response
         return render(request, "error.html", {"error": error, "request_id": request.request_id}, status=error.status)  # type: ignore[attr-defined]
 
 

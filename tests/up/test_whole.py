@@ -99,23 +99,6 @@ def test_stop_ends_every_process_of_ours_and_a_second_start_keeps_all(portal_run
     assert portal_run.status()["logins"] == logins
 
 
-def test_purge_leaves_neither_a_process_nor_a_file(portal_run: PortalRun) -> None:
-    portal_run.start()
-    purged = portal_run.up("--purge")
-    assert purged.returncode == 0, purged.stderr
-    assert portal_run.living() == []
-    assert not portal_run.data.exists()
-
-
-def test_purge_of_a_folder_that_is_no_portals_is_refused(portal_run: PortalRun) -> None:
-    portal_run.data.mkdir()
-    (portal_run.data / "letter").write_text("dear")
-    refused = portal_run.up("--purge")
-    assert refused.returncode == 1
-    assert "no portal's data folder" in refused.stderr
-    assert (portal_run.data / "letter").exists()
-
-
 def test_ctrl_c_ends_every_process(portal_run: PortalRun) -> None:
     process = portal_run.start_in_foreground()
     process.send_signal(signal.SIGINT)

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, gettext_lazy, ngettext
 
 from portal.common.units import mib_text
 
@@ -47,15 +47,15 @@ def mib(size: int) -> str:
 
 
 @register.filter
-def amount(value: int, unit: str) -> str:
-    """A figure of a quota with its unit; sizes in MiB in the unit that reads best."""
-    if unit == "MiB":
+def amount(value: int, dimension: str) -> str:
+    """A figure of a quota with its unit, which the dimension's name tells; MiB in the unit that reads best."""
+    if dimension.endswith("_mib"):
         return mib_text(value)
-    return f"{number_format(value)} {unit}".strip()
+    return f"{number_format(value)} GiB" if dimension.endswith("_gib") else str(number_format(value))
 
 
 @register.filter
-def tenths(value: int, limit: int | None) -> int:
+def fill(value: int, limit: int | None) -> int:
     """How full, in steps of 5 percent between 0 and 100: the width class of a bar (no inline style is allowed)."""
     if not limit:
         return 100 if limit == 0 and value else 0
@@ -89,6 +89,46 @@ def _since(seconds: int) -> str:
     return ngettext("%(count)d day ago", "%(count)d days ago", days) % {"count": days}
 
 
+@register.filter
+def sentence(text: str) -> str:
+    """The text with a capital first letter, unless it starts with a name that has none (vCPUs)."""
+    return text if text[1:2].isupper() else text[:1].upper() + text[1:]
+
+
+EVENT_TITLES = {
+    "VM_CREATE_REQUESTED": gettext_lazy("Creation was asked for"),
+    "VM_CREATED": gettext_lazy("The machine was created"),
+    "VM_CREATE_FAILED": gettext_lazy("Creating the machine failed"),
+    "VM_RUN_REQUESTED": gettext_lazy("Running was asked for"),
+    "VM_STARTED": gettext_lazy("The machine was started"),
+    "VM_RUN_FAILED": gettext_lazy("Running the machine failed"),
+    "VM_RUN_REFUSED": gettext_lazy("Running was refused"),
+    "VM_SHUT_DOWN_REQUESTED": gettext_lazy("Shutting down was asked for"),
+    "VM_SHUT_DOWN_DONE": gettext_lazy("The machine was shut down"),
+    "VM_SHUT_DOWN_FAILED": gettext_lazy("Shutting the machine down failed"),
+    "VM_SHUT_DOWN_REFUSED": gettext_lazy("Shutting down was refused"),
+    "VM_STOP_REQUESTED": gettext_lazy("Stopping was asked for"),
+    "VM_STOPPED": gettext_lazy("The machine was stopped"),
+    "VM_STOP_FAILED": gettext_lazy("Stopping the machine failed"),
+    "VM_STOP_REFUSED": gettext_lazy("Stopping was refused"),
+    "VM_REBOOT_REQUESTED": gettext_lazy("Rebooting was asked for"),
+    "VM_REBOOTED": gettext_lazy("The machine was rebooted"),
+    "VM_REBOOT_FAILED": gettext_lazy("Rebooting the machine failed"),
+    "VM_REBOOT_REFUSED": gettext_lazy("Rebooting was refused"),
+    "VM_DELETE_REQUESTED": gettext_lazy("Deletion was asked for"),
+    "VM_DELETE_FAILED": gettext_lazy("Deleting the machine failed"),
+    "VM_DELETE_REFUSED": gettext_lazy("Deletion was refused"),
+    "VM_CONSOLE_OPENED": gettext_lazy("A console was opened"),
+    "VM_CONSOLE_CLOSED": gettext_lazy("A console was closed"),
+}
+
+
+@register.filter
+def event_title(code: str) -> str:
+    """What an audit code says to people; a code without a sentence of its own stays as it is."""
+    return str(EVENT_TITLES.get(code, code))
+
+
 STATUS_KINDS = {
     "up": "up",
     "down": "down",
@@ -119,3 +159,21 @@ JOB_KINDS = {
 def job_kind(status: str) -> str:
     """The look of a job's status."""
     return JOB_KINDS.get(status, "changing")
+
+
+@register.filter
+def moment(text: str | None) -> datetime | None:
+    """The time in a text of ISO 8601, as jobs carry it."""
+    return datetime.fromisoformat(text) if text else None
+
+
+@register.simple_tag
+def took(started: str | None, ended: str | None) -> str:
+    """How long a step took, or has been at work."""
+    if not started:
+        return ""
+    until = datetime.fromisoformat(ended) if ended else timezone.now()
+    seconds = max(0, (until - datetime.fromisoformat(started)).total_seconds())
+    if seconds < 60:
+        return gettext("%(seconds)s s") % {"seconds": number_format(seconds, decimal_pos=1 if seconds < 10 else 0)}
+    return gettext("%(minutes)d min %(seconds)d s") % {"minutes": seconds // 60, "seconds": seconds % 60}

@@ -1,0 +1,85 @@
+"""The form of the create wizard: types and choices, which are what this actor may use; the rules are the service's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from compute.models import Template
+from compute.services.vms import VmRequest
+from portal.common.errors import Reason
+from portal.common.units import mib_text
+from tenants.models import DataCenter
+
+MEMORY_MIB = (256, 512, 1024, 2048, 4096, 8192, 16384)
+VCPUS = (1, 2, 4, 8)
+LONGEST_KEYS = 20_000  # characters
+
+
+class VmForm(forms.Form):
+    """Binds what was posted; ``request()`` is what the service gets."""
+
+    name = forms.CharField(label=_("Name"), max_length=64)
+    template = forms.ChoiceField(label=_("Template"))
+    data_center = forms.ChoiceField(label=_("Data center"))
+    memory_mib = forms.TypedChoiceField(label=_("Memory"), required=False, coerce=int, empty_value=None)
+    vcpus = forms.TypedChoiceField(label=_("vCPUs"), required=False, coerce=int, empty_value=None)
+    user_name = forms.CharField(label=_("User name"), required=False, max_length=32)
+    ssh_authorized_keys = forms.CharField(
+        label=_("SSH public key"), required=False, max_length=LONGEST_KEYS, widget=forms.Textarea
+    )
+    description = forms.CharField(label=_("Description"), required=False, max_length=2000)
+    run = forms.BooleanField(label=_("Run it when it is ready"), required=False)
+
+    def __init__(self, data: Any, *, templates: Sequence[Template], data_centers: Sequence[DataCenter], **kwargs: Any):
+        super().__init__(data, **kwargs)
+        self._templates = {str(row.pk): row for row in templates}
+        self._field("template").choices = [(str(row.pk), row.name) for row in templates]
+        self._field("data_center").choices = [(str(row.pk), row.name) for row in data_centers]
+        as_template = [("", gettext("As the template has it"))]
+        self._field("memory_mib").choices = as_template + [(str(mib), mib_text(mib)) for mib in MEMORY_MIB]
+        self._field("vcpus").choices = as_template + [(str(count), str(count)) for count in VCPUS]
+
+    def _field(self, name: str) -> Any:
+        return self.fields[name]
+
+    def request(self) -> VmRequest:
+        """What is asked for; sizes that were left to the template are the template's."""
+        values = self.cleaned_data
+        template = self._templates[values["template"]]
+        keys = tuple(line.strip() for line in values["ssh_authorized_keys"].splitlines() if line.strip())
+        return VmRequest(
+            name=values["name"],
+            data_center_uid=UUID(values["data_center"]),
+            template_uid=template.pk,
+            memory_mib=values["memory_mib"] or template.memory_mib,
+            vcpus=values["vcpus"] or template.vcpus,
+            user_name=values["user_name"],
+            hostname="",
+            ssh_authorized_keys=keys,
+            description=values["description"],
+            run=values["run"],
+        )
+
+    def add_reasons(self, reasons: Sequence[Reason]) -> bool:
+        """Put each reason beside the field it is about; True when there was such a field."""
+        placed = False
+        for reason in reasons:
+            field = reason.field.rpartition(".")[2]
+            if field in self.fields:
+                self.add_error(field, str(reason.text))
+                placed = True
+        return placed
+
+
+def proposed_name(username: str, *, taken: Sequence[str]) -> str:
+    """A name for the next machine, such as maria-2."""
+    base = re.sub(r"[^A-Za-z0-9_.-]+", "-", username)[:56].strip("-.") or "vm"
+    known = set(taken)
+    return next(name for number in range(1, len(known) + 2) if (name := f"{base}-{number}") not in known)

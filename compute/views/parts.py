@@ -1,0 +1,92 @@
+"""What the live parts of pages show. The views and the page's websocket build them alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from compute import selectors
+from compute.models import Vm
+from compute.selectors import Action
+from portal.common.actor import Actor
+from portal.jobs.feed import job_json
+from portal.jobs.models import Job
+from portal.jobs.selectors import latest_job
+
+FIRST_VERBS = ("connect", "run", "shut_down")
+LAST_VERBS = ("reboot", "stop", "delete")
+RECENT_EVENTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Verbs:
+    """A machine's actions as a page lays them out: one filled, two outlined, the rest in a menu."""
+
+    filled: str
+    first: list[Action]
+    last: list[Action] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A machine on the home page."""
+
+    vm: Vm
+    verbs: Verbs
+    job_line: str
+
+
+def cards(actor: Actor, vms: Sequence[Vm]) -> list[Card]:
+    """The cards of these machines, in a number of queries that does not grow with them."""
+    actions = selectors.actions_of(actor, vms)
+    jobs = selectors.open_jobs_of([vm.pk for vm in vms])
+    return [Card(vm, _card_verbs(actions[vm.pk]), _line(jobs.get(vm.pk))) for vm in vms]
+
+
+def machine(actor: Actor, vm: Vm) -> dict[str, Any]:
+    """Everything on a machine's page."""
+    job = latest_job(vm.pk)
+    return {
+        "vm": vm,
+        "verbs": _page_verbs(selectors.vm_actions(actor, vm)),
+        "job": job_json(job) if job else None,
+        "disks": list(vm.disks.select_related("storage_domain")),
+        "nics": list(vm.nics.select_related("vnic_profile__network")),
+        "events": selectors.events_of(vm)[:RECENT_EVENTS],
+    }
+
+
+def _card_verbs(actions: Sequence[Action]) -> Verbs:
+    by_verb = {action.verb: action for action in actions}
+    power = by_verb["shut_down"] if by_verb["shut_down"].allowed else by_verb["run"]
+    first = [by_verb["connect"], power]
+    return Verbs(_filled(first), first)
+
+
+def _page_verbs(actions: Sequence[Action]) -> Verbs:
+    by_verb = {action.verb: action for action in actions}
+    first = [by_verb[verb] for verb in FIRST_VERBS]
+    return Verbs(_filled(first), first, [by_verb[verb] for verb in LAST_VERBS])
+
+
+def _filled(actions: Sequence[Action]) -> str:
+    return next((action.verb for action in actions if action.allowed), "")
+
+
+def _line(job: Job | None) -> str:
+    """Where a job stands, in a line."""
+    if job is None:
+        return ""
+    told = job_json(job)
+    steps = told["steps"]
+    for number, step in enumerate(steps, start=1):
+        if step["status"] in {"running", "undoing"}:
+            return _("%(number)d of %(count)d: %(step)s") % {
+                "number": number,
+                "count": len(steps),
+                "step": step["title"],
+            }
+    return _("%(job)s: %(status)s") % {"job": told["title"], "status": job.get_status_display()}

@@ -1,0 +1,154 @@
+"""Pages of machines: the create wizard, one machine, and its verbs."""
+
+from __future__ import annotations
+
+import json
+from secrets import token_urlsafe
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from compute import selectors
+from compute.forms.vms import VmForm, proposed_name
+from compute.services import vms
+from compute.views import parts
+from portal.common.actor import Actor
+from portal.common.errors import PortalError
+from portal.common.http import actor_of
+from portal.common.once import once
+
+SECTION = {"section": "machines"}
+VERBS = {"run": vms.run_vm, "shut_down": vms.shut_down_vm, "stop": vms.stop_vm, "reboot": vms.reboot_vm}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def vm_create(request: HttpRequest) -> HttpResponse:
+    """The wizard: a form, a review of the plan, one button. Without JavaScript it is three plain posts."""
+    actor = actor_of(request)
+    if request.method != "POST":
+        return _form_page(request, _form(actor, None))
+    form = _form(actor, request.POST)
+    action = request.POST.get("action", "review")
+    if action == "edit":
+        form = _form(actor, None, initial=request.POST.dict() | {"run": "run" in request.POST})
+        return _form_page(request, form)
+    if not form.is_valid():
+        return _form_page(request, form, preview=action == "preview")
+    if action == "create":
+        return _create(request, form)
+    return _review(request, form, preview=action == "preview")
+
+
+def _form(actor: Actor, data: Any, *, initial: dict[str, Any] | None = None) -> VmForm:
+    templates = list(selectors.usable_templates(actor))
+    data_centers = list(selectors.usable_data_centers(actor))
+    if initial is None:
+        taken = selectors.my_vms(actor).filter(owner_id=actor.uid).values_list("name", flat=True)
+        initial = {
+            "name": proposed_name(actor.name, taken=list(taken)),
+            "template": str(templates[0].pk) if templates else "",
+            "data_center": str(data_centers[0].pk) if data_centers else "",
+            "user_name": "",
+            "run": True,
+        }
+    return VmForm(data, templates=templates, data_centers=data_centers, initial=initial)
+
+
+def _form_page(request: HttpRequest, form: VmForm, *, preview: bool = False) -> HttpResponse:
+    actor = actor_of(request)
+    context = SECTION | {
+        "form": form,
+        "templates": selectors.usable_templates(actor),
+        "data_centers": selectors.usable_data_centers(actor),
+    }
+    if preview:
+        return render(request, "compute/partials/_vm_plan.html", {"incomplete": True})
+    return render(request, "compute/vm_form.html", context, status=400 if form.errors else 200)
+
+
+def _review(request: HttpRequest, form: VmForm, *, preview: bool) -> HttpResponse:
+    actor, wanted = actor_of(request), form.request()
+    try:
+        plan = vms.plan_create(actor, wanted)
+    except PortalError as error:
+        if form.add_reasons(error.reasons) or preview:
+            return _form_page(request, form, preview=preview)
+        raise
+    if preview:
+        return render(request, "compute/partials/_vm_plan.html", {"plan": plan})
+    if form.add_reasons(plan.reasons):
+        return _form_page(request, form)
+    context = SECTION | {"form": form, "plan": plan, "wanted": wanted, "key": token_urlsafe(24)}
+    context |= {
+        "template_name": dict(form.fields["template"].choices)[form.cleaned_data["template"]],  # type: ignore[attr-defined]
+        "data_center_name": dict(form.fields["data_center"].choices)[form.cleaned_data["data_center"]],  # type: ignore[attr-defined]
+        "values": _posted(request),
+    }
+    return render(request, "compute/vm_review.html", context)
+
+
+def _posted(request: HttpRequest) -> list[tuple[str, str]]:
+    """The form's values as they were posted, to be posted again from the review."""
+    return [(name, request.POST[name]) for name in VmForm.base_fields if name in request.POST]
+
+
+def _create(request: HttpRequest, form: VmForm) -> HttpResponse:
+    actor = actor_of(request)
+
+    def work() -> str:
+        vm, _job = vms.create_vm(actor, form.request())
+        return reverse("compute:vm-detail", args=[vm.pk])
+
+    try:
+        address = once(
+            actor.user.pk, key=request.POST.get("key", ""), body=json.dumps(sorted(_posted(request))), work=work
+        )
+    except PortalError as error:
+        if form.add_reasons(error.reasons):
+            return _form_page(request, form)
+        raise
+    return redirect(address)
+
+
+@require_safe
+@login_required
+def vm_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """One machine."""
+    actor = actor_of(request)
+    return render(request, "compute/vm_detail.html", SECTION | parts.machine(actor, selectors.get_vm(actor, uid)))
+
+
+@require_POST
+@login_required
+def vm_verb(request: HttpRequest, uid: UUID, verb: str) -> HttpResponse:
+    """Run, shut down, stop or reboot. With htmx the machine's part of the page is the answer, without it the page."""
+    actor = actor_of(request)
+    VERBS[verb](actor, uid)
+    if not request.htmx:  # type: ignore[attr-defined]
+        return redirect("compute:vm-detail", uid=uid)
+    vm = selectors.get_vm(actor, uid)
+    if request.POST.get("part") == "card":
+        [card] = parts.cards(actor, [vm])
+        return render(request, "compute/partials/_vm_card.html", {"card": card, "oob": True})
+    return render(request, "compute/partials/_vm_parts.html", parts.machine(actor, vm) | {"oob": True})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def vm_delete(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Says what will be lost, then deletes. The job's page follows, for the machine's own will be gone."""
+    actor = actor_of(request)
+    vm = selectors.get_vm(actor, uid)
+    if request.method != "POST":
+        return render(request, "compute/vm_delete.html", SECTION | parts.machine(actor, vm))
+    job = vms.delete_vm(actor, uid)
+    messages.info(request, _("%(name)s is being deleted.") % {"name": vm.name})
+    return redirect("job", uid=job.pk)

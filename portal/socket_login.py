@@ -1,0 +1,69 @@
+"""Who opens a websocket: a browser that is logged in, or the bearer of an API token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.http import HttpRequest, parse_cookie
+from django.utils.module_loading import import_string
+from django.utils.translation import get_supported_language_variant
+
+from portal.common.actor import Actor, Door
+from portal.common.origins import is_own_origin
+from tenants.services.tokens import token_behind
+
+BEARER = "bearer "
+
+
+def header(scope: dict[str, Any], name: str) -> str:
+    """A header of the handshake; empty when it was not sent, or sent more than once."""
+    found = [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name.encode()]
+    return found[0] if len(found) == 1 else ""
+
+
+def actor_of_scope(scope: dict[str, Any]) -> Actor | None:
+    """Read anew from the rows at every call: a log-out, a revoked token or a disabled user is seen at the next."""
+    authorization = header(scope, "authorization")
+    if authorization:
+        return _of_token(authorization)
+    return _of_session(parse_cookie(header(scope, "cookie")).get(settings.SESSION_COOKIE_NAME, ""))
+
+
+def comes_from_us(scope: dict[str, Any]) -> bool:
+    """Whether the page that opens the socket is ours; a program with a token of its own sends no origin."""
+    origin = header(scope, "origin")
+    if not origin:
+        return bool(header(scope, "authorization")) and not any(key.lower() == b"origin" for key, _ in scope["headers"])
+    return is_own_origin(origin, own=settings.PUBLIC_ORIGINS)
+
+
+def language_of(scope: dict[str, Any]) -> str:
+    """The language that the pages of this browser have."""
+    chosen = parse_cookie(header(scope, "cookie")).get(settings.LANGUAGE_COOKIE_NAME, "")
+    accepted = [part.partition(";")[0].strip() for part in header(scope, "accept-language").split(",")]
+    for wanted in (chosen, *accepted):
+        try:
+            return get_supported_language_variant(wanted.lower())
+        except LookupError:
+            continue
+    return settings.LANGUAGE_CODE
+
+
+def _of_token(authorization: str) -> Actor | None:
+    if not authorization.lower().startswith(BEARER):
+        return None
+    token = token_behind(authorization[len(BEARER) :].strip())
+    if token is None:
+        return None
+    return Actor(user=token.user, door=Door.API, token_uid=token.pk, scope=token.scope)
+
+
+def _of_session(key: str) -> Actor | None:
+    if not key:
+        return None
+    request = HttpRequest()
+    request.session = import_string(f"{settings.SESSION_ENGINE}.SessionStore")(key)
+    user = get_user(request)
+    return Actor(user=user, door=Door.PAGE, session_key=key) if user.is_authenticated else None

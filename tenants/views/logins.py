@@ -1,0 +1,46 @@
+"""The log-in page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_http_methods
+
+from portal.common.errors import NotAuthenticated, TooMany
+from tenants.services.tokens import check_password
+
+MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def log_in(request: HttpRequest) -> HttpResponse:
+    """Name and password, then on to the page that was asked for."""
+    wanted = request.POST.get("next", request.GET.get("next", ""))
+    context: dict[str, Any] = {"next": wanted, "username": ""}
+    if request.method != "POST":
+        return render(request, "tenants/login.html", context)
+    username = request.POST.get("username", "")
+    try:
+        user = check_password(
+            username,
+            request.POST.get("password", ""),
+            client_address=request.client_address,  # type: ignore[attr-defined]
+            request_id=request.request_id,  # type: ignore[attr-defined]
+        )
+    except (NotAuthenticated, TooMany) as error:
+        context |= {"error": error.detail, "username": username[:150]}
+        return render(request, "tenants/login.html", context, status=error.status)
+    login(request, user, backend=MODEL_BACKEND)
+    return HttpResponseRedirect(_safe(request, wanted))
+
+
+def _safe(request: HttpRequest, wanted: str) -> str:
+    ours = url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return wanted if ours else reverse("home")

@@ -1,0 +1,186 @@
+"""Making, seeing and running machines through the pages, without JavaScript."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from compute.models import Vm, VmUserGrant
+from portal.jobs.engine import run_to_end
+from portal.jobs.models import Job
+
+
+def test_wizard_makes_one_machine_however_often_its_form_is_posted(demo):
+    client = demo.browser("alice")
+    form = demo.review(client, name="once-only")
+    first = client.post("/machines/new/", form)
+    again = client.post("/machines/new/", form)
+    assert first.status_code == again.status_code == HTTPStatus.FOUND
+    assert first.headers["Location"] == again.headers["Location"]
+    assert Vm.objects.filter(name="once-only").count() == 1
+    assert Job.objects.filter(target_name="once-only").count() == 1
+
+
+def test_key_with_other_values_is_refused_and_nothing_is_made(demo):
+    client = demo.browser("alice")
+    form = demo.review(client, name="first")
+    client.post("/machines/new/", form)
+    answer = client.post("/machines/new/", form | {"name": "second"})
+    assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert not Vm.objects.filter(name="second").exists()
+
+
+def test_form_without_a_key_makes_nothing(demo):
+    client = demo.browser("alice")
+    answer = client.post("/machines/new/", demo.form(client) | {"action": "create"})
+    assert answer.status_code == HTTPStatus.BAD_REQUEST
+    assert not Vm.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["ümlaut", "a b", "<script>", "..", "x" * 65, ""])
+def test_bad_name_is_refused_beside_its_field_and_the_values_stay(demo, name):
+    client = demo.browser("alice")
+    answer = client.post("/machines/new/", demo.form(client, name=name, user_name="me") | {"action": "review"})
+    page = answer.content.decode()
+    assert answer.status_code == HTTPStatus.BAD_REQUEST
+    assert 'id="name-error"' in page
+    assert 'value="me"' in page
+    assert "<script>" not in page
+    assert not Vm.objects.exists()
+
+
+def test_taken_name_is_refused_beside_its_field(demo):
+    demo.make_vm("alice", name="mine")
+    client = demo.browser("bob")
+    answer = client.post("/machines/new/", demo.form(client, name="mine") | {"action": "review"})
+    assert answer.status_code == HTTPStatus.BAD_REQUEST
+    assert 'id="name-error"' in answer.content.decode()
+
+
+def test_review_shows_plan_and_quota_and_writes_nothing(demo):
+    client = demo.browser("alice")
+    answer = client.post("/machines/new/", demo.form(client) | {"action": "review"})
+    page = answer.content.decode()
+    assert all(str(step) in page for step in answer.context["plan"].steps)
+    assert "0 → <strong>1</strong> / 10" in page
+    assert not Vm.objects.exists()
+    assert not Job.objects.filter(target_kind="vm").exists()
+
+
+def test_over_quota_is_told_at_review_and_the_button_is_off(demo):
+    client = demo.browser("alice")
+    answer = client.post("/machines/new/", demo.form(client, memory_mib="4096") | {"action": "review"})
+    page = answer.content.decode()
+    assert "2048" in page
+    assert 'value="create" disabled' in page
+
+
+def test_template_of_another_department_is_no_choice(demo):
+    client = demo.browser("alice")
+    answer = client.post("/machines/new/", demo.form(client, template=str(uuid4())) | {"action": "review"})
+    assert answer.status_code == HTTPStatus.BAD_REQUEST
+    assert not Vm.objects.exists()
+
+
+def test_machine_of_another_is_not_there_on_any_page(demo):
+    vm = demo.make_vm("alice")
+    job = Job.objects.get(target_uid=vm.pk)
+    for name in ("bob", "charlie"):
+        client = demo.browser(name)
+        for path in (f"/machines/{vm.pk}/", f"/machines/{vm.pk}/delete/", f"/jobs/{job.pk}/"):
+            assert client.get(path).status_code == HTTPStatus.NOT_FOUND, path
+        for verb in ("run", "shut_down", "stop", "reboot", "delete"):
+            assert client.post(f"/machines/{vm.pk}/{verb}/").status_code == HTTPStatus.NOT_FOUND, verb
+        assert vm.name not in client.get("/").content.decode()
+        assert vm.name not in client.get("/jobs/").content.decode()
+
+
+def test_verbs_by_plain_forms_lead_to_the_machine_and_delete_to_its_job(demo):
+    vm = demo.make_vm("alice")
+    client = demo.browser("alice")
+    answer = client.post(f"/machines/{vm.pk}/stop/")
+    assert answer.headers["Location"] == f"/machines/{vm.pk}/"
+    run_to_end(Job.objects.filter(target_uid=vm.pk).latest("created_at").pk)
+    question = client.get(f"/machines/{vm.pk}/delete/").content.decode()
+    assert "disk1" in question
+    gone = client.post(f"/machines/{vm.pk}/delete/")
+    job = Job.objects.filter(target_uid=vm.pk).latest("created_at")
+    assert gone.headers["Location"] == f"/jobs/{job.pk}/"
+    run_to_end(job.pk)
+    assert client.get(f"/machines/{vm.pk}/").status_code == HTTPStatus.NOT_FOUND
+    assert client.get(f"/jobs/{job.pk}/").status_code == HTTPStatus.OK
+
+
+def test_disabled_action_is_shown_with_its_reason(demo):
+    vm = demo.make_vm("alice")
+    page = demo.browser("alice").get(f"/machines/{vm.pk}/").content.decode()
+    assert 'aria-disabled="true" title="Not while the machine is up."' in page
+
+
+def test_second_verb_while_a_job_runs_is_refused_and_names_the_job(demo):
+    vm = demo.make_vm("alice")
+    client = demo.browser("alice")
+    client.post(f"/machines/{vm.pk}/stop/")
+    job = Job.objects.filter(target_uid=vm.pk).latest("created_at")
+    answer = client.post(f"/machines/{vm.pk}/stop/")
+    assert answer.status_code == HTTPStatus.CONFLICT
+    assert f"/jobs/{job.pk}/" in answer.content.decode()
+    in_page = client.post(f"/machines/{vm.pk}/stop/", headers={"HX-Request": "true"})
+    assert in_page.headers["HX-Retarget"] == "#notices"
+    assert f"/jobs/{job.pk}/" in in_page.content.decode()
+
+
+def test_home_asks_the_database_as_often_for_1000_machines_as_for_one(demo):
+    vm = demo.make_vm("alice")
+    client = demo.browser("alice")
+    client.get("/")
+    counts = {1: _queries(client)}
+    for total in (100, 1000):
+        _more_like(vm, total)
+        counts[total] = _queries(client)
+    assert len(set(counts.values())) == 1, counts
+    assert len(client.get("/").context["cards"]) == 48
+
+
+def test_home_pages_through_every_machine_once(demo):
+    vm = demo.make_vm("alice")
+    _more_like(vm, 100)
+    client = demo.browser("alice")
+    seen, query = [], ""
+    while True:
+        context = client.get(f"/?{query}").context
+        seen += [card.vm.name for card in context["cards"]]
+        query = context["more"]
+        if not query:
+            break
+    assert len(seen) == len(set(seen)) == 100
+
+
+def test_search_finds_by_name_and_says_when_nothing_does(demo):
+    demo.make_vm("alice", name="web-server")
+    client = demo.browser("alice")
+    assert "web-server" in client.get("/?q=WEB").content.decode()
+    assert "“nothing-such”" in client.get("/?q=nothing-such").content.decode()
+
+
+def _queries(client) -> int:
+    with CaptureQueriesContext(
+        connection,
+    ) as caught:
+        assert client.get("/").status_code == HTTPStatus.OK
+    return len(caught)
+
+
+def _more_like(vm: Vm, total: int) -> None:
+    """Rows alone: as many machines of the same owner as make ``total``."""
+    grant = VmUserGrant.objects.get(content_object=vm)
+    fields = {f.attname: getattr(vm, f.attname) for f in Vm._meta.concrete_fields if f.attname not in {"uid", "name"}}
+    have = Vm.objects.count()
+    rows = Vm.objects.bulk_create(Vm(name=f"row-{number:04}", **fields) for number in range(have, total))
+    VmUserGrant.objects.bulk_create(
+        VmUserGrant(content_object=row, user=grant.user, permission=grant.permission) for row in rows
+    )
