@@ -1,0 +1,153 @@
+"""A person logs in, makes a machine, watches it come up step by step, and looks at every page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.browser.portal_server import REPOSITORY, PortalServer
+from tests.lab.browser import OUTPUT, new_context, watched
+
+SIZES = {"desk": (1440, 900), "phone": (390, 844)}
+PICTURE = REPOSITORY / "docs" / "images" / "machine.png"
+UP_MILLISECONDS = 30_000
+
+
+@pytest.fixture
+def desk(chromium: Browser) -> Iterator[BrowserContext]:
+    with new_context(chromium, size=SIZES["desk"]) as context:
+        yield context
+
+
+def log_in(page: Page, portal: PortalServer, username: str = "alice") -> None:
+    page.goto(f"{portal.url}/login/")
+    page.fill("#username", username)
+    page.fill("#password", portal.password(username))
+    page.click(".simple-card button[type=submit]")
+    page.wait_for_url(f"{portal.url}/")
+
+
+def make_machine(page: Page, portal: PortalServer, name: str) -> str:
+    page.goto(f"{portal.url}/machines/new/")
+    page.fill("#name", name)
+    page.click("button[value=review]")
+    page.click("button[value=create]")
+    page.wait_for_url(re.compile(r"/machines/[0-9a-f-]{36}/"))
+    return page.url
+
+
+def test_machine_comes_up_live_and_goes_down_by_a_click(desk: BrowserContext, portal: PortalServer) -> None:
+    page = desk.new_page()
+    complaints = watched(page)
+    log_in(page, portal)
+    loads: list[str] = []
+    make_machine(page, portal, "live-1")
+    page.on("framenavigated", lambda frame: loads.append(frame.url))
+    expect(page.locator(".head .state-up")).to_be_visible(timeout=UP_MILLISECONDS)
+    steps = page.locator(".step")
+    expect(page.locator(".step[data-status=done]")).to_have_count(steps.count(), timeout=UP_MILLISECONDS)
+    expect(page.locator("dl.facts code").first).to_contain_text(".")
+    page.click("button[data-verb=shut_down]")
+    expect(page.locator(".head .state-down")).to_be_visible(timeout=UP_MILLISECONDS)
+    assert loads == [], "the page followed without being loaded anew"
+    assert complaints == []
+
+
+def test_connection_that_is_lost_is_told_and_comes_back(desk: BrowserContext, portal: PortalServer) -> None:
+    page = desk.new_page()
+    log_in(page, portal)
+    expect(page.locator("#offline")).to_be_hidden()
+    desk.set_offline(True)
+    page.evaluate("() => document.dispatchEvent(new CustomEvent('htmx:wsClose'))")
+    expect(page.locator("#offline")).to_be_visible()
+    assert "Connection lost" in page.locator("#offline").inner_text()
+
+
+def test_every_form_works_without_javascript(chromium: Browser, portal: PortalServer) -> None:
+    context = chromium.new_context(java_script_enabled=False)
+    try:
+        page = context.new_page()
+        log_in(page, portal)
+        address = make_machine(page, portal, "plain-1")
+        expect(page.locator("h1")).to_have_text("plain-1")
+        page.goto(f"{address}delete/")
+        expect(page.locator("form button.btn-outline-danger")).to_be_visible()
+    finally:
+        context.close()
+
+
+def test_first_load_is_small(desk: BrowserContext, portal: PortalServer) -> None:
+    page = desk.new_page()
+    sizes: list[int] = []
+    page.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
+    page.goto(f"{portal.url}/login/", wait_until="networkidle")
+    assert 0 < sum(sizes) < 300_000
+
+
+@pytest.mark.parametrize("language", ["en", "el"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_no_page_is_wider_than_its_window_or_breaks_the_policy(
+    chromium: Browser, portal: PortalServer, *, language: str, theme: str, size: str
+) -> None:
+    with new_context(chromium, size=SIZES[size]) as context:
+        context.add_cookies(
+            [
+                {"name": "django_language", "value": language, "url": portal.url},
+                {"name": "theme", "value": theme, "url": portal.url},
+            ]
+        )
+        page = context.new_page()
+        log_in(page, portal, "bob")
+        machine = make_machine(page, portal, f"a-machine-with-a-long-name-{language}-{theme}-{size}".ljust(64, "x"))
+        expect(page.locator(".head .state-up")).to_be_visible(timeout=UP_MILLISECONDS)
+        complaints = watched(page)
+        for title, path in {
+            "home": "/",
+            "nothing-found": "/?q=nothing-such",
+            "form": "/machines/new/",
+            "machine": machine.removeprefix(portal.url),
+            "delete": machine.removeprefix(portal.url) + "delete/",
+            "jobs": "/jobs/",
+        }.items():
+            page.goto(portal.url + path, wait_until="load")
+            _picture(page, f"{title}-{size}-{theme}-{language}")
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), path
+            assert page.locator("html").get_attribute("data-bs-theme") == theme
+            assert page.locator("html").get_attribute("lang") == language
+        assert complaints == []
+        _delete(page, machine)
+
+
+def test_picture_of_the_readme(desk: BrowserContext, portal: PortalServer) -> None:
+    page = desk.new_page()
+    log_in(page, portal, "charlie")
+    make_machine(page, portal, "web-server")
+    expect(page.locator(".head .state-up")).to_be_visible(timeout=UP_MILLISECONDS)
+    PICTURE.parent.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=PICTURE)
+    assert PICTURE.stat().st_size < 200_000
+
+
+def _delete(page: Page, machine: str) -> None:
+    """Quota holds five machines of one person: make room for the next size."""
+    page.goto(machine)
+    page.locator(".head details summary").click()
+    page.click("button[data-verb=stop]")
+    expect(page.locator(".head .state-down")).to_be_visible(timeout=UP_MILLISECONDS)
+    page.goto(f"{machine}delete/")
+    page.click("form button.btn-outline-danger")
+    page.wait_for_url(re.compile("/jobs/"))
+    expect(page.locator(".head, main").get_by_text(re.compile("finished|ολοκληρώθηκε")).first).to_be_visible(
+        timeout=UP_MILLISECONDS
+    )
+
+
+def _picture(page: Page, name: str) -> None:
+    folder: Path = OUTPUT
+    folder.mkdir(exist_ok=True)
+    page.screenshot(path=folder / f"{name}.png", full_page=True)
