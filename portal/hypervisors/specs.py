@@ -213,8 +213,9 @@ class StorageDomainFound:
 class NetworkSpec:
     """A NAT network of a data center. ``cidr`` in CIDR form; the gateway is its first address, DHCP serves the rest.
 
-    ``name`` is the provider's name; ``uid`` derives bridge name and filter. Addresses in ``blocked`` (CIDRs) may not
-    be reached by machines on it; the hypervisor's own services never may, DHCP and DNS at the gateway excepted.
+    ``name`` is the provider's name; ``uid`` derives bridge name and filter. Machines on it reach each other and public
+    addresses. They never reach the hypervisor's own services, DHCP and DNS at the gateway excepted, nor addresses in
+    ``blocked`` (CIDRs); private addresses only where ``allowed`` (CIDRs) lists them.
     """
 
     uid: UUID
@@ -222,6 +223,7 @@ class NetworkSpec:
     cidr: str
     blocked: tuple[str, ...] = ()
     domain: str = ""
+    allowed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

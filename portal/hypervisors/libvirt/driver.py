@@ -1,0 +1,148 @@
+"""The libvirt driver: each method of the contract, handed to the part that knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from portal.hypervisors.base import Driver, Watch
+from portal.hypervisors.libvirt.accelerator import KVM, Accelerator
+from portal.hypervisors.libvirt.connection import Session
+from portal.hypervisors.libvirt.consoles import Consoles
+from portal.hypervisors.libvirt.inventory import Inventories
+from portal.hypervisors.libvirt.networks import Networks
+from portal.hypervisors.libvirt.storage import Storage
+from portal.hypervisors.libvirt.vms import Machines
+from portal.hypervisors.libvirt.watches import LibvirtWatch
+from portal.hypervisors.specs import (
+    About,
+    Address,
+    Capabilities,
+    Connection,
+    ConsoleTarget,
+    DiskFound,
+    DiskRef,
+    DiskSpec,
+    InitialRun,
+    Inventory,
+    NetworkFound,
+    NetworkSpec,
+    StorageDomainFound,
+    VmFound,
+    VmRef,
+    VmSpec,
+)
+
+
+class LibvirtDriver(Driver):
+    """One libvirt URI. Connects at the first call."""
+
+    kind = "libvirt"
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._session = Session(connection)
+        self._storage = Storage(self._session)
+        self._networks = Networks(self._session)
+        self._accelerator = Accelerator(self._session, self._storage)
+        self._machines = Machines(self._session, networks=self._networks, accelerator=self._accelerator)
+        self._consoles = Consoles(self._machines)
+        self._inventories = Inventories(
+            self._session, storage=self._storage, networks=self._networks, accelerator=self._accelerator
+        )
+
+    # -- the connection
+
+    def close(self) -> None:
+        self._session.close()
+
+    def about(self) -> About:
+        return self._inventories.about()
+
+    def capabilities(self) -> Capabilities:
+        if self._session.is_test:
+            return Capabilities(
+                disk_upload=False,
+                linked_clone=False,
+                network_filters=False,
+                first_boot_volume=False,
+                console_protocols=(),
+            )
+        return Capabilities(accelerated=self._accelerator.chosen() == KVM)
+
+    def inventory(self) -> Inventory:
+        return self._inventories.inventory()
+
+    def watch(self) -> Watch:
+        return LibvirtWatch(self._session)
+
+    # -- storage
+
+    def ensure_storage_domain(self, name: str, *, path: str) -> StorageDomainFound:
+        return self._storage.ensure_storage_domain(name, path=path)
+
+    def delete_storage_domain(self, name: str) -> None:
+        self._storage.delete_storage_domain(name)
+
+    def create_disk(self, spec: DiskSpec) -> DiskFound:
+        return self._storage.create_disk(spec)
+
+    def upload_disk(self, spec: DiskSpec, *, chunks: Iterator[bytes]) -> DiskFound:
+        return self._storage.upload_disk(spec, chunks=chunks)
+
+    def find_disk(self, ref: DiskRef) -> DiskFound | None:
+        return self._storage.find_disk(ref)
+
+    def delete_disk(self, ref: DiskRef) -> None:
+        self._storage.delete_disk(ref)
+
+    def our_disks(self, storage_domain: str) -> tuple[DiskFound, ...]:
+        return self._storage.our_disks(storage_domain)
+
+    def create_first_boot(self, vm_uid: UUID, initial_run: InitialRun, *, storage_domain: str) -> DiskRef | None:
+        if self._session.is_test:
+            return None
+        return self._storage.create_first_boot(vm_uid, initial_run, storage_domain=storage_domain)
+
+    def delete_first_boot(self, vm_uid: UUID, *, storage_domain: str) -> None:
+        self._storage.delete_first_boot(vm_uid, storage_domain=storage_domain)
+
+    # -- networks
+
+    def create_network(self, spec: NetworkSpec) -> NetworkFound:
+        return self._networks.create_network(spec)
+
+    def find_network(self, uid: UUID) -> NetworkFound | None:
+        return self._networks.find_network(uid)
+
+    def delete_network(self, uid: UUID) -> None:
+        self._networks.delete_network(uid)
+
+    # -- machines
+
+    def create_vm(self, spec: VmSpec) -> VmRef:
+        return self._machines.create_vm(spec)
+
+    def find_vm(self, uid: UUID) -> VmFound | None:
+        return self._machines.find_vm(uid)
+
+    def delete_vm(self, ref: VmRef) -> None:
+        self._machines.delete_vm(ref)
+
+    def run_vm(self, ref: VmRef) -> None:
+        self._machines.run_vm(ref)
+
+    def shut_down_vm(self, ref: VmRef) -> None:
+        self._machines.shut_down_vm(ref)
+
+    def stop_vm(self, ref: VmRef) -> None:
+        self._machines.stop_vm(ref)
+
+    def reboot_vm(self, ref: VmRef) -> None:
+        self._machines.reboot_vm(ref)
+
+    def addresses(self, ref: VmRef) -> tuple[Address, ...]:
+        return self._consoles.addresses(ref)
+
+    def console(self, ref: VmRef, *, protocol: str) -> ConsoleTarget:
+        return self._consoles.console(ref, protocol=protocol)

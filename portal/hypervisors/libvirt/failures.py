@@ -1,0 +1,123 @@
+"""The one place where libvirt's errors become ours.
+
+``public`` sentences say nothing of hosts, paths or credentials: libvirt's own text goes to ``detail``, for the log.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import libvirt
+
+from portal.hypervisors.errors import (
+    AlreadyExists,
+    Busy,
+    Denied,
+    HypervisorError,
+    Invalid,
+    NoCapacity,
+    NotFound,
+    OutcomeUnknown,
+    Unavailable,
+    Unsupported,
+)
+
+_KINDS: dict[type[HypervisorError], tuple[int, ...]] = {
+    NotFound: (
+        libvirt.VIR_ERR_NO_DOMAIN,
+        libvirt.VIR_ERR_NO_NETWORK,
+        libvirt.VIR_ERR_NO_STORAGE_POOL,
+        libvirt.VIR_ERR_NO_STORAGE_VOL,
+        libvirt.VIR_ERR_NO_NWFILTER,
+        libvirt.VIR_ERR_NO_DOMAIN_METADATA,
+    ),
+    AlreadyExists: (
+        libvirt.VIR_ERR_DOM_EXIST,
+        libvirt.VIR_ERR_NETWORK_EXIST,
+        libvirt.VIR_ERR_STORAGE_VOL_EXIST,
+    ),
+    Busy: (
+        libvirt.VIR_ERR_RESOURCE_BUSY,
+        libvirt.VIR_ERR_OPERATION_TIMEOUT,  # another call holds the machine
+        libvirt.VIR_ERR_OPERATION_INVALID,  # not in this state: look again
+        libvirt.VIR_ERR_BLOCK_COPY_ACTIVE,
+        libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
+    ),
+    Unavailable: (
+        libvirt.VIR_ERR_NO_CONNECT,
+        libvirt.VIR_ERR_INVALID_CONN,
+        libvirt.VIR_ERR_OPEN_FAILED,
+        libvirt.VIR_ERR_UNKNOWN_HOST,
+        libvirt.VIR_ERR_GNUTLS_ERROR,
+        libvirt.VIR_ERR_SSH,
+        libvirt.VIR_ERR_LIBSSH,
+    ),
+    Denied: (
+        libvirt.VIR_ERR_AUTH_FAILED,
+        libvirt.VIR_ERR_AUTH_CANCELLED,
+        libvirt.VIR_ERR_AUTH_UNAVAILABLE,
+        libvirt.VIR_ERR_ACCESS_DENIED,
+        libvirt.VIR_ERR_OPERATION_DENIED,
+    ),
+    Unsupported: (
+        libvirt.VIR_ERR_NO_SUPPORT,
+        libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+        libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+        libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
+    ),
+    Invalid: (
+        libvirt.VIR_ERR_XML_ERROR,
+        libvirt.VIR_ERR_XML_DETAIL,
+        libvirt.VIR_ERR_XML_INVALID_SCHEMA,
+        libvirt.VIR_ERR_INVALID_ARG,
+        libvirt.VIR_ERR_INVALID_MAC,
+        libvirt.VIR_ERR_PARSE_FAILED,
+    ),
+    NoCapacity: (libvirt.VIR_ERR_NO_MEMORY,),
+}
+_BY_CODE = {code: kind for kind, codes in _KINDS.items() for code in codes}
+
+_FULL_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM}
+# QEMU's and qemu-img's words, which libvirt passes on within an "internal error".
+_FULL_WORDS = ("No space left on device", "Disk quota exceeded", "Cannot allocate memory")
+_TRANSPORT = {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE}
+
+
+@contextmanager
+def calling(what: str, *, opening: bool = False) -> Iterator[None]:
+    """Run libvirt calls and raise our errors in place of libvirt's. ``opening``: nothing has been asked for yet."""
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        raise translated(error, what=what, opening=opening) from error
+
+
+def translated(error: libvirt.libvirtError, *, what: str, opening: bool = False) -> HypervisorError:
+    """Our error for one of libvirt's."""
+    kind = _kind(error)
+    if not opening and (kind is Unavailable or _is_broken_transport(error, kind)):
+        kind = OutcomeUnknown
+    if opening and kind not in {Denied, Unsupported}:
+        kind = Unavailable
+    return kind(detail=f"{what}: {error} (libvirt error {error.get_error_code()}/{error.get_error_domain()})")
+
+
+def is_missing(error: libvirt.libvirtError) -> bool:
+    """Whether the object asked for is simply not there."""
+    return _BY_CODE.get(error.get_error_code()) is NotFound
+
+
+def _kind(error: libvirt.libvirtError) -> type[HypervisorError]:
+    code, text = error.get_error_code(), str(error)
+    if code == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() in _FULL_ERRNO:
+        return NoCapacity
+    if any(words in text for words in _FULL_WORDS):
+        return NoCapacity
+    return _BY_CODE.get(code, HypervisorError)
+
+
+def _is_broken_transport(error: libvirt.libvirtError, kind: type[HypervisorError]) -> bool:
+    """The connection broke under the call: it was sent, or was not, and may have taken effect."""
+    return kind is HypervisorError and error.get_error_domain() in _TRANSPORT

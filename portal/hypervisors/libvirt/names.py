@@ -1,0 +1,63 @@
+"""Names of what we make on libvirt. The name is the mark of everything that cannot hold metadata. Pure.
+
+``stegi-<first 8 hex digits of the portal's id>`` begins them all, so that two portals on one libvirt tell theirs apart.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from uuid import UUID
+
+UPLOADING = "uploading"  # suffix of the volume that says: the disk of this name is not complete
+FIRST_BOOT = "iso"
+BOOT_PROBE = "boot-probe.raw"
+
+_PROBE = re.compile(r"stegi-[0-9a-f]{8}-probe-[0-9a-f]{8}")
+_VOLUME = re.compile(
+    r"(?P<prefix>stegi-[0-9a-f]{8})-(?P<uid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(?P<suffix>[a-z0-9]+)"
+)
+
+
+def prefix(portal_id: UUID) -> str:
+    """What the name of everything of this portal begins with; also the name of its first storage pool."""
+    return f"stegi-{portal_id.hex[:8]}"
+
+
+def is_ours(portal_id: UUID, name: str) -> bool:
+    """Whether a pool, volume or filter of this name was made by this portal."""
+    own = prefix(portal_id)
+    return name == own or name.startswith(f"{own}-")
+
+
+def volume(portal_id: UUID, uid: UUID, *, suffix: str) -> str:
+    """The name of a volume of ours."""
+    return f"{prefix(portal_id)}-{uid}.{suffix}"
+
+
+def volume_uid(portal_id: UUID, name: str) -> tuple[UUID, str] | None:
+    """The uid and suffix in a volume's name, or None when it is not one of ours."""
+    found = _VOLUME.fullmatch(name)
+    if found is None or found["prefix"] != prefix(portal_id):
+        return None
+    return UUID(found["uid"]), found["suffix"]
+
+
+def network_filter(portal_id: UUID, network_uid: UUID) -> str:
+    """The name of a network's filter."""
+    return f"{prefix(portal_id)}-{network_uid}"
+
+
+def bridge(network_uid: UUID) -> str:
+    """A network's bridge; the kernel takes 15 characters at most."""
+    return f"st{network_uid.hex[:12]}"
+
+
+def probe(portal_id: UUID) -> str:
+    """The name of a machine that lives for a second to try the accelerator."""
+    return f"{prefix(portal_id)}-probe-{secrets.token_hex(4)}"
+
+
+def is_probe(name: str) -> bool:
+    """Whether a machine is such a one, of this portal or another."""
+    return _PROBE.fullmatch(name) is not None

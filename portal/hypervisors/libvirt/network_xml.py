@@ -1,0 +1,250 @@
+"""Networks and their filters as XML. Pure.
+
+The filter works on two levels. On the frame (ebtables, stateless) a machine sends with its own MAC and address or not at
+all, speaks ARP and IPv4 only, serves no DHCP, and reaches its own network, what is allowed and public addresses. On the packet
+(iptables, with connection tracking) it reaches the gateway, which is the host, for DHCP and DNS and to answer what the host
+asked. A rule on packets costs the start of a card three runs of iptables, one on frames a single run: hence the division.
+
+What libvirt's filters let pass they accept for good, before libvirt's own rules that keep networks apart: so the filter must
+do that too. They cannot tell what is forwarded from what is for the host but by address: so the host's must be known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses, ip_network
+from uuid import UUID
+
+from portal.hypervisors.errors import Invalid
+from portal.hypervisors.libvirt import names
+from portal.hypervisors.libvirt.xml import (
+    E,
+    Element,
+    attribute_of,
+    marker_of,
+    metadata,
+    parse,
+    text_of,
+    with_text,
+    write,
+)
+from portal.hypervisors.specs import Marker, NetworkSpec
+
+# Order of the rules about where a frame goes. Those on the host's addresses and other networks of it are replaced when
+# these change.
+INSIDE_PRIORITY = -700
+BLOCKED_PRIORITY = -690
+ALLOWED_PRIORITY = -680
+REFUSED_PRIORITY = -670
+
+# Somebody's inside (RFC 1918, RFC 6598), loopback, link-local; from 224 on multicast and broadcast, which reach the host.
+REFUSED = (
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "224.0.0.0/3",
+)
+SMALLEST = 29  # prefix length: the gateway and five machines
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The addresses of a network: the gateway is the first, DHCP serves the rest."""
+
+    network: IPv4Network
+
+    @classmethod
+    def of(cls, cidr: str) -> Plan:
+        """From CIDR form. Raises ``Invalid`` for what is no IPv4 network, or too small a one."""
+        network = _network(cidr)
+        if network.prefixlen > SMALLEST:
+            raise Invalid("The network is too small.", detail=cidr)
+        return cls(network)
+
+    @property
+    def gateway(self) -> IPv4Address:
+        """The first address: the host's."""
+        return self.network[1]
+
+    @property
+    def first(self) -> IPv4Address:
+        """The first that DHCP gives out."""
+        return self.network[2]
+
+    @property
+    def last(self) -> IPv4Address:
+        """The last that DHCP gives out."""
+        return self.network[-2]
+
+
+# -- the network
+
+
+def network(spec: NetworkSpec, marker: Marker) -> str:
+    """A NAT network with DHCP on a bridge of its own."""
+    plan = Plan.of(spec.cidr)
+    root = E.network(with_text(E.name(), spec.name), E.uuid(str(spec.uid)), metadata(marker))
+    root.append(E.forward(mode="nat"))
+    root.append(E.bridge(name=names.bridge(spec.uid), stp="on", delay="0"))
+    if spec.domain:
+        root.append(E.domain(name=spec.domain, localOnly="yes"))
+    served = E.dhcp(E.range(start=str(plan.first), end=str(plan.last)))
+    root.append(E.ip(served, address=str(plan.gateway), prefix=str(plan.network.prefixlen)))
+    return write(root)
+
+
+def reservation(mac: str, ip: str) -> str:
+    """The address that DHCP gives a card."""
+    return write(E.host(mac=mac, ip=ip))
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFacts:
+    """What a network's XML says. ``reserved``: address by MAC."""
+
+    name: str
+    uuid: UUID
+    marker: Marker | None
+    bridge: str
+    cidr: str
+    reserved: dict[str, str]
+
+
+def read_network(text: str) -> NetworkFacts:
+    """The facts of a network, anybody's."""
+    root = parse(text)
+    hosts = root.iterfind("ip/dhcp/host")
+    return NetworkFacts(
+        name=text_of(root, "name"),
+        uuid=UUID(text_of(root, "uuid")),
+        marker=marker_of(root),
+        bridge=attribute_of(root, "bridge", "name"),
+        cidr=_cidr(root),
+        reserved={(host.get("mac") or "").lower(): host.get("ip") or "" for host in hosts},
+    )
+
+
+def _cidr(root: Element) -> str:
+    for ip in root.iterfind("ip"):
+        if ip.get("family", "ipv4") != "ipv4" or not ip.get("address"):
+            continue
+        mask = ip.get("prefix") or ip.get("netmask") or "32"
+        return str(ip_network(f"{ip.get('address')}/{mask}", strict=False))
+    return ""
+
+
+# -- the filter
+
+
+def network_filter(spec: NetworkSpec, *, name: str, inside: Iterable[str]) -> str:
+    """The filter of every card on a network; ``$MAC`` and ``$IP`` are libvirt's to fill in per card.
+
+    ``inside``: addresses of the host and CIDRs of its other networks, refused whatever ``spec.allowed`` says.
+    """
+    plan = Plan.of(spec.cidr)
+    allowed = [plan.network, *(_network(cidr) for cidr in spec.allowed)]
+    root = E.filter(E.uuid(str(spec.uid)), name=name, chain="root", priority="-700")
+    root.extend(_sender_rules())
+    root.extend(_refusals({*inside, str(plan.network[-1])}, allowed=allowed, priority=INSIDE_PRIORITY))
+    root.extend(_refusals(spec.blocked, allowed=allowed, priority=BLOCKED_PRIORITY))
+    root.extend(_rule("accept", "out", ALLOWED_PRIORITY, _to(network)) for network in allowed)
+    root.extend(_rule("drop", "out", REFUSED_PRIORITY, _to(_network(cidr))) for cidr in REFUSED)
+    root.append(_rule("accept", "inout", -600, E.mac(protocolid="ipv4")))
+    root.append(_rule("drop", "inout", -590))  # everything else, IPv6 among it
+    root.extend(_gateway_rules(plan))
+    return write(root)
+
+
+def with_inside(text: str, inside: Iterable[str], *, cidr: str) -> str | None:
+    """The filter of a network, refusing these too; what it refused before stays (it may come back).
+
+    None when there is nothing to change.
+    """
+    root = parse(text)
+    rules = list(root.iterfind("rule"))
+    old = [rule for rule in rules if rule.get("priority") == str(INSIDE_PRIORITY)]
+    allowed = [_network(cidr), *(_target(rule) for rule in rules if rule.get("priority") == str(ALLOWED_PRIORITY))]
+    known = {_target(rule) for rule in old}
+    new = _refusals({*inside, *map(str, known)}, allowed=allowed, priority=INSIDE_PRIORITY)
+    if {_target(rule) for rule in new} == known:
+        return None
+    for rule in old:
+        root.remove(rule)
+    root.extend(new)
+    return write(root)
+
+
+def _refusals(cidrs: Iterable[str], *, allowed: list[IPv4Network], priority: int) -> list[Element]:
+    """Rules for those that nothing else refuses anyway. The first of the allowed is the network itself."""
+    wanted = {_network(cidr) for cidr in cidrs} - {_gateway_of(allowed[0])}
+    needed = [each for each in collapse_addresses(wanted) if not _is_refused(each, allowed)]
+    return [_rule("drop", "out", priority, _to(each)) for each in needed]
+
+
+def _is_refused(network: IPv4Network, allowed: list[IPv4Network]) -> bool:
+    if any(network.overlaps(each) for each in allowed):
+        return False
+    return any(network.subnet_of(_network(each)) for each in REFUSED)
+
+
+def _gateway_of(network: IPv4Network) -> IPv4Network:
+    """The gateway is an address of the host too, with rules of its own."""
+    return _network(str(network[1]))
+
+
+def _target(rule: Element) -> IPv4Network:
+    address, mask = attribute_of(rule, "ip", "dstipaddr"), attribute_of(rule, "ip", "dstipmask")
+    return _network(f"{address}/{mask or 32}")
+
+
+def _sender_rules() -> list[Element]:
+    return [
+        _rule("drop", "out", -900, E.mac(match="no", srcmacaddr="$MAC")),
+        # ARP: for its own MAC and address; 0.0.0.0 asks whether an address is taken.
+        _rule("drop", "out", -890, E.arp(match="no", arpsrcmacaddr="$MAC")),
+        _rule("accept", "out", -880, E.arp(arpsrcipaddr="0.0.0.0", opcode="1")),  # noqa: S104
+        _rule("drop", "out", -870, E.arp(match="no", arpsrcipaddr="$IP")),
+        _rule("accept", "inout", -860, E.arp()),
+        # DHCP: asked for by anybody, answered by nobody but the host.
+        _rule("accept", "out", -850, E.ip(srcipaddr="0.0.0.0", **_DHCP)),  # noqa: S104
+        _rule("drop", "out", -840, E.ip(protocol="udp", srcportstart="67")),
+        _rule("drop", "out", -830, E.ip(match="no", srcipaddr="$IP")),
+        _rule("accept", "out", -820, E.ip(**_DHCP)),
+    ]
+
+
+_DHCP = {"dstipaddr": "255.255.255.255", "protocol": "udp", "srcportstart": "68", "dstportstart": "67"}
+
+
+def _gateway_rules(plan: Plan) -> list[Element]:
+    """On packets. ``x.0/31`` is the network's own address, which old systems take for a broadcast, and the gateway."""
+    gateway = str(plan.gateway)
+    return [
+        _rule("accept", "out", 100, E.all(state="ESTABLISHED")),
+        _rule("accept", "out", 200, E.udp(srcportstart="68", dstportstart="67", dstipaddr=gateway)),
+        _rule("accept", "out", 210, E.udp(dstportstart="53", dstipaddr=gateway)),
+        _rule("accept", "out", 211, E.tcp(dstportstart="53", dstipaddr=gateway)),
+        _rule("reject", "out", 300, E.all(dstipaddr=str(plan.network[0]), dstipmask="31")),
+    ]
+
+
+def _to(network: IPv4Network) -> Element:
+    return E.ip(dstipaddr=str(network.network_address), dstipmask=str(network.prefixlen))
+
+
+def _rule(action: str, direction: str, priority: int, *what: Element) -> Element:
+    return E.rule(*what, action=action, direction=direction, priority=str(priority))
+
+
+def _network(cidr: str) -> IPv4Network:
+    try:
+        network = ip_network(cidr, strict=False)
+    except ValueError as error:
+        raise Invalid(detail=f"not a network: {cidr!r}") from error
+    if not isinstance(network, IPv4Network):
+        raise Invalid(detail=f"not an IPv4 network: {cidr!r}")
+    return network

@@ -1,0 +1,270 @@
+"""NAT networks of ours, their filters, and the addresses of the cards on them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import libvirt
+
+from portal.hypervisors.errors import AlreadyExists, Busy, NoCapacity, NotFound
+from portal.hypervisors.libvirt import domain_xml, names, network_xml
+from portal.hypervisors.libvirt.connection import Session
+from portal.hypervisors.libvirt.domain_xml import NicSource
+from portal.hypervisors.libvirt.failures import calling, is_missing
+from portal.hypervisors.libvirt.host_addresses import host_addresses, refuse_blind_host
+from portal.hypervisors.libvirt.network_xml import NetworkFacts, Plan
+from portal.hypervisors.specs import NetworkFound, NetworkSpec, NicSpec
+
+log = logging.getLogger(__name__)
+
+RESERVE_TRIES = 20
+
+
+class Networks:
+    """The networks of one connection."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    # -- making and removing
+
+    def create_network(self, spec: NetworkSpec) -> NetworkFound:
+        """Filter first, so that no card is ever without it; then the network, started now and with the host."""
+        with calling("make network"):
+            found = self._network(spec.uid)
+            if found is not None:
+                self._refuse_foreign(found)
+            self._define_filter(spec)
+            if found is None:
+                found = self._define(spec)
+            if not found.isActive():
+                self._start(found)
+            self._refresh_all_filters()
+            return self.found(found)
+
+    def _define(self, spec: NetworkSpec) -> Any:
+        marker = self._session.marker(spec.uid)
+        network = self._session.libvirt().networkDefineXML(network_xml.network(spec, marker))
+        try:
+            self._start(network)
+        except libvirt.libvirtError:
+            network.undefine()  # its range is taken, for one: leave nothing behind
+            self._undefine_filter(spec.uid)
+            raise
+        return network
+
+    @staticmethod
+    def _start(network: Any) -> None:
+        try:
+            network.create()
+        except libvirt.libvirtError:
+            if not network.isActive():
+                raise
+        network.setAutostart(True)
+
+    def delete_network(self, uid: UUID) -> None:
+        """The network, then its filter."""
+        with calling("remove network"):
+            network = self._network(uid)
+            if network is not None:
+                if not self._session.is_ours(self._facts(network).marker):
+                    return
+                self._refuse_used(network)
+                if network.isActive():
+                    network.destroy()
+                network.undefine()
+            self._undefine_filter(uid)
+
+    @staticmethod
+    def _refuse_used(network: Any) -> None:
+        try:
+            ports = network.listAllPorts(0)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
+                raise
+            return
+        if ports:
+            raise Busy("Running machines use this network.", detail=f"{network.name()} has {len(ports)} ports")
+
+    def _refuse_foreign(self, network: Any) -> None:
+        if not self._session.is_ours(self._facts(network).marker):
+            raise AlreadyExists(detail=f"network {network.name()} bears another mark or none")
+
+    # -- reading
+
+    def find_network(self, uid: UUID) -> NetworkFound | None:
+        """A network of ours."""
+        with calling("look up network"):
+            network = self._network(uid)
+            if network is None or not self._session.is_ours(self._facts(network).marker):
+                return None
+            return self.found(network)
+
+    def found(self, network: Any) -> NetworkFound:
+        """What crosses the edge; within ``calling``."""
+        facts = self._facts(network)
+        ours = self._session.is_ours(facts.marker) and not self._session.is_test
+        return NetworkFound(
+            external_id=facts.name,
+            name=facts.name,
+            marker=facts.marker,
+            active=bool(network.isActive()),
+            bridge=facts.bridge,
+            cidr=facts.cidr,
+            filter=self._filter_name(facts.uuid) if ours else "",
+        )
+
+    def _network(self, uid: UUID) -> Any | None:
+        try:
+            return self._session.libvirt().networkLookupByUUIDString(str(uid))
+        except libvirt.libvirtError as error:
+            if is_missing(error):
+                return None
+            raise
+
+    def _named(self, name: str) -> Any | None:
+        try:
+            return self._session.libvirt().networkLookupByName(name)
+        except libvirt.libvirtError as error:
+            if is_missing(error):
+                return None
+            raise
+
+    @staticmethod
+    def _facts(network: Any) -> NetworkFacts:
+        return network_xml.read_network(network.XMLDesc(0))
+
+    # -- cards: on a network of ours each has an address of its own, which DHCP gives it and the filter holds it to
+
+    def attach(self, nic: NicSpec) -> NicSource:
+        """What a card needs to be defined: within ``calling``."""
+        network = self._named(nic.network)
+        if network is None:
+            raise NotFound("The network is not there.", detail=f"no network {nic.network!r}")
+        facts = self._facts(network)
+        if not self._session.is_ours(facts.marker):
+            return NicSource(mac=nic.mac, network=nic.network, filter=nic.filter)
+        ip = self._reserve(network, nic.mac.lower())
+        return NicSource(mac=nic.mac, network=nic.network, filter=self._filter_name(facts.uuid), ip=ip)
+
+    def detach(self, name: str, mac: str) -> None:
+        """Give a card's address back; within ``calling``."""
+        network = self._named(name)
+        if network is None:
+            return
+        facts = self._facts(network)
+        if self._session.is_ours(facts.marker) and mac.lower() in facts.reserved:
+            self._change_reservation(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, mac.lower(), facts)
+
+    def _reserve(self, network: Any, mac: str) -> str:
+        for _try in range(RESERVE_TRIES):
+            facts = self._facts(network)
+            if mac in facts.reserved:
+                return facts.reserved[mac]
+            ip = self._free_address(network, facts)
+            try:
+                add = libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST
+                self._update(network, add, network_xml.reservation(mac, ip))
+            except libvirt.libvirtError as error:
+                # Somebody was faster with this address: libvirt refuses a second card on it.
+                if ip not in self._facts(network).reserved.values():
+                    raise
+                log.info("address taken meanwhile, the next one is tried: %s", error)
+                continue
+            return ip
+        raise Busy(detail=f"no address of {network.name()} could be had in {RESERVE_TRIES} tries")
+
+    def _free_address(self, network: Any, facts: NetworkFacts) -> str:
+        taken = set(facts.reserved.values())
+        free = _first_free(facts.cidr, taken)
+        if free is None:
+            self._drop_abandoned(network, facts)
+            free = _first_free(facts.cidr, set(self._facts(network).reserved.values()))
+        if free is None:
+            raise NoCapacity("The network has no free address.", detail=f"{facts.name} {facts.cidr}")
+        return free
+
+    def _drop_abandoned(self, network: Any, facts: NetworkFacts) -> None:
+        """Reservations of cards that no machine has: left when we died between reserving and defining."""
+        domains = self._session.libvirt().listAllDomains(0)
+        cards = {mac.lower() for each in domains for mac, _net in domain_xml.read_domain(each.XMLDesc(0)).nics}
+        for mac in facts.reserved.keys() - cards:
+            self._change_reservation(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, mac, facts)
+
+    def _change_reservation(self, network: Any, command: int, mac: str, facts: NetworkFacts) -> None:
+        try:
+            self._update(network, command, network_xml.reservation(mac, facts.reserved[mac]))
+        except libvirt.libvirtError:
+            if mac in self._facts(network).reserved:
+                raise
+
+    @staticmethod
+    def _update(network: Any, command: int, text: str) -> None:
+        both = libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
+        if network.isActive():
+            both |= libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE
+        network.update(command, libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST, -1, text, both)
+
+    # -- filters
+
+    def _filter_name(self, network_uid: UUID) -> str:
+        return names.network_filter(self._session.portal_id, network_uid)
+
+    def _define_filter(self, spec: NetworkSpec) -> None:
+        if self._session.is_test:
+            return
+        refuse_blind_host(self._session)
+        name = self._filter_name(spec.uid)
+        text = network_xml.network_filter(spec, name=name, inside=self._inside(but=spec.uid))
+        self._session.libvirt().nwfilterDefineXML(text)
+
+    def _undefine_filter(self, uid: UUID) -> None:
+        if self._session.is_test:
+            return
+        try:
+            self._session.libvirt().nwfilterLookupByName(self._filter_name(uid)).undefine()
+        except libvirt.libvirtError as error:
+            if not is_missing(error):
+                raise
+
+    def refresh_filters(self, network_names: Iterable[str]) -> None:
+        """Refuse what the host got meanwhile, on these networks; within ``calling``."""
+        found = (self._named(name) for name in network_names)
+        ours = (facts for facts in (self._facts(each) for each in found if each) if self._session.is_ours(facts.marker))
+        self._refresh(list(ours))
+
+    def _refresh_all_filters(self) -> None:
+        """A new network is a new inside for every other network too."""
+        if not self._session.is_test:
+            facts = self._all_facts()
+            self._refresh([each for each in facts if self._session.is_ours(each.marker)])
+
+    def _refresh(self, networks: list[NetworkFacts]) -> None:
+        for facts in networks:
+            try:
+                found = self._session.libvirt().nwfilterLookupByName(self._filter_name(facts.uuid))
+            except libvirt.libvirtError as error:
+                if is_missing(error):
+                    continue
+                raise
+            inside = self._inside(but=facts.uuid)
+            changed = network_xml.with_inside(found.XMLDesc(0), inside, cidr=facts.cidr)
+            if changed:
+                self._session.libvirt().nwfilterDefineXML(changed)
+
+    def _inside(self, *, but: UUID) -> set[str]:
+        """The host's addresses, and the ranges of its other networks."""
+        ranges = {facts.cidr for facts in self._all_facts() if facts.cidr and facts.uuid != but}
+        return ranges | host_addresses(self._session)
+
+    def _all_facts(self) -> list[NetworkFacts]:
+        return [self._facts(network) for network in self._session.libvirt().listAllNetworks(0)]
+
+
+def _first_free(cidr: str, taken: set[str]) -> str | None:
+    plan = Plan.of(cidr)
+    candidates = (plan.network[number] for number in range(2, plan.network.num_addresses - 1))
+    return next((str(address) for address in candidates if str(address) not in taken), None)

@@ -1,0 +1,323 @@
+"""Storage pools and volumes of ours. A name that is not ours is never touched."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any
+from uuid import UUID
+
+import libvirt
+
+from portal.hypervisors.errors import Busy, Invalid, NotFound
+from portal.hypervisors.libvirt import first_boot, names, storage_xml
+from portal.hypervisors.libvirt.connection import Session
+from portal.hypervisors.libvirt.failures import calling, is_missing
+from portal.hypervisors.libvirt.xml import Element, parse
+from portal.hypervisors.specs import DiskFound, DiskRef, DiskSpec, InitialRun, Marker, StorageDomainFound
+
+log = logging.getLogger(__name__)
+
+IMAGE_FOLDER = "/var/lib/libvirt/images"
+
+_POOL_STATUS = {libvirt.VIR_STORAGE_POOL_RUNNING: "active", libvirt.VIR_STORAGE_POOL_DEGRADED: "active"}
+
+
+class Storage:
+    """The storage of one connection."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    # -- storage domains
+
+    def ensure_storage_domain(self, name: str, *, path: str) -> StorageDomainFound:
+        """Make, start and set to start by itself; found again by its name, which must begin with our prefix."""
+        if not names.is_ours(self._session.portal_id, name):
+            raise Invalid(detail=f"storage domain {name!r} must begin with {self._session.prefix}")
+        with calling("ensure storage domain"):
+            pool = self.pool(name)
+            if pool is None:
+                uuid = storage_xml.pool_uuid(self._session.portal_id, name)
+                pool = self._session.libvirt().storagePoolDefineXML(
+                    storage_xml.directory_pool(name, uuid=uuid, path=path or f"{IMAGE_FOLDER}/{name}")
+                )
+            self._start(pool)
+            return self.found(pool)
+
+    def delete_storage_domain(self, name: str) -> None:
+        """Remove one of ours that holds nothing but what the driver itself put there."""
+        with calling("delete storage domain"):
+            pool = self.pool(name)
+            if pool is None or not names.is_ours(self._session.portal_id, name):
+                return
+            if not pool.isActive():
+                self._start(pool)
+            pool.refresh(0)
+            for volume in pool.listAllVolumes(0):
+                if volume.name() != f"{self._session.prefix}-{names.BOOT_PROBE}":
+                    raise Busy("The storage domain is not empty.", detail=f"pool {name} has volumes")
+                volume.delete(0)
+            pool.destroy()
+            pool.delete(0)
+            pool.undefine()
+
+    def pool(self, name: str) -> Any | None:
+        """A pool by name, or None."""
+        try:
+            return self._session.libvirt().storagePoolLookupByName(name)
+        except libvirt.libvirtError as error:
+            if is_missing(error):
+                return None
+            raise
+
+    def found(self, pool: Any) -> StorageDomainFound:
+        """A pool as it is now. ``total`` and ``free`` are those of the file system below it."""
+        state, capacity, allocation, available = pool.info()
+        name = pool.name()
+        ours = names.is_ours(self._session.portal_id, name)
+        return StorageDomainFound(
+            external_id=name,
+            name=name,
+            type=storage_xml.read_pool(pool.XMLDesc(0)).type,
+            status=_POOL_STATUS.get(state, "inactive"),
+            total_bytes=capacity,
+            used_bytes=allocation,
+            free_bytes=available,
+            marker=Marker(self._session.portal_id, UUID(pool.UUIDString())) if ours else None,
+        )
+
+    @staticmethod
+    def _start(pool: Any) -> None:
+        if pool.isActive():
+            return
+        pool.build(0)
+        try:
+            pool.create(0)
+        except libvirt.libvirtError:
+            # Another process was faster.
+            if not pool.isActive():
+                raise
+        pool.setAutostart(True)
+
+    # -- disks
+
+    def create_disk(self, spec: DiskSpec) -> DiskFound:
+        """An empty volume, or a linked clone."""
+        name = names.volume(self._session.portal_id, spec.uid, suffix=spec.format)
+        with calling("create disk"):
+            pool = self._pool_of(spec.storage_domain)
+            volume = self._volume(pool, name)
+            if volume is None:
+                backing = self._backing(spec.base, format=spec.base_format) if spec.base else None
+                text = storage_xml.volume(name, size_bytes=spec.size_bytes, format=spec.format, backing=backing)
+                volume = self._create(pool, name, text)
+            return self._disk_found(volume, spec.uid, spec.storage_domain)
+
+    def upload_disk(self, spec: DiskSpec, *, chunks: Iterator[bytes]) -> DiskFound:
+        """A volume from these bytes. A second volume says, while it is there, that the first is not complete."""
+        name = names.volume(self._session.portal_id, spec.uid, suffix=spec.format)
+        with calling("upload disk"):
+            pool = self._pool_of(spec.storage_domain)
+            volume = self._complete(pool, name)
+            if volume is None:
+                volume = self._upload(pool, name, chunks)
+                self._refuse_backing(pool, name, volume)
+            return self._disk_found(volume, spec.uid, spec.storage_domain)
+
+    def find_disk(self, ref: DiskRef) -> DiskFound | None:
+        """The disk, unless it is not there or an upload of it was not finished."""
+        with calling("find disk"):
+            pool = self._pool_of(ref.storage_domain)
+            volume = self._complete(pool, self.volume_name(ref))
+            return self._disk_found(volume, ref.uid, ref.storage_domain) if volume else None
+
+    def delete_disk(self, ref: DiskRef) -> None:
+        """Remove a volume of ours, unless it is below a linked clone or open in a running machine."""
+        name = self.volume_name(ref)
+        if names.volume_uid(self._session.portal_id, name) is None:
+            raise Invalid(detail=f"volume {name!r} is not ours")
+        with calling("delete disk"):
+            pool = self.pool(ref.storage_domain)
+            if pool is None:
+                return
+            volume = self._volume(pool, name)
+            if volume is not None:
+                self._refuse_used(pool, volume)
+            self._delete(pool, name)
+
+    def our_disks(self, storage_domain: str) -> tuple[DiskFound, ...]:
+        """Volumes whose names say that they are ours, first-boot volumes and unfinished uploads left out."""
+        with calling("list disks"):
+            pool = self._pool_of(storage_domain)
+            return tuple(
+                self._disk_found(volume, uid, storage_domain)
+                for volume, uid, suffix in self._ours_in(pool)
+                if suffix not in {names.FIRST_BOOT, names.UPLOADING}
+            )
+
+    def volume_name(self, ref: DiskRef) -> str:
+        """The name of a disk's volume."""
+        return ref.external_id or names.volume(self._session.portal_id, ref.uid, suffix="qcow2")
+
+    # -- first-boot data
+
+    def create_first_boot(self, vm_uid: UUID, initial_run: InitialRun, *, storage_domain: str) -> DiskRef:
+        """The NoCloud volume of a machine."""
+        name = names.volume(self._session.portal_id, vm_uid, suffix=names.FIRST_BOOT)
+        with calling("create first-boot volume"):
+            pool = self._pool_of(storage_domain)
+            if self._complete(pool, name) is None:
+                self._upload(pool, name, iter([first_boot.iso_image(vm_uid, initial_run)]))
+        return DiskRef(uid=vm_uid, storage_domain=storage_domain, external_id=name)
+
+    def delete_first_boot(self, vm_uid: UUID, *, storage_domain: str) -> None:
+        """Remove it; already gone is done."""
+        with calling("delete first-boot volume"):
+            pool = self.pool(storage_domain)
+            if pool is not None:
+                self._delete(pool, names.volume(self._session.portal_id, vm_uid, suffix=names.FIRST_BOOT))
+
+    def ensure_volume(self, storage_domain: str, name: str, content: bytes) -> str:
+        """A small volume of the driver's own, with this content; its name."""
+        with calling("make a volume of the driver's own"):
+            pool = self._pool_of(storage_domain)
+            if self._complete(pool, name) is None:
+                self._upload(pool, name, iter([content]))
+        return name
+
+    # -- volumes
+
+    def _pool_of(self, storage_domain: str) -> Any:
+        pool = self.pool(storage_domain)
+        if pool is None:
+            raise NotFound("The storage domain is not there.", detail=f"no pool {storage_domain!r}")
+        return pool
+
+    @staticmethod
+    def _volume(pool: Any, name: str) -> Any | None:
+        try:
+            return pool.storageVolLookupByName(name)
+        except libvirt.libvirtError as error:
+            if is_missing(error):
+                return None
+            raise
+
+    def _complete(self, pool: Any, name: str) -> Any | None:
+        """A volume that is there and not a torso of an upload that broke."""
+        volume = self._volume(pool, name)
+        return None if volume is not None and self._volume(pool, _sentinel(name)) is not None else volume
+
+    def _create(self, pool: Any, name: str, text: str) -> Any:
+        try:
+            return pool.createXML(text, 0)
+        except libvirt.libvirtError as error:
+            # Another call with the same uid was faster.
+            if error.get_error_code() != libvirt.VIR_ERR_STORAGE_VOL_EXIST:
+                raise
+            found = self._volume(pool, name)
+            if found is None:
+                raise
+            return found
+
+    def _backing(self, ref: DiskRef, *, format: str) -> Element:  # noqa: A002
+        name = self.volume_name(ref)
+        base = self._complete(self._pool_of(ref.storage_domain), name)
+        if base is None:
+            raise NotFound("The image to clone from is not there.", detail=f"no volume {name}")
+        return storage_xml.backing(base.path(), format=format)
+
+    def _upload(self, pool: Any, name: str, chunks: Iterable[bytes]) -> Any:
+        self._delete_volume(pool, name)  # the torso of an earlier try
+        self._create(pool, _sentinel(name), storage_xml.volume(_sentinel(name), size_bytes=0, format="raw"))
+        volume = pool.createXML(storage_xml.volume(name, size_bytes=0, format="raw"), 0)
+        try:
+            self._send(volume, chunks)
+        except BaseException:
+            self._delete_quietly(pool, name)
+            raise
+        self._delete_volume(pool, _sentinel(name))
+        return volume
+
+    def _send(self, volume: Any, chunks: Iterable[bytes]) -> None:
+        stream = self._session.libvirt().newStream(0)
+        volume.upload(stream, 0, 0, 0)
+        try:
+            for chunk in chunks:
+                rest = memoryview(chunk)
+                while rest:
+                    rest = rest[stream.send(bytes(rest)) :]
+            stream.finish()
+        except BaseException:
+            _abort(stream)
+            raise
+
+    def _refuse_backing(self, pool: Any, name: str, volume: Any) -> None:
+        """An uploaded image must not name another file of the host as the one below it."""
+        if storage_xml.read_volume(volume.XMLDesc(0)).backing:
+            self._delete_quietly(pool, name)
+            raise Invalid("The image refers to another image.", detail=f"{name} has a backing file")
+
+    def _ours_in(self, pool: Any) -> Iterator[tuple[Any, UUID, str]]:
+        for volume in pool.listAllVolumes(0):
+            known = names.volume_uid(self._session.portal_id, volume.name())
+            if known:
+                yield volume, *known
+
+    def _refuse_used(self, pool: Any, volume: Any) -> None:
+        path = volume.path()
+        for other, _uid, _suffix in self._ours_in(pool):
+            if self._facts(other).backing == path:
+                raise Busy("Other disks are linked clones of this one.", detail=f"{other.name()} lies over {path}")
+        for domain in self._session.libvirt().listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+            if _uses(domain, pool.name(), volume.name(), path):
+                raise Busy("A running machine uses this disk.", detail=f"{domain.name()} uses {path}")
+
+    @staticmethod
+    def _facts(volume: Any) -> storage_xml.VolumeFacts:
+        return storage_xml.read_volume(volume.XMLDesc(0))
+
+    def _delete(self, pool: Any, name: str) -> None:
+        self._delete_volume(pool, name)
+        self._delete_volume(pool, _sentinel(name))
+
+    def _delete_volume(self, pool: Any, name: str) -> None:
+        volume = self._volume(pool, name)
+        if volume is None:
+            return
+        try:
+            volume.delete(0)
+        except libvirt.libvirtError as error:
+            if not is_missing(error):
+                raise
+
+    def _delete_quietly(self, pool: Any, name: str) -> None:
+        """Clean up after a failure, which is the error that the caller must see."""
+        try:
+            self._delete(pool, name)
+        except libvirt.libvirtError as error:
+            log.warning("the rest of a broken upload stays, marked as incomplete: %s", error)
+
+    def _disk_found(self, volume: Any, uid: UUID, storage_domain: str) -> DiskFound:
+        facts, name = self._facts(volume), volume.name()
+        ref = DiskRef(uid=uid, storage_domain=storage_domain, external_id=name)
+        return DiskFound(ref=ref, external_id=name, size_bytes=facts.size_bytes, allocated_bytes=facts.allocated_bytes)
+
+
+def _sentinel(name: str) -> str:
+    return f"{name.rsplit('.', 1)[0]}.{names.UPLOADING}"
+
+
+def _uses(domain: Any, pool: str, volume: str, path: str) -> bool:
+    root = parse(domain.XMLDesc(0))
+    sources = [*root.iterfind("devices/disk/source"), *root.iterfind("devices/disk//backingStore/source")]
+    return any(
+        (source.get("pool"), source.get("volume")) == (pool, volume) or source.get("file") == path for source in sources
+    )
+
+
+def _abort(stream: Any) -> None:
+    try:
+        stream.abort()
+    except libvirt.libvirtError as error:
+        log.debug("aborting an upload: %s", error)

@@ -1,0 +1,73 @@
+"""Storage pools and volumes as XML. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from portal.hypervisors.libvirt.xml import E, Element, attribute_of, number_of, parse, text_of, with_text, write
+
+
+def pool_uuid(portal_id: UUID, name: str) -> UUID:
+    """The UUID of a pool of ours: the same however many processes make it at once."""
+    return uuid5(NAMESPACE_URL, f"urn:stegi:pool:{portal_id}:{name}")
+
+
+def directory_pool(name: str, *, uuid: UUID, path: str) -> str:
+    """A pool over a folder that QEMU's user may enter and not list."""
+    permissions = E.permissions(E.mode("0711"))
+    target = E.target(with_text(E.path(), path), permissions)
+    return write(E.pool(with_text(E.name(), name), E.uuid(str(uuid)), target, type="dir"))
+
+
+def volume(name: str, *, size_bytes: int, format: str, backing: Element | None = None) -> str:  # noqa: A002
+    """A volume that takes room as it is written."""
+    target = E.target(E.format(type=format), E.permissions(E.mode("0600")))
+    root = E.volume(
+        with_text(E.name(), name), E.capacity(str(size_bytes), unit="bytes"), E.allocation("0", unit="bytes"), target
+    )
+    if backing is not None:
+        root.append(backing)
+    return write(root)
+
+
+def backing(path: str, *, format: str) -> Element:  # noqa: A002
+    """The image that a linked clone lies over; ``path`` is what libvirt itself said of it."""
+    return E.backingStore(with_text(E.path(), path), E.format(type=format))
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFacts:
+    """What a pool's description says."""
+
+    type: str
+    path: str
+
+
+def read_pool(text: str) -> PoolFacts:
+    """A pool's description."""
+    root = parse(text)
+    return PoolFacts(type=root.get("type") or "", path=text_of(root, "target/path"))
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeFacts:
+    """What a volume's description says. ``backing``: the path of the image below it, or empty."""
+
+    size_bytes: int
+    allocated_bytes: int
+    path: str
+    format: str
+    backing: str
+
+
+def read_volume(text: str) -> VolumeFacts:
+    """A volume's description; libvirt looks into the file when asked for it, so this is fresh."""
+    root = parse(text)
+    return VolumeFacts(
+        size_bytes=number_of(root, "capacity"),
+        allocated_bytes=number_of(root, "allocation"),
+        path=text_of(root, "target/path"),
+        format=attribute_of(root, "target/format", "type"),
+        backing=text_of(root, "backingStore/path"),
+    )

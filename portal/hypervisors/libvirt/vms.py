@@ -1,0 +1,268 @@
+"""Machines of ours. A domain without our mark is as good as absent: it is neither read out nor touched."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Any
+from uuid import UUID
+
+import libvirt
+
+from portal.hypervisors.errors import AlreadyExists, Busy, HypervisorError, NotFound
+from portal.hypervisors.libvirt import domain_xml, names, statuses
+from portal.hypervisors.libvirt.accelerator import Accelerator
+from portal.hypervisors.libvirt.connection import Session
+from portal.hypervisors.libvirt.domain_xml import DiskSource, DomainFacts, NicSource, Parts
+from portal.hypervisors.libvirt.failures import calling, is_missing
+from portal.hypervisors.libvirt.networks import Networks
+from portal.hypervisors.specs import DiskRef, NicSpec, VmFound, VmRef, VmSpec
+
+log = logging.getLogger(__name__)
+
+# A guest agent may never answer; libvirt's own default is to wait for ever.
+AGENT_SECONDS = 3
+
+
+class Machines:
+    """The machines of one connection."""
+
+    def __init__(self, session: Session, *, networks: Networks, accelerator: Accelerator) -> None:
+        self._session = session
+        self._networks = networks
+        self._accelerator = accelerator
+
+    # -- making and removing
+
+    def create_vm(self, spec: VmSpec) -> VmRef:
+        """Define it; a domain of ours with this uid is the one that an earlier call made."""
+        ref = VmRef(uid=spec.uid, external_id=str(spec.uid))
+        with calling("define machine"):
+            there = self._domain(spec.uid)
+            if there is not None:
+                self._refuse_foreign(there)
+                return ref
+            self._refuse_name(spec)
+            self._define(spec)
+        return ref
+
+    def _define(self, spec: VmSpec) -> None:
+        nics = tuple(self._nic(nic) for nic in spec.nics)
+        parts = Parts(
+            marker=self._session.marker(spec.uid),
+            accelerator=self._accelerator.chosen(),
+            password=fresh_password(),
+            disks=tuple(self._disks(spec)),
+            nics=nics,
+            bare=self._session.is_test,
+        )
+        try:
+            self._session.libvirt().defineXML(domain_xml.domain(spec, parts))
+        except (libvirt.libvirtError, HypervisorError):
+            self._give_back(spec)
+            raise
+
+    def _give_back(self, spec: VmSpec) -> None:
+        """The addresses that its cards were promised, unless another call defined it meanwhile."""
+        if not self._session.is_test and self._domain(spec.uid) is None:
+            for nic in spec.nics:
+                self._networks.detach(nic.network, nic.mac)
+
+    def _disks(self, spec: VmSpec) -> list[DiskSource]:
+        disks = [DiskSource(ref.storage_domain, self._volume(ref), _format(self._volume(ref))) for ref in spec.disks]
+        if spec.first_boot:
+            ref = spec.first_boot
+            disks.append(DiskSource(ref.storage_domain, ref.external_id, "raw", read_only=True))
+        return disks
+
+    def _volume(self, ref: DiskRef) -> str:
+        return ref.external_id or names.volume(self._session.portal_id, ref.uid, suffix="qcow2")
+
+    def _nic(self, nic: NicSpec) -> NicSource:
+        if self._session.is_test:
+            return NicSource(mac=nic.mac, network=nic.network)
+        return self._networks.attach(nic)
+
+    def _refuse_foreign(self, domain: Any) -> None:
+        if not self._session.is_ours(self._facts(domain).marker):
+            raise AlreadyExists(detail=f"domain {domain.UUIDString()} bears another mark or none")
+
+    def _refuse_name(self, spec: VmSpec) -> None:
+        try:
+            other = self._session.libvirt().lookupByName(spec.name)
+        except libvirt.libvirtError as error:
+            if is_missing(error):
+                return
+            raise
+        raise AlreadyExists("A machine of this name is there already.", detail=f"{spec.name} is {other.UUIDString()}")
+
+    def delete_vm(self, ref: VmRef) -> None:
+        """Undefine it and give its addresses back."""
+        with calling("undefine machine"):
+            known = self._ours(ref.uid)
+            if known is None:
+                return
+            domain, facts = known
+            if domain.isActive():
+                raise Busy("The machine is running.", detail=f"domain {ref.uid} is active")
+            self._undefine(domain)
+            if not self._session.is_test:
+                for mac, network in facts.nics:
+                    self._networks.detach(network, mac)
+
+    @staticmethod
+    def _undefine(domain: Any) -> None:
+        everything = (
+            libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+            | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+            | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+            | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+        )
+        try:
+            domain.undefineFlags(everything)
+        except libvirt.libvirtError as error:
+            if is_missing(error):
+                return
+            if error.get_error_code() not in {libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_INVALID_ARG}:
+                raise
+            domain.undefine()  # the test driver knows few of the flags
+
+    # -- reading
+
+    def find_vm(self, uid: UUID) -> VmFound | None:
+        """The machine as it is now."""
+        with calling("look up machine"):
+            known = self._ours(uid)
+            if known is None:
+                return None
+            domain, facts = known
+            state, reason = domain.state()[:2]
+            return found(facts, state=state, reason=reason, detail=self._detail(domain, state, reason))
+
+    @staticmethod
+    def _detail(domain: Any, state: int, reason: int) -> str:
+        """Whether a disk error that paused a machine was for want of room; libvirt's reason does not tell."""
+        if state != libvirt.VIR_DOMAIN_PAUSED or reason != libvirt.VIR_DOMAIN_PAUSED_IOERROR:
+            return ""
+        errors = domain.diskErrors(0) or {}
+        return statuses.NO_SPACE if libvirt.VIR_DOMAIN_DISK_ERROR_NO_SPACE in errors.values() else statuses.IO_ERROR
+
+    def ours(self, uid: UUID) -> tuple[Any, DomainFacts]:
+        """A domain of ours with its facts. Raises ``NotFound``; call it within ``calling``."""
+        known = self._ours(uid)
+        if known is None:
+            raise NotFound("The machine is not there.", detail=f"no domain {uid} of ours")
+        return known
+
+    def _ours(self, uid: UUID) -> tuple[Any, DomainFacts] | None:
+        domain = self._domain(uid)
+        if domain is None:
+            return None
+        facts = self._facts(domain)
+        return (domain, facts) if self._session.is_ours(facts.marker) else None
+
+    def _domain(self, uid: UUID) -> Any | None:
+        try:
+            return self._session.libvirt().lookupByUUIDString(str(uid))
+        except libvirt.libvirtError as error:
+            if is_missing(error):
+                return None
+            raise
+
+    @staticmethod
+    def _facts(domain: Any) -> DomainFacts:
+        return domain_xml.read_domain(domain.XMLDesc(0))
+
+    # -- power
+
+    def run_vm(self, ref: VmRef) -> None:
+        """Switch on, with the filters of its networks fresh."""
+        with calling("start machine"):
+            domain, facts = self.ours(ref.uid)
+            if domain.isActive():
+                return
+            if not self._session.is_test:
+                self._networks.refresh_filters({network for _mac, network in facts.nics})
+            self._unless_already(domain, domain.create, active=True)
+
+    def stop_vm(self, ref: VmRef) -> None:
+        """Cut the power."""
+        with calling("stop machine"):
+            domain, _facts = self.ours(ref.uid)
+            if domain.isActive():
+                self._unless_already(domain, domain.destroy, active=False)
+
+    def shut_down_vm(self, ref: VmRef) -> None:
+        """Press the power button, and tell the agent too where one listens."""
+        with calling("shut machine down"):
+            domain, facts = self.ours(ref.uid)
+            if not domain.isActive():
+                return
+            if self._session.is_test:
+                domain.shutdown()
+                return
+            self._unless_already(
+                domain, lambda: domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN), active=False
+            )
+            if facts.agent_connected:
+                self._by_agent(domain, lambda: domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT))
+
+    def reboot_vm(self, ref: VmRef) -> None:
+        """By the agent where one listens, else by the power button; by both it might go off."""
+        with calling("reboot machine"):
+            domain, facts = self.ours(ref.uid)
+            if not domain.isActive():
+                raise Busy("The machine is not running.", detail=f"domain {ref.uid} is not active")
+            if self._session.is_test:
+                domain.reboot(0)
+                return
+            told = facts.agent_connected and self._by_agent(
+                domain, lambda: domain.reboot(libvirt.VIR_DOMAIN_REBOOT_GUEST_AGENT)
+            )
+            if not told:
+                domain.reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
+
+    @staticmethod
+    def _unless_already(domain: Any, act: Any, *, active: bool) -> None:
+        """Do it; that another call was faster is success."""
+        try:
+            act()
+        except libvirt.libvirtError:
+            if bool(domain.isActive()) != active:
+                raise
+
+    @staticmethod
+    def _by_agent(domain: Any, act: Any) -> bool:
+        try:
+            domain.agentSetResponseTimeout(AGENT_SECONDS, 0)
+            act()
+        except libvirt.libvirtError as error:
+            log.info("the guest agent did not take the request: %s", error)
+            return False
+        return True
+
+
+def found(facts: DomainFacts, *, state: int, reason: int, detail: str = "") -> VmFound:
+    """What crosses the edge, from a domain's facts and its state."""
+    status, why = statuses.status(state, reason)
+    return VmFound(
+        external_id=str(facts.uuid),
+        name=facts.name,
+        marker=facts.marker,
+        status=status,
+        status_detail=detail or why,
+        memory_mib=facts.memory_mib,
+        vcpus=facts.vcpus,
+        macs=tuple(mac for mac, _network in facts.nics),
+        disks=facts.disks,
+        accelerated=facts.accelerated,
+    )
+
+
+def fresh_password() -> str:
+    """A display password: VNC takes eight characters and no more."""
+    return secrets.token_urlsafe(6)
+
+
+def _format(volume: str) -> str:
+    return "raw" if volume.endswith(".raw") else "qcow2"

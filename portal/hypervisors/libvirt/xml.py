@@ -1,0 +1,110 @@
+"""Reading and writing libvirt's XML safely. Pure.
+
+What libvirt sends is read without DTD, entities or network and within a size; what we send is built by element calls and
+never by pasting strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, cast
+from uuid import UUID
+
+from lxml import etree
+from lxml.builder import ElementMaker
+
+from portal.hypervisors.errors import HypervisorError, Invalid
+from portal.hypervisors.specs import Marker
+
+# Far above the largest real description of a machine, far below what would hurt.
+LARGEST = 4 * 1024 * 1024
+NAMESPACE = "urn:stegi:mark:1"
+MARK = f"{{{NAMESPACE}}}object"
+
+Element = etree._Element
+
+
+class Builder(Protocol):
+    """``E.disk(E.source(pool="p"), type="volume")`` makes an element."""
+
+    def __getattr__(self, tag: str) -> Callable[..., Element]: ...
+
+
+E = cast("Builder", ElementMaker())
+
+
+def parse(text: str) -> Element:
+    """The root element of a document from a hypervisor.
+
+    Raises ``HypervisorError`` for one with a document type, beyond the size, or not well-formed: nothing of it is used.
+    """
+    if len(text) > LARGEST:
+        raise HypervisorError(detail=f"XML of {len(text)} characters")
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise HypervisorError(detail="XML with a document type")
+    parser = etree.XMLParser(
+        encoding="utf-8",
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+    )
+    try:
+        root = etree.fromstring(text.encode("utf-8"), parser)
+    except (etree.XMLSyntaxError, UnicodeEncodeError) as error:
+        raise HypervisorError(detail=f"XML that cannot be read: {error}") from error
+    if root is None:
+        raise HypervisorError(detail="empty XML")
+    return root
+
+
+def write(root: Element) -> str:
+    """An element as libvirt takes it."""
+    return str(etree.tostring(root, encoding="unicode"))
+
+
+def with_text(element: Element, text: str) -> Element:
+    """Set an element's text. Raises ``Invalid`` for characters that XML cannot carry."""
+    try:
+        element.text = text
+    except ValueError as error:
+        raise Invalid("The text holds characters that cannot be stored (control characters).") from error
+    return element
+
+
+def text_of(root: Element, path: str) -> str:
+    """The text at a path, or empty."""
+    return root.findtext(path) or ""
+
+
+def number_of(root: Element, path: str) -> int:
+    """The whole number at a path, or 0."""
+    text = text_of(root, path).strip()
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def attribute_of(root: Element, path: str, name: str) -> str:
+    """An attribute of the element at a path, or empty."""
+    found = root.find(path)
+    return (found.get(name) or "") if found is not None else ""
+
+
+def metadata(marker: Marker) -> Element:
+    """The ``<metadata>`` element that bears a mark."""
+    mark = etree.Element(MARK, {"portal": str(marker.portal_id), "uid": str(marker.uid)}, nsmap={"stegi": NAMESPACE})
+    holder = E.metadata()
+    holder.append(mark)
+    return holder
+
+
+def marker_of(root: Element) -> Marker | None:
+    """The mark in a domain or network, or None when it bears none (or one that is not a mark)."""
+    mark = root.find(f"metadata/{MARK}")
+    if mark is None:
+        return None
+    try:
+        return Marker(portal_id=UUID(mark.get("portal") or ""), uid=UUID(mark.get("uid") or ""))
+    except ValueError:
+        return None
