@@ -45,7 +45,10 @@ def create_network(
 
 def free_range(provider: Provider, *, avoid: tuple[str, ...] = ()) -> str:
     """The next free /24 of the range that departments' networks are made in."""
-    taken = [ip_network(c) for c in (*Network.objects.filter(provider=provider).values_list("cidr", flat=True), *avoid)]
+    taken = [
+        ip_network(c, strict=False)
+        for c in (*Network.objects.filter(provider=provider).values_list("cidr", flat=True), *avoid)
+    ]
     for candidate in DEPARTMENTS.subnets(new_prefix=24):
         if not any(candidate.overlaps(other) for other in taken):
             return str(candidate)
