@@ -25,7 +25,9 @@ def make(ctx: StepContext) -> None:
     """Make and start it with its filter."""
     network = _network(ctx)
     others = Network.objects.filter(provider=network.provider).exclude(pk=network.pk).values_list("cidr", flat=True)
-    spec = NetworkSpec(network.pk, f"{network.name[:50]}-{network.pk.hex[:8]}", network.cidr, blocked=tuple(sorted(others)))
+    spec = NetworkSpec(
+        network.pk, f"{network.name[:50]}-{network.pk.hex[:8]}", network.cidr, blocked=tuple(sorted(others))
+    )
     driver_for(network.provider).create_network(spec)
 
 
