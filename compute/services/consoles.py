@@ -208,15 +208,22 @@ def _visitor(knock: Knock) -> User | None:
 
 
 def _ending(console: Console) -> Ending | None:
-    if not console.user.is_active:
+    # The permit first and the person last, read anew: whoever is disabled between the two looks is told that, and not
+    # that a permit is missing (the policy sees the same row).
+    permitted = _permitted(console)
+    if not User.objects.filter(pk=console.user_id, is_active=True).exists():
         return Ending(4401, "user_disabled")
     if not _login_lasts(console):
         return Ending(4401, "login_ended")
+    return None if permitted else Ending(4403, "not_permitted")
+
+
+def _permitted(console: Console) -> bool:
     try:
         policy.authorize(_actor(console), Permit.VM_CONNECT, console.vm)
     except PortalError:
-        return Ending(4403, "not_permitted")
-    return None
+        return False
+    return True
 
 
 def _login_lasts(console: Console) -> bool:
