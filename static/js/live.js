@@ -74,6 +74,21 @@
 
   document.addEventListener("htmx:load", watch);
 
+  // A part that is replaced keeps its open menu, and the focus stays on the same control.
+  let focused = null;
+  document.addEventListener("htmx:oobBeforeSwap", (event) => {
+    const { target, fragment } = event.detail;
+    const active = document.activeElement;
+    focused = target.contains(active) ? (active.dataset.verb ? `[data-verb="${active.dataset.verb}"]` : "summary") : null;
+    if (!target.querySelector("details[data-menu][open]")) return;
+    for (const menu of fragment.querySelectorAll("details[data-menu]")) menu.open = true;
+  });
+  document.addEventListener("htmx:oobAfterSwap", (event) => {
+    const id = event.detail.target.id;
+    if (focused && id) document.getElementById(id)?.querySelector(focused)?.focus();
+    focused = null;
+  });
+
   // A refusal of a service comes with a place of its own on the page.
   document.addEventListener("htmx:beforeSwap", (event) => {
     if (event.detail.xhr.status >= 400 && event.detail.xhr.getResponseHeader("HX-Retarget")) {
