@@ -58,3 +58,29 @@ class TemplateStatus(TextChoices):
     OK = "ok", _("ready")
     LOCKED = "locked", _("being made")
     ILLEGAL = "illegal", _("broken")
+
+
+# Why a console ended or was not to be had, by the code that its websocket closes with. Codes not named here are faults
+# of a client or a provider that no user can do anything about.
+CONSOLE_ENDINGS = {
+    "client_left": _("The window was closed."),
+    "client_gone": _("The connection to the browser was lost."),
+    "client_protocol": _("The browser sent something that is no console's."),
+    "client_timeout": _("The browser did not go on."),
+    "portal_stopping": _("The portal was restarted. The machine runs on."),
+    "provider_closed": _("The machine's screen was switched off."),
+    "provider_stalled": _("The machine's screen took no more input."),
+    "unreachable": _("The machine's screen cannot be reached. Ask an administrator to look at its hypervisor."),
+    "timed_out": _("The machine's screen did not answer in time."),
+    "hypervisor_busy": _("The machine is not running."),
+    "hypervisor_not_found": _("The hypervisor does not know this machine any more."),
+    "hypervisor_unavailable": _("The hypervisor does not answer."),
+    "hypervisor_outcome_unknown": _("The hypervisor did not answer in time."),
+    "login_ended": _("You logged out, or your log-in ended."),
+    "user_disabled": _("The account was disabled."),
+    "not_permitted": _("The right to this console ended."),
+    "other_user": _("The console was asked for by somebody else."),
+    "unverified": _("The right to this console could not be checked any more."),
+    "ended": _("The console was ended."),
+    "lost": _("The console's process ended without a word."),
+}

@@ -163,6 +163,8 @@ def verb_reasons(verb: str, status: str, *, status_text: str) -> list[Reason]:
         return []
     if verb == "delete" and status not in {"creating", "unknown", "image_locked"}:
         text = _("Stop the machine before you delete it; it is %(status)s.")
+    elif verb == "connect" and status != "unknown":
+        text = _("A machine has a screen while it runs; this one is %(status)s.")
     elif status == "unknown":
         text = _(
             "The hypervisor has not been heard of for a while, so what the machine does is unknown. Try again when it is back."

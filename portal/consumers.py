@@ -29,6 +29,7 @@ MOST_WATCHED = 200
 LONGEST_MESSAGE = 16 * 1024
 RECHECK_SECONDS = 10.0
 GATHER_SECONDS = 0.1  # changes that come together are rendered once
+OF_MACHINES = ("vm", "card", "console")  # kinds of parts that show a machine
 CLOSE_NORMAL = 1000
 CLOSE_POLICY = 1008
 CLOSE_LATER = 1013
@@ -163,9 +164,9 @@ class PageConsumer(Feed):
 
     async def changed(self, what: set[str]) -> None:
         """Render what changed, as far as this page shows it."""
-        cards = {f"card:{item[3:]}" for item in what if item.startswith("vm:")}
+        machines = {f"{kind}:{item[3:]}" for item in what if item.startswith("vm:") for kind in OF_MACHINES}
         jobs = {"jobs"} if any(item.startswith("job:") for item in what) else set()
-        await self._send_parts((what | cards | jobs) & self._watched)
+        await self._send_parts((what | machines | jobs) & self._watched)
 
     async def reauthorize(self) -> None:
         """Render everything anew: what may no longer be seen goes from the page, and from what is watched."""
@@ -247,7 +248,7 @@ def _group(item: str) -> str:
 
 def _visible(actor: Actor, items: set[str]) -> set[str]:
     """Those of the items that this actor may see, machines by one query."""
-    wanted = {UUID(item.partition(":")[2]) for item in items if item.startswith(("vm:", "card:"))}
+    wanted = {UUID(uid) for kind, _, uid in (item.partition(":") for item in items) if kind in OF_MACHINES}
     seen = set(selectors.my_vms(actor).filter(pk__in=wanted).values_list("pk", flat=True)) if wanted else set()
     return {item for item in items if _is_visible(actor, item, seen)}
 

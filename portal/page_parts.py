@@ -34,6 +34,15 @@ def vm(actor: Actor, uid: UUID) -> str:
     return _html("compute/partials/_vm_parts.html", parts.machine(actor, found))
 
 
+def console(actor: Actor, uid: UUID) -> str:
+    """The head of a machine's console page; when the machine is gone, what says so."""
+    try:
+        found = selectors.get_vm(actor, uid)
+    except NotFound:
+        return _html("compute/partials/_vm_gone.html", {"uid": uid})
+    return _html("compute/partials/_console_head.html", parts.at_console(actor, found))
+
+
 def job(actor: Actor, uid: UUID) -> str:
     """A job's steps."""
     try:
@@ -52,4 +61,4 @@ def _html(template: str, context: dict[str, Any]) -> str:
     return render_to_string(template, context | {"oob": True})
 
 
-RENDERERS = {"card": card, "vm": vm, "job": job}
+RENDERERS = {"card": card, "vm": vm, "console": console, "job": job}

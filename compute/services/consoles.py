@@ -13,10 +13,12 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from compute import selectors
+from compute.choices import CONSOLE_ENDINGS
 from compute.models import Console, Vm
 from compute.rules import protocol_reasons, verb_reasons
 from portal.common.actor import Actor, Door
 from portal.common.errors import Conflict, NotFound, NotPermitted, PortalError, Reason
+from portal.common.phrases import kept
 from portal.common.sealed import keyed_hash, seal, unseal
 from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, attempt, record
@@ -78,11 +80,16 @@ class Traffic:
     bytes_down: int = 0
 
 
-def plan_console(actor: Actor, vm_uid: UUID, request: ConsoleRequest) -> tuple[Reason, ...]:
-    """The dry run of ``open_console``: why it could not be done now, empty when it could. Raises as the policy does."""
+def authorize_console(actor: Actor, vm_uid: UUID) -> Vm:
+    """The machine, for whoever may sit at its console at all, on or off. Raises ``NotFound`` or ``NotPermitted``."""
     vm = selectors.get_vm(actor, vm_uid)
     policy.authorize(actor, Permit.VM_CONNECT, vm)
-    return _reasons(vm, request)
+    return vm
+
+
+def plan_console(actor: Actor, vm_uid: UUID, request: ConsoleRequest) -> tuple[Reason, ...]:
+    """The dry run of ``open_console``: why it could not be done now, empty when it could. Raises as the policy does."""
+    return _reasons(authorize_console(actor, vm_uid), request)
 
 
 def open_console(actor: Actor, vm_uid: UUID, request: ConsoleRequest) -> OpenedConsole:
@@ -246,6 +253,7 @@ def _close(console: Console, reason: str, traffic: Traffic, *, outcome: Outcome)
 
 def _record(console: Console, outcome: Outcome, **data: object) -> None:
     row = Console.objects.filter(uid=console.uid).first()
+    reason = str(data.get("reason", ""))
     if row and row.opened_at and row.closed_at:
         data["seconds"] = round((row.closed_at - row.opened_at).total_seconds(), 1)
     record(
@@ -255,7 +263,7 @@ def _record(console: Console, outcome: Outcome, **data: object) -> None:
         subject=_subject(console.vm),
         correlation_id=console.uid,
         severity=Severity.WARNING if outcome in (Outcome.FAILED, Outcome.REFUSED) else Severity.NORMAL,
-        message=str(data.get("reason", "")),
+        message=kept(CONSOLE_ENDINGS.get(reason, reason)),
         data={"console": str(console.uid), "protocol": console.protocol, **data},
     )
 

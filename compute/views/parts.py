@@ -18,6 +18,7 @@ from portal.jobs.selectors import latest_job
 
 FIRST_VERBS = ("connect", "run", "shut_down")
 LAST_VERBS = ("reboot", "stop", "delete")
+AT_CONSOLE = (("run", "shut_down"), ("reboot", "stop"))
 RECENT_EVENTS = 10
 
 
@@ -51,12 +52,22 @@ def machine(actor: Actor, vm: Vm) -> dict[str, Any]:
     job = latest_job(vm.pk)
     return {
         "vm": vm,
-        "verbs": _page_verbs(selectors.vm_actions(actor, vm)),
+        "verbs": _laid_out(selectors.vm_actions(actor, vm), FIRST_VERBS, LAST_VERBS),
         "job": job_json(job) if job else None,
         "disks": list(vm.disks.select_related("storage_domain")),
         "nics": list(vm.nics.select_related("vnic_profile__network")),
         "events": selectors.events_of(vm)[:RECENT_EVENTS],
     }
+
+
+def at_console(actor: Actor, vm: Vm) -> dict[str, Any]:
+    """The head of a machine's console page: its status, whether there is a screen to show, and the verbs of power."""
+    actions = selectors.vm_actions(actor, vm)
+    connect = next(action for action in actions if action.verb == "connect")
+    verbs = _laid_out(actions, *AT_CONSOLE)
+    # At a machine that is on, nothing is so likely that it should call for a click.
+    filled = "run" if verbs.filled == "run" else ""
+    return {"vm": vm, "connect": connect, "verbs": Verbs(filled, verbs.first, verbs.last)}
 
 
 def _card_verbs(actions: Sequence[Action]) -> Verbs:
@@ -66,10 +77,10 @@ def _card_verbs(actions: Sequence[Action]) -> Verbs:
     return Verbs(_filled(first), first)
 
 
-def _page_verbs(actions: Sequence[Action]) -> Verbs:
+def _laid_out(actions: Sequence[Action], first: Sequence[str], last: Sequence[str]) -> Verbs:
     by_verb = {action.verb: action for action in actions}
-    first = [by_verb[verb] for verb in FIRST_VERBS]
-    return Verbs(_filled(first), first, [by_verb[verb] for verb in LAST_VERBS])
+    shown = [by_verb[verb] for verb in first]
+    return Verbs(_filled(shown), shown, [by_verb[verb] for verb in last])
 
 
 def _filled(actions: Sequence[Action]) -> str:

@@ -138,6 +138,8 @@ def vm_verb(request: HttpRequest, uid: UUID, verb: str) -> HttpResponse:
     if request.POST.get("part") == "card":
         [card] = parts.cards(actor, [vm])
         return render(request, "compute/partials/_vm_card.html", {"card": card, "oob": True})
+    if request.POST.get("part") == "console":
+        return render(request, "compute/partials/_console_head.html", parts.at_console(actor, vm) | {"oob": True})
     return render(request, "compute/partials/_vm_parts.html", parts.machine(actor, vm) | {"oob": True})
 
 

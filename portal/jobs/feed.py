@@ -12,6 +12,7 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
 
+from portal.common.phrases import said
 from portal.jobs.failure import SENTENCES
 from portal.jobs.models import Job, Step
 from portal.jobs.operation import Operation, operation_named, step_named, title_of
@@ -93,7 +94,7 @@ def _step_json(job: Job, step: Step) -> dict[str, Any]:
         "title": str(_step_title(job, step)),
         "status": str(step.status),
         "progress": step.progress,
-        "message": step.message,
+        "message": said(step.message),
         "started_at": _time(step.started_at),
         "ended_at": _time(step.ended_at),
         # A look that found "not yet" is no attempt and is not counted; the one that is under way is.
@@ -118,9 +119,9 @@ def _progress(job: Job, steps: list[Step]) -> int:
 
 
 def _error_json(error: dict[str, Any]) -> dict[str, Any]:
-    """In the reader's language where the sentence is the engine's own."""
+    """In the reader's language."""
     known = SENTENCES.get(error.get("code", ""))
-    return error | ({"text": str(known)} if known else {})
+    return error | {"text": str(known) if known else said(error.get("text", ""))}
 
 
 def _time(value: Any) -> str | None:

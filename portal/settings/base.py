@@ -193,7 +193,8 @@ STATICFILES_DIRS = [
     ("lib/tabler/css", _LIBRARIES / "@tabler" / "core" / "dist" / "css"),
     ("lib/htmx", _LIBRARIES / "htmx.org" / "dist"),
     ("lib/htmx-ext-ws", _LIBRARIES / "htmx-ext-ws" / "dist"),
-    ("lib/novnc", _LIBRARIES / "@novnc" / "novnc"),
+    ("lib/novnc/core", _LIBRARIES / "@novnc" / "novnc" / "core"),
+    ("lib/novnc/vendor", _LIBRARIES / "@novnc" / "novnc" / "vendor"),
 ]
 
 REST_FRAMEWORK: dict[str, Any] = {

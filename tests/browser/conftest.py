@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser, BrowserContext
 
+from tests.browser.person import SIZES
 from tests.browser.portal_server import PortalServer
+from tests.lab.browser import new_context
 from tests.lab.redis_server import RedisServer
 
 
@@ -21,3 +24,9 @@ def portal() -> Iterator[PortalServer]:
     finally:
         server.stop()
         redis.stop()
+
+
+@pytest.fixture
+def desk(chromium: Browser) -> Iterator[BrowserContext]:
+    with new_context(chromium, size=SIZES["desk"]) as context:
+        yield context

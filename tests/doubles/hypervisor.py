@@ -390,7 +390,8 @@ class DoubleDriver(Driver):
             if body is None or self._status(body) is VmStatus.DOWN:
                 raise NotFound(detail=f"no console of {ref.external_id}")
             port = int(self.store.setting("console_port"))
-            return ConsoleTarget(protocol, "127.0.0.1", port, password=secrets.token_hex(4), allow_plain=True)
+            password = self.store.setting("console_password") or secrets.token_hex(4)
+            return ConsoleTarget(protocol, "127.0.0.1", port, password=password, allow_plain=True)
 
     def _move(self, ref: VmRef, *, when: set[VmStatus], to: str) -> None:
         with self.store.change() as db:

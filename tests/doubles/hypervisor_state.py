@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "halt_seconds": 0.05,
     "guest_ignores_shutdown": False,
     "console_port": 5900,
+    "console_password": "",  # of a real screen behind the double; empty: a fresh one each time, as hypervisors do
     "capacity_bytes": 1 << 40,
     "accelerated": True,
 }

@@ -7,6 +7,14 @@ from pathlib import Path
 
 import polib
 from django.conf import settings
+from django.utils.translation import override
+
+from compute.choices import CONSOLE_ENDINGS
+from portal.common.phrases import kept, said
+from portal.common.templatetags.frame import EVENT_TITLES
+from portal.events.codes import Outcome, code_for
+from portal.hypervisors.errors import HypervisorError, OutcomeUnknown
+from portal.jobs.failure import SENTENCES
 
 CATALOGUE = Path(settings.BASE_DIR) / "portal" / "locale" / "el" / "LC_MESSAGES" / "django.po"
 PLACEHOLDER = re.compile(r"%\([a-z_]+\)[sd]")
@@ -34,3 +42,28 @@ def test_every_literal_sentence_of_the_templates_is_in_the_catalogue():
         for _quote, sentence in re.findall(r"{% translate ([\"'])(.*?)\1 %}", path.read_text())
     ]
     assert [sentence for sentence in used if sentence not in known] == []
+
+
+def test_sentences_that_wait_in_rows_have_their_greek():
+    known = {entry.msgid for entry in polib.pofile(str(CATALOGUE))}
+    kept_in_rows = [
+        *(error.default for error in [HypervisorError, *HypervisorError.__subclasses__(), OutcomeUnknown]),
+        *(kept(sentence) for sentence in CONSOLE_ENDINGS.values()),
+        *(kept(sentence) for sentence in SENTENCES.values()),
+    ]
+    assert [sentence for sentence in kept_in_rows if sentence not in known] == []
+
+
+def test_every_event_of_a_machine_has_a_title():
+    verbs = ("VM_CREATE", "VM_DELETE", "VM_RUN", "VM_STOP", "VM_SHUT_DOWN", "VM_REBOOT", "VM_CONNECT")
+    codes = {code_for(verb, outcome) for verb in verbs for outcome in Outcome if outcome is not Outcome.NOTED}
+    assert sorted(code for code in codes | {"VM_DISCONNECTED", "JOB_STUCK"} if code not in EVENT_TITLES) == []
+
+
+def test_kept_sentence_is_said_in_the_readers_language():
+    with override("el"):
+        row = kept(CONSOLE_ENDINGS["client_left"])
+        assert row == "The window was closed."
+        assert said(row) == "Το παράθυρο έκλεισε."
+        assert said("never heard of") == "never heard of"
+        assert said("") == ""

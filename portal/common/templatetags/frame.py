@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext, gettext_lazy, ngettext
 
+from portal.common.phrases import said
 from portal.common.units import mib_text
 
 register = template.Library()
@@ -99,6 +100,7 @@ EVENT_TITLES = {
     "VM_CREATE_REQUESTED": gettext_lazy("Creation was asked for"),
     "VM_CREATED": gettext_lazy("The machine was created"),
     "VM_CREATE_FAILED": gettext_lazy("Creating the machine failed"),
+    "VM_CREATE_REFUSED": gettext_lazy("Creation was refused"),
     "VM_RUN_REQUESTED": gettext_lazy("Running was asked for"),
     "VM_STARTED": gettext_lazy("The machine was started"),
     "VM_RUN_FAILED": gettext_lazy("Running the machine failed"),
@@ -116,10 +118,15 @@ EVENT_TITLES = {
     "VM_REBOOT_FAILED": gettext_lazy("Rebooting the machine failed"),
     "VM_REBOOT_REFUSED": gettext_lazy("Rebooting was refused"),
     "VM_DELETE_REQUESTED": gettext_lazy("Deletion was asked for"),
+    "VM_DELETED": gettext_lazy("The machine was deleted"),
     "VM_DELETE_FAILED": gettext_lazy("Deleting the machine failed"),
     "VM_DELETE_REFUSED": gettext_lazy("Deletion was refused"),
-    "VM_CONSOLE_OPENED": gettext_lazy("A console was opened"),
-    "VM_CONSOLE_CLOSED": gettext_lazy("A console was closed"),
+    "VM_CONNECT_REQUESTED": gettext_lazy("A console was asked for"),
+    "VM_CONNECTED": gettext_lazy("A console was opened"),
+    "VM_CONNECT_FAILED": gettext_lazy("Opening a console failed"),
+    "VM_CONNECT_REFUSED": gettext_lazy("A console was refused"),
+    "VM_DISCONNECTED": gettext_lazy("A console was closed"),
+    "JOB_STUCK": gettext_lazy("A job is stuck"),
 }
 
 
@@ -127,6 +134,9 @@ EVENT_TITLES = {
 def event_title(code: str) -> str:
     """What an audit code says to people; a code without a sentence of its own stays as it is."""
     return str(EVENT_TITLES.get(code, code))
+
+
+register.filter("said", said)
 
 
 STATUS_KINDS = {
