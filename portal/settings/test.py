@@ -26,5 +26,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if "REDIS_URL" not in os.environ:
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     CELERY_BROKER_URL = "memory://"
+# Where collectstatic would put files: a missing folder would be warned of with every request.
+(DATA_DIR / "static").mkdir(parents=True, exist_ok=True)
 HYPERVISOR_DRIVERS = {"double": "tests.doubles.hypervisor.DoubleDriver"}
 FAULT_POINTS_DIR = os.environ.get("FAULT_POINTS_DIR", "")
