@@ -5,9 +5,14 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from django.db import transaction
+
+from portal.common.actor import system_actor
 from portal.jobs.faults import fault_point
 from portal.jobs.operation import Done, Operation, StepDef, Wait, register
+from portal.jobs.start import JobRequest, Lock, Target, start_job
 from tests.jobs.world import World
 
 
@@ -85,6 +90,14 @@ class Irreversible(Operation):
         StepDef("destroy", "Destroy it", partial(do, name="rubble"), destructive=True),
         StepDef("sweep", "Sweep up", partial(do, name="dust")),
     )
+
+
+def start_toy(world: str) -> None:
+    """Starts a job, as a web process does."""
+    uid = uuid4()
+    asked = JobRequest(Toy, Target("thing", uid), None, (Lock("thing", uid),), {"world": world})
+    with transaction.atomic():
+        start_job(system_actor(), asked)
 
 
 for operation in (Toy, Waiting, Irreversible):
