@@ -10,7 +10,6 @@ from uuid import uuid4
 from django.db import transaction
 
 from portal.common.actor import system_actor
-from portal.jobs.faults import fault_point
 from portal.jobs.operation import Done, Operation, StepDef, Wait, register
 from portal.jobs.start import JobRequest, Lock, Target, start_job
 from tests.jobs.world import World
@@ -57,12 +56,10 @@ class Toy(Operation):
 
     @staticmethod
     def on_finished(context: Any) -> None:
-        fault_point("toy.make.on_finished")
         world_of(context).note("finished")
 
     @staticmethod
     def on_failed(context: Any) -> None:
-        fault_point("toy.make.on_failed")
         world_of(context).note("failed")
 
 
