@@ -60,4 +60,4 @@ def _answer(request: Request, opened: OpenedConsole) -> Answer:
         "protocol": console.protocol,
         "expires_at": console.expires_at,
     }
-    return status.HTTP_201_CREATED, ConsoleSerializer(body).data, ""
+    return Answer(status.HTTP_201_CREATED, ConsoleSerializer(body).data, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from compute.services import vms
 from portal.common.actor import Actor, Door
 from portal.common.api import ByName
 from portal.common.http import actor_of
-from portal.common.idempotency import once
+from portal.common.idempotency import Answer, once
 from portal.jobs.feed import job_json
 from portal.jobs.models import Job
 
@@ -143,7 +144,7 @@ class VmRequestSerializer(StrictSerializer):
         )
 
 
-def _answer(vm: Vm | None, job: Job) -> tuple[int, dict[str, Any], str]:
+def _answer(vm: Vm | None, job: Job) -> Answer:
     body: dict[str, Any] = {"job": job_json(job)}
     if vm is not None:
         body["vm"] = {
@@ -154,10 +155,10 @@ def _answer(vm: Vm | None, job: Job) -> tuple[int, dict[str, Any], str]:
             )
             for key, value in VmSerializer(vm).data.items()
         }
-    return status.HTTP_202_ACCEPTED, body, reverse("api:job-detail", args=[job.pk])
+    return Answer(status.HTTP_202_ACCEPTED, body, reverse("api:job-detail", args=[job.pk]))
 
 
-def _once(request: Request, work: Any) -> Response:
+def _once(request: Request, work: Callable[[], Answer]) -> Response:
     key = request.headers.get("Idempotency-Key", "")
     fingerprint = {"path": request.path, "body": request.data}
     (code, body, location), repeated = once(_actor(request).user.pk, key, fingerprint, work)

@@ -72,6 +72,7 @@ def make_disks(ctx: StepContext) -> None:
         ref = _disk_ref(disk)
         if driver.find_disk(ref) is None:
             driver.create_disk(DiskSpec(disk.pk, ref.storage_domain, disk.size_gib * GIB, base=base))
+        ctx.fault_point("made")
 
 
 def unmake_disks(ctx: StepContext) -> None:
@@ -80,13 +81,19 @@ def unmake_disks(ctx: StepContext) -> None:
     driver = _driver(vm)
     for disk in _disks(vm):
         driver.delete_disk(_disk_ref(disk))
+        ctx.fault_point("removed")
 
 
-def make_first_boot(ctx: StepContext) -> None:
-    """The volume with host name, user and SSH keys."""
+def make_first_boot(ctx: StepContext) -> Done:
+    """The volume with host name, user and SSH keys, where the provider takes them so."""
     vm = _vm(ctx)
-    if vm.sealed_initial_run and _driver(vm).capabilities().first_boot_volume:
-        _driver(vm).create_first_boot(vm.pk, initial_run(vm), storage_domain=_disks(vm)[0].storage_domain.external_id)
+    driver = _driver(vm)
+    volume = None
+    if vm.sealed_initial_run and driver.capabilities().first_boot_volume:
+        domain = _disks(vm)[0].storage_domain.external_id
+        volume = driver.create_first_boot(vm.pk, initial_run(vm), storage_domain=domain)
+        ctx.fault_point("made")
+    return Done({"volume": volume.external_id, "storage_domain": volume.storage_domain} if volume else {})
 
 
 def unmake_first_boot(ctx: StepContext) -> None:
@@ -107,18 +114,14 @@ def define(ctx: StepContext) -> Done:
     vm = _vm(ctx)
     driver = _driver(vm)
     found = driver.find_vm(vm.pk)
-    ref = VmRef(vm.pk, found.external_id) if found else driver.create_vm(_spec(vm, driver))
+    ref = VmRef(vm.pk, found.external_id) if found else driver.create_vm(_spec(ctx, vm))
+    ctx.fault_point("made")
     Vm.objects.filter(pk=vm.pk).update(external_id=ref.external_id)
     return Done({"external_id": ref.external_id})
 
 
-def _spec(vm: Vm, driver: Driver) -> VmSpec:
-    disks = _disks(vm)
-    first_boot = None
-    if vm.sealed_initial_run and driver.capabilities().first_boot_volume:
-        first_boot = driver.create_first_boot(
-            vm.pk, initial_run(vm), storage_domain=disks[0].storage_domain.external_id
-        )
+def _spec(ctx: StepContext, vm: Vm) -> VmSpec:
+    made = ctx.output("first_boot")
     nics = tuple(
         NicSpec(nic.pk, nic.mac, nic.vnic_profile.network.external_id, nic.vnic_profile.network.filter_name)
         for nic in vm.nics.select_related("vnic_profile__network")
@@ -129,9 +132,9 @@ def _spec(vm: Vm, driver: Driver) -> VmSpec:
         description=vm.description,
         memory_mib=vm.memory_mib,
         vcpus=vm.vcpus,
-        disks=tuple(_disk_ref(disk) for disk in disks),
+        disks=tuple(_disk_ref(disk) for disk in _disks(vm)),
         nics=nics,
-        first_boot=first_boot,
+        first_boot=DiskRef(vm.pk, made["storage_domain"], made["volume"]) if made else None,
         initial_run=initial_run(vm) if vm.sealed_initial_run else None,
     )
 
@@ -146,6 +149,7 @@ def undefine(ctx: StepContext) -> None:
     ref = VmRef(vm.pk, found.external_id)
     if found.status not in OFF:
         driver.stop_vm(ref)
+        ctx.fault_point("stopped")
     driver.delete_vm(ref)
 
 

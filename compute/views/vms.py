@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from http import HTTPStatus
 from secrets import token_urlsafe
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,7 @@ from compute.views import parts
 from portal.common.actor import Actor
 from portal.common.errors import PortalError
 from portal.common.http import actor_of
-from portal.common.once import once
+from portal.common.idempotency import Answer, form_key, once
 
 SECTION = {"section": "machines"}
 VERBS = {"run": vms.run_vm, "shut_down": vms.shut_down_vm, "stop": vms.stop_vm, "reboot": vms.reboot_vm}
@@ -103,19 +103,18 @@ def _posted(request: HttpRequest) -> list[tuple[str, str]]:
 def _create(request: HttpRequest, form: VmForm) -> HttpResponse:
     actor = actor_of(request)
 
-    def work() -> str:
+    def work() -> Answer:
         vm, _job = vms.create_vm(actor, form.request())
-        return reverse("compute:vm-detail", args=[vm.pk])
+        return Answer(HTTPStatus.SEE_OTHER, {}, reverse("compute:vm-detail", args=[vm.pk]))
 
+    fingerprint = {"path": request.path, "body": sorted(_posted(request))}
     try:
-        address = once(
-            actor.user.pk, key=request.POST.get("key", ""), body=json.dumps(sorted(_posted(request))), work=work
-        )
+        answer, _repeated = once(actor.user.pk, form_key(request.POST.get("key", "")), fingerprint, work)
     except PortalError as error:
         if form.add_reasons(error.reasons):
             return _form_page(request, form)
         raise
-    return redirect(address)
+    return redirect(answer.location)
 
 
 @require_safe

@@ -1,71 +1,108 @@
-"""``Idempotency-Key``: a repeated request gets the first answer; the same key with another body is refused."""
+"""A request that comes again under its key is done once; pages and API both ask here.
+
+Key, work and answer are one transaction: either all of them are there or none is, whenever the process dies. Who comes
+second while the first is at work waits for the key's row, and gets the first's answer.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from portal.common.errors import Conflict, Invalid, KeyReused, Reason
+from portal.common.errors import Conflict, Invalid, KeyReused, PortalError, Reason
 from portal.common.models import IdempotencyKey
 from portal.common.sealed import keyed_hash
 
 KEPT = timedelta(hours=24)
 LONGEST_KEY = 128
+FORM_KEY = re.compile(r"[A-Za-z0-9_-]{16,128}")
+PURGED_AT_ONCE = 1000
 
-Answer = tuple[int, dict[str, Any], str]  # status, body, location
+
+class Answer(NamedTuple):
+    """What a door answers: the HTTP status, the body, and the address that it leads to."""
+
+    status: int
+    body: dict[str, Any]
+    location: str
+
+
+def form_key(value: str) -> str:
+    """The key that a form carries. Raises ``Invalid`` for a form without one: it was not sent from its page."""
+    if not FORM_KEY.fullmatch(value):
+        raise Invalid(_("The form is not complete. Open it again."))
+    return value
 
 
 def once(
     user_uid: UUID, key: str, body: Any, work: Callable[[], Answer], *, secret: bool = False
 ) -> tuple[Answer, bool]:
-    """Do ``work`` once per user and key. Returns the answer and whether it is a repeat of a stored one.
+    """Do ``work`` once per user and key, or at every call when the key is empty. The answer, and whether it is a repeat.
 
-    Raises ``KeyReused`` (422) for another body, ``Conflict`` while the first is under way or when its answer held a secret.
+    ``work`` is whole by itself, as services are: its refusal (a ``PortalError``) frees the key, for the same request may
+    be accepted later, and what it wrote about the refusal stays. Raises ``KeyReused`` (422) for another body, and
+    ``Conflict`` for a repeat when the answer held a secret, which is not kept.
     """
     if not key:
         return work(), False
+    _refuse_bad(key)
+    digest = keyed_hash(json.dumps(body, sort_keys=True, default=str), purpose="idempotency")
+    with transaction.atomic():
+        row, is_new = _claim(user_uid, key, digest)
+        answer = _first(row, work, secret=secret) if is_new else _repeat(row, digest)
+    if isinstance(answer, PortalError):
+        raise answer
+    return answer, not is_new
+
+
+def purge_keys() -> int:
+    """Forget the keys that are too old to be answered, some at a time; how many they were."""
+    old = list(_too_old().order_by("created_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
+    return IdempotencyKey.objects.filter(pk__in=old).delete()[0]
+
+
+def _refuse_bad(key: str) -> None:
     if len(key) > LONGEST_KEY or not key.isprintable():
         text = _("An idempotency key has at most 128 printable characters.")
         raise Invalid(text, reasons=(Reason("key_invalid", text, "Idempotency-Key"),))
-    digest = keyed_hash(json.dumps(body, sort_keys=True, default=str), purpose="idempotency")
-    row = _claim(user_uid, key, digest, secret=secret)
-    if row is not None:
-        return _repeat(row, digest), True
-    rows = IdempotencyKey.objects.filter(user_uid=user_uid, key=key)
+
+
+def _too_old() -> QuerySet[IdempotencyKey]:
+    return IdempotencyKey.objects.filter(created_at__lt=timezone.now() - KEPT)
+
+
+def _claim(user_uid: UUID, key: str, digest: str) -> tuple[IdempotencyKey, bool]:
+    """The key's row, and whether it is new. Waits while another request with this key is at work."""
+    _too_old().filter(user_uid=user_uid, key=key).delete()
+    return IdempotencyKey.objects.get_or_create(user_uid=user_uid, key=key, defaults={"body_hash": digest})
+
+
+def _first(row: IdempotencyKey, work: Callable[[], Answer], *, secret: bool) -> Answer | PortalError:
     try:
         answer = work()
-    except BaseException:
-        # A refusal is no answer to keep: the same request may be accepted later.
-        rows.delete()
-        raise
-    status, kept, location = answer
-    rows.update(status=status, answer={} if secret else kept, location=location)
-    return answer, False
-
-
-def _claim(user_uid: UUID, key: str, digest: str, *, secret: bool) -> IdempotencyKey | None:
-    """None when this request is the first; else the row of the first."""
-    IdempotencyKey.objects.filter(user_uid=user_uid, key=key, created_at__lt=timezone.now() - KEPT).delete()
-    try:
-        with transaction.atomic():
-            IdempotencyKey.objects.create(user_uid=user_uid, key=key, body_hash=digest, secret=secret)
-    except IntegrityError:
-        return IdempotencyKey.objects.filter(user_uid=user_uid, key=key).first()
-    return None
+    except PortalError as error:
+        row.delete()
+        return error
+    row.secret, row.status, row.location = secret, answer.status, answer.location
+    row.answer = {} if secret else answer.body
+    row.save(update_fields=["secret", "status", "location", "answer"])
+    return answer
 
 
 def _repeat(row: IdempotencyKey, digest: str) -> Answer:
     if row.body_hash != digest:
-        raise KeyReused(_("This idempotency key was used for another request. Use a new key."))
-    if not row.status:
-        raise Conflict(_("The first request with this key is still under way. Ask again in a moment."))
+        raise KeyReused(
+            _("This request was sent before with other values. Open the form again, or choose a new idempotency key.")
+        )
     if row.secret:
         raise Conflict(_("The answer to this request held a secret and is not kept. Use a new key."))
-    return row.status, row.answer, row.location
+    return Answer(row.status, row.answer, row.location)

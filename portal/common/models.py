@@ -31,8 +31,8 @@ class AccessVersion(models.Model):
 class IdempotencyKey(models.Model):
     """A repeated request gives the first answer: keyed hash of the body, the stored answer, kept 24 h per user.
 
-    ``status`` is 0 while the first request is under way. Answers that hold a secret are never stored (``secret``): a
-    repeat is refused instead.
+    Written in the transaction of the work, so a committed row has its answer. One that holds a secret is never stored
+    (``secret``): a repeat is refused instead.
     """
 
     user_uid = models.UUIDField()

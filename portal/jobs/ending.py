@@ -13,6 +13,7 @@ from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, record
 from portal.jobs.claim import RELEASED, Claim
 from portal.jobs.context import JobContext, actor_of_job
+from portal.jobs.faults import fault_point
 from portal.jobs.feed import announce
 from portal.jobs.models import Job, JobLock
 from portal.jobs.operation import Operation
@@ -25,6 +26,7 @@ def finish(claim: Claim, operation: type[Operation]) -> bool:
     with transaction.atomic():
         if not claim.change(values, only_if=Q(cancel_requested_at__isnull=True)):
             return False
+        fault_point(f"{claim.job.operation}.on_finished")
         if operation.on_finished is not None:
             operation.on_finished(JobContext(claim))
         _settle(claim.job, actor_of_job(claim.job), outcome=Outcome.DONE)
@@ -36,6 +38,7 @@ def end_failed(claim: Claim, operation: type[Operation] | None) -> None:
     status = JobStatus.ABORTED if claim.job.cancelled else JobStatus.FAILED
     with transaction.atomic():
         claim.change(RELEASED | {"status": status, "position": 0, "ended_at": Now()})
+        fault_point(f"{claim.job.operation}.on_failed")
         if operation is not None and operation.on_failed is not None:
             operation.on_failed(JobContext(claim))
         _settle(claim.job, actor_of_job(claim.job), outcome=Outcome.FAILED)

@@ -1,4 +1,4 @@
-"""What Celery carries: a job's id, and the tick of the sweep."""
+"""What Celery carries: a job's id, and the ticks of the sweeps."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from uuid import UUID
 
 from celery import shared_task
 
+from portal.common.idempotency import purge_keys
 from portal.jobs.claim import overdue
 from portal.jobs.engine import advance
 from portal.jobs.publish import RUN_JOB, send
@@ -34,3 +35,9 @@ def sweep() -> int:
             break  # the broker is away: each further try would only cost a time-out
         sent += 1
     return sent
+
+
+@shared_task(name="portal.jobs.tasks.forget_keys")  # type: ignore[untyped-decorator,unused-ignore]
+def forget_keys() -> int:
+    """Remove the idempotency keys of more than a day ago; how many. Two at once are harmless."""
+    return purge_keys()

@@ -137,6 +137,7 @@ CELERY_TIMEZONE = "UTC"
 JOBS_SWEEP_SECONDS = 5
 CELERY_BEAT_SCHEDULE = {
     "sweep-jobs": {"task": "portal.jobs.tasks.sweep", "schedule": JOBS_SWEEP_SECONDS, "options": {"expires": 30}},
+    "forget-keys": {"task": "portal.jobs.tasks.forget_keys", "schedule": 60, "options": {"expires": 30}},
     "reap-consoles": {"task": "compute.tasks.reap_consoles", "schedule": 15, "options": {"expires": 30}},
 }
 

@@ -19,7 +19,7 @@ from portal.common.actor import Door
 from portal.common.api import ByName, NewestFirst
 from portal.common.errors import NotFound
 from portal.common.http import actor_of
-from portal.common.idempotency import once
+from portal.common.idempotency import Answer, once
 from portal.jobs.feed import job_json
 from portal.jobs.models import Job
 from tenants import policy, selectors
@@ -99,9 +99,9 @@ class Tokens(generics.ListAPIView):
             scope=actor.scope,
         )
 
-        def work() -> tuple[int, dict[str, Any], str]:
+        def work() -> Answer:
             row, text = create_token(made_by, name=data["name"], scope=data["scope"], expires_in=data["expires_in"])
-            return status.HTTP_201_CREATED, TokenSerializer(row).data | {"token": text}, ""
+            return Answer(status.HTTP_201_CREATED, TokenSerializer(row).data | {"token": text}, "")
 
         fingerprint = {"path": request.path, "body": request.data}
         # The answer holds a secret: it is never kept, and a repeat is refused.

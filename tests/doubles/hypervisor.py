@@ -354,6 +354,7 @@ class DoubleDriver(Driver):
             if self._status(body) is not VmStatus.DOWN:
                 raise Busy(detail=f"vm {ref.external_id} runs")
             drop(db, "vm", ref.external_id)
+            self._give_back(db, {nic["mac"] for nic in body["nics"]})
 
     def run_vm(self, ref: VmRef) -> None:
         with self.call("run_vm", ref.external_id, kind="vm"):
@@ -412,6 +413,12 @@ class DoubleDriver(Driver):
                         taken = set(network["leases"].values())
                         network["leases"].setdefault(nic["mac"], next(str(ip) for ip in hosts if str(ip) not in taken))
                         put(db, "network", uid, network)
+
+    @staticmethod
+    def _give_back(db: sqlite3.Connection, macs: set[str]) -> None:
+        for uid, network in every(db, "network").items():
+            left = {mac: ip for mac, ip in network["leases"].items() if mac not in macs}
+            put(db, "network", uid, network | {"leases": left})
 
     def _status(self, body: Body) -> VmStatus:
         state, since = str(body["state"]), float(body["since"])

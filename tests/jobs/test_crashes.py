@@ -258,7 +258,7 @@ def test_tf09_a_request_killed_between_its_commit_and_its_message_is_swept_up(
 ):
     plant("toy.make.publish", "kill")
 
-    assert workers.wait(workers.spawn_request(world.folder)) == -signal.SIGKILL
+    assert workers.call("tests.jobs.toy:start_toy", world=str(world.folder)) == -signal.SIGKILL
 
     job = Job.objects.get()
     assert job.status == JobStatus.QUEUED

@@ -5,9 +5,13 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from portal.jobs.faults import fault_point
+from django.db import transaction
+
+from portal.common.actor import system_actor
 from portal.jobs.operation import Done, Operation, StepDef, Wait, register
+from portal.jobs.start import JobRequest, Lock, Target, start_job
 from tests.jobs.world import World
 
 
@@ -52,12 +56,10 @@ class Toy(Operation):
 
     @staticmethod
     def on_finished(context: Any) -> None:
-        fault_point("toy.make.on_finished")
         world_of(context).note("finished")
 
     @staticmethod
     def on_failed(context: Any) -> None:
-        fault_point("toy.make.on_failed")
         world_of(context).note("failed")
 
 
@@ -85,6 +87,14 @@ class Irreversible(Operation):
         StepDef("destroy", "Destroy it", partial(do, name="rubble"), destructive=True),
         StepDef("sweep", "Sweep up", partial(do, name="dust")),
     )
+
+
+def start_toy(world: str) -> None:
+    """Starts a job, as a web process does."""
+    uid = uuid4()
+    asked = JobRequest(Toy, Target("thing", uid), None, (Lock("thing", uid),), {"world": world})
+    with transaction.atomic():
+        start_job(system_actor(), asked)
 
 
 for operation in (Toy, Waiting, Irreversible):

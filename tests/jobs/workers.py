@@ -12,14 +12,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import django
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
@@ -34,9 +35,14 @@ class Workers:
         """A process that works on a job until there is nothing to do for it; its process number."""
         return int(self._ask({"act": "work", "job": str(job_uid), "faults": settings.FAULT_POINTS_DIR, **options}))
 
-    def spawn_request(self, world: Path) -> int:
-        """A process that starts a job, as a web process does."""
-        return int(self._ask({"act": "start", "world": str(world), "faults": settings.FAULT_POINTS_DIR}))
+    def spawn_call(self, function: str, **arguments: Any) -> int:
+        """A process that calls a function ("a.module:name") and ends, as a web process may; its process number."""
+        request = {"act": "call", "function": function, "arguments": arguments, "faults": settings.FAULT_POINTS_DIR}
+        return int(self._ask(request))
+
+    def call(self, function: str, **arguments: Any) -> int:
+        """Both in one."""
+        return self.wait(self.spawn_call(function, **arguments))
 
     def wait(self, pid: int) -> int:
         """How the process ended: 0, or minus the signal that killed it."""
@@ -95,7 +101,7 @@ def _forked(request: dict[str, Any]) -> int:
     code = 1
     try:
         settings.FAULT_POINTS_DIR = request["faults"]
-        {"work": _work, "start": _start}[request["act"]](request)
+        {"work": _work, "call": _call}[request["act"]](request)
         code = 0
     finally:
         os._exit(code)
@@ -110,21 +116,17 @@ def _work(request: dict[str, Any]) -> None:
             Job.objects.filter(uid=job_uid, lease_until=None).update(not_before=None)
 
 
-def _start(request: dict[str, Any]) -> None:
-    uid = uuid4()
-    asked = JobRequest(Toy, Target("thing", uid), None, (Lock("thing", uid),), {"world": request["world"]})
-    with transaction.atomic():
-        start_job(system_actor(), asked)
+def _call(request: dict[str, Any]) -> None:
+    module, _, name = request["function"].partition(":")
+    getattr(import_module(module), name)(**request["arguments"])
 
 
 if __name__ == "__main__":
     django.setup()
 
-from portal.common.actor import system_actor  # noqa: E402  models load only once Django is set up
+import tests.jobs.toy  # noqa: E402, F401  models load only once Django is set up
 from portal.jobs import claim, engine  # noqa: E402
 from portal.jobs.models import Job  # noqa: E402
-from portal.jobs.start import JobRequest, Lock, Target, start_job  # noqa: E402
-from tests.jobs.toy import Toy  # noqa: E402
 
 if __name__ == "__main__":
     serve()

@@ -1,0 +1,82 @@
+"""The institute of the flows: a double that other people use too, and what one does there again and again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from compute.models import Vm
+from compute.services import vms
+from compute.services.vms import VmRequest
+from portal.jobs.models import Job
+from tests.doubles.hypervisor_state import HypervisorDouble, put
+from tests.flows.seen import Seen, look_at_double
+from tests.jobs.conftest import run
+from tests.people import Institute, make_institute
+
+
+@dataclass
+class Place(Institute):
+    """An institute whose hypervisor holds things that are not ours; what they were like at first."""
+
+    folder: Path = Path()
+    strangers: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    @property
+    def double(self) -> HypervisorDouble:
+        """The hypervisor, seen from behind."""
+        return HypervisorDouble(self.folder / "hypervisor")
+
+    def look(self) -> Seen:
+        """What is there now."""
+        return look_at_double(self.double)
+
+    def wish(self, name: str = "web-1", center: str = "physics", **more: Any) -> VmRequest:
+        """A request for a machine, with a user and so with first-boot data."""
+        return VmRequest(
+            name=name,
+            data_center_uid=self.centers[center].pk,
+            template_uid=self.template.pk,
+            **{"user_name": "ada"} | more,
+        )
+
+    def create(self, name: str = "web-1", who: str = "alice", **more: Any) -> tuple[Vm, Job]:
+        """A machine asked for, its job not yet run."""
+        return vms.create_vm(self.actor(who), self.wish(name, **more))
+
+    def machine(self, name: str = "web-1", who: str = "alice", **more: Any) -> Vm:
+        """A machine that is there."""
+        vm, job = self.create(name, who, **more)
+        assert run(job).status == "finished", job.error
+        vm.refresh_from_db()
+        return vm
+
+    def do(self, verb: str, vm: Vm, who: str = "alice") -> Job:
+        """A verb asked for, its job not yet run."""
+        job: Job = getattr(vms, f"{verb}_vm")(self.actor(who), vm.pk)
+        return job
+
+
+def make_place(folder: Path) -> Place:
+    """The institute of all tests, with strangers on its hypervisor."""
+    institute = make_institute(folder)
+    place = Place(institute.provider, institute.template, institute.centers, institute.users, folder)
+    _settle_strangers(place)
+    place.strangers = place.look().strangers
+    return place
+
+
+def _settle_strangers(place: Place) -> None:
+    """Somebody's machine without any mark, one of another portal, and their disks and networks beside ours."""
+    double, other_portal = place.double, uuid4()
+    double.plant_vm("somebody's", state="up")
+    theirs = double.plant_vm("web-1", state="up", portal_id=other_portal)
+    marker = {"portal_id": str(other_portal), "uid": theirs}
+    [domain] = double.things("storage_domain")
+    disk = {"marker": marker, "storage_domain": domain, "base": "", "size": 1, "allocated": 1, "sha256": ""}
+    network = {"name": "theirs", "cidr": "192.0.2.0/24", "marker": None, "leases": {"52:54:00:00:00:01": "192.0.2.2"}}
+    with double.store.change() as db:
+        put(db, "disk", f"stegi-{other_portal.hex[:8]}-{theirs}.qcow2", disk)
+        put(db, "network", str(uuid4()), network)

@@ -1,0 +1,93 @@
+"""How each operation is started in the flows, and where it leads: one entry for each, or the suite fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compute.services.providers import own_storage
+from compute.services.templates import TemplateRequest, import_template
+from network.services import create_network, free_range
+from portal.common.actor import system_actor
+from portal.jobs import faults
+from portal.jobs.models import Job
+from portal.jobs.operation import Operation, StepDef, all_operations
+from tests.flows.place import Place
+
+UP = {"up", "powering_up"}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """``start`` prepares an object by a name and asks for the operation; a machine's status then is one of ``leads_to``."""
+
+    start: Callable[[Place, str], Job]
+    leads_to: frozenset[str] = frozenset()  # empty: it is not there any more, or is no machine
+
+
+def _create(place: Place, name: str) -> Job:
+    return place.create(name)[1]
+
+
+def _verb(verb: str, *, running: bool) -> Callable[[Place, str], Job]:
+    return lambda place, name: place.do(verb, place.machine(name, run=running))
+
+
+def _import(place: Place, name: str) -> Job:
+    image = place.folder / "image.qcow2"
+    request = TemplateRequest(name, Path(image), own_storage(place.provider), 1, 256, 128)
+    return import_template(system_actor(), request)[1]
+
+
+def _network(place: Place, name: str) -> Job:
+    center, provider = place.centers["physics"], place.provider
+    return create_network(system_actor(), center, provider=provider, name=name, cidr=free_range(provider))[1]
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "compute.create_vm": Scenario(_create, frozenset(UP)),
+    "compute.delete_vm": Scenario(_verb("delete", running=False)),
+    "compute.run_vm": Scenario(_verb("run", running=False), frozenset(UP)),
+    "compute.stop_vm": Scenario(_verb("stop", running=True), frozenset({"down"})),
+    "compute.shut_down_vm": Scenario(_verb("shut_down", running=True), frozenset({"down"})),
+    "compute.reboot_vm": Scenario(_verb("reboot", running=True), frozenset(UP)),
+    "compute.import_template": Scenario(_import),
+    "network.create_network": Scenario(_network),
+}
+
+
+def operations() -> list[type[Operation]]:
+    """Every operation of the product; the toys of the engine's tests are named ``toy.``."""
+    return [operation for operation in all_operations() if not operation.name.startswith("toy.")]
+
+
+def steps() -> list[tuple[type[Operation], StepDef]]:
+    """Every step of every operation."""
+    return [(operation, step) for operation in operations() for step in operation.steps]
+
+
+def undos() -> list[tuple[type[Operation], StepDef]]:
+    """Every step that can be undone."""
+    return [(operation, step) for operation, step in steps() if step.undo is not None]
+
+
+def step_id(value: Any) -> str:
+    """What a case is called."""
+    return value.name if isinstance(value, StepDef) else value.name.partition(".")[2]
+
+
+def passed_points(monkeypatch: Any, work: Callable[[], Any]) -> list[str]:
+    """The names of the fault points that this process passes meanwhile, each once, in order."""
+    found: list[str] = []
+    suffer = faults._suffer
+
+    def note(folder: Path, name: str) -> None:
+        found.append(name)
+        suffer(folder, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(faults, "_suffer", note)
+        work()
+    return list(dict.fromkeys(found))

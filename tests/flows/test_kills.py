@@ -1,0 +1,243 @@
+"""Workers killed with -9 at every place of every step and undo of the product's operations, and messages that come too often."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from compute.models import Vm
+from portal.jobs.engine import advance
+from portal.jobs.models import Job
+from portal.jobs.operation import Operation, StepDef
+from portal.jobs.states import JobStatus
+from portal.jobs.tasks import run_job
+from tenants import quota
+from tenants.models.quota import Dimension
+from tests.doubles.hypervisor_state import Fault
+from tests.flows.conftest import Plant
+from tests.flows.nothing_lost import assert_nothing_lost
+from tests.flows.place import Place
+from tests.flows.scenarios import SCENARIOS, operations, passed_points, step_id, steps, undos
+from tests.jobs.conftest import hurry, run
+from tests.jobs.workers import Workers
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CHANGES = ("create_disk", "create_first_boot", "create_vm", "run_vm", "stop_vm", "shut_down_vm", "reboot_vm", "delete_vm",
+           "delete_disk", "delete_first_boot", "create_network", "upload_disk")  # fmt: skip
+PASSED: dict[tuple[str, str], list[str]] = {}  # the code does not change during a run: each way is gone once
+OPERATIONS = {operation.name: operation for operation in operations()}
+
+
+@dataclass
+class Killer:
+    """Starts an operation, has its worker killed at a point, and lets another worker take over."""
+
+    place: Place
+    plant: Plant
+    workers: Workers
+    monkeypatch: pytest.MonkeyPatch
+    count: int = 0
+
+    def start(self, operation: type[Operation]) -> Job:
+        """The operation on an object of its own."""
+        self.count += 1
+        return SCENARIOS[operation.name].start(self.place, f"m-{self.count}")
+
+    def kill_at(self, point: str, job: Job) -> None:
+        """A worker dies at the point: if the point is not passed, the case proves nothing and fails."""
+        self.plant(point, "kill")
+        assert self.workers.run(job.uid) == -signal.SIGKILL, f"no worker passed {point}"
+
+    def take_over(self, job: Job) -> Job:
+        """The dead worker's lease runs out (the clock is not waited for); another worker goes on."""
+        hurry(job)
+        assert self.workers.run(job.uid) == 0
+        job.refresh_from_db()
+        return job
+
+    def points(self, operation: type[Operation]) -> list[str]:
+        """Where a worker can die while the operation goes well, found by letting it."""
+        return self._found((operation.name, "forward"), lambda: assert_finished(run(self.start(operation))))
+
+    def points_back(self, operation: type[Operation]) -> list[str]:
+        """Where a worker can die while the operation is undone as a whole."""
+
+        def fails() -> None:
+            job = self.start(operation)
+            self.plant(f"{operation.name}.on_finished", "fail")
+            assert run(job).status == JobStatus.FAILED
+
+        forward = self.points(operation)
+        return [name for name in self._found((operation.name, "back"), fails) if name not in forward]
+
+    def _found(self, key: tuple[str, str], work: Callable[[], object]) -> list[str]:
+        if key not in PASSED:
+            PASSED[key] = passed_points(self.monkeypatch, work)
+        return PASSED[key]
+
+    def changes(self, work: Callable[[Job], object], operation: type[Operation]) -> list[str]:
+        """Which changes the hypervisor was asked for by an operation that is worked on in this way."""
+        job = self.start(operation)
+        self.place.double.forget_calls()
+        work(job)
+        job.refresh_from_db()
+        assert_finished(job)
+        return [call.method for call in self.place.double.calls(*CHANGES)]
+
+
+@pytest.fixture
+def killer(place: Place, plant: Plant, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> Killer:
+    for dimension in (Dimension.MACHINES, Dimension.VCPUS_RUNNING):
+        quota.set_limits(place.centers["physics"], {dimension: None})
+    return Killer(place, plant, workers, monkeypatch)
+
+
+def until(is_so: Callable[[], bool], *, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.02)
+
+
+def assert_finished(job: Job) -> None:
+    assert job.status == JobStatus.FINISHED, job.error
+    wanted = SCENARIOS[job.operation].leads_to
+    there = Vm.objects.filter(pk=job.target_uid).values_list("status", flat=True)
+    assert set(there) <= wanted
+    assert bool(wanted) == bool(there)
+
+
+def assert_undone(job: Job) -> None:
+    assert job.status == JobStatus.FAILED, job.error
+    assert not Vm.objects.filter(pk=job.target_uid).exists()
+
+
+def test_every_operation_of_the_product_has_a_scenario():
+    assert sorted(operation.name for operation in operations()) == sorted(SCENARIOS)
+
+
+@pytest.mark.parametrize(("operation", "step"), steps(), ids=step_id)
+def test_tf01_a_worker_killed_anywhere_in_a_step_loses_nothing_and_makes_nothing_twice(
+    killer: Killer, operation: type[Operation], step: StepDef
+):
+    prefix = f"{operation.name}.{step.name}."
+    points = [name for name in killer.points(operation) if name.startswith(prefix)]
+    assert {f"{prefix}{place}" for place in ("before", "after", "saved")} <= set(points)
+    for point in points:
+        job = killer.start(operation)
+        killer.kill_at(point, job)
+        assert_finished(killer.take_over(job))
+        assert_nothing_lost(killer.place)
+
+
+@pytest.mark.parametrize(("operation", "step"), undos(), ids=step_id)
+def test_tf01_what_a_killed_worker_made_is_removed_when_the_job_then_fails(
+    killer: Killer, operation: type[Operation], step: StepDef
+):
+    prefix = f"{operation.name}.{step.name}."
+    for point in [name for name in killer.points(operation) if name.startswith(prefix)]:
+        job = killer.start(operation)
+        killer.kill_at(point, job)
+        killer.plant(f"{prefix}before" if not point.endswith("saved") else f"{operation.name}.on_finished", "fail")
+        assert_undone(killer.take_over(job))
+        assert_nothing_lost(killer.place)
+
+
+@pytest.mark.parametrize(("operation", "step"), undos(), ids=step_id)
+def test_tf02_a_worker_killed_anywhere_in_an_undo_completes_it_on_restart(
+    killer: Killer, operation: type[Operation], step: StepDef
+):
+    prefix, failing = f"{operation.name}.{step.name}.", f"{operation.name}.on_finished"
+    points = [name for name in killer.points_back(operation) if name.startswith(prefix)]
+    assert {f"{prefix}{place}" for place in ("undo_before", "undo_after", "undo_saved")} <= set(points)
+    for point in points:
+        job = killer.start(operation)
+        killer.plant(failing, "fail")
+        killer.kill_at(point, job)
+        assert_undone(killer.take_over(job))
+        assert_nothing_lost(killer.place)
+
+
+@pytest.mark.parametrize("operation", operations(), ids=step_id)
+def test_tf01_a_worker_killed_at_the_very_end_ends_the_job_once(killer: Killer, operation: type[Operation]):
+    job = killer.start(operation)
+    killer.kill_at(f"{operation.name}.on_finished", job)
+    assert_nothing_lost(killer.place, waiting=[job])
+    assert_finished(killer.take_over(job))
+
+    job = killer.start(operation)
+    killer.plant(f"{operation.name}.{operation.steps[0].name}.before", "fail")
+    killer.kill_at(f"{operation.name}.on_failed", job)
+    assert_nothing_lost(killer.place, waiting=[job])
+    assert killer.take_over(job).status == JobStatus.FAILED
+    assert_nothing_lost(killer.place)
+
+
+@pytest.mark.parametrize("operation", operations(), ids=step_id)
+def test_tf03_every_step_twice_ends_as_once(killer: Killer, operation: type[Operation]):
+    job = killer.start(operation)
+    for step in operation.steps:
+        killer.kill_at(f"{operation.name}.{step.name}.after", job)
+        hurry(job)
+
+    assert_finished(killer.take_over(job))
+
+    assert {step.attempts for step in job.steps.all()} == {2}
+    assert_nothing_lost(killer.place)
+
+
+@pytest.mark.parametrize("operation", dict.fromkeys(operation for operation, _step in undos()), ids=step_id)
+def test_tf03_every_step_and_every_undo_twice_ends_as_once(killer: Killer, operation: type[Operation]):
+    job = killer.start(operation)
+    for step in operation.steps:
+        killer.kill_at(f"{operation.name}.{step.name}.after", job)
+        hurry(job)
+    killer.plant(f"{operation.name}.on_finished", "fail")
+    for step in reversed(operation.steps):
+        if step.undo is not None:
+            killer.kill_at(f"{operation.name}.{step.name}.undo_after", job)
+            hurry(job)
+
+    assert_undone(killer.take_over(job))
+
+    assert {step.undo_attempts for step in job.steps.all()} <= {0, 2}
+    assert_nothing_lost(killer.place)
+
+
+@pytest.mark.parametrize("operation", operations(), ids=step_id)
+def test_tf04_five_deliveries_in_parallel_have_one_executor(killer: Killer, operation: type[Operation]):
+    alone = killer.changes(lambda job: killer.workers.run(job.uid), operation)
+
+    def together(job: Job) -> None:
+        pids = [killer.workers.spawn(job.uid) for _ in range(5)]
+        assert [killer.workers.wait(pid) for pid in pids] == [0] * 5
+
+    assert killer.changes(together, operation) == alone
+    assert_nothing_lost(killer.place)
+
+
+def test_tf04_tf05_a_delivery_in_the_midst_and_one_after_the_end_change_nothing(killer: Killer):
+    double = killer.place.double
+    double.fail("create_disk", Fault.SLOW, seconds=2.5)
+    job = killer.start(OPERATIONS["compute.create_vm"])
+    slow = killer.workers.spawn(job.uid, lease=1, heartbeat=0.3)
+    until(lambda: bool(double.calls("create_disk")))
+
+    for _ in range(4):
+        time.sleep(0.5)
+        assert advance(job.uid) is None
+    assert killer.workers.wait(slow) == 0
+    job.refresh_from_db()
+    assert_finished(job)
+    assert len(double.calls("create_disk")) == 1
+
+    double.forget_calls()
+    for _ in range(5):
+        run_job(str(job.uid))
+    assert double.calls() == []
+    assert_nothing_lost(killer.place)
