@@ -49,6 +49,7 @@ PAGES = {
     "GET /machines/new/": "302 302 200 200 200 200 200 200",
     "POST /machines/new/": "302 302 400 400 302 302 302 302",
     "GET /machines/{uid}/": "302 302 404 404 404 200 200 200",
+    "GET /machines/{uid}/console/": "302 302 404 404 404 200 200 200",
     "POST /machines/{uid}/run/": "302 302 404 404 404 302 302 302",
     "POST /machines/{uid}/shut_down/": "302 302 404 404 404 302 302 302",
     "POST /machines/{uid}/stop/": "302 302 404 404 404 302 302 302",
