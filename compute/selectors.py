@@ -66,6 +66,12 @@ def templates(actor: Actor) -> QuerySet[Template]:
     ).order_by("name", "uid")
 
 
+def visible_templates(actor: Actor) -> QuerySet[Template]:
+    """The templates this actor may see, with a token that may only read too, as far as they can be used now."""
+    related = Template.objects.select_related("owner", "storage_domain")
+    return policy.visible(actor, Permit.TEMPLATE_VIEW, related).filter(status="ok")
+
+
 def usable_templates(actor: Actor, data_center: DataCenter | None = None) -> QuerySet[Template]:
     """Templates that can be used now, for a data center when one is named."""
     found = templates(actor).filter(status="ok")

@@ -10,6 +10,11 @@ from tenants.views.logins import log_in
 
 api = ([path("", include("tenants.api.urls")), path("", include("compute.api.urls"))], "api")
 
+handler400 = "portal.error_answers.bad_request"
+handler403 = "portal.error_answers.forbidden"
+handler404 = "portal.error_answers.not_found"
+handler500 = "portal.error_answers.server_error"
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("api/v1/docs/", SpectacularSwaggerView.as_view(url_name="api-schema"), name="api-docs"),

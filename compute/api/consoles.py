@@ -2,52 +2,61 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from compute.api.vms import StrictSerializer
 from compute.services.consoles import ConsoleRequest, OpenedConsole, open_console, plan_console
 from portal.common.actor import Door
+from portal.common.api import ApiView, answer_once
 from portal.common.http import actor_of
-from portal.common.idempotency import Answer, once
+from portal.common.idempotency import Answer
+from portal.common.openapi import ReasonSerializer
+from portal.common.strict import DryRunQuery, StrictSerializer, checked
+
+PROTOCOLS = ["vnc", "spice", "serial"]
 
 
-class ConsoleRequestSerializer(StrictSerializer):
-    protocol = serializers.ChoiceField(choices=["vnc", "spice", "serial"], default="vnc")
+class NewConsoleSerializer(StrictSerializer):
+    """The console wanted."""
+
+    protocol = serializers.ChoiceField(choices=PROTOCOLS, default="vnc")
 
 
 class ConsoleSerializer(serializers.Serializer):
     id = serializers.UUIDField()
     ticket = serializers.CharField(help_text="Shown this once; goes as the websocket subprotocol `ticket.<ticket>`.")
     url = serializers.CharField(help_text="The websocket's address; opens nothing by itself.")
-    protocol = serializers.CharField()
+    protocol = serializers.ChoiceField(choices=PROTOCOLS)
     expires_at = serializers.DateTimeField(help_text="The ticket must be used before.")
 
 
-class VmConsoles(APIView):
+class ConsolePlanSerializer(serializers.Serializer):
+    reasons = ReasonSerializer(many=True, help_text="Why not; empty when it is possible.")
+    possible = serializers.BooleanField()
+
+
+class VmConsoles(ApiView):
     """The consoles of a machine."""
 
-    @extend_schema(request=ConsoleRequestSerializer, responses={201: ConsoleSerializer})
+    queries: ClassVar = {"POST": DryRunQuery}
+
+    @extend_schema(request=NewConsoleSerializer, responses={201: ConsoleSerializer, 200: ConsolePlanSerializer})
     def post(self, request: Request, uid: UUID) -> Response:
         """A one-time ticket for the machine's screen; with ``?dry_run=1`` only whether there would be one."""
-        form = ConsoleRequestSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        actor, wish = actor_of(request, door=Door.API), ConsoleRequest(form.validated_data["protocol"])
-        if request.query_params.get("dry_run") == "1":
+        wish = ConsoleRequest(checked(NewConsoleSerializer, request.data)["protocol"])
+        actor = actor_of(request, door=Door.API)
+        if self.query["dry_run"] == "1":
             reasons = plan_console(actor, uid, wish)
             return Response({"reasons": [reason.as_json() for reason in reasons], "possible": not reasons})
-        fingerprint = {"path": request.path, "body": request.data}
-        key = request.headers.get("Idempotency-Key", "")
         # The ticket is a secret: a repeat is refused, not answered again.
-        (code, body, _location), _repeated = once(
-            actor.user.pk, key, fingerprint, lambda: _answer(request, open_console(actor, uid, wish)), secret=True
+        return answer_once(
+            request, actor.user.pk, lambda: _answer(request, open_console(actor, uid, wish)), secret=True
         )
-        return Response(body, status=code)
 
 
 def _answer(request: Request, opened: OpenedConsole) -> Answer:

@@ -1,39 +1,53 @@
-"""Machines and templates over the API."""
+"""Machines over the API."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
-from django.urls import reverse
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework import generics, serializers, status
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from compute import selectors
-from compute.models import Template, Vm
+from compute.models import Vm
 from compute.services import vms
 from portal.common.actor import Actor, Door
-from portal.common.api import ByName
+from portal.common.api import ApiView, ListView, answer_once
 from portal.common.http import actor_of
-from portal.common.idempotency import Answer, once
-from portal.jobs.feed import job_json
+from portal.common.idempotency import Answer
+from portal.common.openapi import ReasonSerializer
+from portal.common.paging import ByName
+from portal.common.strict import (
+    DryRunQuery,
+    Empty,
+    StrictBoolean,
+    StrictInteger,
+    StrictSerializer,
+    StrictString,
+    StrictUuid,
+    checked,
+)
 from portal.jobs.models import Job
+from tenants.api.jobs import JobSerializer, StartedSerializer, started
 
 VERBS = {"run": vms.run_vm, "shut_down": vms.shut_down_vm, "stop": vms.stop_vm, "reboot": vms.reboot_vm}
+LONGEST_TEXT = 20000  # the rules say less, and say so better
 
 
-def _actor(request: Request) -> Actor:
-    return actor_of(request, door=Door.API)
+class AddressSerializer(serializers.Serializer):
+    mac = serializers.CharField()
+    ip = serializers.IPAddressField()
+    source: Any = serializers.CharField(help_text="Who told: `lease` or `agent`.")
 
 
 class VmSerializer(serializers.ModelSerializer):
     id = serializers.UUIDField(source="uid", read_only=True)
-    owner: Any = serializers.SlugRelatedField(slug_field="username", read_only=True)
+    owner: Any = serializers.SlugRelatedField(slug_field="username", read_only=True, allow_null=True)
+    data_center: Any = serializers.UUIDField(source="data_center_id", read_only=True)
+    template: Any = serializers.UUIDField(source="template_id", read_only=True, allow_null=True)
+    addresses = AddressSerializer(many=True, read_only=True)
 
     class Meta:
         model = Vm
@@ -55,122 +69,75 @@ class VmSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
-class TemplateSerializer(serializers.ModelSerializer):
-    id = serializers.UUIDField(source="uid", read_only=True)
+class NewNicSerializer(StrictSerializer):
+    """A network card of the machine to be made."""
 
-    class Meta:
-        model = Template
-        fields = [
-            "id",
-            "name",
-            "description",
-            "status",
-            "disk_gib",
-            "memory_mib",
-            "memory_min_mib",
-            "vcpus",
-            "has_agent",
-            "has_cloud_init",
-            "has_serial_console",
-        ]
-        read_only_fields = fields
-
-
-class StrictSerializer(serializers.Serializer):
-    """Refuses fields it does not know, by name, and strings where numbers belong."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        """Everything asked for is either understood or refused."""
-        unknown = set(data) - set(self.fields) if isinstance(data, dict) else set()
-        if unknown:
-            raise serializers.ValidationError({name: ["This field is not known here."] for name in sorted(unknown)})
-        return super().to_internal_value(data)
-
-
-class StrictInteger(serializers.IntegerField):
-    """A whole JSON number, not a string or a truth value."""
-
-    def to_internal_value(self, data: Any) -> int:
-        """The number; anything else is refused."""
-        if not isinstance(data, int) or isinstance(data, bool):
-            self.fail("invalid")
-        return super().to_internal_value(data)
-
-
-class NicRequestSerializer(StrictSerializer):
-    vnic_profile = serializers.UUIDField()
+    vnic_profile = StrictUuid()
 
 
 class InitialRunSerializer(StrictSerializer):
-    hostname = serializers.CharField(max_length=63, required=False, default="", allow_blank=True, trim_whitespace=False)
-    user_name = serializers.CharField(
-        max_length=32, required=False, default="", allow_blank=True, trim_whitespace=False
-    )
-    ssh_authorized_keys = serializers.ListField(
-        child=serializers.CharField(max_length=2000, trim_whitespace=False), required=False, default=list, max_length=10
-    )
+    """What the guest is told at its first boot."""
+
+    hostname = StrictString(max_length=63, default="", allow_blank=True)
+    user_name = StrictString(max_length=32, default="", allow_blank=True)
+    ssh_authorized_keys = serializers.ListField(child=StrictString(max_length=2000), default=list, max_length=10)
 
 
-class VmRequestSerializer(StrictSerializer):
-    name = serializers.CharField(max_length=20000, trim_whitespace=False)
-    description = serializers.CharField(
-        max_length=20000, required=False, default="", allow_blank=True, trim_whitespace=False
-    )
-    data_center = serializers.UUIDField()
-    template = serializers.UUIDField()
+class NewVmSerializer(StrictSerializer):
+    """The machine to be made; sizes that are left out are the template's."""
+
+    name = StrictString(max_length=LONGEST_TEXT)
+    description = StrictString(max_length=LONGEST_TEXT, default="", allow_blank=True)
+    data_center = StrictUuid()
+    template = StrictUuid()
     memory_mib = StrictInteger(required=False, min_value=1, max_value=2**31 - 1)
     vcpus = StrictInteger(required=False, min_value=1, max_value=32767)
-    nics = NicRequestSerializer(many=True, required=False, max_length=8)  # type: ignore[call-arg]
+    nics = NewNicSerializer(many=True, required=False, max_length=8)  # type: ignore[call-arg]
     initial_run = InitialRunSerializer(required=False)
-    run = serializers.BooleanField(default=True)
-
-    def wish(self) -> vms.VmRequest:
-        """As the service takes it."""
-        data = self.validated_data
-        initial = data.get("initial_run", {})
-        nics = data.get("nics")
-        return vms.VmRequest(
-            name=data["name"],
-            data_center_uid=data["data_center"],
-            template_uid=data["template"],
-            memory_mib=data.get("memory_mib"),
-            vcpus=data.get("vcpus"),
-            user_name=initial.get("user_name", ""),
-            hostname=initial.get("hostname", ""),
-            ssh_authorized_keys=tuple(initial.get("ssh_authorized_keys", ())),
-            description=data["description"],
-            vnic_profile_uids=None if nics is None else tuple(nic["vnic_profile"] for nic in nics),
-            run=data["run"],
-        )
+    run = StrictBoolean(default=True)
 
 
-def _answer(vm: Vm | None, job: Job) -> Answer:
-    body: dict[str, Any] = {"job": job_json(job)}
-    if vm is not None:
-        body["vm"] = {
-            key: (
-                str(value)
-                if value is not None and key in {"id", "data_center", "template", "status_at", "created_at"}
-                else value
-            )
-            for key, value in VmSerializer(vm).data.items()
-        }
-    return Answer(status.HTTP_202_ACCEPTED, body, reverse("api:job-detail", args=[job.pk]))
+def wish_of(data: dict[str, Any]) -> vms.VmRequest:
+    """As the service takes it."""
+    initial, nics = data.get("initial_run", {}), data.get("nics")
+    return vms.VmRequest(
+        name=data["name"],
+        data_center_uid=data["data_center"],
+        template_uid=data["template"],
+        memory_mib=data.get("memory_mib"),
+        vcpus=data.get("vcpus"),
+        user_name=initial.get("user_name", ""),
+        hostname=initial.get("hostname", ""),
+        ssh_authorized_keys=tuple(initial.get("ssh_authorized_keys", ())),
+        description=data["description"],
+        vnic_profile_uids=None if nics is None else tuple(nic["vnic_profile"] for nic in nics),
+        run=data["run"],
+    )
 
 
-def _once(request: Request, work: Callable[[], Answer]) -> Response:
-    key = request.headers.get("Idempotency-Key", "")
-    fingerprint = {"path": request.path, "body": request.data}
-    (code, body, location), repeated = once(_actor(request).user.pk, key, fingerprint, work)
-    response = Response(body, status=code, headers={"Location": location})
-    if repeated:
-        response["Idempotent-Replay"] = "true"
-    return response
+class StartedVmSerializer(serializers.Serializer):
+    vm = VmSerializer()
+    job = JobSerializer()
 
 
-class Vms(generics.ListAPIView):
+class MeterSerializer(serializers.Serializer):
+    dimension = serializers.CharField()
+    used = serializers.IntegerField()
+    after = serializers.IntegerField()
+    limit = serializers.IntegerField(allow_null=True, help_text="Null: none.")
+
+
+class PlanSerializer(serializers.Serializer):
+    steps = serializers.ListField(child=serializers.CharField())
+    quota = MeterSerializer(many=True)
+    reasons = ReasonSerializer(many=True, help_text="Why not; empty when it is possible.")
+    possible = serializers.BooleanField()
+
+
+class Vms(ListView):
     """The machines one may see."""
 
+    queries: ClassVar = ListView.queries | {"POST": DryRunQuery}
     serializer_class = VmSerializer
     pagination_class = ByName
 
@@ -178,15 +145,17 @@ class Vms(generics.ListAPIView):
         """Through the policy."""
         return selectors.vms(_actor(self.request)) if self.request.user else Vm.objects.none()
 
-    @extend_schema(request=VmRequestSerializer, responses={202: OpenApiTypes.OBJECT})
+    @extend_schema(request=NewVmSerializer, responses={202: StartedVmSerializer, 200: PlanSerializer})
     def post(self, request: Request) -> Response:
         """Make a machine from a template; with ``?dry_run=1`` only tell the plan."""
-        form = VmRequestSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        actor, wish = _actor(request), form.wish()
-        if request.query_params.get("dry_run") == "1":
+        actor, wish = _actor(request), wish_of(checked(NewVmSerializer, request.data))
+        if self.query["dry_run"] == "1":
             return Response(_plan(vms.plan_create(actor, wish)))
-        return _once(request, lambda: _answer(*vms.create_vm(actor, wish)))
+        return answer_once(request, actor.user.pk, lambda: _made(*vms.create_vm(actor, wish)))
+
+
+def _made(vm: Vm, job: Job) -> Answer:
+    return started(job, vm=VmSerializer(vm).data)
 
 
 def _plan(plan: vms.Plan) -> dict[str, Any]:
@@ -198,7 +167,7 @@ def _plan(plan: vms.Plan) -> dict[str, Any]:
     }
 
 
-class VmDetail(APIView):
+class VmDetail(ApiView):
     """One machine."""
 
     @extend_schema(responses=VmSerializer)
@@ -206,28 +175,25 @@ class VmDetail(APIView):
         """As last observed."""
         return Response(VmSerializer(selectors.get_vm(_actor(request), uid)).data)
 
-    @extend_schema(responses={202: OpenApiTypes.OBJECT})
+    @extend_schema(responses={202: StartedSerializer})
     def delete(self, request: Request, uid: UUID) -> Response:
         """Delete it with its disks."""
-        code, body, location = _answer(None, vms.delete_vm(_actor(request), uid))
+        code, body, location = started(vms.delete_vm(_actor(request), uid))
         return Response(body, status=code, headers={"Location": location})
 
 
-class VmVerb(APIView):
+class VmVerb(ApiView):
     """A verb on a machine."""
 
-    @extend_schema(request=None, responses={202: OpenApiTypes.OBJECT})
-    def post(self, request: Request, uid: UUID, verb: str) -> Response:
+    verb = "run"
+
+    @extend_schema(request=Empty, responses={202: StartedSerializer})
+    def post(self, request: Request, uid: UUID) -> Response:
         """Start the job that does it."""
-        return _once(request, lambda: _answer(None, VERBS[verb](_actor(request), uid)))
+        checked(Empty, request.data)
+        actor = _actor(request)
+        return answer_once(request, actor.user.pk, lambda: started(VERBS[self.verb](actor, uid)))
 
 
-class Templates(generics.ListAPIView):
-    """The templates one may make machines from."""
-
-    serializer_class = TemplateSerializer
-    pagination_class = ByName
-
-    def get_queryset(self) -> Any:
-        """Through the policy."""
-        return selectors.usable_templates(_actor(self.request)) if self.request.user else Template.objects.none()
+def _actor(request: Request) -> Actor:
+    return actor_of(request, door=Door.API)

@@ -1,78 +1,62 @@
-"""What every REST door shares: problem documents, strict JSON, cursor paging."""
+"""What every REST door shares: declared queries, repeated requests, problem documents."""
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
+from uuid import UUID
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.db import OperationalError
 from django.http import Http404
 from django.utils.translation import gettext as _
-from rest_framework import exceptions
-from rest_framework.pagination import CursorPagination
-from rest_framework.parsers import BaseParser
+from rest_framework import exceptions, generics
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
-from portal.common.errors import PortalError, Reason
+from portal.common.errors import PortalError, Reason, problem_json
+from portal.common.idempotency import Answer, once
+from portal.common.strict import Empty, PageQuery, StrictSerializer, query_of
 
 log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
 
 
-class StrictJSONParser(BaseParser):
-    """JSON as the standard has it: no NaN, no infinities, no duplicate keys, no huge integers."""
+class ApiView(APIView):
+    """A door of the API. It answers to the query parameters that it declares for a method, each once, and to no other."""
 
-    media_type = "application/json"
+    queries: ClassVar[dict[str, type[StrictSerializer]]] = {}
+    query: dict[str, Any]
 
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        """The parsed body; ``ParseError`` (400) for anything malformed."""
-        try:
-            return json.loads(
-                stream.read().decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates
-            )
-        except (ValueError, RecursionError) as error:
-            raise exceptions.ParseError(_("The body is not valid JSON.")) from error
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Who asks comes first; then what is asked."""
+        super().initial(request, *args, **kwargs)
+        method = "GET" if request.method == "HEAD" else str(request.method)
+        self.query = query_of(request, self.queries.get(method, Empty))
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)
+class ListView(ApiView, generics.ListAPIView):
+    """A list of what one may see, a page at a time."""
+
+    queries: ClassVar = {"GET": PageQuery}
 
 
-def _no_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(key)
-        found[key] = value
-    return found
+def answer_once(request: Request, user_uid: UUID, work: Callable[[], Answer], *, secret: bool = False) -> Response:
+    """The answer to ``work``, done once for each ``Idempotency-Key`` of this user."""
+    key = request.headers.get("Idempotency-Key", "")
+    fingerprint = {"path": request.path, "query": request.META.get("QUERY_STRING", ""), "body": request.data}
+    (code, body, location), repeated = once(user_uid, key, fingerprint, work, secret=secret)
+    response = Response(body, status=code, headers={"Location": location} if location else None)
+    if repeated:
+        response["Idempotent-Replay"] = "true"
+    return response
 
 
-class NewestFirst(CursorPagination):
-    """Cursor paging: 50 rows, at most 200, without a count."""
-
-    page_size = 50
-    max_page_size = 200
-    page_size_query_param = "page_size"
-    ordering = ("-created_at", "-uid")
-
-    def get_paginated_response(self, data: Any) -> Response:
-        """``{"next", "previous", "results"}``."""
-        return Response({"next": self.get_next_link(), "previous": self.get_previous_link(), "results": data})
-
-
-class ByName(NewestFirst):
-    """The same, ordered by name."""
-
-    ordering = ("name", "uid")
-
-
-def problem(error: Exception, context: dict[str, Any]) -> Response | None:
+def problem(error: Exception, context: dict[str, Any]) -> Response:
     """An RFC 9457 problem document for any error a door may meet; nothing private is in it."""
     request: Request | None = context.get("request")
     request_id = getattr(getattr(request, "_request", None), "request_id", "")
@@ -93,7 +77,15 @@ def problem(error: Exception, context: dict[str, Any]) -> Response | None:
         return _document(403, "not_permitted", _("You may not do that."), request_id)
     if isinstance(error, exceptions.APIException):
         return _of_api_exception(error, request_id)
-    return None
+    if isinstance(error, (SuspiciousOperation, BadRequest)):
+        return _document(400, "invalid", _("The request is not valid."), request_id)
+    log.error("request %s failed", request_id, exc_info=error)
+    return _document(
+        500,
+        "internal_error",
+        _("Something unexpected went wrong. Give the administrators the request number."),
+        request_id,
+    )
 
 
 def _of_api_exception(error: exceptions.APIException, request_id: str) -> Response:
@@ -135,16 +127,8 @@ def _document(
     reasons: tuple[Reason, ...] = (),
     data: dict[str, Any] | None = None,
 ) -> Response:
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": int(status),
-        "code": code,
-        "detail": detail,
-        "reasons": [reason.as_json() for reason in reasons],
-        "request_id": request_id,
-    }
-    response = Response(body | (data or {}), status=status, content_type=PROBLEM)
+    body = problem_json(status, code, detail, request_id, reasons=reasons, data=data)
+    response = Response(body, status=status, content_type=PROBLEM)
     if data and "retry_after" in data:
         response["Retry-After"] = str(data["retry_after"])
     return response

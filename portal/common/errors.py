@@ -118,3 +118,25 @@ class Unavailable(PortalError):
 
     code = "unavailable"
     status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def problem_json(
+    status: int,
+    code: str,
+    detail: str,
+    request_id: str,
+    *,
+    reasons: tuple[Reason, ...] = (),
+    data: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """An RFC 9457 problem document."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": int(status),
+        "code": code,
+        "detail": detail,
+        "reasons": [reason.as_json() for reason in reasons],
+        "request_id": request_id,
+    }
+    return body | (data or {})

@@ -205,8 +205,9 @@ REST_FRAMEWORK: dict[str, Any] = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["portal.common.api.StrictJSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PARSER_CLASSES": ["portal.common.strict.StrictJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "portal.common.openapi.Schema",
+    "DEFAULT_METADATA_CLASS": None,  # OPTIONS would tell what the documentation tells
     "EXCEPTION_HANDLER": "portal.common.api.problem",
     "URL_FORMAT_OVERRIDE": None,
     "UNAUTHENTICATED_USER": None,
@@ -225,6 +226,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 HYPERVISOR_DRIVERS: dict[str, str] = {}
 FAULT_POINTS_DIR = ""  # tests name a folder whose files kill or fail a worker at named points
 
+LOGGING_CONFIG = "portal.common.logs.configure"
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -2,14 +2,14 @@
 
 from django.urls import path
 
-from tenants.api import views
+from tenants.api import data_centers, jobs, me, tokens
 
 urlpatterns = [
-    path("tokens/", views.Tokens.as_view(), name="token-list"),
-    path("tokens/<uuid:uid>/", views.TokenDetail.as_view(), name="token-detail"),
-    path("data-centers/", views.DataCenters.as_view(), name="data-center-list"),
-    path("jobs/", views.Jobs.as_view(), name="job-list"),
-    path("jobs/<uuid:uid>/", views.JobDetail.as_view(), name="job-detail"),
-    path("jobs/<uuid:uid>/cancel/", views.JobCancel.as_view(), name="job-cancel"),
-    path("me/", views.Me.as_view(), name="me"),
+    path("tokens/", tokens.Tokens.as_view(), name="token-list"),
+    path("tokens/<uuid:uid>/", tokens.TokenDetail.as_view(), name="token-detail"),
+    path("data-centers/", data_centers.DataCenters.as_view(), name="data-center-list"),
+    path("jobs/", jobs.Jobs.as_view(), name="job-list"),
+    path("jobs/<uuid:uid>/", jobs.JobDetail.as_view(), name="job-detail"),
+    path("jobs/<uuid:uid>/cancel/", jobs.JobCancel.as_view(), name="job-cancel"),
+    path("me/", me.Me.as_view(), name="me"),
 ]

@@ -1,0 +1,106 @@
+"""The API's documentation, generated from what the doors declare and enforce: queries, bodies, answers, refusals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiParameter, extend_schema_field
+from rest_framework import serializers
+from rest_framework.permissions import AllowAny
+
+from portal.common.api import PROBLEM
+from portal.common.idempotency import LONGEST_KEY
+from portal.common.strict import StrictSerializer
+
+ALWAYS = {
+    400: "The request is malformed, or a field or query parameter is wrong or not known; each reason names one.",
+    401: "Nobody is logged in, or the credentials are wrong, expired or revoked.",
+    406: "The answer is JSON only.",
+    503: "A part of the portal does not answer just now; try again in a moment.",
+}
+OF_A_CHANGE = {
+    403: "Visible, but not permitted; the explanation says which grant would help and who can give it.",
+    409: "Not now: the object's status, a job at work on it, the quota (with figures), or a repeated secret answer.",
+}
+WITH_A_BODY = {
+    413: "The body is too large.",
+    415: "The body must be `application/json`.",
+    422: "The idempotency key was used for another request.",
+}
+OF_AN_OBJECT = {404: "There is no such object, or one may not see it: the two answer alike."}
+OF_A_LOGIN = {429: "Too many tries; `Retry-After` says how many seconds to wait."}
+
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
+    OpenApiParameter.HEADER,
+    description="The same key and request get the first answer again for 24 hours: at most 128 printable characters.",
+)
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {}})
+class Data(serializers.JSONField):
+    """An object of any members."""
+
+
+class ReasonSerializer(serializers.Serializer):
+    """Why not, with the figures of the case as further members (`limit`, `used`, `minimum` ...)."""
+
+    code = serializers.CharField(help_text="Stable, never reused.")
+    text = serializers.CharField(help_text="A sentence with the remedy.")
+    field = serializers.CharField(required=False, help_text="The field or parameter it is about.")
+
+
+class ProblemSerializer(serializers.Serializer):
+    """A problem document (RFC 9457). Some kinds have further members: `explanation`, `job`, `retry_after`."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    code = serializers.CharField(help_text="Stable, never reused.")
+    detail = serializers.CharField(help_text="A sentence for people.")
+    reasons = ReasonSerializer(many=True)
+    request_id = serializers.CharField(help_text="For the administrators, who find it in the log.")
+
+
+class StrictSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """Says of a body that it may hold nothing else."""
+
+    target_class = StrictSerializer
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        """The body's schema, closed."""
+        schema: dict[str, Any] = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        return schema | {"additionalProperties": False}
+
+
+class Schema(AutoSchema):
+    """An operation: what the view declares, and the refusals that every door may give."""
+
+    def get_override_parameters(self) -> list[Any]:
+        """The declared query parameters; the idempotency key for what starts or makes something."""
+        query = self.view.queries.get(self.method) if hasattr(self.view, "queries") else None
+        return [*([query] if query else []), *([IDEMPOTENCY_KEY] if self.method == "POST" else [])]
+
+    def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
+        found: dict[str, Any] = super()._get_response_bodies(direction)
+        return found | {str(status): self._problem(status, text) for status, text in self._refusals().items()}
+
+    def _problem(self, status: int, text: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self._get_response_for_code(ProblemSerializer, str(status), [PROBLEM])  # type: ignore[no-untyped-call]
+        return answer | {"description": text}
+
+    def _refusals(self) -> dict[int, str]:
+        found = dict(ALWAYS)
+        if self.method != "GET":
+            found |= OF_A_CHANGE
+        if self.method == "POST":
+            found |= WITH_A_BODY
+        if "{" in self.path or self.method == "POST":
+            found |= OF_AN_OBJECT
+        if any(isinstance(permission, AllowAny) for permission in self.view.get_permissions()):
+            found |= OF_A_LOGIN
+        return found

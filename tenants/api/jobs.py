@@ -1,0 +1,125 @@
+"""Jobs over the API. The serializers describe what ``portal.jobs.feed.job_json`` makes, for sockets and doors alike."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from portal.common.actor import Actor, Door
+from portal.common.api import ApiView, ListView, answer_once
+from portal.common.errors import NotFound
+from portal.common.http import actor_of
+from portal.common.idempotency import Answer
+from portal.common.openapi import ReasonSerializer
+from portal.common.paging import NewestFirst
+from portal.common.strict import Empty, checked
+from portal.jobs.feed import job_json
+from portal.jobs.models import Job
+from portal.jobs.states import JobStatus, StepStatus
+from tenants import selectors
+from tenants.services.jobs import cancel_job
+
+
+class StepSerializer(serializers.Serializer):
+    name = serializers.CharField()
+    title = serializers.CharField(help_text="For people, in their language.")
+    status = serializers.ChoiceField(choices=StepStatus.choices)
+    progress = serializers.IntegerField(min_value=0, max_value=100)
+    message = serializers.CharField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+    attempts = serializers.IntegerField(min_value=0)
+
+
+class StuckSerializer(serializers.Serializer):
+    code = serializers.CharField()
+    text = serializers.CharField()
+    step = serializers.CharField()
+
+
+class JobErrorSerializer(serializers.Serializer):
+    code = serializers.CharField(help_text="Stable, never reused.")
+    text = serializers.CharField(help_text="A sentence for people.")
+    step = serializers.CharField(help_text="The step that failed; empty when none did.")
+    request_id = serializers.CharField()
+    undone = serializers.ListField(child=serializers.CharField(), help_text="The steps undone so far.")
+    reasons = ReasonSerializer(many=True, required=False)
+    stuck = StuckSerializer(required=False)
+
+
+class TargetSerializer(serializers.Serializer):
+    kind = serializers.CharField()
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+
+
+class JobSerializer(serializers.Serializer):
+    id = serializers.UUIDField()
+    operation = serializers.CharField()
+    title = serializers.CharField(help_text="For people, in their language.")
+    status = serializers.ChoiceField(choices=JobStatus.choices)
+    progress = serializers.IntegerField(min_value=0, max_value=100)
+    steps = StepSerializer(many=True)
+    error = JobErrorSerializer(allow_null=True)
+    target = TargetSerializer()
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+
+    def to_representation(self, instance: Job) -> dict[str, Any]:
+        """As the sockets send it."""
+        return job_json(instance)
+
+
+class StartedSerializer(serializers.Serializer):
+    job = JobSerializer()
+
+
+def started(job: Job, **more: Any) -> Answer:
+    """202 with the job, and its address as ``Location``."""
+    return Answer(status.HTTP_202_ACCEPTED, more | {"job": job_json(job)}, reverse("api:job-detail", args=[job.pk]))
+
+
+class Jobs(ListView):
+    """The jobs one may see, newest first."""
+
+    serializer_class = JobSerializer
+    pagination_class = NewestFirst
+
+    def get_queryset(self) -> Any:
+        """Through the policy."""
+        return selectors.jobs(_actor(self.request)) if self.request.user else Job.objects.none()
+
+
+class JobDetail(ApiView):
+    """One job with its steps."""
+
+    @extend_schema(responses=JobSerializer)
+    def get(self, request: Request, uid: UUID) -> Response:
+        """As it stands now."""
+        job = selectors.jobs(_actor(request)).filter(pk=uid).first()
+        if job is None:
+            raise NotFound(_("There is no such job, or you may not see it."))
+        return Response(job_json(job))
+
+
+class JobCancel(ApiView):
+    """Stop a job and undo what it did."""
+
+    @extend_schema(request=Empty, responses={202: StartedSerializer}, operation_id="jobs_cancel")
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Ask for it; the job tells when it has been undone. Asking again is the same."""
+        checked(Empty, request.data)
+        actor = _actor(request)
+        return answer_once(request, actor.user.pk, lambda: started(cancel_job(actor, uid)))
+
+
+def _actor(request: Request) -> Actor:
+    return actor_of(request, door=Door.API)

@@ -1,0 +1,135 @@
+"""AZ01: every address and socket, asked by every rank, answers what this table says; one that is missing here fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from drf_spectacular.generators import SchemaGenerator
+
+from compute.models import Vm
+from portal.jobs.models import Job
+from tests.edge.world import World, make_world, routes, undone
+from tests.people import PASSWORD
+
+API_RANKS = ("nobody", "disabled", "outsider", "other_admin", "peer", "reader", "owner", "admin", "root")
+# In the order of the ranks. "200:1" is a list with one row. A hidden object is 404, as one that is not there.
+API = {
+    "GET /api/v1/me/": "401 401 200 200 200 200 200 200 200",
+    "GET /api/v1/data-centers/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:2",
+    "GET /api/v1/templates/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:1",
+    "GET /api/v1/tokens/": "401 401 200:1 200:1 200:1 200:2 200:2 200:1 200:1",
+    "POST /api/v1/tokens/": "201 401 201 201 201 403 201 201 201",
+    "DELETE /api/v1/tokens/{uid}/": "401 401 404 404 404 403 204 404 404",
+    "GET /api/v1/jobs/": "401 401 200:0 200:1 200:0 200:1 200:1 200:2 200:4",
+    "GET /api/v1/jobs/{uid}/": "401 401 404 404 404 200 200 200 200",
+    "POST /api/v1/jobs/{uid}/cancel/": "401 401 404 404 404 403 202 202 202",
+    "GET /api/v1/vms/": "401 401 200:0 200:0 200:0 200:1 200:1 200:1 200:1",
+    "POST /api/v1/vms/": "401 401 404 404 202 403 202 202 202",
+    "GET /api/v1/vms/{uid}/": "401 401 404 404 404 200 200 200 200",
+    "DELETE /api/v1/vms/{uid}/": "401 401 404 404 404 403 202 202 202",
+    "POST /api/v1/vms/{uid}/run/": "401 401 404 404 404 403 202 202 202",
+    "POST /api/v1/vms/{uid}/shut_down/": "401 401 404 404 404 403 202 202 202",
+    "POST /api/v1/vms/{uid}/stop/": "401 401 404 404 404 403 202 202 202",
+    "POST /api/v1/vms/{uid}/reboot/": "401 401 404 404 404 403 202 202 202",
+    "POST /api/v1/vms/{uid}/consoles/": "401 401 404 404 404 403 201 201 201",
+}
+PAGE_RANKS = tuple(rank for rank in API_RANKS if rank != "reader")
+# 302 is the log-in page for those who are not logged in, and for the others where a form leads.
+PAGES = {
+    "GET /": "302 302 200 200 200 200 200 200",
+    "GET /login/": "200 200 200 200 200 200 200 200",
+    "POST /login/": "302 302 302 302 302 302 302 302",
+    "POST /logout/": "302 302 302 302 302 302 302 302",
+    "POST /language/": "302 302 302 302 302 302 302 302",
+    "POST /theme/": "302 302 302 302 302 302 302 302",
+    "GET /jobs/": "302 302 200 200 200 200 200 200",
+    "GET /jobs/drawer/": "302 302 200 200 200 200 200 200",
+    "GET /jobs/{uid}/": "302 302 404 404 404 200 200 200",
+    "GET /machines/new/": "302 302 200 200 200 200 200 200",
+    "POST /machines/new/": "302 302 400 400 302 302 302 302",
+    "GET /machines/{uid}/": "302 302 404 404 404 200 200 200",
+    "GET /machines/{uid}/console/": "302 302 404 404 404 200 200 200",
+    "POST /machines/{uid}/run/": "302 302 404 404 404 302 302 302",
+    "POST /machines/{uid}/shut_down/": "302 302 404 404 404 302 302 302",
+    "POST /machines/{uid}/stop/": "302 302 404 404 404 302 302 302",
+    "POST /machines/{uid}/reboot/": "302 302 404 404 404 302 302 302",
+    "GET /machines/{uid}/delete/": "302 302 404 404 404 200 200 200",
+    "POST /machines/{uid}/delete/": "302 302 404 404 404 302 302 302",
+    "GET /api/v1/schema/": "200 200 200 200 200 200 200 200",
+    "GET /api/v1/docs/": "200 200 200 200 200 200 200 200",
+}
+NOUNS = {"tokens": "token", "jobs": "job", "vms": "vm", "machines": "vm"}
+DOWN_FIRST = ("run", "delete")  # verbs of a machine that is off
+
+
+@pytest.fixture
+def world(institute) -> World:
+    return make_world(institute)
+
+
+def cell(answer: Any, *, rows: bool) -> str:
+    if rows and answer.status_code == 200:
+        return f"200:{len(answer.json()['results'])}"
+    return str(answer.status_code)
+
+
+def ready(world: World, operation: str) -> None:
+    """The machine and its job as the operation wants them."""
+    verb = operation.rstrip("/").rpartition("/")[2]
+    off = verb in DOWN_FIRST or operation.startswith("DELETE")
+    Vm.objects.update(status="down" if off else "up")
+    Job.objects.filter(pk=world.job.pk).update(status="queued" if verb == "cancel" else "finished")
+
+
+def body(world: World, operation: str) -> dict[str, Any]:
+    if operation.endswith("/tokens/"):
+        return {"username": "alice", "password": PASSWORD, "name": "more"}
+    if operation == "POST /login/":
+        return {"username": "alice", "password": PASSWORD}
+    if operation == "POST /api/v1/vms/":
+        return {"name": "web-2", "data_center": world.ids["data_center"], "template": world.ids["template"]}
+    if operation == "POST /machines/new/":
+        form = {"name": "web-2", "data_center": world.ids["data_center"], "template": world.ids["template"]}
+        return form | {"action": "create", "key": "k" * 32}
+    return {"language": "el", "theme": "dark"} if operation in {"POST /language/", "POST /theme/"} else {}
+
+
+def ask(world: World, operation: str, client: Any, *, kind: str) -> Any:
+    method, path = operation.split()
+    noun = NOUNS.get(path.removeprefix("/api/v1").split("/")[1], "")
+    ready(world, operation)
+    address = path.format(uid=world.ids.get(noun, ""))
+    as_json = {"content_type": "application/json"} if kind == "api" else {}
+    if method == "POST":
+        return client.post(address, body(world, operation), **as_json)
+    return client.get(address) if method == "GET" else client.delete(address)
+
+
+def walked(world: World, table: dict[str, str], ranks: tuple[str, ...], *, kind: str) -> dict[str, str]:
+    found = {}
+    for operation, expected in table.items():
+        cells = []
+        for rank in ranks:
+            with undone():
+                client = world.api(rank) if kind == "api" else world.browser(rank)
+                cells.append(cell(ask(world, operation, client, kind=kind), rows=":" in expected))
+        found[operation] = " ".join(cells)
+    return found
+
+
+def test_AZ01_every_operation_answers_every_rank_as_the_table_says(world):  # noqa: N802
+    assert walked(world, API, API_RANKS, kind="api") == API
+
+
+def test_AZ01_every_page_answers_every_rank_as_the_table_says(world):  # noqa: N802
+    assert walked(world, PAGES, PAGE_RANKS, kind="page") == PAGES
+
+
+def test_AZ01_the_table_of_operations_is_complete():  # noqa: N802
+    paths = SchemaGenerator().get_schema(request=None, public=True)["paths"]
+    assert {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods} == set(API)
+
+
+def test_AZ01_no_address_is_missing_from_the_tables():  # noqa: N802
+    assert {operation.split()[1] for operation in API | PAGES} == set(routes())

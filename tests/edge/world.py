@@ -1,0 +1,108 @@
+"""One of every rank, by every kind of log-in, before a machine of alice's: what the access tables are walked with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from compute.models import Vm
+from compute.services.consoles import ConsoleRequest, open_console
+from portal.common.actor import system_actor
+from portal.jobs.engine import run_to_end
+from portal.jobs.models import Job
+from tenants import policy
+from tenants.models import ApiToken
+from tenants.services.tokens import create_token
+from tenants.services.users import create_user
+from tests.people import PASSWORD, Institute
+
+# Who asks. alice owns the machine; bob is of her department, charlie of another; dora was disabled and is of hers.
+PEOPLE = {
+    "disabled": "dora",
+    "outsider": "charlie",
+    "other_admin": "informatics-admin",
+    "peer": "bob",
+    "owner": "alice",
+    "admin": "physics-admin",
+    "root": "root",
+}
+
+
+@dataclass
+class World:
+    """The institute with alice's machine, and a way in for everybody."""
+
+    place: Institute
+    vm: Vm
+    job: Job
+    tokens: dict[str, str] = field(default_factory=dict)
+    sessions: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def api(self, rank: str) -> Client:
+        """A client of this rank with its token; without one for ``nobody``."""
+        return Client(headers={"Authorization": f"Bearer {self.tokens[rank]}"} if rank in self.tokens else {})
+
+    def browser(self, rank: str) -> Client:
+        """A browser of this rank, logged in unless it is ``nobody``."""
+        client = Client()
+        if rank in self.sessions:
+            client.cookies[settings.SESSION_COOKIE_NAME] = self.sessions[rank]
+        return client
+
+
+def make_world(place: Institute) -> World:
+    """Everybody logs in; then dora is disabled."""
+    dora = create_user(system_actor(), username="dora", password=PASSWORD)
+    policy.grant(system_actor(), "data-center-admin", dora, place.centers["physics"])
+    ids = {"data_center": str(place.centers["physics"].pk), "template": str(place.template.pk)}
+    client = Client()
+    client.force_login(place.users["alice"])
+    made = client.post("/api/v1/vms/", {"name": "web-1", **ids}, content_type="application/json").json()
+    run_to_end(made["job"]["id"])
+    world = World(place, Vm.objects.get(pk=made["vm"]["id"]), Job.objects.get(pk=made["job"]["id"]))
+    for rank, name in PEOPLE.items():
+        world.tokens[rank] = create_token(place.actor(name), name=rank, scope="write", expires_in=3600)[1]
+        browser = Client()
+        browser.force_login(place.actor(name).user)
+        world.sessions[rank] = str(browser.session.session_key)
+    world.tokens["reader"] = create_token(place.actor("alice"), name="reader", scope="read", expires_in=3600)[1]
+    dora.is_active = False
+    dora.save()
+    assert world.vm.status in {"up", "powering_up"}
+    Vm.objects.update(status="up")
+    console = open_console(place.actor("alice"), world.vm.pk, ConsoleRequest()).console
+    token = ApiToken.objects.get(name="owner")
+    world.ids = ids | {
+        "vm": str(world.vm.pk),
+        "job": str(world.job.pk),
+        "token": str(token.pk),
+        "console": str(console.pk),
+    }
+    return world
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """What happens in the block has not happened after it."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def routes(patterns: Any = None, prefix: str = "") -> Iterator[str]:
+    """Every address of the portal, ids in braces."""
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        path = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, path)
+        elif isinstance(pattern, URLPattern):
+            yield "/" + re.sub(r"<[^>]*>", "{uid}", path)
