@@ -19,6 +19,7 @@ from programs import PYTHON, has, manage
 from supervisor import Supervisor
 
 APPS: Final = ("portal", "tenants", "network", "compute")
+ROLES: Final = install.REPOSITORY / "tenants" / "permits.py"
 STATIC: Final = install.REPOSITORY / "static"
 GUEST: Final = install.REPOSITORY / "deploy" / "tiny-linux"
 COMMAND_SECONDS: Final = 600
@@ -41,6 +42,14 @@ class Preparation:
             self._run("the database cannot be migrated", manage("migrate", "--noinput", "--verbosity=1"))
             # Computed again: the file is there now.
             self._keep("database", _digest(_files(APPS, "migrations/*.py"), extra=[where, "True"]))
+
+    def roles(self) -> None:
+        """Writes the predefined roles when this version has others than the last one."""
+        digest = _digest([ROLES], extra=[self.done["database"]])
+        if self.done.get("roles") != digest:
+            say("roles: writing the predefined ones")
+            self._run("the predefined roles cannot be written", manage("sync_roles"))
+            self._keep("roles", digest)
 
     def messages(self) -> None:
         """Compiles translations whose compiled file is missing or older."""

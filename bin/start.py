@@ -106,6 +106,7 @@ def _bring_up(options: Options, folder: DataFolder, where: addresses.Reach, supe
     answering.wait_for_redis(supervisor, supervisor.add(programs.redis(folder)), folder.redis_socket)
     prepared = preparation.Preparation(folder, supervisor)
     prepared.database()
+    prepared.roles()
     prepared.messages()
     prepared.static_files()
     image = prepared.guest() if options.demo else None

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
+from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
@@ -36,7 +37,7 @@ from tenants.models import (
     User,
 )
 from tenants.models.data_center import SYSTEM_UID
-from tenants.permits import PREDEFINED, VIEWING, Permit
+from tenants.permits import PREDEFINED, VIEWING, Permit, PredefinedRole
 
 M = TypeVar("M", bound=Model)
 CODENAME = "role_"
@@ -378,18 +379,20 @@ def authorize(actor: Actor, permit: Permit, target: Model) -> None:
 
 def sync_roles() -> None:
     """Write the predefined roles as this version has them."""
-    for role in PREDEFINED:
-        Role.objects.update_or_create(
-            codename=role.codename,
-            defaults={
-                "name": role.name,
-                "description": role.description,
-                "administrative": role.administrative,
-                "predefined": True,
-                "views_children": role.views_children,
-                "permits": sorted(role.permits),
-            },
-        )
+    with transaction.atomic():
+        for role in PREDEFINED:
+            Role.objects.update_or_create(codename=role.codename, defaults=_as_row(role))
+
+
+def _as_row(role: PredefinedRole) -> dict[str, Any]:
+    return {
+        "name": role.name,
+        "description": role.description,
+        "administrative": role.administrative,
+        "predefined": True,
+        "views_children": role.views_children,
+        "permits": sorted(role.permits),
+    }
 
 
 def system_grantor(actor: Actor) -> Actor:

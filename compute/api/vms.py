@@ -170,14 +170,18 @@ def _plan(plan: vms.Plan) -> dict[str, Any]:
 class VmDetail(ApiView):
     """One machine."""
 
+    queries: ClassVar = {"DELETE": DryRunQuery}
+
     @extend_schema(responses=VmSerializer)
     def get(self, request: Request, uid: UUID) -> Response:
         """As last observed."""
         return Response(VmSerializer(selectors.get_vm(_actor(request), uid)).data)
 
-    @extend_schema(responses={202: StartedSerializer})
+    @extend_schema(responses={200: PlanSerializer, 202: StartedSerializer})
     def delete(self, request: Request, uid: UUID) -> Response:
-        """Delete it with its disks."""
+        """Delete it with its disks; with ``?dry_run=1`` only tell the plan."""
+        if self.query["dry_run"] == "1":
+            return Response(_plan(vms.plan_verb(_actor(request), uid, "delete")))
         code, body, location = started(vms.delete_vm(_actor(request), uid))
         return Response(body, status=code, headers={"Location": location})
 
@@ -185,13 +189,16 @@ class VmDetail(ApiView):
 class VmVerb(ApiView):
     """A verb on a machine."""
 
+    queries: ClassVar = {"POST": DryRunQuery}
     verb = "run"
 
-    @extend_schema(request=Empty, responses={202: StartedSerializer})
+    @extend_schema(request=Empty, responses={200: PlanSerializer, 202: StartedSerializer})
     def post(self, request: Request, uid: UUID) -> Response:
-        """Start the job that does it."""
+        """Start the job that does it; with ``?dry_run=1`` only tell the plan."""
         checked(Empty, request.data)
         actor = _actor(request)
+        if self.query["dry_run"] == "1":
+            return Response(_plan(vms.plan_verb(actor, uid, self.verb)))
         return answer_once(request, actor.user.pk, lambda: started(VERBS[self.verb](actor, uid)))
 
 

@@ -175,14 +175,18 @@ def plan_create(actor: Actor, request: VmRequest) -> Plan:
     """The dry run of ``create_vm``: permission, rules and quota checked, the plan told, nothing written."""
     wish = _wish(actor, request)
     total = wish.amounts() | wish.running() | {Dimension.STORAGE_GIB: wish.template.disk_gib}
-    meters, over = [], []
-    for row in quota.what_if(wish.data_center, actor.uid, total):
-        meters.append(
-            Meter(row.dimension, str(Dimension(row.dimension).label), row.used, row.after, row.limit, row.own)
-        )
-        over += list(row.reasons)
+    meters, over = _forecast(wish.data_center, actor.uid, total)
     reasons = (*_rule_reasons(wish), *_name_taken(wish), *_place_reasons(wish), *over)
     return Plan(tuple(str(step.title) for step in CreateVm.steps), tuple(meters), reasons)
+
+
+def _forecast(
+    data_center: DataCenter, user_uid: UUID | None, amounts: dict[Dimension, int]
+) -> tuple[list[Meter], list[Reason]]:
+    """The quota before and after, and why it would be too much."""
+    rows = quota.what_if(data_center, user_uid, amounts)
+    meters = [Meter(r.dimension, str(Dimension(r.dimension).label), r.used, r.after, r.limit, r.own) for r in rows]
+    return meters, [reason for row in rows for reason in row.reasons]
 
 
 def create_vm(actor: Actor, request: VmRequest) -> tuple[Vm, Job]:
@@ -296,6 +300,7 @@ SHUT_DOWN = _Verb("shut_down", "VM_SHUT_DOWN", Permit.VM_SHUT_DOWN, ShutDownVm)
 STOP = _Verb("stop", "VM_STOP", Permit.VM_STOP, StopVm)
 REBOOT = _Verb("reboot", "VM_REBOOT", Permit.VM_REBOOT, RebootVm)
 DELETE = _Verb("delete", "VM_DELETE", Permit.VM_DELETE, DeleteVm)
+VERBS = {verb.name: verb for verb in (RUN, SHUT_DOWN, STOP, REBOOT, DELETE)}
 
 
 def _start(actor: Actor, vm_uid: UUID, verb: _Verb) -> Job:
@@ -321,12 +326,30 @@ def _params(verb: _Verb) -> dict[str, Any]:
 
 def _refuse_busy(vm: Vm) -> None:
     """The job at work explains better than the status it left; ``start_job`` decides races by its locks."""
+    for reason in _busy_reasons(vm):
+        raise Busy(reason.text, data=reason.data)
+
+
+def _busy_reasons(vm: Vm) -> list[Reason]:
     job = selectors.open_job(vm.pk)
-    if job is not None:
-        raise Busy(
-            _("Another job is at work on this machine. Wait until it ends."),
-            data={"job": {"id": str(job.pk), "operation": job.operation, "status": job.status}},
-        )
+    if job is None:
+        return []
+    named = {"job": {"id": str(job.pk), "operation": job.operation, "status": job.status}}
+    return [Reason("busy", _("Another job is at work on this machine. Wait until it ends."), data=named)]
+
+
+def plan_verb(actor: Actor, vm_uid: UUID, name: str) -> Plan:
+    """The dry run of a verb: permission, status, a job at work and quota checked, the plan told, nothing written."""
+    verb = VERBS[name]
+    vm = selectors.get_vm(actor, vm_uid)
+    policy.authorize(actor, verb.permit, vm)
+    meters, over = _forecast(vm.data_center, vm.owner_id, running_amounts(vm) if verb.charges else {})
+    reasons = (
+        *_busy_reasons(vm),
+        *rules.verb_reasons(verb.name, vm.status, status_text=vm.get_status_display()),
+        *over,
+    )
+    return Plan(tuple(str(step.title) for step in verb.operation.steps), tuple(meters), reasons)
 
 
 def run_vm(actor: Actor, vm_uid: UUID) -> Job:

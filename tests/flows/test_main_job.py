@@ -12,6 +12,7 @@ from portal.common.errors import Busy, Conflict, Invalid, NotFound, NotPermitted
 from portal.events.models import Event
 from portal.hypervisors.connect import driver_for
 from portal.jobs.engine import run_to_end
+from portal.jobs.models import Job
 from tenants import quota
 from tenants.models import QuotaCharge
 from tenants.models.quota import Dimension
@@ -139,3 +140,21 @@ def test_the_dry_run_tells_the_plan_and_writes_nothing(place):
     assert [reason.code for reason in plan.reasons] == ["quota_exceeded"]
     assert not Vm.objects.exists()
     assert not Event.objects.filter(code__startswith="VM_").exists()
+
+
+def test_the_dry_run_of_a_verb_tells_its_plan_or_every_reason_against_it_and_writes_nothing(place):
+    alice = place.actor("alice")
+    vm = make(place)
+    plan = vms.plan_verb(alice, vm.pk, "stop")
+    assert plan.reasons == ()
+    assert len(plan.steps) == 2
+    assert [reason.code for reason in vms.plan_verb(alice, vm.pk, "run").reasons] == ["status"]
+    job = vms.stop_vm(alice, vm.pk)
+    assert [reason.code for reason in vms.plan_verb(alice, vm.pk, "delete").reasons] == ["busy", "status"]
+    run_to_end(job.pk)
+    quota.set_limits(place.centers["physics"], {Dimension.VCPUS_RUNNING: 0})
+    assert [reason.code for reason in vms.plan_verb(alice, vm.pk, "run").reasons] == ["quota_exceeded"]
+    assert vms.plan_verb(alice, vm.pk, "delete").reasons == ()
+    with pytest.raises(NotFound):
+        vms.plan_verb(place.actor("charlie"), vm.pk, "run")
+    assert Job.objects.filter(target_uid=vm.pk).count() == 2

@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 
 from portal.events.models import Event
 from tenants import policy, quota
-from tenants.models import DataCenter, User
+from tenants.models import DataCenter, Role, User
 from tenants.models.quota import Dimension
 from tenants.permits import Permit
 from tests.people import PASSWORD
@@ -48,3 +48,12 @@ def test_what_cannot_be_done_is_one_line(db, words):
         call_command(*words)
     assert not User.objects.exists()
     assert not DataCenter.objects.exists()
+
+
+def test_predefined_roles_follow_this_version_and_custom_ones_stay(db):
+    call_command("sync_roles")
+    Role.objects.filter(codename="end-user").update(permits=[], name="of another version")
+    Role.objects.create(name="our own", codename="our-own", permits=["VM_VIEW"])
+    call_command("sync_roles")
+    assert Permit.VM_CREATE in Role.objects.get(codename="end-user").permits
+    assert Role.objects.get(codename="our-own").permits == ["VM_VIEW"]

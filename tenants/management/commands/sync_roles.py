@@ -1,0 +1,17 @@
+"""``manage.py sync_roles``: write the predefined roles as this version has them. Safe to run again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from tenants import policy
+
+
+class Command(BaseCommand):
+    help = "Write the predefined roles as this version has them; part of every upgrade."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """All of them, or none."""
+        policy.sync_roles()
