@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -110,17 +110,12 @@ def events_of(vm: Vm) -> QuerySet[Event]:
 
 def vm_actions(actor: Actor, vm: Vm) -> list[Action]:
     """Every verb with whether it is possible now; the reason names the condition that is missing."""
-    return actions_of(actor, [vm])[vm.pk]
+    return actions_of(actor, [vm], open_jobs_of([vm.pk]))[vm.pk]
 
 
-def actions_of(actor: Actor, rows: Sequence[Vm]) -> dict[UUID, list[Action]]:
-    """``vm_actions`` of many machines, in a number of queries that does not grow with them."""
+def actions_of(actor: Actor, rows: Sequence[Vm], busy: Container[UUID]) -> dict[UUID, list[Action]]:
+    """``vm_actions`` of many machines, in a number of queries that does not grow; ``busy`` those with an open job."""
     permits = policy.permits_on(actor, rows)
-    busy = set(
-        Job.objects.filter(target_uid__in=[vm.pk for vm in rows], status__in=[*RUNNABLE, JobStatus.STUCK]).values_list(
-            "target_uid", flat=True
-        )
-    )
     return {vm.pk: _actions(vm, permits.get(vm.pk, frozenset()), is_busy=vm.pk in busy) for vm in rows}
 
 

@@ -22,6 +22,7 @@ from portal.job_access import get_job
 from portal.jobs.feed import job_group, job_json, target_group, user_group
 from portal.jobs.states import FINAL
 from portal.socket_login import actor_of_scope, comes_from_us, language_of
+from tenants import policy
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ class Feed(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _render(self, make: Any, *args: Any) -> Any:
         def work() -> Any:
-            with override(self._language):
+            with override(self._language), policy.one_look():
                 return make(self.actor, *args)
 
         return await database_sync_to_async(work)()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import cached_property, partial
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
 
 from compute import selectors
 from portal.common.http import actor_of
@@ -14,22 +15,31 @@ from tenants.models import DataCenter
 
 THEMES = ("light", "dark")
 THEME_COOKIE = "theme"
-MOST_DATA_CENTERS = 3
 
 
 class Frame:
-    """The top bar's facts about the person who is logged in."""
+    """The facts about the person who is logged in that every page shows; each is read once."""
 
     def __init__(self, request: HttpRequest) -> None:
-        self._request = request
+        self._actor = actor_of(request)
 
-    def data_centers(self) -> Iterable[DataCenter]:
-        """The data centers in which this person may make machines, the first few."""
-        return selectors.usable_data_centers(actor_of(self._request))[:MOST_DATA_CENTERS]
+    @cached_property
+    def data_centers(self) -> list[DataCenter]:
+        """The data centers in which this person may make machines."""
+        return list(selectors.usable_data_centers(self._actor))
 
+    @cached_property
     def open_jobs(self) -> int:
         """How many of this person's jobs run now."""
-        return open_jobs_count(actor_of(self._request))
+        return open_jobs_count(self._actor)
+
+
+def frame_of(request: HttpRequest) -> Frame:
+    """The frame of this request's page, for views that show more of the same facts."""
+    if not hasattr(request, "frame"):
+        request.frame = Frame(request)  # type: ignore[attr-defined]
+    found: Frame = request.frame  # type: ignore[attr-defined]
+    return found
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
@@ -38,5 +48,5 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     return {
         "theme": theme if theme in THEMES else "",
         "here": request.get_full_path() if request.method == "GET" else "/",
-        "frame": Frame(request),
+        "frame": SimpleLazyObject(partial(frame_of, request)),
     }

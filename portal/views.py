@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST, require_safe
 from compute import selectors
 from compute.views import parts
 from portal.common.http import actor_of
-from portal.context import THEME_COOKIE, THEMES
+from portal.context import THEME_COOKIE, THEMES, frame_of
 from portal.job_access import get_job
 from portal.jobs.feed import job_json
 from tenants import quota
@@ -44,7 +44,7 @@ def home(request: HttpRequest) -> HttpResponse:
     rows = list(found[: PER_PAGE + 1])
     shown = rows[:PER_PAGE]
     more = {"q": query, "after_name": shown[-1].name, "after": shown[-1].pk} if len(rows) > PER_PAGE else {}
-    data_centers = list(selectors.usable_data_centers(actor))
+    data_centers = frame_of(request).data_centers
     context = {
         "section": "machines",
         "query": query,

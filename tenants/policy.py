@@ -18,14 +18,14 @@ from uuid import UUID
 
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
-from django.db import transaction
 from django.db.models import Model, Q, QuerySet
-from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from portal.common.access import access_changed
 from portal.common.actor import Actor, Door
 from portal.common.errors import NotFound, NotPermitted
+from tenants.holdings import CODENAME, Held, Holdings, held, holdings, live, one_look
+from tenants.kinds import Kind, kind_of, kinds, register_kind
 from tenants.models import (
     DataCenter,
     DataCenterGroupGrant,
@@ -37,10 +37,9 @@ from tenants.models import (
     User,
 )
 from tenants.models.data_center import SYSTEM_UID
-from tenants.permits import PREDEFINED, VIEWING, Permit, PredefinedRole
+from tenants.permits import VIEWING, Permit
 
 M = TypeVar("M", bound=Model)
-CODENAME = "role_"
 
 __all__ = [
     "Explanation",
@@ -50,6 +49,9 @@ __all__ = [
     "explain",
     "gate",
     "grant",
+    "holds_anywhere",
+    "holds_everywhere",
+    "one_look",
     "permits_on",
     "register_kind",
     "revoke",
@@ -57,22 +59,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A noun that grants are on or inherit to. Paths are from the model to its data center, in the ORM's terms.
-
-    ``assignment_path`` leads to the data centers that may *use* it; only the permits of use pass along it.
-    """
-
-    name: str
-    model: type[Model]
-    data_center_path: str = ""
-    assignment_path: str = ""
-    user_grants: Any = None  # guardian's tables, whose subject fields differ
-    group_grants: Any = None
-
-
-_KINDS: dict[type[Model], Kind] = {}
 # What an assignment conveys; edit, delete and grant come through the owner.
 ASSIGNED = frozenset({Permit.TEMPLATE_VIEW, Permit.TEMPLATE_USE, Permit.NETWORK_VIEW, Permit.NETWORK_USE})
 SEE = {
@@ -84,76 +70,14 @@ SEE = {
 }
 
 
-def register_kind(kind: Kind) -> None:
-    """Make a noun known (from ``AppConfig.ready``)."""
-    _KINDS[kind.model] = kind
-
-
-def kinds() -> tuple[Kind, ...]:
-    """Every known noun."""
-    return tuple(_KINDS.values())
-
-
-def kind_of(model: type[Model]) -> Kind:
-    """The kind of a model; ``KeyError`` for a model nobody registered."""
-    return _KINDS[model]
-
-
 def system() -> System:
     """The one row above all data centers."""
     row, _made = System.objects.get_or_create(pk=SYSTEM_UID)
     return row
 
 
-# -- what an actor holds
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """The roles an actor holds on one scope, by object: role codename -> how (the user, or a group's name)."""
-
-    by_object: dict[UUID, dict[str, str]]
-
-    def roles(self, uid: UUID) -> dict[str, str]:
-        return self.by_object.get(uid, {})
-
-
-def _live(rows: QuerySet[Any]) -> QuerySet[Any]:
-    return rows.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
-
-
-def _held(actor: Actor, users: Any, groups: Any, only: Iterable[UUID] | None = None) -> _Held:
-    found: dict[UUID, dict[str, str]] = {}
-    if users is None or groups is None or actor.user is None or not actor.user.is_active:
-        return _Held(found)
-    # Asked of the row, not of the object in hand: an open socket holds its user for hours.
-    own = _live(users._default_manager.filter(user=actor.user, user__is_active=True))
-    through = _live(groups._default_manager.filter(group__user=actor.user, group__user__is_active=True))
-    if only is not None:
-        ids = list(only)
-        own, through = own.filter(content_object__in=ids), through.filter(content_object__in=ids)
-    for uid, codename, name in through.values_list("content_object_id", "permission__codename", "group__name"):
-        found.setdefault(uid, {})[codename.removeprefix(CODENAME)] = name
-    for uid, codename in own.values_list("content_object_id", "permission__codename"):
-        found.setdefault(uid, {})[codename.removeprefix(CODENAME)] = ""
-    return _Held(found)
-
-
-def _roles_with(permit: Permit) -> frozenset[str]:
-    return frozenset(code for code, permits in _all_roles().items() if permit.value in permits)
-
-
-def _all_roles() -> dict[str, frozenset[str]]:
-    """Every role's permits. Read from the rows each time: a cache per process would outlive a change elsewhere."""
-    return {code: frozenset(permits) for code, permits in Role.objects.values_list("codename", "permits")}
-
-
 def _capped(actor: Actor, permit: Permit) -> bool:
     return actor.scope == "read" and permit not in VIEWING
-
-
-def _system_roles(actor: Actor) -> dict[str, str]:
-    return _held(actor, SystemUserGrant, SystemGroupGrant).roles(SYSTEM_UID)
 
 
 # -- the three functions
@@ -162,24 +86,40 @@ def _system_roles(actor: Actor) -> dict[str, str]:
 def visible(actor: Actor, permit: Permit, queryset: QuerySet[M]) -> QuerySet[M]:
     """The rows on which this actor holds the permit: literal data-center ids first, then single shares.
 
-    Three queries of its own whatever the number of grants and objects; the rest is one WHERE.
+    Four queries of its own at most, whatever the number of grants and objects; the rest is one WHERE.
     """
     if actor.is_system:
         return queryset
     if actor.user is None or not actor.user.is_active or _capped(actor, permit):
         return queryset.none()
-    kind = kind_of(queryset.model)
-    roles = _roles_with(permit)
-    if roles & set(_system_roles(actor)):
+    kind, mine = kind_of(queryset.model), holdings(actor)
+    roles = mine.roles_with(permit)
+    if roles & set(mine.system):
         return queryset
-    conditions = [*_by_data_center(actor, kind, permit, roles), *_by_share(actor, kind, roles)]
+    conditions = [*_by_data_center(mine, kind, permit, roles), *_by_share(actor, kind, roles)]
     return queryset.filter(reduce(or_, conditions)) if conditions else queryset.none()
 
 
-def _by_data_center(actor: Actor, kind: Kind, permit: Permit, roles: frozenset[str]) -> list[Q]:
-    held = _held(actor, DataCenterUserGrant, DataCenterGroupGrant)
-    ids = [uid for uid, mine in held.by_object.items() if roles & set(mine)]
-    ids = list(DataCenter.objects.filter(pk__in=ids, enabled=True).values_list("pk", flat=True))
+def holds_everywhere(actor: Actor, permit: Permit) -> bool:
+    """Whether the actor holds the permit on the whole system, and with it on everything there is."""
+    if actor.is_system:
+        return True
+    mine = holdings(actor)
+    return not _capped(actor, permit) and bool(mine.roles_with(permit) & set(mine.system))
+
+
+def holds_anywhere(actor: Actor, permit: Permit) -> bool:
+    """Whether the actor holds the permit on the system or on some data center: whether its pages are of use to him."""
+    if holds_everywhere(actor, permit):
+        return True
+    mine = holdings(actor)
+    roles = mine.roles_with(permit)
+    return not _capped(actor, permit) and any(roles & set(mine.centers.roles(uid)) for uid in mine.enabled)
+
+
+def _by_data_center(mine: Holdings, kind: Kind, permit: Permit, roles: frozenset[str]) -> list[Q]:
+    reached = [uid for uid, held_there in mine.centers.by_object.items() if roles & set(held_there)]
+    ids = sorted(mine.enabled.intersection(reached)) if reached else []
     if not ids:
         return []
     if kind.model is DataCenter:
@@ -196,12 +136,12 @@ def _by_share(actor: Actor, kind: Kind, roles: frozenset[str]) -> list[Q]:
     if kind.user_grants is None or kind.group_grants is None or kind.model in {DataCenter, System}:
         return []
     codenames = [CODENAME + role for role in roles]
-    own = _live(
+    own = live(
         kind.user_grants._default_manager.filter(
             user=actor.user, user__is_active=True, permission__codename__in=codenames
         )
     )
-    groups = _live(
+    groups = live(
         kind.group_grants._default_manager.filter(
             group__user=actor.user, group__user__is_active=True, permission__codename__in=codenames
         )
@@ -221,7 +161,7 @@ def permits_on(actor: Actor, objects: Iterable[M]) -> dict[Any, frozenset[Permit
     if actor.is_system:
         return {row.pk: frozenset(Permit) for row in rows}
     model = type(rows[0])
-    roles = _all_roles()
+    roles = holdings(actor).permits
     return {
         row.pk: frozenset(permit for permit, _way in _derive(actor, ways, roles))
         for row, ways in _ways(actor, model, rows)
@@ -233,15 +173,15 @@ def _ways(actor: Actor, model: type[Model], rows: list[M]) -> list[tuple[M, list
     kind = kind_of(model)
     if actor.user is None or not actor.user.is_active:
         return [(row, []) for row in rows]
-    above = [(role, how, "system", False) for role, how in _system_roles(actor).items()]
-    centers = _held(actor, DataCenterUserGrant, DataCenterGroupGrant)
-    enabled = set(DataCenter.objects.filter(pk__in=list(centers.by_object), enabled=True).values_list("pk", flat=True))
-    direct = _Held({})
+    mine = holdings(actor)
+    above = [(role, how, "system", False) for role, how in mine.system.items()]
+    centers, enabled = mine.centers, mine.enabled
+    direct = Held({})
     if model not in {DataCenter, System}:
-        direct = _held(actor, kind.user_grants, kind.group_grants, only=[row.pk for row in rows])
+        direct = held(actor, kind.user_grants, kind.group_grants, only=[row.pk for row in rows])
     owners = _centers_of(model, kind.data_center_path, rows)
     users = _centers_of(model, kind.assignment_path, rows)
-    disabled = set(DataCenter.objects.filter(enabled=False).values_list("pk", flat=True)) if direct.by_object else set()
+    disabled = mine.disabled if direct.by_object else set()
     found = []
     for row in rows:
         ways = list(above)
@@ -260,6 +200,9 @@ def _centers_of(model: type[Model], path: str, rows: list[M]) -> dict[Any, set[U
         return {row.pk: {row.pk} for row in rows} if path == "" else {}
     if not path:
         return {}
+    if "__" not in path:
+        ids = {row.pk: getattr(row, f"{path}_id") for row in rows}
+        return {pk: {uid} for pk, uid in ids.items() if uid is not None}
     found: dict[Any, set[UUID]] = {}
     pairs = model._default_manager.filter(pk__in=[row.pk for row in rows], **{f"{path}__isnull": False}).values_list(
         "pk", path
@@ -315,7 +258,7 @@ def explain(actor: Actor, permit: Permit, target: Model) -> Explanation:
     [(_row, ways)] = _ways(actor, type(target), [target])
     chain = tuple(
         {"subject": actor.name, "group": way[1], "role": way[0], "permit": permit.value, "ancestor": way[2]}
-        for found, way in _derive(actor, ways, _all_roles())
+        for found, way in _derive(actor, ways, holdings(actor).permits)
         if found is permit
     )
     if chain:
@@ -331,9 +274,10 @@ def _refusal(actor: Actor, permit: Permit, target: Model, kind: Kind) -> Explana
             object_kind=kind.name,
             sentence=_("This token may only read. Make one with the scope 'write'."),
         )
-    holding = sorted((len(permits), code) for code, permits in _all_roles().items() if permit.value in permits)
+    known = holdings(actor).permits
+    holding = sorted((len(permits), code) for code, permits in known.items() if permit.value in permits)
     roles = tuple(code for _size, code in holding)
-    givers = _givers(target, kind)
+    givers = _givers(target, kind, holdings(actor).roles_with(Permit.GRANT))
     sentence = _("You lack the permit %(permit)s here. The role %(role)s would give it; ask %(who)s.") % {
         "permit": permit.value,
         "role": roles[0] if roles else "-",
@@ -349,11 +293,11 @@ def _refusal(actor: Actor, permit: Permit, target: Model, kind: Kind) -> Explana
     )
 
 
-def _givers(target: Model, kind: Kind) -> tuple[str, ...]:
+def _givers(target: Model, kind: Kind, roles: frozenset[str]) -> tuple[str, ...]:
     """The administrators of the target's data center, by name; never another department's."""
     centers = _centers_of(type(target), kind.data_center_path, [target]).get(target.pk, set())
-    codenames = [CODENAME + code for code in _roles_with(Permit.GRANT)]
-    rows = _live(
+    codenames = [CODENAME + code for code in roles]
+    rows = live(
         DataCenterUserGrant.objects.filter(
             content_object__in=list(centers), permission__codename__in=codenames, user__is_active=True
         )
@@ -375,24 +319,6 @@ def authorize(actor: Actor, permit: Permit, target: Model) -> None:
 
 
 # -- giving and taking
-
-
-def sync_roles() -> None:
-    """Write the predefined roles as this version has them."""
-    with transaction.atomic():
-        for role in PREDEFINED:
-            Role.objects.update_or_create(codename=role.codename, defaults=_as_row(role))
-
-
-def _as_row(role: PredefinedRole) -> dict[str, Any]:
-    return {
-        "name": role.name,
-        "description": role.description,
-        "administrative": role.administrative,
-        "predefined": True,
-        "views_children": role.views_children,
-        "permits": sorted(role.permits),
-    }
 
 
 def system_grantor(actor: Actor) -> Actor:

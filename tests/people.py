@@ -16,6 +16,7 @@ from portal.jobs.engine import run_to_end
 from tenants import policy, quota
 from tenants.models import DataCenter, User
 from tenants.models.quota import Dimension
+from tenants.roles import sync_roles
 from tenants.services.data_centers import create_data_center
 from tenants.services.users import create_user
 
@@ -41,7 +42,7 @@ class Institute:
 def make_institute(folder: Path, *, kind: str = "double", address: str = "") -> Institute:
     """Physics with alice and bob, informatics with charlie, an admin each, and a super-admin."""
     actor = system_actor()
-    policy.sync_roles()
+    sync_roles()
     provider = connect_provider(actor, name="local", kind=kind, address=address or f"double://{folder}/hypervisor")
     image = folder / "image.qcow2"
     image.write_bytes(b"QFI\xfb" + bytes(1020))

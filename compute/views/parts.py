@@ -42,8 +42,8 @@ class Card:
 
 def cards(actor: Actor, vms: Sequence[Vm]) -> list[Card]:
     """The cards of these machines, in a number of queries that does not grow with them."""
-    actions = selectors.actions_of(actor, vms)
     jobs = selectors.open_jobs_of([vm.pk for vm in vms])
+    actions = selectors.actions_of(actor, vms, jobs)
     return [Card(vm, _card_verbs(actions[vm.pk]), _line(jobs.get(vm.pk))) for vm in vms]
 
 

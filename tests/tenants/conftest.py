@@ -11,6 +11,7 @@ import pytest
 from portal.common.actor import Actor, Door, system_actor
 from tenants import policy
 from tenants.models import DataCenter, User
+from tenants.roles import sync_roles
 from tests.people import PASSWORD
 
 
@@ -34,7 +35,7 @@ def as_actor(user: User, **more: Any) -> Actor:
 
 
 def make_people() -> People:
-    policy.sync_roles()
+    sync_roles()
     physics, informatics = (DataCenter.objects.create(name=name) for name in ("physics", "informatics"))
     ranks = (
         ("alice", "end-user", physics),

@@ -213,6 +213,30 @@ def test_authorize_explain_permits_on_and_visible_agree(people):
                     assert len(answers) == 1, (user.username, scope, permit, center.name)
 
 
+def test_holding_anywhere_and_everywhere(people):
+    def held(user, permit, **more):
+        actor = as_actor(user, **more)
+        return policy.holds_anywhere(actor, permit), policy.holds_everywhere(actor, permit)
+
+    assert held(people.super_admin, Permit.VM_CREATE) == (True, True)
+    assert held(people.super_admin, Permit.VM_CREATE, scope="read") == (False, False)
+    assert held(people.physics_admin, Permit.DATA_CENTER_EDIT) == (True, False)
+    assert held(people.alice, Permit.DATA_CENTER_EDIT) == (False, False)
+    DataCenter.objects.filter(pk=people.physics.pk).update(enabled=False)
+    assert held(people.physics_admin, Permit.DATA_CENTER_EDIT) == (False, False)
+
+
+def test_within_one_look_rights_are_read_once_and_after_it_anew(people, django_assert_num_queries):
+    alice = as_actor(people.alice)
+    with policy.one_look():
+        first = list(policy.visible(alice, Permit.VM_CREATE, DataCenter.objects.all()))
+        policy.revoke(system_actor(), "end-user", people.alice, people.physics)
+        with django_assert_num_queries(1):
+            assert list(policy.visible(alice, Permit.VM_CREATE, DataCenter.objects.all())) == first == [people.physics]
+        assert list(policy.visible(as_actor(people.charlie), Permit.VM_CREATE, DataCenter.objects.all())) != first
+    assert list(policy.visible(alice, Permit.VM_CREATE, DataCenter.objects.all())) == []
+
+
 def _passes(actor, permit, target):
     try:
         policy.authorize(actor, permit, target)

@@ -25,6 +25,7 @@ from portal.jobs.states import JobStatus
 from tenants import policy, quota
 from tenants.models import DataCenter, User
 from tenants.models.quota import Dimension
+from tenants.roles import sync_roles
 from tenants.services.data_centers import create_data_center
 from tenants.services.users import create_user
 
@@ -57,7 +58,7 @@ class Command(BaseCommand):
         self.logins = _read(Path(options["passwords_out"]))
         self.out = Path(options["passwords_out"])
         actor = system_actor()
-        policy.sync_roles()
+        sync_roles()
         try:
             admin = self._user(actor, "admin", "super-admin", "")
             policy.grant(actor, "super-admin", admin, policy.system())

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from portal.common.actor import system_actor
 from portal.common.errors import PortalError
 from tenants import policy
+from tenants.roles import sync_roles
 from tenants.selectors import data_center_named, user_named
 from tenants.services.grants import grant_role
 
@@ -26,7 +27,7 @@ class Command(BaseCommand):
         """Give it, or say what is wrong."""
         actor = system_actor()
         try:
-            policy.sync_roles()
+            sync_roles()
             name = options["data_center"]
             target = data_center_named(name) if name else policy.system()
             grant_role(actor, options["role"], user_named(options["username"]), target)

@@ -148,7 +148,7 @@ def test_CO03_a_ticket_with_the_cookie_of_another_user_is_refused_and_spent(port
     assert portal.status(opened) == 403
     assert portal.screen.connections == 0
     assert portal.events(opened)[-1].code == "VM_CONNECT_REFUSED"
-    assert portal.events(opened)[-1].message == "other_user"
+    assert portal.events(opened)[-1].data["reason"] == "other_user"
 
 
 def test_CO03_a_ticket_with_the_token_of_another_user_is_refused_and_spent(portal):  # noqa: N802
@@ -191,7 +191,7 @@ def test_CO03_a_ticket_dies_with_the_log_in_that_asked_for_it(portal):  # noqa: 
     opened = portal.open(session_key=portal.log_in("alice"))
     portal.browsers["alice"].logout()
     assert portal.status(opened) == 403
-    assert portal.events(opened)[-1].message == "login_ended"
+    assert portal.events(opened)[-1].data["reason"] == "login_ended"
     token, _text = create_token(portal.actor("alice"), name="t", scope="write", expires_in=3600)
     by_token = portal.open(token_uid=token.pk)
     token.delete()
@@ -204,7 +204,7 @@ def test_CO03_a_ticket_is_worth_nothing_once_the_right_is_gone(portal):  # noqa:
     opened = portal.open("bob")
     portal.revoke("bob")
     assert portal.status(opened) == 403
-    assert portal.events(opened)[-1].message == "not_permitted"
+    assert portal.events(opened)[-1].data["reason"] == "not_permitted"
     assert portal.screen.connections == 0
 
 

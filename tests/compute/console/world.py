@@ -22,6 +22,7 @@ from portal.events.models import Event
 from portal.hypervisors.models import Provider
 from tenants import policy
 from tenants.models import DataCenter, User
+from tenants.roles import sync_roles
 from tests.compute.console.screen import Screen
 from tests.doubles.hypervisor_state import HypervisorDouble
 
@@ -154,7 +155,7 @@ def eventually(holds: Callable[[], Any]) -> Any:
 @contextmanager
 def make_world(folder: Any) -> Iterator[World]:
     """The rows and the doubles; no server yet."""
-    policy.sync_roles()
+    sync_roles()
     physics, informatics = (DataCenter.objects.create(name=name) for name in ("physics", "informatics"))
     people = {name: User.objects.create_user(name, password=PASSWORD) for name in ("alice", "bob", "charlie", "admin")}
     for name, center in (("alice", physics), ("bob", physics), ("charlie", informatics)):

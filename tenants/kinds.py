@@ -1,0 +1,41 @@
+"""The nouns that grants are on or inherit to. An app makes its own known in ``AppConfig.ready``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A noun that grants are on or inherit to. Paths are from the model to its data center, in the ORM's terms.
+
+    ``assignment_path`` leads to the data centers that may *use* it; only the permits of use pass along it.
+    """
+
+    name: str
+    model: type[Model]
+    data_center_path: str = ""
+    assignment_path: str = ""
+    user_grants: Any = None  # guardian's tables, whose subject fields differ
+    group_grants: Any = None
+
+
+_KINDS: dict[type[Model], Kind] = {}
+
+
+def register_kind(kind: Kind) -> None:
+    """Make a noun known (from ``AppConfig.ready``)."""
+    _KINDS[kind.model] = kind
+
+
+def kinds() -> tuple[Kind, ...]:
+    """Every known noun."""
+    return tuple(_KINDS.values())
+
+
+def kind_of(model: type[Model]) -> Kind:
+    """The kind of a model; ``KeyError`` for a model nobody registered."""
+    return _KINDS[model]
