@@ -38,7 +38,7 @@ CLOSE_ORIGIN = 4403
 CLOSE_NOT_FOUND = 4404
 
 
-async def no_such_socket(scope: dict[str, Any], receive: Any, send: Any) -> None:
+async def no_such_socket(_scope: dict[str, Any], _receive: Any, send: Any) -> None:
     """Turn away whoever asks for an address that there is not, before anything is opened."""
     await send({"type": "websocket.close"})
 
