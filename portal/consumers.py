@@ -39,6 +39,11 @@ CLOSE_ORIGIN = 4403
 CLOSE_NOT_FOUND = 4404
 
 
+async def no_such_socket(_scope: dict[str, Any], _receive: Any, send: Any) -> None:
+    """Turn away whoever asks for an address that there is not, before anything is opened."""
+    await send({"type": "websocket.close"})
+
+
 class Feed(AsyncWebsocketConsumer):  # type: ignore[misc]
     """What the feeds share: who may open one, that rights which end reach it, and that changes are gathered."""
 

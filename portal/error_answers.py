@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse, HttpResponseServerError, JsonResponse
+from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 from django.views import defaults
 
@@ -35,7 +35,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500. The page stands on nothing that may be broken: no session, no database."""
+    """500. The page stands on nothing that may be broken: not the request, the session or the database."""
     if request.path.startswith(API):
         return _problem(
             request,
@@ -43,7 +43,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
             "internal_error",
             _("Something unexpected went wrong. Give the administrators the request number."),
         )
-    return render(request, "500.html", {"request_id": _request_id(request)}, status=500)
+    return HttpResponseServerError(render_to_string("500.html", {"request_id": _request_id(request)}))
 
 
 def _problem(request: HttpRequest, status: int, code: str, detail: str) -> HttpResponse:

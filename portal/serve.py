@@ -1,7 +1,8 @@
 """The ASGI server as every installation runs it: ``python -m portal.serve [--host ADDR] [--port N] [--certificate ...]``.
 
-Websockets are bounded (``portal.websocket``), never compressed (deflate costs a console 95 % of its throughput), and
-pinged; headers of a proxy are read by our own middleware from trusted proxies alone, never by uvicorn.
+Requests are bounded (``portal.http_heads``, ``portal.bodies``), and so are websockets (``portal.websocket``), which are
+never compressed (deflate costs a console 95 % of its throughput), and pinged; headers of a proxy are read by our own
+middleware from trusted proxies alone, never by uvicorn.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from typing import Any
 
 import uvicorn
 
+from portal.http_heads import BoundedHeads
 from portal.websocket import FairWebSocket
 
 MESSAGE_LIMIT = 1024 * 1024  # bytes of one websocket message
 
 SERVER: dict[str, Any] = {
+    "http": BoundedHeads,
     "ws": FairWebSocket,
     "ws_max_size": MESSAGE_LIMIT,
     "ws_per_message_deflate": False,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user
-from django.http import HttpRequest, parse_cookie
-from django.utils.module_loading import import_string
+from django.http import parse_cookie
 from django.utils.translation import get_supported_language_variant
 
 from portal.common.actor import Actor, Door
 from portal.common.origins import is_own_origin
+from tenants.services.logins import user_of_session
 from tenants.services.tokens import token_behind
 
 BEARER = "bearer "
@@ -61,9 +60,5 @@ def _of_token(authorization: str) -> Actor | None:
 
 
 def _of_session(key: str) -> Actor | None:
-    if not key:
-        return None
-    request = HttpRequest()
-    request.session = import_string(f"{settings.SESSION_ENGINE}.SessionStore")(key)
-    user = get_user(request)
-    return Actor(user=user, door=Door.PAGE, session_key=key) if user.is_authenticated else None
+    user = user_of_session(key)
+    return Actor(user=user, door=Door.PAGE, session_key=key) if user else None

@@ -71,8 +71,8 @@ def purge_keys() -> int:
 
 
 def _refuse_bad(key: str) -> None:
-    if len(key) > LONGEST_KEY or not key.isprintable():
-        text = _("An idempotency key has at most 128 printable characters.")
+    if len(key) > LONGEST_KEY or not (key.isascii() and key.isprintable()):
+        text = _("An idempotency key has at most 128 printable ASCII characters.")
         raise Invalid(text, reasons=(Reason("key_invalid", text, "Idempotency-Key"),))
 
 

@@ -16,6 +16,7 @@ from rest_framework.request import Request
 
 QUERY_NUMBER = re.compile(r"[0-9]{1,10}")
 LARGEST_NUMBER = 2**31 - 1
+MOST_NAMED = 50  # of the fields that are not known: the answer is no longer than it helps
 
 
 class StrictJSONParser(BaseParser):
@@ -63,7 +64,9 @@ class StrictSerializer(serializers.Serializer):
         """Everything asked for is either understood or refused."""
         unknown = set(data) - set(self.fields) if isinstance(data, dict) else set()
         if unknown:
-            raise serializers.ValidationError({name: [_("This field is not known here.")] for name in sorted(unknown)})
+            raise serializers.ValidationError(
+                {name: [_("This field is not known here.")] for name in sorted(unknown)[:MOST_NAMED]}
+            )
         return super().to_internal_value(data)
 
 

@@ -48,6 +48,7 @@ MIDDLEWARE = [
     "portal.common.http.RequestContextMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "portal.common.http.NulMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "portal.common.http.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -26,6 +26,7 @@ SOCKETS = {
     "/ws/jobs/{uid}/": "4401 4401 4404 4404 4404 open open open open",
     "/ws/consoles/{uid}/": "no no no no no no open no no",
     "/ws/consoles/{uid}/ ticket": "open open no no no open open no no",
+    "/": "no no no no no no no no no",  # whatever else
 }
 
 

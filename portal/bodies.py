@@ -1,0 +1,136 @@
+"""Bodies of requests, bounded before anything looks at them, by what comes and not by what the client says will come.
+
+Django's ASGI handler writes a body of any size to disk before a view can refuse it, and the REST framework takes one that
+comes in chunks for none. Bodies are small here: each is read whole, and handed on with its true length.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+from django.utils.translation import gettext as _
+from django.utils.translation import override
+
+from portal.common.api import PROBLEM
+from portal.common.errors import problem_json
+from portal.socket_login import language_of
+
+Scope = dict[str, Any]
+Message = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SECONDS = 60.0  # for all of a body to come
+LINGER_SECONDS = 2.0
+LENGTH_HEADERS = {b"content-length", b"transfer-encoding"}
+
+
+class Refused(Exception):
+    """A body that is not taken, with the status that says why."""
+
+    def __init__(self, status: HTTPStatus) -> None:
+        self.status = status
+
+
+class Gone(Exception):
+    """The client left before its body was whole."""
+
+
+class BoundedBodies:
+    """An application whose requests have a body of ``limit`` bytes at most; 413 for a longer one, 408 for a slow one."""
+
+    def __init__(self, application: Application, *, limit: int, seconds: float = SECONDS) -> None:
+        self._application = application
+        self._limit = limit
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await self._read(scope, receive)
+        except Refused as refusal:
+            await _refuse(scope, receive, send, refusal.status)
+        except Gone:
+            return
+        else:
+            await self._application(_with_length(scope, len(body)), _first(body, receive), send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
+        if _length_said(scope) > self._limit:
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._take(receive)
+        except TimeoutError as error:
+            raise Refused(HTTPStatus.REQUEST_TIMEOUT) from error
+
+    async def _take(self, receive: Receive) -> bytes:
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Gone
+            body += message.get("body", b"")
+            if len(body) > self._limit:
+                raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            if not message.get("more_body", False):
+                return bytes(body)
+
+
+def _length_said(scope: Scope) -> int:
+    said = [value for name, value in scope["headers"] if name == b"content-length"]
+    return int(said[0]) if said and said[0].isdigit() else 0
+
+
+def _with_length(scope: Scope, length: int) -> Scope:
+    headers = [(name, value) for name, value in scope["headers"] if name not in LENGTH_HEADERS]
+    return scope | {"headers": [*headers, (b"content-length", str(length).encode())]}
+
+
+def _first(body: bytes, receive: Receive) -> Receive:
+    """The body, and after it what the server has to say (that the client left)."""
+    told = False
+
+    async def first() -> Message:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return first
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, status: HTTPStatus) -> None:
+    """Answer, and read on for a moment: to hang up on unread bytes would take the answer away from the client."""
+    body, kind = _answer(scope, status)
+    headers = [
+        (b"content-type", kind.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while (await receive()).get("more_body", False):
+                pass
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _answer(scope: Scope, status: HTTPStatus) -> tuple[bytes, str]:
+    with override(language_of(scope)):
+        if status is HTTPStatus.REQUEST_TIMEOUT:
+            code, text = "too_slow", _("The request did not come in time. Try again.")
+        else:
+            code, text = "too_large", _("The request is too large. Send less at once.")
+    if not scope["path"].startswith("/api/"):
+        return text.encode(), "text/plain; charset=utf-8"
+    return json.dumps(problem_json(int(status), code, text, uuid4().hex)).encode(), PROBLEM

@@ -1,0 +1,44 @@
+"""The log as operators get it: through the portal's own formatter, at its most talkative."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+import pytest
+
+from portal.common.logs import JsonFormatter
+
+CLIENTS = ("websockets.client", "urllib3")  # the tests' own, in the same process
+
+
+class Log:
+    """What was logged, as text and line by line."""
+
+    def __init__(self) -> None:
+        self._stream = StringIO()
+        self.handler = logging.StreamHandler(self._stream)
+        self.handler.setFormatter(JsonFormatter())
+        self.handler.addFilter(lambda record: not record.name.startswith(CLIENTS))
+
+    @property
+    def text(self) -> str:
+        return self._stream.getvalue()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every line; each is a JSON object of its own."""
+        return [json.loads(line) for line in self.text.split("\n") if line]
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    log, root = Log(), logging.getLogger()
+    before = root.level
+    root.addHandler(log.handler)
+    root.setLevel(logging.DEBUG)
+    yield log
+    root.setLevel(before)
+    root.removeHandler(log.handler)

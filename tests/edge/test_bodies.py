@@ -1,0 +1,235 @@
+"""DO01: what a request may weigh, whatever it says of itself, under the ASGI server as every installation runs it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connections
+
+from portal import bodies, http_heads
+from portal.asgi import application
+from portal.http_heads import FIELDS_LIMIT, HEAD_LIMIT
+from tests.compute.console.serving import serving
+from tests.people import PASSWORD
+from tests.tenants.conftest import make_people
+
+LIMIT = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+TOKENS = "POST /api/v1/tokens/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+GOOD = json.dumps({"username": "alice", "password": PASSWORD, "name": "t"}).encode()
+
+
+@pytest.fixture
+def port(transactional_db, monkeypatch) -> Iterator[int]:
+    monkeypatch.setitem(connections["default"].settings_dict, "CONN_MAX_AGE", 0)
+    make_people()
+    with serving(application) as port:
+        yield port
+
+
+class Answer:
+    """An HTTP answer read from a socket until it was whole."""
+
+    def __init__(self, link: socket.socket) -> None:
+        raw = b""
+        while b"\r\n\r\n" not in raw:
+            raw += self._more(link)
+        head, _, self.body = raw.partition(b"\r\n\r\n")
+        lines = head.decode().split("\r\n")
+        self.status = int(lines[0].split()[1])
+        self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        while len(self.body) < int(self.headers["content-length"]):
+            self.body += self._more(link)
+
+    @staticmethod
+    def _more(link: socket.socket) -> bytes:
+        data = link.recv(65536)
+        assert data, "the connection was closed without an answer"
+        return data
+
+
+@contextmanager
+def linked(port: int) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as link:
+        yield link
+
+
+def chunked(body: bytes, size: int = 4096) -> bytes:
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+def asked(port: int, head: str, body: bytes = b"") -> Answer:
+    with linked(port) as link:
+        link.sendall(head.encode() + b"\r\n" + body)
+        return Answer(link)
+
+
+def memory() -> int:
+    """Kilobytes that this process holds now."""
+    return int(
+        next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")).split()[1]
+    )
+
+
+def test_DO01_a_body_in_chunks_is_a_body(port):  # noqa: N802
+    assert asked(port, TOKENS + "Transfer-Encoding: chunked\r\n", chunked(GOOD, 10)).status == 201
+    assert asked(port, TOKENS + f"Content-Length: {len(GOOD)}\r\n", GOOD).status == 201
+    assert (
+        asked(port, TOKENS + "Transfer-Encoding: chunked\r\n", chunked(b" " * (LIMIT - len(GOOD)) + GOOD)).status == 201
+    )
+
+
+@pytest.mark.parametrize("path", ["/api/v1/tokens/", "/login/", "/", "/nothing/", "/api/v1/nothing/"])
+def test_DO01_a_body_beyond_the_limit_is_413_however_it_comes(port, path):  # noqa: N802
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    huge = b"x" * (LIMIT + 1)
+    for answer in (
+        asked(port, head + f"Content-Length: {10**12}\r\n"),
+        asked(port, head + f"Content-Length: {len(huge)}\r\n", huge),
+        asked(port, head + "Transfer-Encoding: chunked\r\n", chunked(huge)),
+        asked(port, head + f"Content-Length: {len(huge)}\r\nExpect: 100-continue\r\n"),
+    ):
+        assert answer.status == 413
+        assert answer.headers["connection"] == "close"
+        if path.startswith("/api/"):
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert json.loads(answer.body)["code"] == "too_large"
+
+
+def test_DO01_a_client_that_goes_on_and_on_gets_its_answer_and_costs_no_memory(port, monkeypatch):  # noqa: N802
+    monkeypatch.setattr(bodies, "LINGER_SECONDS", 0.5)
+    before, piece, sent = memory(), chunked(b"x" * 65536, 65536)[: -len(b"0\r\n\r\n")], 0
+    with linked(port) as link:
+        link.sendall(TOKENS.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
+        until = time.monotonic() + 20
+        try:
+            while time.monotonic() < until:
+                sent += link.send(piece)
+        except OSError:
+            pass  # it hung up at last
+        assert sent > LIMIT
+        assert time.monotonic() < until
+    assert memory() - before < 32 * 1024
+    with linked(port) as link:
+        link.sendall(TOKENS.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + piece * 5)
+        assert Answer(link).status == 413
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "status"),
+    [
+        ("", b"", 400),  # no length, no body
+        ("", GOOD, 400),
+        ("Content-Length: 0\r\n", b"", 400),
+        (f"Content-Length: {len(GOOD) - 5}\r\n", GOOD, 400),
+        ("Content-Length: -1\r\n", GOOD, 400),
+        ("Content-Length: x\r\n", GOOD, 400),
+        ("Content-Length: 1e3\r\n", GOOD, 400),
+        (f"Content-Length: {10**30}\r\n", GOOD, 400),
+        (f"Content-Length: {len(GOOD)}\r\nContent-Length: 1\r\n", GOOD, 400),
+        (f"Content-Length: {len(GOOD)}\r\nTransfer-Encoding: chunked\r\n", chunked(GOOD), 400),
+        ("Transfer-Encoding: chunked\r\n", b"zz\r\nabc\r\n0\r\n\r\n", 400),
+        ("Transfer-Encoding: chunked\r\n", b"-5\r\nabc\r\n0\r\n\r\n", 400),
+        ("Transfer-Encoding: gzip, chunked\r\n", chunked(GOOD), 201),  # not unpacked: what comes is what counts
+        ("Content-Encoding: gzip\r\nContent-Length: 5\r\n", b"\x1f\x8b123", 400),
+    ],
+)
+def test_DO01_a_length_that_is_missing_or_a_lie_is_answered(port, head, body, status):  # noqa: N802
+    answer = asked(port, TOKENS + head, body)
+    assert answer.status == status, answer.body
+
+
+def test_DO01_a_body_that_does_not_come_is_408(port, monkeypatch):  # noqa: N802
+    monkeypatch.setattr(application.application_mapping["http"], "_seconds", 0.3)
+    answer = asked(port, TOKENS + "Content-Length: 1000\r\n", b"{")
+    assert (answer.status, json.loads(answer.body)["code"]) == (408, "too_slow")
+    assert asked(port, TOKENS + "Transfer-Encoding: chunked\r\n", b"1\r\n{\r\n").status == 408
+
+
+@pytest.mark.parametrize("text", ["[", '{"a":', "[[], ", '[{"a":'])
+def test_DO01_deep_nesting_is_400(port, text):  # noqa: N802
+    for depth in (100, 900, 1000, 5000, LIMIT // len(text) - 10):
+        body = (text * depth).encode()
+        answer = asked(port, TOKENS + f"Content-Length: {len(body)}\r\n", body)
+        assert (answer.status, json.loads(answer.body)["code"]) == (400, "invalid")
+    for path in ("vms/00000000-0000-4000-8000-000000000001/stop", "jobs/00000000-0000-4000-8000-000000000001/cancel"):
+        body = ('{"a":' * 900 + "1" + "}" * 900).encode()
+        head = (
+            TOKENS.replace("tokens", path) + f"Content-Length: {len(body)}\r\nAuthorization: Bearer {token(port)}\r\n"
+        )
+        assert asked(port, head, body).status == 400
+
+
+def token(port: int) -> str:
+    return str(json.loads(asked(port, TOKENS + f"Content-Length: {len(GOOD)}\r\n", GOOD).body)["token"])
+
+
+def test_DO01_many_fields_are_400_and_the_answer_stays_short(port):  # noqa: N802
+    many = json.dumps({f"f{number}": 1 for number in range(20_000)}).encode()
+    answer = asked(port, TOKENS + f"Content-Length: {len(many)}\r\n", many)
+    assert answer.status == 400
+    assert len(answer.body) < 20_000
+    form = "&".join(f"f{number}=1" for number in range(1000)).encode()
+    head = f"POST /login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: csrftoken={'t' * 32}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(form)}\r\n"
+    assert asked(port, head, form).status == 400
+    query = "&".join(f"f{number}=1" for number in range(1000))
+    for path in ("/login/", "/api/v1/me/"):
+        assert asked(port, f"GET {path}?{query} HTTP/1.1\r\nHost: 127.0.0.1\r\n").status in {400, 401}
+
+
+def test_DO01_a_head_has_its_bounds_too(port):  # noqa: N802
+    get = "GET /login/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    assert asked(port, get + "X-Long: " + "x" * (HEAD_LIMIT // 2) + "\r\n").status == 200
+    for head in (
+        get + "X-Long: " + "x" * HEAD_LIMIT + "\r\n",
+        get + "x" * HEAD_LIMIT + ": x\r\n",
+        get + "Cookie: " + "a=b; " * HEAD_LIMIT + "\r\n",
+        get + "".join(f"X-{number}: x\r\n" for number in range(FIELDS_LIMIT + 1)),
+        f"GET /{'x' * HEAD_LIMIT} HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+        f"GET /login/?{'x' * HEAD_LIMIT} HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+    ):
+        assert asked(port, head).status == 431
+
+
+def test_DO01_a_head_without_end_costs_no_memory(port):  # noqa: N802
+    before = memory()
+    for opening in (b"GET / HTTP/1.1\r\nX-Long: ", b"GET /", b"GET / HTTP/1.1\r\n"):
+        sent, piece = 0, b"X: x\r\n" * 10_000 if opening.endswith(b"\r\n") else b"x" * 65536
+        with linked(port) as link:
+            link.sendall(opening)
+            try:
+                while sent < 64 * 1024 * 1024:
+                    sent += link.send(piece)
+            except OSError:
+                pass
+        assert sent < 16 * 1024 * 1024
+    assert memory() - before < 32 * 1024
+
+
+def test_DO01_a_head_that_does_not_come_ends_the_connection_and_others_are_served(transactional_db, monkeypatch):  # noqa: N802
+    monkeypatch.setitem(connections["default"].settings_dict, "CONN_MAX_AGE", 0)
+    monkeypatch.setattr(http_heads, "HEAD_SECONDS", 0.5)
+    with serving(application) as port:
+        slow = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(50)]
+        for link in slow:
+            link.sendall(b"GET /login/ HTTP/1.1\r\nHost: ")
+        assert asked(port, "GET /login/ HTTP/1.1\r\nHost: 127.0.0.1\r\n").status == 200
+        assert [link.recv(100) for link in slow] == [b""] * 50
+        for link in slow:
+            link.close()
+
+
+def test_DO01_a_connection_goes_on_after_a_whole_request(port):  # noqa: N802
+    with linked(port) as link:
+        for _ in range(3):
+            link.sendall(TOKENS.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(GOOD, 7))
+            assert Answer(link).status == 201
+            link.sendall(b"GET /api/v1/me/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert Answer(link).status == 401
