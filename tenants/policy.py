@@ -52,6 +52,7 @@ __all__ = [
     "holds_anywhere",
     "holds_everywhere",
     "one_look",
+    "people_of",
     "permits_on",
     "register_kind",
     "revoke",
@@ -391,6 +392,19 @@ def _people(subject: User | Group) -> list[UUID]:
     if isinstance(subject, User):
         return [subject.pk]
     return list(User.objects.filter(groups=subject).values_list("pk", flat=True))
+
+
+def people_of(data_center: DataCenter) -> set[UUID]:
+    """Everybody who holds something on a data center or on anything in it, himself or through a group."""
+    found: set[UUID] = set()
+    for kind in kinds():
+        path = "content_object" if kind.model is DataCenter else f"content_object__{kind.data_center_path}"
+        if kind.user_grants is None or path == "content_object__":
+            continue
+        there = {path: data_center}
+        found.update(kind.user_grants._default_manager.filter(**there).values_list("user_id", flat=True))
+        found.update(kind.group_grants._default_manager.filter(**there).values_list("group__user", flat=True))
+    return found - {None}
 
 
 def gate(actor: Actor, permit: str, kind_name: str, uid: UUID) -> None:

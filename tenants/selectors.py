@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
@@ -20,6 +22,19 @@ def jobs(actor: Actor) -> QuerySet[Job]:
         return rows
     centers = list(policy.visible(actor, Permit.JOB_VIEW, DataCenter.objects.all()).values_list("pk", flat=True))
     return rows.filter(Q(actor_uid=actor.uid) | Q(data_center_uid__in=centers))
+
+
+def data_centers(actor: Actor) -> QuerySet[DataCenter]:
+    """The data centers this actor may see, by name."""
+    return policy.visible(actor, Permit.DATA_CENTER_VIEW, DataCenter.objects.all()).order_by("name", "uid")
+
+
+def get_data_center(actor: Actor, uid: UUID) -> DataCenter:
+    """One of them. Raises ``NotFound`` alike for one that is not there and one that may not be seen."""
+    row = data_centers(actor).filter(pk=uid).first()
+    if row is None:
+        raise NotFound(_("There is no such data center, or you may not see it."))
+    return row
 
 
 def user_named(username: str) -> User:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.utils.translation import gettext as _
 
-from compute.models import Cluster, ClusterAssignment, StorageAssignment, StorageDomain, Template, TemplateAssignment
+from compute.models import Cluster, StorageDomain, Template
+from compute.services.sharing import assign
 from compute.sync.inventory import sync_provider
 from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, Unavailable
@@ -56,11 +57,9 @@ def own_storage(provider: Provider) -> StorageDomain:
 def share_out(
     actor: Actor, data_center: DataCenter, *, provider: Provider, templates: tuple[Template, ...] = ()
 ) -> None:
-    """Assign a provider's cluster and our storage domain on it, and templates, to a data center; again is nothing new."""
-    policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
-    with attempt(actor, "RESOURCES_ASSIGN", Subject("data_center", data_center.pk, data_center.name, data_center.pk)):
-        for cluster in Cluster.objects.filter(provider=provider):
-            ClusterAssignment.objects.get_or_create(cluster=cluster, data_center=data_center)
-        StorageAssignment.objects.get_or_create(storage_domain=own_storage(provider), data_center=data_center)
-        for template in templates:
-            TemplateAssignment.objects.get_or_create(template=template, data_center=data_center)
+    """Assign a provider's clusters and our storage domain on it, and templates, to a data center; again is nothing new."""
+    for cluster in Cluster.objects.filter(provider=provider):
+        assign(actor, data_center.pk, "cluster", cluster.pk)
+    assign(actor, data_center.pk, "storage_domain", own_storage(provider).pk)
+    for template in templates:
+        assign(actor, data_center.pk, "template", template.pk)

@@ -1,0 +1,160 @@
+"""The hallway of sharing out: what of the institute's a data center may use, and what hangs on that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Model, Q, QuerySet
+from django.utils.translation import gettext as _
+
+from compute.models import (
+    Cluster,
+    ClusterAssignment,
+    StorageAssignment,
+    StorageDomain,
+    Template,
+    TemplateAssignment,
+    Vm,
+)
+from network.models import Network, NetworkAssignment
+from portal.common.access import access_changed
+from portal.common.actor import Actor
+from portal.common.errors import Conflict, NotFound, Reason
+from portal.events.record import Subject, attempt
+from tenants import policy
+from tenants.models import DataCenter
+from tenants.permits import Permit
+from tenants.selectors import get_data_center
+
+MOST_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Shareable:
+    """A kind of thing that is shared out. ``users`` finds the machines of a data center that could not do without it."""
+
+    name: str
+    model: type[Model]
+    assignment: type[Model]
+    field: str
+    users: Callable[[DataCenter, Any], QuerySet[Vm]]
+    conveys_rights: bool = False  # its assignment widens what people of the data center may see
+
+
+@dataclass(frozen=True, slots=True)
+class Dependents:
+    """What hangs on an assignment: how many machines, and the first names."""
+
+    count: int
+    names: tuple[str, ...]
+
+
+def _in(data_center: DataCenter, **where: Any) -> QuerySet[Vm]:
+    return Vm.objects.filter(Q(**where), data_center=data_center).distinct().order_by("name", "uid")
+
+
+SHAREABLE = {
+    kind.name: kind
+    for kind in (
+        Shareable("cluster", Cluster, ClusterAssignment, "cluster", lambda dc, row: _in(dc, cluster=row)),
+        Shareable(
+            "storage_domain",
+            StorageDomain,
+            StorageAssignment,
+            "storage_domain",
+            lambda dc, row: _in(dc, disks__storage_domain=row),
+        ),
+        Shareable(
+            "network",
+            Network,
+            NetworkAssignment,
+            "network",
+            lambda dc, row: _in(dc, nics__vnic_profile__network=row),
+            conveys_rights=True,
+        ),
+        # A machine that was made from a template stays what it is without the right to make more.
+        Shareable(
+            "template",
+            Template,
+            TemplateAssignment,
+            "template",
+            lambda _dc, _row: Vm.objects.none(),
+            conveys_rights=True,
+        ),
+    )
+}
+
+
+def assign(actor: Actor, data_center_uid: UUID, kind: str, uid: UUID) -> None:
+    """Let a data center use a cluster, storage domain, network or template of the institute's; again is nothing new.
+
+    For super-admins. Raises ``NotFound`` for what is not there, ``Conflict`` for what belongs to a department.
+    """
+    share = SHAREABLE[kind]
+    with attempt(actor, "RESOURCE_ASSIGN", Subject("data_center", data_center_uid)) as trial:
+        data_center = _center(actor, data_center_uid)
+        row = _row(share, uid)
+        trial.subject = Subject("data_center", data_center.pk, data_center.name, data_center.pk)
+        trial.data = {"kind": kind, "id": str(uid), "name": str(row)}
+        owner = getattr(row, "owner", None)
+        if owner is not None:
+            raise Conflict(
+                _("%(name)s belongs to a data center; only the institute's own is shared out.") % {"name": row}
+            )
+        wanted: dict[str, Any] = {share.field: row, "data_center": data_center}
+        share.assignment._default_manager.get_or_create(**wanted)
+        _tell(share, data_center)
+
+
+def unassign(actor: Actor, data_center_uid: UUID, kind: str, uid: UUID) -> None:
+    """Take it back; not assigned is done. ``Conflict`` with the machines that need it, where there are any."""
+    share = SHAREABLE[kind]
+    with attempt(actor, "RESOURCE_UNASSIGN", Subject("data_center", data_center_uid)) as trial:
+        data_center = _center(actor, data_center_uid)
+        row = _row(share, uid)
+        trial.subject = Subject("data_center", data_center.pk, data_center.name, data_center.pk)
+        trial.data = {"kind": kind, "id": str(uid), "name": str(row)}
+        _refuse_in_use(dependents(data_center, kind, row), data_center, row)
+        share.assignment._default_manager.filter(**{share.field: row, "data_center": data_center}).delete()
+        _tell(share, data_center)
+
+
+def dependents(data_center: DataCenter, kind: str, row: Model) -> Dependents:
+    """The machines of a data center that could not do without this."""
+    users = SHAREABLE[kind].users(data_center, row)
+    names = tuple(users.values_list("name", flat=True)[: MOST_NAMED + 1])
+    return Dependents(len(names) if len(names) <= MOST_NAMED else users.count(), names[:MOST_NAMED])
+
+
+def _refuse_in_use(found: Dependents, data_center: DataCenter, row: Model) -> None:
+    if not found.count:
+        return
+    text = _("%(count)d machines of %(data_center)s need %(name)s: %(machines)s. Delete or move them first.") % {
+        "count": found.count,
+        "data_center": data_center.name,
+        "name": row,
+        "machines": ", ".join(found.names) + (" …" if found.count > len(found.names) else ""),
+    }
+    raise Conflict(text, reasons=(Reason("in_use", text, data={"count": found.count, "machines": list(found.names)}),))
+
+
+def _center(actor: Actor, uid: UUID) -> DataCenter:
+    row = get_data_center(actor, uid)
+    policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+    # Held until the end, so that no machine is placed on what is being taken away.
+    return DataCenter.objects.select_for_update(no_key=True).get(pk=row.pk)
+
+
+def _row(share: Shareable, uid: UUID) -> Model:
+    row: Model | None = share.model._default_manager.filter(pk=uid).first()
+    if row is None:
+        raise NotFound(_("There is no such object, or you may not see it."))
+    return row
+
+
+def _tell(share: Shareable, data_center: DataCenter) -> None:
+    if share.conveys_rights:
+        access_changed(policy.people_of(data_center))
