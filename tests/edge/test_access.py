@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from drf_spectacular.generators import SchemaGenerator
 
 from compute.models import Console, Vm
 from portal.events.models import Event
 from portal.jobs.models import Job
 from tenants.models import QuotaCharge
-from tests.edge.world import World, make_world, routes, undone
+from tests.edge.world import World, routes, undone
 from tests.people import PASSWORD
 
 API_RANKS = ("nobody", "disabled", "outsider", "other_admin", "peer", "reader", "owner", "admin", "root")
@@ -73,11 +72,6 @@ PAGES = {
 }
 NOUNS = {"tokens": "token", "jobs": "job", "vms": "vm", "machines": "vm"}
 DOWN_FIRST = ("run", "delete")  # verbs of a machine that is off
-
-
-@pytest.fixture
-def world(institute) -> World:
-    return make_world(institute)
 
 
 def cell(answer: Any, *, rows: bool) -> str:

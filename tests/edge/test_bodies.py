@@ -20,6 +20,8 @@ from tests.compute.console.serving import serving
 from tests.people import PASSWORD
 from tests.tenants.conftest import make_people
 
+pytestmark = pytest.mark.long
+
 LIMIT = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 TOKENS = "POST /api/v1/tokens/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 GOOD = json.dumps({"username": "alice", "password": PASSWORD, "name": "t"}).encode()
