@@ -30,7 +30,6 @@ DATABASE_FIXTURES = {
     "django_db_reset_sequences",
     "django_db_serialized_rollback",
     "live_server",
-    "one_world",
 }
 
 
