@@ -33,10 +33,11 @@ class ApiView(APIView):
     query: dict[str, Any]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Who asks comes first; then what is asked."""
+        """Who asks comes first; then what is asked, unless there is no such method here."""
         super().initial(request, *args, **kwargs)
         method = "GET" if request.method == "HEAD" else str(request.method)
-        self.query = query_of(request, self.queries.get(method, Empty))
+        if method in self.allowed_methods:
+            self.query = query_of(request, self.queries.get(method, Empty))
 
 
 class ListView(ApiView, generics.ListAPIView):

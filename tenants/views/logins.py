@@ -34,7 +34,10 @@ def log_in(request: HttpRequest) -> HttpResponse:
         )
     except (NotAuthenticated, TooMany) as error:
         context |= {"error": error.detail, "username": username[:150]}
-        return render(request, "tenants/login.html", context, status=error.status)
+        answer = render(request, "tenants/login.html", context, status=error.status)
+        if "retry_after" in error.data:
+            answer["Retry-After"] = str(error.data["retry_after"])
+        return answer
     login(request, user, backend=MODEL_BACKEND)
     return HttpResponseRedirect(_safe(request, wanted))
 

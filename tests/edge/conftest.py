@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from portal.common.logs import JsonFormatter
+from tests.edge.world import World, make_world, undone
+from tests.people import make_institute
 
 CLIENTS = ("websockets.client", "urllib3")  # the tests' own, in the same process
 
@@ -42,3 +44,18 @@ def log() -> Iterator[Log]:
     yield log
     root.setLevel(before)
     root.removeHandler(log.handler)
+
+
+@pytest.fixture(scope="module")
+def one_world(
+    django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """One world for all tests of a module, in a transaction around them. Not where a server looks at the rows as well."""
+    with django_db_blocker.unblock(), undone():
+        yield make_world(make_institute(tmp_path_factory.mktemp("institute")))
+
+
+@pytest.fixture
+def world(one_world: World, db: None) -> World:
+    """The same for each test, in a transaction of its own."""
+    return one_world

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from drf_spectacular.generators import SchemaGenerator
 
-from compute.models import Vm
+from compute.models import Console, Vm
+from portal.events.models import Event
 from portal.jobs.models import Job
-from tests.edge.world import World, make_world, routes, undone
+from tenants.models import QuotaCharge
+from tests.edge.world import World, routes, undone
 from tests.people import PASSWORD
 
 API_RANKS = ("nobody", "disabled", "outsider", "other_admin", "peer", "reader", "owner", "admin", "root")
@@ -33,6 +34,16 @@ API = {
     "POST /api/v1/vms/{uid}/stop/": "401 401 404 404 404 403 202 202 202",
     "POST /api/v1/vms/{uid}/reboot/": "401 401 404 404 404 403 202 202 202",
     "POST /api/v1/vms/{uid}/consoles/": "401 401 404 404 404 403 201 201 201",
+}
+# The same with ``?dry_run=1``: the same refusals, and a plan instead of a job.
+DRY_RUNS = {
+    "POST /api/v1/vms/": "401 401 404 404 200 403 200 200 200",
+    "DELETE /api/v1/vms/{uid}/": "401 401 404 404 404 403 200 200 200",
+    "POST /api/v1/vms/{uid}/run/": "401 401 404 404 404 403 200 200 200",
+    "POST /api/v1/vms/{uid}/shut_down/": "401 401 404 404 404 403 200 200 200",
+    "POST /api/v1/vms/{uid}/stop/": "401 401 404 404 404 403 200 200 200",
+    "POST /api/v1/vms/{uid}/reboot/": "401 401 404 404 404 403 200 200 200",
+    "POST /api/v1/vms/{uid}/consoles/": "401 401 404 404 404 403 200 200 200",
 }
 PAGE_RANKS = tuple(rank for rank in API_RANKS if rank != "reader")
 # 302 is the log-in page for those who are not logged in, and for the others where a form leads.
@@ -63,11 +74,6 @@ NOUNS = {"tokens": "token", "jobs": "job", "vms": "vm", "machines": "vm"}
 DOWN_FIRST = ("run", "delete")  # verbs of a machine that is off
 
 
-@pytest.fixture
-def world(institute) -> World:
-    return make_world(institute)
-
-
 def cell(answer: Any, *, rows: bool) -> str:
     if rows and answer.status_code == 200:
         return f"200:{len(answer.json()['results'])}"
@@ -96,13 +102,13 @@ def body(world: World, operation: str) -> dict[str, Any]:
 
 
 def ask(world: World, operation: str, client: Any, *, kind: str) -> Any:
-    method, path = operation.split()
+    method, path, *query = operation.split()
     noun = NOUNS.get(path.removeprefix("/api/v1").split("/")[1], "")
-    ready(world, operation)
-    address = path.format(uid=world.ids.get(noun, ""))
+    ready(world, f"{method} {path}")
+    address = path.format(uid=world.ids.get(noun, "")) + "".join(query)
     as_json = {"content_type": "application/json"} if kind == "api" else {}
     if method == "POST":
-        return client.post(address, body(world, operation), **as_json)
+        return client.post(address, body(world, f"{method} {path}"), **as_json)
     return client.get(address) if method == "GET" else client.delete(address)
 
 
@@ -122,13 +128,35 @@ def test_AZ01_every_operation_answers_every_rank_as_the_table_says(world):  # no
     assert walked(world, API, API_RANKS, kind="api") == API
 
 
+def test_AZ01_a_dry_run_refuses_the_same_and_writes_nothing(world):  # noqa: N802
+    asked = {f"{operation} ?dry_run=1": expected for operation, expected in DRY_RUNS.items()}
+    assert walked(world, asked, API_RANKS, kind="api") == asked
+    before = [table.objects.count() for table in (Vm, Job, Console, Event, QuotaCharge)]
+    for operation in asked:
+        assert ask(world, operation, world.api("owner"), kind="api").json()["possible"], operation
+    assert [table.objects.count() for table in (Vm, Job, Console, Event, QuotaCharge)] == before
+
+
+def test_AZ01_every_operation_with_a_dry_run_is_in_the_table():  # noqa: N802
+    found = {name for name, parameters in parameters_of_operations() if "dry_run" in parameters}
+    assert found == set(DRY_RUNS)
+
+
+def parameters_of_operations() -> list[tuple[str, set[str]]]:
+    paths = SchemaGenerator().get_schema(request=None, public=True)["paths"]
+    return [
+        (f"{method.upper()} {path}", {parameter["name"] for parameter in operation.get("parameters", [])})
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+    ]
+
+
 def test_AZ01_every_page_answers_every_rank_as_the_table_says(world):  # noqa: N802
     assert walked(world, PAGES, PAGE_RANKS, kind="page") == PAGES
 
 
 def test_AZ01_the_table_of_operations_is_complete():  # noqa: N802
-    paths = SchemaGenerator().get_schema(request=None, public=True)["paths"]
-    assert {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods} == set(API)
+    assert {name for name, _parameters in parameters_of_operations()} == set(API)
 
 
 def test_AZ01_no_address_is_missing_from_the_tables():  # noqa: N802

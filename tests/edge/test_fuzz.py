@@ -23,6 +23,8 @@ from schemathesis.core.failures import FailureGroup
 
 from tests.people import PASSWORD, Institute
 
+pytestmark = pytest.mark.long
+
 SCHEMA = "/api/v1/schema/?format=json"
 EXAMPLES = 12
 TAKES_NOTHING = ["GET /api/v1/me/"]  # so that nothing can be wrong with it

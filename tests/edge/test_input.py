@@ -21,7 +21,7 @@ from portal.hypervisors.specs import InitialRun, Marker, VmSpec
 from portal.jobs.models import Job
 from tenants import quota
 from tenants.models.quota import Dimension
-from tests.edge.world import World, make_world, routes
+from tests.edge.world import World, routes
 
 MARKUP = (
     "<script>document.title = 'pwned'</script>",
@@ -113,11 +113,6 @@ ODD_TEXTS = (
 PAGES = (
     "/?q={}", "/?after_name={}&after=00000000-0000-4000-8000-000000000001", "/?after={}", "/jobs/?before={}", "/login/?next={}", "/machines/new/?x{}={}",
 )  # fmt: skip
-
-
-@pytest.fixture
-def world(institute) -> World:
-    return make_world(institute)
 
 
 def wish(world: World, **more: Any) -> dict[str, Any]:
@@ -219,6 +214,7 @@ def test_IN02_libvirt_gets_one_description_and_no_new_element(test_driver, text)
 def test_IN01_a_name_is_of_the_allowed_letters_by_every_door(world):  # noqa: N802
     for name in NO_NAMES:
         assert fields(create(world, wish(world, name=name))) == {"name"}
+    for name in NO_NAMES[::3]:
         form = wish(world, name=name, action="create", key="k" * 32)
         assert world.browser("owner").post("/machines/new/", form).status_code == 400
     assert Vm.objects.count() == 1
@@ -233,13 +229,10 @@ def test_IN03_there_is_no_field_for_what_a_hypervisor_reads(world):  # noqa: N80
 
 def test_IN04_only_ids_are_accepted_where_an_id_belongs(world):  # noqa: N802
     for text in FOREIGN_IDS:
-        for field in ("data_center", "template"):
-            assert fields(create(world, wish(world) | {field: text})) == {field}, text
-            form = world.browser("owner").post(
-                "/machines/new/", wish(world) | {field: text, "action": "create", "key": "k" * 32}
-            )
-            assert form.status_code == 400, text
-        assert fields(create(world, wish(world, nics=[{"vnic_profile": text}]))) == {"nics"}, text
+        wrong = dict.fromkeys(("data_center", "template"), text) | {"nics": [{"vnic_profile": text}]}
+        assert fields(create(world, wish(world) | wrong)) == {"data_center", "template", "nics"}, text
+        form = wish(world) | {"template": text, "action": "create", "key": "k" * 32}
+        assert world.browser("owner").post("/machines/new/", form).status_code == 400, text
     for value in (1, [world.ids["template"]], {"id": world.ids["template"]}, None, True, 2**200, -5):
         assert fields(create(world, wish(world, template=value))) == {"template"}, value
     assert Vm.objects.count() == 1
@@ -266,7 +259,7 @@ def test_IN10_other_syntax_in_first_boot_data_is_refused_by_every_door(world):  
         assert fields(three) == {"initial_run"}
         named = {reason["field"].split(".")[1] for reason in three.json()["reasons"]}
         assert named == {"hostname", "user_name", "ssh_authorized_keys"}, text
-    for text in OTHER_SYNTAX[::2]:
+    for text in OTHER_SYNTAX[::4]:
         for key in (f"{GOOD_KEY} {text}", f"{GOOD_KEY}\n{text}", f"command={text} {GOOD_KEY}"):
             answer = create(world, wish(world, initial_run={"user_name": "ada", "ssh_authorized_keys": [key]}))
             assert fields(answer) == {"initial_run"}, key
@@ -333,12 +326,7 @@ def test_IN18_a_dry_run_is_0_or_1_where_there_is_one_and_refused_elsewhere(world
         )
         assert fields(answer) == {"dry_run"}
     assert Vm.objects.count() == 1
-    for method, path in (
-        ("delete", "/api/v1/vms/{vm}/"),
-        ("post", "/api/v1/vms/{vm}/stop/"),
-        ("post", "/api/v1/jobs/{job}/cancel/"),
-        ("delete", "/api/v1/tokens/{token}/"),
-    ):
+    for method, path in (("post", "/api/v1/jobs/{job}/cancel/"), ("delete", "/api/v1/tokens/{token}/")):
         answer = getattr(world.api("owner"), method)(
             path.format(**world.ids) + "?dry_run=1", content_type="application/json"
         )

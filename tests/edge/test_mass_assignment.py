@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from django.core import serializers
 from drf_spectacular.generators import SchemaGenerator
 
@@ -13,7 +12,7 @@ from compute.models import Console, Disk, Nic, Vm
 from portal.jobs.models import Job
 from tenants.models import ApiToken, QuotaCharge
 from tests.edge.test_access import NOUNS, body
-from tests.edge.world import World, make_world
+from tests.edge.world import World
 
 OURS = (
     "owner", "owner_id", "user", "department", "tenant", "quota", "status", "is_staff", "is_superuser", "is_active", "host", "host_id", "cluster",
@@ -21,11 +20,6 @@ OURS = (
     "ticket", "session_hash", "role", "permits", "run_as", "__proto__", "constructor", "_state", "",
 )  # fmt: skip
 TABLES = (Vm, Disk, Nic, Job, ApiToken, QuotaCharge, Console)
-
-
-@pytest.fixture
-def world(institute) -> World:
-    return make_world(institute)
 
 
 def bodies() -> list[str]:

@@ -58,7 +58,7 @@ def _mark(item: pytest.Item) -> None:
     for fixture, marker in MARKER_OF_FIXTURE.items():
         if fixture in _fixtures(item):
             item.add_marker(marker)
-    if not any(item.get_closest_marker(part) for part in REAL_PARTS):
+    if not any(item.get_closest_marker(part) for part in (*REAL_PARTS, "long")):
         item.add_marker("quick")
 
 

@@ -1,4 +1,4 @@
-"""Logging in, tokens and their bounds (AN03, AN11, AN12, AN17)."""
+"""Logging in, tokens and their bounds (AN03, AN11, AN12, AN17; sessions are in tests/edge)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import threading
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.hashers import get_hasher
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from portal.common.access import access_version
@@ -88,6 +90,65 @@ def test_too_many_wrong_passwords_are_429_and_forged_headers_reset_nothing(peopl
     assert answer.status_code == 429
     assert 0 < int(answer["Retry-After"]) <= WINDOW.total_seconds() + 1
     assert ask(client, "bob").status_code == 201
+
+
+def test_AN11_the_page_of_log_ins_is_throttled_with_the_api_and_says_how_long(people, client):  # noqa: N802
+    for number in range(MOST_PER_NAME):
+        if number % 2:
+            assert ask(client, password="wrong").status_code == 401
+        else:
+            wrong = {"username": "Alice" if number % 4 else "alice", "password": "wrong"}
+            assert client.post("/login/", wrong).status_code == 401
+    answer = client.post("/login/", {"username": "ALICE", "password": PASSWORD})
+    assert answer.status_code == 429
+    assert 0 < int(answer["Retry-After"]) <= WINDOW.total_seconds() + 1
+    assert "Too many wrong passwords" in answer.content.decode()
+    assert client.get("/api/v1/me/").status_code == 401
+
+
+def test_AN12_a_wrong_password_costs_the_same_work_whoever_is_named(people, client, monkeypatch):  # noqa: N802
+    User.objects.filter(username="bob").update(is_active=False)
+    work: list[str] = []
+    hasher = get_hasher()
+    encode = type(hasher).encode
+
+    def counted(self, password, salt, *more):
+        work.append(password)
+        return encode(self, password, salt, *more)
+
+    monkeypatch.setattr(type(hasher), "encode", counted)
+    answers, costs = [], []
+    for name in ("alice", "nobody", "bob"):
+        before = len(work)
+        with CaptureQueriesContext(connection) as captured:
+            answers.append(ask(client, name, "wrong").json() | {"request_id": ""})
+        costs.append((len(work) - before, len(captured)))
+    assert answers[0] == answers[1] == answers[2]
+    assert costs[0] == costs[1] == costs[2]
+    assert costs[0][0] == 1
+
+
+def test_AN17_a_token_ends_by_itself_and_never_widens(people, client):  # noqa: N802
+    answer = ask(client, scope="read", expires_in=60)
+    assert client.get("/api/v1/me/", headers=bearer(answer)).status_code == 200
+    own = f"{TOKENS}{answer.json()['id']}/"
+    for method in ("put", "patch", "post"):
+        changed = getattr(client, method)(
+            own, {"scope": "write"}, content_type="application/json", headers=bearer(answer)
+        )
+        assert changed.status_code == 405
+    assert ApiToken.objects.get().scope == "read"
+    ApiToken.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert client.get("/api/v1/me/", headers=bearer(answer)).status_code == 401
+
+
+@pytest.mark.parametrize("seconds", [1, 59, 365 * 24 * 3600 + 1, 2**31 - 1])
+def test_AN17_a_token_lives_a_minute_at_least_and_a_year_at_most(people, client, seconds):  # noqa: N802
+    answer = ask(client, expires_in=seconds)
+    assert answer.status_code == 400
+    [reason] = answer.json()["reasons"]
+    assert (reason["field"], reason["minimum"], reason["maximum"]) == ("expires_in", 60, 365 * 24 * 3600)
+    assert not ApiToken.objects.exists()
 
 
 def test_nobody_is_locked_out_for_good(people, client):

@@ -1,0 +1,180 @@
+"""Sessions and cross-site requests (AN13, AN14, AN16)."""
+
+from __future__ import annotations
+
+import json
+from http.cookies import SimpleCookie
+from typing import Any
+
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.test import Client
+
+from compute.models import Vm
+from portal.jobs.models import Job
+from tenants.models import ApiToken
+from tests.edge.test_access import API, NOUNS, PAGES, body, ready
+from tests.edge.world import World
+from tests.people import PASSWORD
+
+COOKIE = settings.SESSION_COOKIE_NAME
+NO_JSON = (
+    "text/plain",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    "",
+    "application/json5",
+)
+
+
+def log_in(client: Client, username: str = "alice") -> Any:
+    return client.post("/login/", {"username": username, "password": PASSWORD})
+
+
+def me(client: Client) -> int:
+    return int(client.get("/api/v1/me/").status_code)
+
+
+def with_session(key: str) -> Client:
+    client = Client()
+    client.cookies = SimpleCookie({COOKIE: key})
+    return client
+
+
+# -- AN13
+
+
+def test_AN13_a_log_in_makes_a_new_session_and_the_planted_one_is_worth_nothing(world):  # noqa: N802
+    planted = Client().session
+    planted["planted"] = 1
+    planted.create()
+    victim = with_session(planted.session_key)
+    assert log_in(victim).status_code == 302
+    key = victim.cookies[COOKIE].value
+    assert key != planted.session_key
+    assert (me(victim), me(with_session(planted.session_key))) == (200, 401)
+    assert not Session.objects.filter(pk=planted.session_key).exists()
+
+
+def test_AN13_another_persons_log_in_in_the_same_browser_ends_the_first(world):  # noqa: N802
+    browser = Client()
+    log_in(browser)
+    first = browser.cookies[COOKIE].value
+    log_in(browser, "bob")
+    assert browser.get("/api/v1/me/").json()["username"] == "bob"
+    assert me(with_session(first)) == 401
+
+
+def test_AN13_the_cookie_is_for_the_server_alone_and_for_our_own_pages(world, settings):  # noqa: N802
+    for secure in (True, False):
+        settings.SESSION_COOKIE_SECURE = secure
+        browser = Client()
+        log_in(browser)
+        cookie = browser.cookies[COOKIE]
+        assert (bool(cookie["secure"]), cookie["httponly"], cookie["samesite"]) == (secure, True, "Lax")
+        assert cookie["domain"] == ""
+
+
+def test_AN13_a_log_out_ends_the_session_at_the_server_for_pages_api_and_copies(world):  # noqa: N802
+    browser = Client()
+    log_in(browser)
+    key = browser.cookies[COOKIE].value
+    copy = with_session(key)
+    assert me(copy) == 200
+    assert browser.post("/logout/").status_code == 302
+    assert not Session.objects.filter(pk=key).exists()
+    assert (me(copy), copy.get("/").status_code) == (401, 302)
+    assert copy.post("/api/v1/vms/", "{}", content_type="application/json").status_code == 401
+    assert browser.get("/logout/").status_code == 405
+
+
+# -- AN14
+
+
+def test_AN14_whoever_is_not_logged_in_makes_no_session(world):  # noqa: N802
+    before = Session.objects.count()
+    for number in range(20):
+        for path in (f"/login/?next=/x{number}", "/", "/jobs/", "/nothing/", "/api/v1/me/", "/api/v1/schema/"):
+            answer = Client().get(path)
+            assert COOKIE not in answer.cookies, path
+    Client().post("/login/", {"username": "alice", "password": "wrong"})
+    Client().post("/theme/", {"theme": "dark"})
+    Client().post("/language/", {"language": "el"})
+    assert Session.objects.count() == before
+
+
+# -- AN16
+
+
+def strict(world: World, rank: str = "owner") -> Client:
+    """A browser that is logged in, before a portal that looks for CSRF tokens as in production."""
+    client = Client(enforce_csrf_checks=True)
+    client.cookies[COOKIE] = world.sessions[rank]
+    return client
+
+
+def token_of(client: Client) -> str:
+    client.get("/machines/new/")
+    return str(client.cookies["csrftoken"].value)
+
+
+def address(world: World, path: str) -> str:
+    return path.format(uid=world.ids.get(NOUNS.get(path.removeprefix("/api/v1").split("/")[1], ""), ""))
+
+
+def counts() -> tuple[int, ...]:
+    return tuple(table.objects.count() for table in (Vm, Job, ApiToken, Session))
+
+
+def test_AN16_no_change_by_session_without_the_token_of_our_own_page(world):  # noqa: N802
+    for operation in API | PAGES:
+        method, path = operation.split()
+        if method == "GET" or path == "/api/v1/tokens/":
+            continue  # a token is made for a name and password, never for a session
+        ready(world, operation)
+        before, client = counts(), strict(world)
+        sent = {"data": json.dumps(body(world, operation)), "content_type": "application/json"}
+        if not path.startswith("/api/"):
+            sent = {"data": body(world, operation)}
+        call = getattr(client, method.lower())
+        assert call(address(world, path), **sent).status_code == 403, operation
+        token = token_of(client)
+        foreign = {"X-CSRFToken": token, "Origin": "https://evil.example"}
+        assert call(address(world, path), **sent, headers=foreign).status_code == 403, operation
+        wrong = {"X-CSRFToken": "x" * len(token)}
+        assert call(address(world, path), **sent, headers=wrong).status_code == 403, operation
+        assert counts() == before
+
+
+def test_AN16_a_refused_form_says_so_in_a_page_of_ours(world):  # noqa: N802
+    answer = strict(world).post("/logout/")
+    assert answer.status_code == 403
+    assert "The form was too old" in answer.content.decode()
+    assert answer["X-Request-Id"] in answer.content.decode()
+
+
+def test_AN16_the_api_takes_json_that_says_so_and_no_form(world):  # noqa: N802
+    client = world.api("owner")
+    for operation in (operation for operation in API if operation.startswith("POST")):
+        text = json.dumps(body(world, operation) or {"x": 1})
+        for kind in NO_JSON:
+            answer = client.generic("POST", address(world, operation.split()[1]), text, content_type=kind)
+            assert answer.status_code == 415, (operation, kind)
+
+
+def test_AN16_no_change_by_get_or_by_a_method_in_disguise(world):  # noqa: N802
+    before = counts()
+    posted = {operation.split()[1] for operation in API | PAGES if operation.startswith(("POST", "DELETE"))}
+    gotten = {operation.split()[1] for operation in API | PAGES if operation.startswith("GET")}
+    for path in sorted(posted):
+        client = world.api("owner") if path.startswith("/api/") else world.browser("owner")
+        for disguise in (
+            {"X-HTTP-Method-Override": "POST"},
+            {"X-Method-Override": "DELETE"},
+            {"X-HTTP-Method": "PATCH"},
+        ):
+            answer = client.get(address(world, path) + "?_method=POST&_method=DELETE", headers=disguise)
+            assert answer.status_code in ({200, 400, 302, 404} if path in gotten else {405}), path
+        for method in ("put", "patch", "trace"):
+            assert getattr(client, method)(address(world, path)).status_code == 405, (method, path)
+    assert counts() == before
