@@ -5,23 +5,25 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from compute import rules
+from compute.choices import RUNNING
 from compute.models import Disk, Vm
-from compute.sync.vms import RUNNING_DIMENSIONS, observe
+from compute.sync.vms import RUNNING_DIMENSIONS, observe, settle_at_end
 from portal.common.sealed import unseal_json
 from portal.hypervisors.base import Driver
 from portal.hypervisors.connect import driver_for
-from portal.hypervisors.errors import NoCapacity, NotFound
+from portal.hypervisors.errors import HypervisorError, NoCapacity, NotFound
 from portal.hypervisors.specs import DiskRef, DiskSpec, InitialRun, NicSpec, VmRef, VmSpec, VmStatus
 from portal.jobs.context import JobContext
 from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, Wait, register
 from tenants import quota
 
 GIB = 1024**3
+UNDOING = gettext_lazy("What had been made is being undone; the quota is given back when that is done.")
+AS_IT_IS = gettext_lazy("Nothing was undone: the machine's page shows how it is now.")
 OFF = {VmStatus.DOWN, VmStatus.SUSPENDED}
 
 
@@ -46,6 +48,20 @@ def _disks(vm: Vm) -> list[Disk]:
 
 def _disk_ref(disk: Disk) -> DiskRef:
     return DiskRef(disk.pk, disk.storage_domain.external_id)
+
+
+def settle(job: JobContext) -> None:
+    """However it ended, what running costs follows what was last seen."""
+    vm = Vm.objects.select_related("data_center").filter(pk=job.target_uid).first()
+    if vm is not None:
+        settle_at_end(vm)
+
+
+def _nics(vm: Vm) -> tuple[NicSpec, ...]:
+    return tuple(
+        NicSpec(nic.pk, nic.mac, nic.vnic_profile.network.external_id, nic.vnic_profile.network.filter_name)
+        for nic in vm.nics.select_related("vnic_profile__network")
+    )
 
 
 # -- create
@@ -120,12 +136,13 @@ def define(ctx: StepContext) -> Done:
     return Done({"external_id": ref.external_id})
 
 
-def _spec(ctx: StepContext, vm: Vm) -> VmSpec:
+def _first_boot(ctx: StepContext, vm: Vm) -> list[DiskRef]:
+    """The volume that was made for the first boot, if one was."""
     made = ctx.output("first_boot")
-    nics = tuple(
-        NicSpec(nic.pk, nic.mac, nic.vnic_profile.network.external_id, nic.vnic_profile.network.filter_name)
-        for nic in vm.nics.select_related("vnic_profile__network")
-    )
+    return [DiskRef(vm.pk, made["storage_domain"], made["volume"])] if made else []
+
+
+def _spec(ctx: StepContext, vm: Vm) -> VmSpec:
     return VmSpec(
         uid=vm.pk,
         name=rules.provider_name(vm.name, vm.pk.hex),
@@ -133,24 +150,23 @@ def _spec(ctx: StepContext, vm: Vm) -> VmSpec:
         memory_mib=vm.memory_mib,
         vcpus=vm.vcpus,
         disks=tuple(_disk_ref(disk) for disk in _disks(vm)),
-        nics=nics,
-        first_boot=DiskRef(vm.pk, made["storage_domain"], made["volume"]) if made else None,
+        nics=_nics(vm),
+        first_boot=next(iter(_first_boot(ctx, vm)), None),
         initial_run=initial_run(vm) if vm.sealed_initial_run else None,
     )
 
 
-def undefine(ctx: StepContext) -> None:
-    """Cut the power if it runs, and undefine; already gone is done."""
+def undefine(ctx: StepContext) -> Done:
+    """Cut the power if it runs, undefine, and give its addresses back; already gone is done."""
     vm = _vm(ctx)
     driver = _driver(vm)
     found = driver.find_vm(vm.pk)
-    if found is None:
-        return
-    ref = VmRef(vm.pk, found.external_id)
-    if found.status not in OFF:
+    ref = VmRef(vm.pk, found.external_id) if found else _ref(vm)
+    if found is not None and found.status not in OFF:
         driver.stop_vm(ref)
         ctx.fault_point("stopped")
-    driver.delete_vm(ref)
+    driver.delete_vm(ref, nics=_nics(vm))
+    return Done({"gone": True})
 
 
 def start(ctx: StepContext) -> None:
@@ -175,6 +191,16 @@ def read_back(ctx: StepContext) -> Wait | None:
     return None
 
 
+def read_back_all(ctx: StepContext) -> Wait | None:
+    """The machine, and what it stands on: one that is not started would not miss its disks."""
+    vm = _vm(ctx)
+    driver = _driver(vm)
+    wanted = [_disk_ref(disk) for disk in _disks(vm)] + _first_boot(ctx, vm)
+    if any(driver.find_disk(ref) is None for ref in wanted):
+        raise StepFailed(_("The hypervisor does not have the machine's disk."), code="disk_not_found")
+    return read_back(ctx)
+
+
 def forget_failed(job: JobContext) -> None:
     """Nothing was made: the row goes, and the quota comes back."""
     _forget(job.target_uid)
@@ -196,14 +222,17 @@ class CreateVm(Operation):
     name = "compute.create_vm"
     title = gettext_lazy("Create machine")
     audit_verb = "VM_CREATE"
+    while_undone = UNDOING
+    when_failed = gettext_lazy("What had been made was undone, and the quota given back.")
     steps = (
         StepDef("place", gettext_lazy("Find a place"), place),
         StepDef("make_disks", gettext_lazy("Make the disk"), make_disks, unmake_disks),
         StepDef("first_boot", gettext_lazy("Prepare the first boot"), make_first_boot, unmake_first_boot),
         StepDef("define", gettext_lazy("Define the machine"), define, undefine),
         StepDef("start", gettext_lazy("Start the machine"), start),
-        StepDef("read_back", gettext_lazy("Read back"), read_back),
+        StepDef("read_back", gettext_lazy("Read back"), read_back_all),
     )
+    on_finished = staticmethod(settle)
     on_failed = staticmethod(forget_failed)
 
 
@@ -225,12 +254,21 @@ def forget(job: JobContext) -> None:
     _forget(job.target_uid)
 
 
+def tell_what_is_left(job: JobContext) -> None:
+    """A machine whose definition is gone already is shown as absent, so that it can be deleted again."""
+    vm = Vm.objects.select_related("data_center").filter(pk=job.target_uid).first()
+    if vm is not None and job.output("undefine").get("gone"):
+        observe(vm, None)
+    settle(job)
+
+
 class DeleteVm(Operation):
     """Delete a machine with its disks."""
 
     name = "compute.delete_vm"
     title = gettext_lazy("Delete machine")
     audit_verb = "VM_DELETE"
+    when_failed = gettext_lazy("What is left of the machine still counts in your quota. Delete it again later.")
     point_of_no_return = "undefine"
     steps = (
         StepDef("power_off", gettext_lazy("Make sure it is off"), power_off, destructive=True),
@@ -245,6 +283,7 @@ class DeleteVm(Operation):
         StepDef("delete_disks", gettext_lazy("Delete the disks"), unmake_disks, destructive=True, give_up_after=600),
     )
     on_finished = staticmethod(forget)
+    on_failed = staticmethod(tell_what_is_left)
 
 
 # -- power
@@ -257,9 +296,10 @@ def switch_on(ctx: StepContext) -> None:
 
 
 def give_running_back(job: JobContext) -> None:
-    """It does not run: what running costs comes back."""
-    with transaction.atomic():
-        quota.release(quota.Consumer("vm", job.target_uid), RUNNING_DIMENSIONS)
+    """It was not seen to run: what running costs comes back."""
+    if Vm.objects.filter(pk=job.target_uid, status__in=RUNNING - {"unknown"}).exists():
+        return
+    quota.release(quota.Consumer("vm", job.target_uid), RUNNING_DIMENSIONS)
 
 
 class RunVm(Operation):
@@ -268,10 +308,12 @@ class RunVm(Operation):
     name = "compute.run_vm"
     title = gettext_lazy("Run machine")
     audit_verb = "VM_RUN"
+    when_failed = AS_IT_IS
     steps = (
         StepDef("start", gettext_lazy("Start the machine"), switch_on),
         StepDef("read_back", gettext_lazy("Read back"), read_back),
     )
+    on_finished = staticmethod(settle)
     on_failed = staticmethod(give_running_back)
 
 
@@ -299,11 +341,13 @@ class ShutDownVm(Operation):
     name = "compute.shut_down_vm"
     title = gettext_lazy("Shut machine down")
     audit_verb = "VM_SHUT_DOWN"
+    when_failed = AS_IT_IS
     steps = (
         StepDef("ask", gettext_lazy("Ask the guest"), ask_to_shut_down),
         StepDef("wait_down", gettext_lazy("Wait until it is off"), wait_down),
     )
-    on_finished = staticmethod(give_running_back)
+    on_finished = staticmethod(settle)
+    on_failed = staticmethod(settle)
 
 
 def cut_power(ctx: StepContext) -> None:
@@ -321,17 +365,30 @@ class StopVm(Operation):
     name = "compute.stop_vm"
     title = gettext_lazy("Stop machine")
     audit_verb = "VM_STOP"
+    when_failed = AS_IT_IS
     steps = (
         StepDef("stop", gettext_lazy("Cut the power"), cut_power, destructive=True),
         StepDef("wait_down", gettext_lazy("Wait until it is off"), wait_down),
     )
-    on_finished = staticmethod(give_running_back)
+    on_finished = staticmethod(settle)
+    on_failed = staticmethod(settle)
 
 
 def ask_to_reboot(ctx: StepContext) -> None:
-    """Ask the guest to reboot."""
+    """Ask the guest to reboot, once: nothing shows whether it did, and a second time would hit somebody at work."""
     vm = _vm(ctx)
-    _driver(vm).reboot_vm(_ref(vm))
+    if ctx.output("ask").get("asked"):
+        raise StepFailed(
+            _("It is not known whether the guest was asked to reboot. Look at it, and ask again if it did not."),
+            code="reboot_uncertain",
+        )
+    ctx.remember(asked=True)
+    try:
+        _driver(vm).reboot_vm(_ref(vm))
+    except HypervisorError as error:
+        ctx.remember(asked=error.outcome_unknown)
+        raise
+    ctx.fault_point("asked")
 
 
 class RebootVm(Operation):
@@ -340,10 +397,13 @@ class RebootVm(Operation):
     name = "compute.reboot_vm"
     title = gettext_lazy("Reboot machine")
     audit_verb = "VM_REBOOT"
+    when_failed = AS_IT_IS
     steps = (
         StepDef("ask", gettext_lazy("Ask the guest"), ask_to_reboot),
         StepDef("read_back", gettext_lazy("Read back"), read_back),
     )
+    on_finished = staticmethod(settle)
+    on_failed = staticmethod(settle)
 
 
 OPERATIONS: tuple[Any, ...] = (CreateVm, DeleteVm, RunVm, ShutDownVm, StopVm, RebootVm)

@@ -309,7 +309,7 @@ def _start(actor: Actor, vm_uid: UUID, verb: _Verb) -> Job:
         trial.subject = Subject("vm", vm.pk, vm.name, vm.data_center_id)
         policy.authorize(actor, verb.permit, vm)
         _refuse_busy(vm)
-        _refuse(rules.verb_reasons(verb.name, vm.status, status_text=vm.get_status_display()), Conflict)
+        _refuse(selectors.status_reasons(vm, verb.name), Conflict)
         if verb.charges and vm.status not in {"paused"}:
             quota.charge(quota.Consumer("vm", vm.pk), vm.data_center, running_amounts(vm), user_uid=vm.owner_id)
         request = JobRequest(
@@ -344,11 +344,7 @@ def plan_verb(actor: Actor, vm_uid: UUID, name: str) -> Plan:
     vm = selectors.get_vm(actor, vm_uid)
     policy.authorize(actor, verb.permit, vm)
     meters, over = _forecast(vm.data_center, vm.owner_id, running_amounts(vm) if verb.charges else {})
-    reasons = (
-        *_busy_reasons(vm),
-        *rules.verb_reasons(verb.name, vm.status, status_text=vm.get_status_display()),
-        *over,
-    )
+    reasons = (*_busy_reasons(vm), *selectors.status_reasons(vm, verb.name), *over)
     return Plan(tuple(str(step.title) for step in verb.operation.steps), tuple(meters), reasons)
 
 
