@@ -1,45 +1,25 @@
-"""The operations on machines. Each step looks before it makes, and its effect is found again by our uid."""
+"""Making and deleting machines. Each step looks before it makes, and its effect is found again by our uid."""
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from compute import rules
-from compute.choices import RUNNING
 from compute.models import Disk, Vm
-from compute.sync.vms import RUNNING_DIMENSIONS, observe, settle_at_end
+from compute.operations.machine import OFF, driver_of, read_back, ref_of, settle, vm_of
+from compute.sync.vms import observe
 from portal.common.sealed import unseal_json
-from portal.hypervisors.base import Driver
-from portal.hypervisors.connect import driver_for
-from portal.hypervisors.errors import HypervisorError, NoCapacity, NotFound
-from portal.hypervisors.specs import DiskRef, DiskSpec, InitialRun, NicSpec, VmRef, VmSpec, VmStatus
+from portal.hypervisors.errors import NoCapacity
+from portal.hypervisors.specs import DiskRef, DiskSpec, InitialRun, NicSpec, VmRef, VmSpec
 from portal.jobs.context import JobContext
 from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, Wait, register
 from tenants import quota
 
 GIB = 1024**3
 UNDOING = gettext_lazy("What had been made is being undone; the quota is given back when that is done.")
-AS_IT_IS = gettext_lazy("Nothing was undone: the machine's page shows how it is now.")
-OFF = {VmStatus.DOWN, VmStatus.SUSPENDED}
-
-
-def _vm(ctx: StepContext) -> Vm:
-    vm = Vm.objects.select_related("provider", "template", "data_center").filter(pk=ctx.target_uid).first()
-    if vm is None:
-        raise StepFailed(_("The machine is gone."), code="vm_gone")
-    return vm
-
-
-def _driver(vm: Vm) -> Driver:
-    return driver_for(vm.provider)
-
-
-def _ref(vm: Vm) -> VmRef:
-    return VmRef(vm.pk, vm.external_id or str(vm.pk))
 
 
 def _disks(vm: Vm) -> list[Disk]:
@@ -48,13 +28,6 @@ def _disks(vm: Vm) -> list[Disk]:
 
 def _disk_ref(disk: Disk) -> DiskRef:
     return DiskRef(disk.pk, disk.storage_domain.external_id)
-
-
-def settle(job: JobContext) -> None:
-    """However it ended, what running costs follows what was last seen."""
-    vm = Vm.objects.select_related("data_center").filter(pk=job.target_uid).first()
-    if vm is not None:
-        settle_at_end(vm)
 
 
 def _nics(vm: Vm) -> tuple[NicSpec, ...]:
@@ -69,8 +42,8 @@ def _nics(vm: Vm) -> tuple[NicSpec, ...]:
 
 def place(ctx: StepContext) -> Done:
     """The provider answers, and the storage domain has room for the disk's first growth."""
-    vm = _vm(ctx)
-    about = _driver(vm).about()
+    vm = vm_of(ctx)
+    about = driver_of(vm).about()
     for disk in _disks(vm):
         if disk.storage_domain.status != "active":
             raise NoCapacity(_("The storage domain is not active. Ask an administrator of the data center."))
@@ -79,8 +52,8 @@ def place(ctx: StepContext) -> Done:
 
 def make_disks(ctx: StepContext) -> None:
     """A linked clone of the template's image."""
-    vm = _vm(ctx)
-    driver = _driver(vm)
+    vm = vm_of(ctx)
+    driver = driver_of(vm)
     for disk in _disks(vm):
         base = None
         if vm.template is not None:
@@ -93,8 +66,8 @@ def make_disks(ctx: StepContext) -> None:
 
 def unmake_disks(ctx: StepContext) -> None:
     """Remove them; already gone is done."""
-    vm = _vm(ctx)
-    driver = _driver(vm)
+    vm = vm_of(ctx)
+    driver = driver_of(vm)
     for disk in _disks(vm):
         driver.delete_disk(_disk_ref(disk))
         ctx.fault_point("removed")
@@ -102,8 +75,8 @@ def unmake_disks(ctx: StepContext) -> None:
 
 def make_first_boot(ctx: StepContext) -> Done:
     """The volume with host name, user and SSH keys, where the provider takes them so."""
-    vm = _vm(ctx)
-    driver = _driver(vm)
+    vm = vm_of(ctx)
+    driver = driver_of(vm)
     volume = None
     if vm.sealed_initial_run and driver.capabilities().first_boot_volume:
         domain = _disks(vm)[0].storage_domain.external_id
@@ -114,9 +87,9 @@ def make_first_boot(ctx: StepContext) -> Done:
 
 def unmake_first_boot(ctx: StepContext) -> None:
     """Remove it; already gone is done."""
-    vm = _vm(ctx)
+    vm = vm_of(ctx)
     for disk in _disks(vm)[:1]:
-        _driver(vm).delete_first_boot(vm.pk, storage_domain=disk.storage_domain.external_id)
+        driver_of(vm).delete_first_boot(vm.pk, storage_domain=disk.storage_domain.external_id)
 
 
 def initial_run(vm: Vm) -> InitialRun:
@@ -127,8 +100,8 @@ def initial_run(vm: Vm) -> InitialRun:
 
 def define(ctx: StepContext) -> Done:
     """Define the machine, switched off, with its disks and network cards."""
-    vm = _vm(ctx)
-    driver = _driver(vm)
+    vm = vm_of(ctx)
+    driver = driver_of(vm)
     found = driver.find_vm(vm.pk)
     ref = VmRef(vm.pk, found.external_id) if found else driver.create_vm(_spec(ctx, vm))
     ctx.fault_point("made")
@@ -158,10 +131,10 @@ def _spec(ctx: StepContext, vm: Vm) -> VmSpec:
 
 def undefine(ctx: StepContext) -> Done:
     """Cut the power if it runs, undefine, and give its addresses back; already gone is done."""
-    vm = _vm(ctx)
-    driver = _driver(vm)
+    vm = vm_of(ctx)
+    driver = driver_of(vm)
     found = driver.find_vm(vm.pk)
-    ref = VmRef(vm.pk, found.external_id) if found else _ref(vm)
+    ref = VmRef(vm.pk, found.external_id) if found else ref_of(vm)
     if found is not None and found.status not in OFF:
         driver.stop_vm(ref)
         ctx.fault_point("stopped")
@@ -171,30 +144,15 @@ def undefine(ctx: StepContext) -> Done:
 
 def start(ctx: StepContext) -> None:
     """Switch on, unless it is not wanted."""
-    vm = _vm(ctx)
+    vm = vm_of(ctx)
     if ctx.params.get("run", True):
-        _driver(vm).run_vm(_ref(vm))
-
-
-def read_back(ctx: StepContext) -> Wait | None:
-    """Success is what the hypervisor says it has: read it back and write it down."""
-    vm = _vm(ctx)
-    found = _driver(vm).find_vm(vm.pk)
-    if found is None:
-        raise StepFailed(_("The hypervisor does not have the machine."), code="vm_not_found", can_retry=True)
-    wanted_up = bool(ctx.params.get("run", True))
-    observe(vm, found)
-    if wanted_up and found.status is VmStatus.DOWN:
-        raise StepFailed(_("The machine went off again right after its start."), code="vm_went_down")
-    if wanted_up and found.status not in {VmStatus.UP, VmStatus.POWERING_UP}:
-        return Wait(0.5, _("Waiting for the machine to come up."), give_up_after=60)
-    return None
+        driver_of(vm).run_vm(ref_of(vm))
 
 
 def read_back_all(ctx: StepContext) -> Wait | None:
     """The machine, and what it stands on: one that is not started would not miss its disks."""
-    vm = _vm(ctx)
-    driver = _driver(vm)
+    vm = vm_of(ctx)
+    driver = driver_of(vm)
     wanted = [_disk_ref(disk) for disk in _disks(vm)] + _first_boot(ctx, vm)
     if any(driver.find_disk(ref) is None for ref in wanted):
         raise StepFailed(_("The hypervisor does not have the machine's disk."), code="disk_not_found")
@@ -241,11 +199,11 @@ class CreateVm(Operation):
 
 def power_off(ctx: StepContext) -> Wait | None:
     """It must be off before its disks go."""
-    vm = _vm(ctx)
-    found = _driver(vm).find_vm(vm.pk)
+    vm = vm_of(ctx)
+    found = driver_of(vm).find_vm(vm.pk)
     if found is None or found.status in OFF:
         return None
-    _driver(vm).stop_vm(VmRef(vm.pk, found.external_id))
+    driver_of(vm).stop_vm(VmRef(vm.pk, found.external_id))
     return Wait(0.5, _("Waiting for the power to be off."), give_up_after=60)
 
 
@@ -286,130 +244,7 @@ class DeleteVm(Operation):
     on_failed = staticmethod(tell_what_is_left)
 
 
-# -- power
-
-
-def switch_on(ctx: StepContext) -> None:
-    """Switch on; already on is done."""
-    vm = _vm(ctx)
-    _driver(vm).run_vm(_ref(vm))
-
-
-def give_running_back(job: JobContext) -> None:
-    """It was not seen to run: what running costs comes back."""
-    if Vm.objects.filter(pk=job.target_uid, status__in=RUNNING - {"unknown"}).exists():
-        return
-    quota.release(quota.Consumer("vm", job.target_uid), RUNNING_DIMENSIONS)
-
-
-class RunVm(Operation):
-    """Run a machine."""
-
-    name = "compute.run_vm"
-    title = gettext_lazy("Run machine")
-    audit_verb = "VM_RUN"
-    when_failed = AS_IT_IS
-    steps = (
-        StepDef("start", gettext_lazy("Start the machine"), switch_on),
-        StepDef("read_back", gettext_lazy("Read back"), read_back),
-    )
-    on_finished = staticmethod(settle)
-    on_failed = staticmethod(give_running_back)
-
-
-def ask_to_shut_down(ctx: StepContext) -> None:
-    """Ask the guest; already off is done."""
-    vm = _vm(ctx)
-    found = _driver(vm).find_vm(vm.pk)
-    if found is not None and found.status not in OFF:
-        _driver(vm).shut_down_vm(_ref(vm))
-
-
-def wait_down(ctx: StepContext) -> Wait | None:
-    """Until it is off; a guest may ignore the request."""
-    vm = _vm(ctx)
-    found = _driver(vm).find_vm(vm.pk)
-    observe(vm, found, addresses=() if found and found.status in OFF else None)
-    if found is None or found.status in OFF:
-        return None
-    return Wait(1.0, _("Waiting for the guest to shut down."), give_up_after=120)
-
-
-class ShutDownVm(Operation):
-    """Ask a machine's guest to shut down."""
-
-    name = "compute.shut_down_vm"
-    title = gettext_lazy("Shut machine down")
-    audit_verb = "VM_SHUT_DOWN"
-    when_failed = AS_IT_IS
-    steps = (
-        StepDef("ask", gettext_lazy("Ask the guest"), ask_to_shut_down),
-        StepDef("wait_down", gettext_lazy("Wait until it is off"), wait_down),
-    )
-    on_finished = staticmethod(settle)
-    on_failed = staticmethod(settle)
-
-
-def cut_power(ctx: StepContext) -> None:
-    """Cut the power; already off is done."""
-    vm = _vm(ctx)
-    try:
-        _driver(vm).stop_vm(_ref(vm))
-    except NotFound:
-        return
-
-
-class StopVm(Operation):
-    """Cut a machine's power."""
-
-    name = "compute.stop_vm"
-    title = gettext_lazy("Stop machine")
-    audit_verb = "VM_STOP"
-    when_failed = AS_IT_IS
-    steps = (
-        StepDef("stop", gettext_lazy("Cut the power"), cut_power, destructive=True),
-        StepDef("wait_down", gettext_lazy("Wait until it is off"), wait_down),
-    )
-    on_finished = staticmethod(settle)
-    on_failed = staticmethod(settle)
-
-
-def ask_to_reboot(ctx: StepContext) -> None:
-    """Ask the guest to reboot, once: nothing shows whether it did, and a second time would hit somebody at work."""
-    vm = _vm(ctx)
-    if ctx.output("ask").get("asked"):
-        raise StepFailed(
-            _("It is not known whether the guest was asked to reboot. Look at it, and ask again if it did not."),
-            code="reboot_uncertain",
-        )
-    ctx.remember(asked=True)
-    try:
-        _driver(vm).reboot_vm(_ref(vm))
-    except HypervisorError as error:
-        ctx.remember(asked=error.outcome_unknown)
-        raise
-    ctx.fault_point("asked")
-
-
-class RebootVm(Operation):
-    """Ask a machine's guest to reboot."""
-
-    name = "compute.reboot_vm"
-    title = gettext_lazy("Reboot machine")
-    audit_verb = "VM_REBOOT"
-    when_failed = AS_IT_IS
-    steps = (
-        StepDef("ask", gettext_lazy("Ask the guest"), ask_to_reboot),
-        StepDef("read_back", gettext_lazy("Read back"), read_back),
-    )
-    on_finished = staticmethod(settle)
-    on_failed = staticmethod(settle)
-
-
-OPERATIONS: tuple[Any, ...] = (CreateVm, DeleteVm, RunVm, ShutDownVm, StopVm, RebootVm)
-
-
 def register_all() -> None:
     """Make them known to the engine."""
-    for operation in OPERATIONS:
-        register(operation)
+    register(CreateVm)
+    register(DeleteVm)

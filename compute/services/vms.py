@@ -11,7 +11,8 @@ from django.utils.translation import gettext as _
 
 from compute import rules, selectors
 from compute.models import Disk, Host, Nic, StorageDomain, Template, Vm
-from compute.operations.vms import CreateVm, DeleteVm, RebootVm, RunVm, ShutDownVm, StopVm
+from compute.operations.power import RebootVm, RunVm, ShutDownVm, StopVm
+from compute.operations.vms import CreateVm, DeleteVm
 from compute.sync.vms import running_amounts
 from network.models import VnicProfile
 from network.selectors import usable_vnic_profiles
