@@ -43,6 +43,9 @@ RUNNING = frozenset(
 )
 """Statuses in which vCPU and memory count as running (oVirt: paused and unknown count)."""
 
+ABSENT = "not found on the hypervisor"
+"""The detail of a machine that is ``unknown`` because its hypervisor answers and does not have it."""
+
 
 class StorageStatus(TextChoices):
     """Last observed status of a storage domain."""

@@ -157,14 +157,18 @@ def initial_run_reasons(hostname: str, user_name: str, keys: Iterable[str]) -> l
     return found
 
 
-def verb_reasons(verb: str, status: str, *, status_text: str) -> list[Reason]:
-    """Why this verb is not legal in this status."""
-    if status in LEGAL[verb]:
+def verb_reasons(verb: str, status: str, *, status_text: str, is_absent: bool) -> list[Reason]:
+    """Why this verb is not legal in this status. A machine that its hypervisor does not have can only be deleted."""
+    if status in LEGAL[verb] or (is_absent and verb == "delete"):
         return []
     if verb == "delete" and status not in {"creating", "unknown", "image_locked"}:
         text = _("Stop the machine before you delete it; it is %(status)s.")
     elif verb == "connect" and status != "unknown":
         text = _("A machine has a screen while it runs; this one is %(status)s.")
+    elif is_absent:
+        text = _(
+            "The hypervisor does not have this machine any more. Delete it, or ask an administrator to look for it."
+        )
     elif status == "unknown":
         text = _(
             "The hypervisor has not been heard of for a while, so what the machine does is unknown. Try again when it is back."

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from compute import rules
 from compute.models import StorageDomain, Template, Vm
 from portal.common.actor import Actor
-from portal.common.errors import NotFound
+from portal.common.errors import NotFound, Reason
 from portal.events.models import Event
 from portal.jobs.models import Job
 from portal.jobs.states import RUNNABLE, JobStatus
@@ -119,6 +119,11 @@ def actions_of(actor: Actor, rows: Sequence[Vm], busy: Container[UUID]) -> dict[
     return {vm.pk: _actions(vm, permits.get(vm.pk, frozenset()), is_busy=vm.pk in busy) for vm in rows}
 
 
+def status_reasons(vm: Vm, verb: str) -> list[Reason]:
+    """Why a verb is not legal as the machine was last seen."""
+    return rules.verb_reasons(verb, vm.status, status_text=vm.get_status_display(), is_absent=vm.is_absent)
+
+
 def _actions(vm: Vm, permits: frozenset[Permit], *, is_busy: bool) -> list[Action]:
     titles = {
         "connect": _("Console"),
@@ -141,4 +146,4 @@ def _why_not(vm: Vm, verb: str, permits: frozenset[Permit], *, is_busy: bool) ->
         return _("You lack the permit %(permit)s on this machine.") % {"permit": permit.value}
     if is_busy and verb != "connect":
         return _("Another job is at work on this machine.")
-    return " ".join(r.text for r in rules.verb_reasons(verb, vm.status, status_text=vm.get_status_display()))
+    return " ".join(reason.text for reason in status_reasons(vm, verb))

@@ -7,7 +7,7 @@ from typing import ClassVar
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from compute.choices import VmStatusChoice
+from compute.choices import ABSENT, VmStatusChoice
 from compute.models.inventory import Cluster, Host, StorageDomain
 from compute.models.template import Template
 from network.models import VnicProfile
@@ -49,6 +49,11 @@ class Vm(UidModel):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether its hypervisor answered and does not have it, which is not the same as not being heard of."""
+        return self.status == VmStatusChoice.UNKNOWN and self.status_detail == ABSENT
 
 
 class Disk(UidModel):

@@ -42,6 +42,7 @@ def upload(ctx: StepContext) -> None:
     if driver.find_disk(_ref(template)) is None:
         spec = DiskSpec(template.pk, template.storage_domain.external_id, template.disk_gib * GIB)
         driver.upload_disk(spec, chunks=_chunks(ctx.params["path"]))
+    ctx.fault_point("made")
 
 
 def remove(ctx: StepContext) -> None:
@@ -69,6 +70,7 @@ class ImportTemplate(Operation):
     name = "compute.import_template"
     title = gettext_lazy("Import template")
     audit_verb = "TEMPLATE_CREATE"
+    when_failed = gettext_lazy("What had been made was undone.")
     steps = (
         StepDef("upload", gettext_lazy("Upload the image"), upload, remove),
         StepDef("make_ready", gettext_lazy("Read back"), make_ready),

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from compute import selectors
 from compute.choices import CONSOLE_ENDINGS
 from compute.models import Console, Vm
-from compute.rules import protocol_reasons, verb_reasons
+from compute.rules import protocol_reasons
 from portal.common.actor import Actor, Door
 from portal.common.errors import Conflict, NotFound, NotPermitted, PortalError, Reason
 from portal.common.phrases import kept
@@ -186,8 +186,7 @@ def reap_consoles() -> int:
 def _reasons(vm: Vm, request: ConsoleRequest) -> tuple[Reason, ...]:
     found = vm.provider.capabilities.get("console_protocols", RELAYED)
     offered = tuple(protocol for protocol in RELAYED if protocol in found)
-    status = verb_reasons("connect", vm.status, status_text=vm.get_status_display())
-    return (*status, *protocol_reasons(request.protocol, offered=offered))
+    return (*selectors.status_reasons(vm, "connect"), *protocol_reasons(request.protocol, offered=offered))
 
 
 def _fits(console: Console, knock: Knock) -> bool:

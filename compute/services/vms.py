@@ -11,7 +11,8 @@ from django.utils.translation import gettext as _
 
 from compute import rules, selectors
 from compute.models import Disk, Host, Nic, StorageDomain, Template, Vm
-from compute.operations.vms import CreateVm, DeleteVm, RebootVm, RunVm, ShutDownVm, StopVm
+from compute.operations.power import RebootVm, RunVm, ShutDownVm, StopVm
+from compute.operations.vms import CreateVm, DeleteVm
 from compute.sync.vms import running_amounts
 from network.models import VnicProfile
 from network.selectors import usable_vnic_profiles
@@ -309,7 +310,7 @@ def _start(actor: Actor, vm_uid: UUID, verb: _Verb) -> Job:
         trial.subject = Subject("vm", vm.pk, vm.name, vm.data_center_id)
         policy.authorize(actor, verb.permit, vm)
         _refuse_busy(vm)
-        _refuse(rules.verb_reasons(verb.name, vm.status, status_text=vm.get_status_display()), Conflict)
+        _refuse(selectors.status_reasons(vm, verb.name), Conflict)
         if verb.charges and vm.status not in {"paused"}:
             quota.charge(quota.Consumer("vm", vm.pk), vm.data_center, running_amounts(vm), user_uid=vm.owner_id)
         request = JobRequest(
@@ -344,11 +345,7 @@ def plan_verb(actor: Actor, vm_uid: UUID, name: str) -> Plan:
     vm = selectors.get_vm(actor, vm_uid)
     policy.authorize(actor, verb.permit, vm)
     meters, over = _forecast(vm.data_center, vm.owner_id, running_amounts(vm) if verb.charges else {})
-    reasons = (
-        *_busy_reasons(vm),
-        *rules.verb_reasons(verb.name, vm.status, status_text=vm.get_status_display()),
-        *over,
-    )
+    reasons = (*_busy_reasons(vm), *selectors.status_reasons(vm, verb.name), *over)
     return Plan(tuple(str(step.title) for step in verb.operation.steps), tuple(meters), reasons)
 
 

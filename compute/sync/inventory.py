@@ -7,8 +7,9 @@ import logging
 from django.db import transaction
 from django.utils import timezone
 
+from compute.choices import ABSENT
 from compute.models import Cluster, Host, StorageDomain, Vm
-from compute.sync.vms import observe
+from compute.sync.vms import observe, settle_all
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.models import Provider, ProviderStatus
 from portal.hypervisors.specs import Inventory
@@ -26,6 +27,7 @@ def sync_provider(provider: Provider) -> Inventory:
         _write_hosts(provider, inventory)
         _write_storage(provider, inventory)
     _compare_vms(provider, inventory)
+    settle_all(provider)
     now = timezone.now()
     Provider.objects.filter(pk=provider.pk).update(status=ProviderStatus.UP, status_at=now, status_detail="")
     return inventory
@@ -75,7 +77,7 @@ def _compare_vms(provider: Provider, inventory: Inventory) -> None:
     """Ours alone. When more than a few seem to vanish at once the answer is not believed: hold, and say so."""
     found = {vm.external_id: vm for vm in inventory.vms}
     rows = list(Vm.objects.filter(provider=provider).exclude(status="creating").select_related("data_center"))
-    gone = [vm for vm in rows if vm.external_id not in found and vm.status_detail != "not found on the hypervisor"]
+    gone = [vm for vm in rows if vm.external_id not in found and vm.status_detail != ABSENT]
     if len(gone) > max(MOST_VANISHED, MOST_VANISHED_SHARE * len(rows)):
         log.error(
             "provider %s: %d of %d machines seem to have vanished at once; the compare is held",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Any
 from uuid import UUID
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from compute.choices import RUNNING
+from compute.choices import ABSENT, RUNNING
 from compute.models import Vm
+from portal.hypervisors.models import Provider
 from portal.hypervisors.specs import Address, VmFound
 from portal.jobs.models import JobLock
 from tenants import quota
@@ -48,16 +51,15 @@ def observe(vm: Vm, found: VmFound | None, *, addresses: Iterable[Address] | Non
     """Write what was found. ``None`` means the provider does not have it: shown as unknown, never as deleted."""
     values = {
         "status": found.status.value if found else "unknown",
-        "status_detail": (found.status_detail if found else "not found on the hypervisor")[:LONGEST_DETAIL],
+        "status_detail": (found.status_detail if found else ABSENT)[:LONGEST_DETAIL],
     }
     if addresses is not None:
         values["addresses"] = [{"mac": a.mac, "ip": a.ip, "source": a.source} for a in addresses]  # type: ignore[assignment]
     changed = any(getattr(vm, name) != value for name, value in values.items())
     with transaction.atomic():
-        Vm.objects.filter(pk=vm.pk).exclude(status="creating", external_id="").update(
-            **values, status_at=timezone.now()
-        )
-        if changed:
+        rows = Vm.objects.filter(pk=vm.pk).exclude(status="creating", external_id="")
+        # None when the machine was deleted meanwhile: it must not be charged again.
+        if rows.update(**values, status_at=timezone.now()) and changed:
             for name, value in values.items():
                 setattr(vm, name, value)
             settle_running(vm)
@@ -70,12 +72,40 @@ def settle_running(vm: Vm) -> None:
     Not while a job is at work on it: the job settles at its end. A machine found running that nobody charged (started
     behind our back) is charged all the same and shown as over.
     """
-    if JobLock.objects.filter(kind="vm", uid=vm.pk, exclusive=True).exists():
-        return
+    # The charge is read before the lock: a request writes both at once, and what it charges just now is not ours to judge.
+    charged = _is_charged(vm)
+    if not JobLock.objects.filter(kind="vm", uid=vm.pk, exclusive=True).exists():
+        _charge_as_seen(vm, charged=charged)
+
+
+def settle_at_end(vm: Vm) -> None:
+    """The same when the job at work on it ends; in that transaction."""
+    _charge_as_seen(vm, charged=_is_charged(vm))
+
+
+def settle_all(provider: Provider) -> None:
+    """Settle the machines whose charge is not what their last status asks for, whatever was missed before."""
+    rows = Vm.objects.filter(provider=provider).annotate(charged=Exists(_charges(OuterRef("pk"))))
+    for_free = Q(charged=False, status__in=RUNNING - {"unknown"})
+    for_nothing = Q(charged=True) & ~Q(status__in=RUNNING | {"creating"})
+    for vm in rows.filter(for_free | for_nothing).select_related("data_center"):
+        with transaction.atomic():
+            # Held by its row: a machine that is deleted meanwhile must not be charged.
+            if Vm.objects.filter(pk=vm.pk, status=vm.status).update(status=vm.status):
+                settle_running(vm)
+
+
+def _charges(uid: Any) -> QuerySet[QuotaCharge]:
+    return QuotaCharge.objects.filter(consumer_kind="vm", consumer_uid=uid, dimension=Dimension.VCPUS_RUNNING)
+
+
+def _is_charged(vm: Vm) -> bool:
+    return _charges(vm.pk).exists()
+
+
+def _charge_as_seen(vm: Vm, *, charged: bool) -> None:
+    """A machine that is unknown stays as it is."""
     consumer = quota.Consumer("vm", vm.pk)
-    charged = QuotaCharge.objects.filter(
-        consumer_kind="vm", consumer_uid=vm.pk, dimension=Dimension.VCPUS_RUNNING
-    ).exists()
     if vm.status in RUNNING and not charged and vm.status != "unknown":
         quota.charge(consumer, vm.data_center, running_amounts(vm), user_uid=vm.owner_id, found=True)
     elif vm.status not in RUNNING and charged and vm.status != "creating":

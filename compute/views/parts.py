@@ -92,12 +92,14 @@ def _line(job: Job | None) -> str:
     if job is None:
         return ""
     told = job_json(job)
-    steps = told["steps"]
-    for number, step in enumerate(steps, start=1):
+    for number, step in enumerate(told["steps"], start=1):
         if step["status"] in {"running", "undoing"}:
-            return _("%(number)d of %(count)d: %(step)s") % {
-                "number": number,
-                "count": len(steps),
-                "step": step["title"],
-            }
+            line = _step_line(step, number, of=len(told["steps"]))
+            return f"{line}. {step['message']}" if step["message"] else line
     return _("%(job)s: %(status)s") % {"job": told["title"], "status": job.get_status_display()}
+
+
+def _step_line(step: dict[str, Any], number: int, *, of: int) -> str:
+    if step["status"] == "undoing":
+        return _("Being undone: %(step)s") % {"step": step["title"]}
+    return _("%(number)d of %(count)d: %(step)s") % {"number": number, "count": of, "step": step["title"]}

@@ -29,6 +29,7 @@ def make(ctx: StepContext) -> None:
         network.pk, f"{network.name[:50]}-{network.pk.hex[:8]}", network.cidr, blocked=tuple(sorted(others))
     )
     driver_for(network.provider).create_network(spec)
+    ctx.fault_point("made")
 
 
 def unmake(ctx: StepContext) -> None:
@@ -62,6 +63,7 @@ class CreateNetwork(Operation):
     name = "network.create_network"
     title = gettext_lazy("Create network")
     audit_verb = "NETWORK_CREATE"
+    when_failed = gettext_lazy("What had been made was undone.")
     steps = (
         StepDef("make", gettext_lazy("Make the network"), make, unmake),
         StepDef("read_back", gettext_lazy("Read back"), read_back),

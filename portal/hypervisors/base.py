@@ -28,6 +28,7 @@ from portal.hypervisors.specs import (
     Inventory,
     NetworkFound,
     NetworkSpec,
+    NicSpec,
     StorageDomainFound,
     VmFound,
     VmRef,
@@ -143,8 +144,12 @@ class Driver(ABC):
         """The VM that bears this portal's marker with this uid, or None."""
 
     @abstractmethod
-    def delete_vm(self, ref: VmRef) -> None:
-        """Undefine a VM of ours that is switched off; its disks stay. Raises ``Busy`` when it runs."""
+    def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:
+        """Undefine a VM of ours that is switched off; its disks stay. Raises ``Busy`` when it runs.
+
+        ``nics``: the cards it has, or was to have. What was set aside for them (addresses) is given back, also where the VM
+        was never defined or is gone already.
+        """
 
     @abstractmethod
     def run_vm(self, ref: VmRef) -> None:

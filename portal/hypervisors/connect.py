@@ -35,6 +35,7 @@ from portal.hypervisors.specs import (
     Inventory,
     NetworkFound,
     NetworkSpec,
+    NicSpec,
     StorageDomainFound,
     VmFound,
     VmRef,
@@ -247,8 +248,8 @@ class BoundedDriver(Driver):
     def find_vm(self, uid: UUID) -> VmFound | None:
         return self._read("find_vm", lambda driver: driver.find_vm(uid))
 
-    def delete_vm(self, ref: VmRef) -> None:
-        self._change("delete_vm", lambda driver: driver.delete_vm(ref))
+    def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:
+        self._change("delete_vm", lambda driver: driver.delete_vm(ref, nics=nics))
 
     def run_vm(self, ref: VmRef) -> None:
         self._change("run_vm", lambda driver: driver.run_vm(ref))

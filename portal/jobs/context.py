@@ -68,6 +68,13 @@ class JobContext:
         values: dict[str, Any] = {"message": message[:LONGEST_MESSAGE]}
         self.claim.save({}, step=self.step, step_values=values | progress_of(progress))
 
+    def remember(self, **output: Any) -> None:
+        """Keep something as the step's output now, for a second try of it. Raises ``LeaseLost``."""
+        if self.step is None:
+            return
+        self.step.output = self.step.output | output
+        self.claim.save({}, step=self.step, step_values={"output": self.step.output})
+
     def fault_point(self, name: str) -> None:
         """A place of the step's own where tests may kill the worker."""
         if self.step is not None:

@@ -17,7 +17,7 @@ from portal.jobs.failure import SENTENCES
 from portal.jobs.models import Job, Step
 from portal.jobs.operation import Operation, operation_named, step_named, title_of
 from portal.jobs.rest import Rest
-from portal.jobs.states import JobStatus, StepStatus
+from portal.jobs.states import RUNNABLE, JobStatus, StepStatus
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,8 @@ def job_json(job: Job) -> dict[str, Any]:
         "status": str(job.status),
         "progress": _progress(job, steps),
         "steps": [_step_json(job, step) for step in steps],
-        "error": _error_json(job.error) if job.error else None,
+        "error": _error_json(job) if job.error else None,
+        "next_try_at": _time(job.not_before) if _is_failing(job, steps) else None,
         "target": {"kind": job.target_kind, "id": str(job.target_uid), "name": job.target_name},
         "created_at": _time(job.created_at),
         "started_at": _time(job.started_at),
@@ -118,10 +119,31 @@ def _progress(job: Job, steps: list[Step]) -> int:
     return (running + done) // max(1, len(steps))
 
 
-def _error_json(error: dict[str, Any]) -> dict[str, Any]:
-    """In the reader's language."""
+def _is_failing(job: Job, steps: list[Step]) -> bool:
+    """Whether the job rests because a step could not be done, or undone, just now, and will be tried again by itself."""
+    forward = any(step.status == StepStatus.RUNNING and step.failing_since for step in steps)
+    backward = any(step.status == StepStatus.UNDOING and step.message for step in steps)
+    return job.status in RUNNABLE and job.lease_until is None and (forward or backward)
+
+
+def _error_json(job: Job) -> dict[str, Any]:
+    """In the reader's language, with what follows from it for the user."""
+    error: dict[str, Any] = job.error
     known = SENTENCES.get(error.get("code", ""))
-    return error | {"text": str(known) if known else said(error.get("text", ""))}
+    return error | {
+        "text": str(known) if known else said(error.get("text", "")),
+        "consequence": str(_consequence(job)),
+    }
+
+
+def _consequence(job: Job) -> Any:
+    try:
+        operation = operation_named(job.operation)
+    except KeyError:
+        return ""
+    if job.status == JobStatus.UNWINDING:
+        return operation.while_undone
+    return operation.when_failed if job.status in {JobStatus.FAILED, JobStatus.ABORTED} else ""
 
 
 def _time(value: Any) -> str | None:

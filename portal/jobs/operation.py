@@ -62,6 +62,9 @@ class StepContext(Protocol):
     def report(self, message: str, *, progress: int | None = None) -> None:
         """Tell the watchers how far the step is (saved under the fence, pushed to the page)."""
 
+    def remember(self, **output: Any) -> None:
+        """Keep something as the step's output before it is done: what a second try must know of the first."""
+
     def fault_point(self, name: str) -> None:
         """A place of the step's own where tests may kill the worker; a no-op in production."""
 
@@ -94,10 +97,12 @@ class Operation:
     audit_verb: ClassVar[str] = ""
     steps: ClassVar[tuple[StepDef, ...]]
     point_of_no_return: ClassVar[str] = ""  # the step before whose start a cancel is still possible; empty: all the way
-    on_finished: ClassVar[Any] = (
-        None  # a static method taking the job's context;  # in the transaction that makes the job final
-    )
-    on_failed: ClassVar[Any] = None  # likewise, after everything was undone (or closed)
+    # What a failure means to the user, in a sentence each (gettext_lazy): while it is being undone, and at the end.
+    while_undone: ClassVar[Any] = ""
+    when_failed: ClassVar[Any] = ""
+    # Static methods that take the job's context, in the transaction that makes the job final.
+    on_finished: ClassVar[Any] = None
+    on_failed: ClassVar[Any] = None  # after everything was undone (or closed)
 
 
 _REGISTRY: dict[str, type[Operation]] = {}

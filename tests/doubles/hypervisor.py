@@ -46,6 +46,7 @@ from portal.hypervisors.specs import (
     Marker,
     NetworkFound,
     NetworkSpec,
+    NicSpec,
     StorageDomainFound,
     VmFound,
     VmRef,
@@ -346,20 +347,29 @@ class DoubleDriver(Driver):
             body = get(db, "vm", str(uid))
             return self._vm_found(str(uid), body) if body and self._is_ours(body) else None
 
-    def delete_vm(self, ref: VmRef) -> None:
+    def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:
         with self.call("delete_vm", ref.external_id), self.store.change() as db:
+            macs = {nic.mac for nic in nics}
             body = get(db, "vm", ref.external_id)
-            if body is None or not self._is_ours(body):
-                return
-            if self._status(body) is not VmStatus.DOWN:
-                raise Busy(detail=f"vm {ref.external_id} runs")
-            drop(db, "vm", ref.external_id)
-            self._give_back(db, {nic["mac"] for nic in body["nics"]})
+            if body is not None and self._is_ours(body):
+                if self._status(body) is not VmStatus.DOWN:
+                    raise Busy(detail=f"vm {ref.external_id} runs")
+                drop(db, "vm", ref.external_id)
+                macs |= {nic["mac"] for nic in body["nics"]}
+            self._give_back(db, macs)
 
     def run_vm(self, ref: VmRef) -> None:
         with self.call("run_vm", ref.external_id, kind="vm"):
+            self._refuse_without_disks(ref)
             self._move(ref, when={VmStatus.DOWN}, to="starting")
             self._lease(ref)
+
+    def _refuse_without_disks(self, ref: VmRef) -> None:
+        with self.store.open() as db:
+            body = get(db, "vm", ref.external_id) or {"disks": []}
+            missing = [key for key in body["disks"] if get(db, "disk", key) is None]
+        if missing:
+            raise NotFound(detail=f"vm {ref.external_id} misses {missing}")
 
     def shut_down_vm(self, ref: VmRef) -> None:
         with self.call("shut_down_vm", ref.external_id):

@@ -77,6 +77,7 @@ class Store:
     def open(self) -> Iterator[sqlite3.Connection]:
         """A connection without a transaction."""
         db = sqlite3.connect(self.folder / "double.sqlite3", timeout=30, isolation_level=None)
+        db.execute("PRAGMA synchronous=OFF")  # it outlives processes, not the machine
         try:
             yield db
         finally:
@@ -173,6 +174,11 @@ class HypervisorDouble:
         """Let the next ``times`` calls of a method (``*``: any) suffer, letting ``after`` of them pass; -1: always."""
         with self.store.open() as db:
             db.execute("INSERT INTO faults VALUES (NULL, ?, ?, ?, ?, ?)", (method, fault, times, after, seconds))
+
+    def pending(self) -> int:
+        """How many armed faults have not been suffered as often as they were to be."""
+        with self.store.open() as db:
+            return int(db.execute("SELECT count(*) FROM faults WHERE remaining > 0").fetchone()[0])
 
     def heal(self) -> None:
         """Disarm all faults and let go of what hangs."""

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from django.db.models import Exists, OuterRef
+
 from compute.models import Vm
 from compute.services import vms
 from compute.services.vms import VmRequest
+from compute.sync.inventory import sync_provider
 from portal.jobs.models import Job
+from portal.jobs.states import FINAL
 from tests.doubles.hypervisor_state import HypervisorDouble, put
 from tests.flows.seen import Seen, look_at_double
 from tests.jobs.conftest import run
@@ -50,6 +54,17 @@ class Place(Institute):
         """A machine that is there."""
         vm, job = self.create(name, who, **more)
         assert run(job).status == "finished", job.error
+        vm.refresh_from_db()
+        return vm
+
+    def spare(self, *, running: bool) -> Vm:
+        """A machine to use, on or off: the one that others used before, if it is still there."""
+        on_it = Job.objects.filter(target_uid=OuterRef("pk")).exclude(status__in=FINAL)
+        vm = Vm.objects.filter(~Exists(on_it), name__startswith="spare-", pk__in=self.double.things("vm")).first()
+        if vm is None:
+            return self.machine(f"spare-{Vm.objects.count()}", run=running)
+        self.double.set_vm(str(vm.pk), state="up" if running else "down")
+        sync_provider(self.provider)
         vm.refresh_from_db()
         return vm
 

@@ -25,14 +25,19 @@ class Scenario:
 
     start: Callable[[Place, str], Job]
     leads_to: frozenset[str] = frozenset()  # empty: it is not there any more, or is no machine
+    uncertain: str = ""  # the code with which it may fail when nobody can know whether it took effect
 
 
 def _create(place: Place, name: str) -> Job:
     return place.create(name)[1]
 
 
+def _delete(place: Place, name: str) -> Job:
+    return place.do("delete", place.machine(name, run=False))
+
+
 def _verb(verb: str, *, running: bool) -> Callable[[Place, str], Job]:
-    return lambda place, name: place.do(verb, place.machine(name, run=running))
+    return lambda place, _name: place.do(verb, place.spare(running=running))
 
 
 def _import(place: Place, name: str) -> Job:
@@ -48,11 +53,11 @@ def _network(place: Place, name: str) -> Job:
 
 SCENARIOS: dict[str, Scenario] = {
     "compute.create_vm": Scenario(_create, frozenset(UP)),
-    "compute.delete_vm": Scenario(_verb("delete", running=False)),
+    "compute.delete_vm": Scenario(_delete),
     "compute.run_vm": Scenario(_verb("run", running=False), frozenset(UP)),
     "compute.stop_vm": Scenario(_verb("stop", running=True), frozenset({"down"})),
     "compute.shut_down_vm": Scenario(_verb("shut_down", running=True), frozenset({"down"})),
-    "compute.reboot_vm": Scenario(_verb("reboot", running=True), frozenset(UP)),
+    "compute.reboot_vm": Scenario(_verb("reboot", running=True), frozenset(UP), "reboot_uncertain"),
     "compute.import_template": Scenario(_import),
     "network.create_network": Scenario(_network),
 }

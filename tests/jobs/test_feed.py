@@ -31,8 +31,9 @@ def test_the_json_of_a_job_under_way(start: Start):
     json.dumps(shown)
     assert set(shown) == {
         "id", "operation", "title", "status", "progress", "steps", "error", "target", "created_at", "started_at",
-        "ended_at",
+        "ended_at", "next_try_at",
     }  # fmt: skip
+    assert shown["next_try_at"] is None, "it waits as it should: nothing failed"
     assert (shown["id"], shown["operation"], shown["title"]) == (str(job.uid), "toy.wait", "Wait for something")
     assert (shown["status"], shown["progress"], shown["error"]) == ("started", 46, None)
     assert shown["target"] == {"kind": "thing", "id": str(job.target_uid), "name": "a thing"}
@@ -45,6 +46,20 @@ def test_the_json_of_a_job_under_way(start: Start):
     assert [step["attempts"] for step in shown["steps"]] == [1, 1, 0]
     assert shown["started_at"] is not None
     assert shown["ended_at"] is None
+
+
+@pytest.mark.django_db
+def test_the_json_of_a_job_whose_step_fails_tells_when_it_is_tried_again(start: Start, plant: Plant):
+    plant("toy.make.nic.before", "retry:1")
+    job = start()
+    advance(job.uid)
+    advance(job.uid)
+    job.refresh_from_db()
+
+    shown = job_json(job)
+
+    assert shown["steps"][1]["message"] == "A planted fault; it passes."
+    assert shown["next_try_at"] == job.not_before.isoformat()
 
 
 @pytest.mark.django_db

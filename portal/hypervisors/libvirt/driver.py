@@ -27,6 +27,7 @@ from portal.hypervisors.specs import (
     Inventory,
     NetworkFound,
     NetworkSpec,
+    NicSpec,
     StorageDomainFound,
     VmFound,
     VmRef,
@@ -126,8 +127,8 @@ class LibvirtDriver(Driver):
     def find_vm(self, uid: UUID) -> VmFound | None:
         return self._machines.find_vm(uid)
 
-    def delete_vm(self, ref: VmRef) -> None:
-        self._machines.delete_vm(ref)
+    def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:
+        self._machines.delete_vm(ref, nics=nics)
 
     def run_vm(self, ref: VmRef) -> None:
         self._machines.run_vm(ref)

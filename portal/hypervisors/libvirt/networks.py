@@ -10,7 +10,7 @@ from uuid import UUID
 import libvirt
 
 from portal.hypervisors.errors import AlreadyExists, Busy, NoCapacity, NotFound
-from portal.hypervisors.libvirt import domain_xml, names, network_xml
+from portal.hypervisors.libvirt import names, network_xml
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.domain_xml import NicSource
 from portal.hypervisors.libvirt.failures import calling, is_missing
@@ -178,21 +178,11 @@ class Networks:
         raise Busy(detail=f"no address of {network.name()} could be had in {RESERVE_TRIES} tries")
 
     def _free_address(self, network: Any, facts: NetworkFacts) -> str:
-        taken = set(facts.reserved.values())
-        free = _first_free(facts.cidr, taken)
-        if free is None:
-            self._drop_abandoned(network, facts)
-            free = _first_free(facts.cidr, set(self._facts(network).reserved.values()))
+        # What was reserved for a machine that is not defined (yet) stays taken: its undo gives it back, nobody else.
+        free = _first_free(facts.cidr, set(facts.reserved.values()))
         if free is None:
             raise NoCapacity("The network has no free address.", detail=f"{facts.name} {facts.cidr}")
         return free
-
-    def _drop_abandoned(self, network: Any, facts: NetworkFacts) -> None:
-        """Reservations of cards that no machine has: left when we died between reserving and defining."""
-        domains = self._session.libvirt().listAllDomains(0)
-        cards = {mac.lower() for each in domains for mac, _net in domain_xml.read_domain(each.XMLDesc(0)).nics}
-        for mac in facts.reserved.keys() - cards:
-            self._change_reservation(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, mac, facts)
 
     def _change_reservation(self, network: Any, command: int, mac: str, facts: NetworkFacts) -> None:
         try:

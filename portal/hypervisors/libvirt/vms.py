@@ -96,18 +96,19 @@ class Machines:
             raise
         raise AlreadyExists("A machine of this name is there already.", detail=f"{spec.name} is {other.UUIDString()}")
 
-    def delete_vm(self, ref: VmRef) -> None:
-        """Undefine it and give its addresses back."""
+    def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:
+        """Undefine it and give its addresses back, also those that were reserved for a machine never defined."""
+        cards = {(nic.mac.lower(), nic.network) for nic in nics}
         with calling("undefine machine"):
             known = self._ours(ref.uid)
-            if known is None:
-                return
-            domain, facts = known
-            if domain.isActive():
-                raise Busy("The machine is running.", detail=f"domain {ref.uid} is active")
-            self._undefine(domain)
+            if known is not None:
+                domain, facts = known
+                if domain.isActive():
+                    raise Busy("The machine is running.", detail=f"domain {ref.uid} is active")
+                self._undefine(domain)
+                cards |= set(facts.nics)
             if not self._session.is_test:
-                for mac, network in facts.nics:
+                for mac, network in cards:
                     self._networks.detach(network, mac)
 
     @staticmethod

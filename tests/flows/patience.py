@@ -1,0 +1,43 @@
+"""Jobs run to their end under faults, past all pauses: the clock is turned, not waited for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db.models import F
+
+from portal.hypervisors import connect
+from portal.jobs.engine import advance
+from portal.jobs.models import Job, Step
+from portal.jobs.states import RUNNABLE
+from tests.flows.place import Place
+from tests.jobs.conftest import hurry
+
+
+def step_on(place: Place, job: Job, *, later: float = 0.0) -> None:
+    """One more look at a job, ``later`` seconds after the last: leases, pauses and the provider's rest are over then."""
+    if later:
+        turn_clock(job, later)
+    hurry(job)
+    connect.forget(place.provider.uid)
+    advance(job.uid)
+    job.refresh_from_db()
+
+
+def run_through(place: Place, job: Job, *, later: float = 5.0, most: int = 900) -> Job:
+    """Until the job is final or stuck."""
+    for _ in range(most):
+        step_on(place, job, later=later)
+        if job.status not in RUNNABLE:
+            return job
+    raise AssertionError(f"{job} goes round in circles: {job.error}")
+
+
+def turn_clock(job: Job, seconds: float) -> None:
+    """Everything the job remembers a time of was so much earlier."""
+    earlier = timedelta(seconds=seconds)
+    Step.objects.filter(job=job).update(
+        failing_since=F("failing_since") - earlier,
+        first_tried_at=F("first_tried_at") - earlier,
+        undo_first_tried_at=F("undo_first_tried_at") - earlier,
+    )

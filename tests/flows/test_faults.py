@@ -1,0 +1,154 @@
+"""Every call that an operation makes suffers every fault a hypervisor can have: it ends well, or undone and honest."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from compute.models import Vm
+from compute.sync.inventory import sync_provider
+from portal.common.errors import PortalError
+from portal.jobs.models import Job
+from portal.jobs.operation import Operation
+from portal.jobs.states import JobStatus
+from tenants import quota
+from tenants.models.quota import Dimension
+from tests.doubles.hypervisor_state import Fault
+from tests.flows.conftest import Plant
+from tests.flows.nothing_lost import assert_nothing_lost
+from tests.flows.patience import run_through
+from tests.flows.place import Place
+from tests.flows.scenarios import SCENARIOS, operations, step_id, undos
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PASSING = (Fault.BUSY, Fault.GONE, Fault.LOST, Fault.LOST_BEFORE, Fault.SLOW)
+LASTING = (Fault.FULL, Fault.REFUSED, Fault.INVALID, Fault.VANISH)
+# A method suffers every fault at its first call, and at its later ones the two that all others are cousins of.
+OFTEN = {Fault.GONE, Fault.REFUSED}
+
+
+class Trial:
+    """Operations on objects of their own, one call of each made to suffer."""
+
+    def __init__(self, place: Place, plant: Plant) -> None:
+        self.place, self.plant, self.double, self.count = place, plant, place.double, 0
+
+    def start(self, operation: type[Operation], *, failing: bool = False) -> Job:
+        """The operation asked for, its calls counted from now; ``failing``: when its last step is done it is undone."""
+        self.count += 1
+        job = SCENARIOS[operation.name].start(self.place, f"m-{self.count}")
+        if failing:
+            self.plant(f"{operation.name}.on_finished", "fail")
+        self.double.forget_calls()
+        return job
+
+    def victims(self, operation: type[Operation], fault: Fault) -> list[tuple[str, int]]:
+        """The calls that suffer this fault: a method, and how many calls of it come before."""
+        return [(method, nth) for method, nth in self.calls(operation) if nth == 0 or fault in OFTEN]
+
+    def calls(self, operation: type[Operation], *, failing: bool = False) -> list[tuple[str, int]]:
+        """Which methods it calls when all goes well, with how many calls of the same came before."""
+        run_through(self.place, self.start(operation, failing=failing))
+        seen: Counter[str] = Counter()
+        found = []
+        for call in self.double.calls():
+            found.append((call.method, seen[call.method]))
+            seen[call.method] += 1
+        return found
+
+    def undo_calls(self, operation: type[Operation]) -> list[tuple[str, int]]:
+        """The same for what is called while it is undone."""
+        forward = self.calls(operation)
+        return [call for call in self.calls(operation, failing=True) if call not in forward]
+
+    def suffer(self, job: Job, method: str, nth: int, fault: Fault, *, times: int = 1) -> Job:
+        """The job is run while one call suffers; then all is well again."""
+        self.double.fail(method, fault, after=nth, times=times, seconds=0.01)
+        run_through(self.place, job)
+        assert self.double.pending() == 0, f"{method} was not called so often"
+        self.double.heal()
+        return job
+
+
+@pytest.fixture
+def trial(place: Place, plant: Plant) -> Trial:
+    for dimension in (Dimension.MACHINES, Dimension.VCPUS_RUNNING):
+        quota.set_limits(place.centers["physics"], {dimension: None})
+    # What passes with time takes none: how often a job looks must not depend on the clock.
+    place.double.configure(boot_seconds=0, halt_seconds=0)
+    return Trial(place, plant)
+
+
+def assert_honest(job: Job) -> None:
+    """It failed, and says why in a sentence of which the hypervisor's own words are no part."""
+    assert job.status == JobStatus.FAILED, job.error
+    text = job.error["text"]
+    assert text.endswith(".")
+    assert "double" not in text
+    assert job.error["code"] != "internal_error"
+
+
+def assert_can_go_on(trial: Trial, job: Job) -> None:
+    """After a failure the way is free: what was to be made can be made under its name, what was to go can go."""
+    if job.operation == "compute.create_vm":
+        again = trial.place.create(job.target_name)[1]
+    elif job.operation == "compute.delete_vm":
+        again = trial.place.do("delete", Vm.objects.get(pk=job.target_uid))
+    else:
+        return
+    assert run_through(trial.place, again).status == JobStatus.FINISHED, again.error
+    assert_nothing_lost(trial.place)
+
+
+def lose_for_good(trial: Trial, job: Job) -> bool:
+    """A machine of ours that vanished on the hypervisor is shown as absent, and can be deleted."""
+    vm = Vm.objects.filter(pk=job.target_uid).first()
+    if vm is None or str(vm.pk) in trial.double.things("vm"):
+        return False
+    sync_provider(trial.place.provider)
+    vm.refresh_from_db()
+    assert vm.is_absent
+    with pytest.raises(PortalError, match="does not have this machine any more"):
+        trial.place.do("run", vm)
+    assert run_through(trial.place, trial.place.do("delete", vm)).status == JobStatus.FINISHED
+    return True
+
+
+@pytest.mark.parametrize("operation", operations(), ids=step_id)
+@pytest.mark.parametrize("fault", PASSING)
+def test_tf11_what_passes_is_outlasted(trial: Trial, operation: type[Operation], fault: Fault):
+    for method, nth in trial.victims(operation, fault):
+        job = trial.suffer(trial.start(operation), method, nth, fault)
+        if job.status != JobStatus.FINISHED:
+            assert job.error["code"] == SCENARIOS[operation.name].uncertain != "", (method, nth, job.error)
+            assert fault in {Fault.LOST, Fault.LOST_BEFORE}
+        assert_nothing_lost(trial.place)
+
+
+@pytest.mark.parametrize("operation", operations(), ids=step_id)
+@pytest.mark.parametrize("fault", LASTING)
+def test_tf11_what_lasts_ends_the_job_undone_and_honest(trial: Trial, operation: type[Operation], fault: Fault):
+    for method, nth in trial.victims(operation, fault):
+        job = trial.suffer(trial.start(operation), method, nth, fault)
+        gone = fault is Fault.VANISH and lose_for_good(trial, job)
+        if job.status != JobStatus.FINISHED and not gone:
+            assert_honest(job)
+            assert_can_go_on(trial, job)
+        assert_nothing_lost(trial.place)
+
+
+@pytest.mark.parametrize("operation", dict.fromkeys(operation for operation, _step in undos()), ids=step_id)
+@pytest.mark.parametrize("fault", [*PASSING, Fault.FULL, Fault.REFUSED, Fault.INVALID])
+def test_tf11_an_undo_outlasts_any_fault_that_comes_once(trial: Trial, operation: type[Operation], fault: Fault):
+    for method, nth in trial.undo_calls(operation):
+        job = trial.suffer(trial.start(operation, failing=True), method, nth, fault)
+        assert job.status == JobStatus.FAILED, (method, nth, job.error)
+        assert_nothing_lost(trial.place)
+
+
+@pytest.mark.parametrize("operation", operations(), ids=step_id)
+def test_a_job_that_fails_when_all_its_steps_are_done_leaves_no_wrong_charge(trial: Trial, operation: type[Operation]):
+    assert run_through(trial.place, trial.start(operation, failing=True)).status == JobStatus.FAILED
+    assert_nothing_lost(trial.place)
