@@ -25,7 +25,7 @@ from tests.flows.scenarios import SCENARIOS, operations, passed_points, step_id,
 from tests.jobs.conftest import hurry, run
 from tests.jobs.workers import Workers
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 CHANGES = ("create_disk", "create_first_boot", "create_vm", "run_vm", "stop_vm", "shut_down_vm", "reboot_vm", "delete_vm",
            "delete_disk", "delete_first_boot", "create_network", "upload_disk")  # fmt: skip
