@@ -96,6 +96,7 @@ class _Wish:
         )
 
 
+@policy.one_look()
 def _wish(actor: Actor, request: VmRequest) -> _Wish:
     data_center = (
         policy.visible(actor, Permit.DATA_CENTER_VIEW, DataCenter.objects.all())
@@ -225,7 +226,8 @@ def _write(actor: Actor, wish: _Wish) -> Vm:
     )
     domain = wish.template.storage_domain
     host = (
-        Host.objects.filter(provider_id=domain.provider_id, cluster__assignments__data_center=wish.data_center)
+        Host.objects.select_related("cluster")
+        .filter(provider_id=domain.provider_id, cluster__assignments__data_center=wish.data_center)
         .order_by("-memory_free_mib")
         .first()
     )
