@@ -228,11 +228,12 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 HYPERVISOR_DRIVERS: dict[str, str] = {}
 FAULT_POINTS_DIR = ""  # tests name a folder whose files kill or fail a worker at named points
 
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOGGING_CONFIG = "portal.common.logs.configure"
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "portal.common.logs.JsonFormatter"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
-    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["console"], "level": env.one_of("LOG_LEVEL", "INFO", allowed=LEVELS)},
 }
