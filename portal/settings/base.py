@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from portal.settings import env
@@ -91,7 +92,12 @@ SQLITE_OPTIONS = {
 
 def database(url: str) -> dict[str, Any]:
     """Settings of a database from its address; PostgreSQL and SQLite alike."""
-    config: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
+    try:
+        config: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
+    except ValueError:  # which quotes the address, and with it the password
+        raise ImproperlyConfigured(
+            "DATABASE_URL cannot be read: write postgres://USER:PASSWORD@HOST/NAME or sqlite:////PATH."
+        ) from None
     if config["ENGINE"].endswith("sqlite3"):
         config["OPTIONS"] = dict(SQLITE_OPTIONS)
         config["CONN_MAX_AGE"] = 0
@@ -234,5 +240,6 @@ LOGGING: dict[str, Any] = {
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "portal.common.logs.JsonFormatter"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "loggers": {"portal.websocket": {"level": "WARNING"}},
     "root": {"handlers": ["console"], "level": env.one_of("LOG_LEVEL", "INFO", allowed=LEVELS)},
 }
