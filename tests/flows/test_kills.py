@@ -20,6 +20,7 @@ from tenants.models.quota import Dimension
 from tests.doubles.hypervisor_state import Fault
 from tests.flows.conftest import Plant
 from tests.flows.nothing_lost import assert_nothing_lost
+from tests.flows.patience import until
 from tests.flows.place import Place
 from tests.flows.scenarios import SCENARIOS, operations, passed_points, step_id, steps, undos
 from tests.jobs.conftest import hurry, run
@@ -95,13 +96,6 @@ def killer(place: Place, plant: Plant, workers: Workers, monkeypatch: pytest.Mon
     for dimension in (Dimension.MACHINES, Dimension.VCPUS_RUNNING):
         quota.set_limits(place.centers["physics"], {dimension: None})
     return Killer(place, plant, workers, monkeypatch)
-
-
-def until(is_so: Callable[[], bool], *, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, "it never came to be"
-        time.sleep(0.02)
 
 
 def assert_finished(job: Job) -> None:
