@@ -29,6 +29,7 @@ WITH_A_BODY = {
     415: "The body must be `application/json`.",
     422: "The idempotency key was used for another request.",
 }
+OF_AN_EDIT = {412: "It is another version by now than `If-Match` names."}
 OF_AN_OBJECT = {404: "There is no such object, or one may not see it: the two answer alike."}
 OF_A_LOGIN = {429: "Too many tries; `Retry-After` says how many seconds to wait."}
 
@@ -97,8 +98,10 @@ class Schema(AutoSchema):
         found = dict(ALWAYS)
         if self.method != "GET":
             found |= OF_A_CHANGE
-        if self.method == "POST":
+        if self.method in {"POST", "PUT", "PATCH"}:
             found |= WITH_A_BODY
+        if self.method == "PATCH":
+            found |= OF_AN_EDIT
         if "{" in self.path or self.method == "POST":
             found |= OF_AN_OBJECT
         if any(isinstance(permission, AllowAny) for permission in self.view.get_permissions()):
