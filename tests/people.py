@@ -39,13 +39,25 @@ class Institute:
         )
 
 
-def make_institute(folder: Path, *, kind: str = "double", address: str = "") -> Institute:
-    """Physics with alice and bob, informatics with charlie, an admin each, and a super-admin."""
+def make_institute(
+    folder: Path,
+    *,
+    kind: str = "double",
+    address: str = "",
+    options: dict[str, str] | None = None,
+    image: Path | None = None,
+) -> Institute:
+    """Physics with alice and bob, informatics with charlie, an admin each, and a super-admin.
+
+    On a double unless a real hypervisor is named, which wants a real ``image`` for the template.
+    """
     actor = system_actor()
     sync_roles()
-    provider = connect_provider(actor, name="local", kind=kind, address=address or f"double://{folder}/hypervisor")
-    image = folder / "image.qcow2"
-    image.write_bytes(b"QFI\xfb" + bytes(1020))
+    address = address or f"double://{folder}/hypervisor"
+    provider = connect_provider(actor, name="local", kind=kind, address=address, options=options)
+    if image is None:
+        image = folder / "image.qcow2"
+        image.write_bytes(b"QFI\xfb" + bytes(1020))
     template, job = import_template(actor, TemplateRequest("Tiny Linux", image, own_storage(provider), 1, 256, 128))
     assert run_to_end(job.pk).status == "finished", job.error
     template.refresh_from_db()

@@ -28,7 +28,7 @@ from tests.flows.place import Place
 from tests.flows.scenarios import SCENARIOS, operations, step_id
 from tests.flows.test_faults import assert_honest
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 SILENT = "The hypervisor does not answer."
 SILENT_IN_GREEK = "Ο επόπτης δεν απαντά."
