@@ -39,13 +39,20 @@ class Institute:
         )
 
 
-def make_institute(folder: Path, *, kind: str = "double", address: str = "") -> Institute:
+def make_institute(
+    folder: Path,
+    *,
+    kind: str = "double",
+    address: str = "",
+    options: dict[str, str] | None = None,
+    image: Path | None = None,
+) -> Institute:
     """Physics with alice and bob, informatics with charlie, an admin each, and a super-admin."""
     actor = system_actor()
     sync_roles()
-    provider = connect_provider(actor, name="local", kind=kind, address=address or f"double://{folder}/hypervisor")
-    image = folder / "image.qcow2"
-    image.write_bytes(b"QFI\xfb" + bytes(1020))
+    address = address or f"double://{folder}/hypervisor"
+    provider = connect_provider(actor, name="local", kind=kind, address=address, options=options)
+    image = image or _image_of_nothing(folder)
     template, job = import_template(actor, TemplateRequest("Tiny Linux", image, own_storage(provider), 1, 256, 128))
     assert run_to_end(job.pk).status == "finished", job.error
     template.refresh_from_db()
@@ -62,3 +69,10 @@ def make_institute(folder: Path, *, kind: str = "double", address: str = "") -> 
             user = place.users[person] = create_user(actor, username=person, password=PASSWORD)
             policy.grant(actor, role, user, center)
     return place
+
+
+def _image_of_nothing(folder: Path) -> Path:
+    """What a double takes for an image."""
+    image = folder / "image.qcow2"
+    image.write_bytes(b"QFI\xfb" + bytes(1020))
+    return image
