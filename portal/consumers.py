@@ -114,10 +114,11 @@ class Feed(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._flush = asyncio.create_task(self._send_gathered())
 
     async def _send_gathered(self) -> None:
+        """The first change at once; what comes within a moment of it is rendered together."""
         while self._dirty:
-            await asyncio.sleep(GATHER_SECONDS)
             what, self._dirty = self._dirty, set()
             await self.changed(what)
+            await asyncio.sleep(GATHER_SECONDS)
 
     async def _recheck(self) -> None:
         while True:

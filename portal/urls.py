@@ -4,7 +4,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.decorators.http import require_POST
 from django.views.i18n import set_language
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView
 
 from portal import views
 from tenants.views.logins import log_in
@@ -18,7 +18,7 @@ handler500 = "portal.error_answers.server_error"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="api-schema"),
-    path("api/v1/docs/", SpectacularSwaggerView.as_view(url_name="api-schema"), name="api-docs"),
+    path("api/v1/docs/", views.api_docs, name="api-docs"),
     path("api/v1/", include(api, namespace="api")),
     path("", views.home, name="home"),
     path("login/", log_in, name="login"),

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_POST, require_safe
 
 from compute import selectors
@@ -27,6 +28,13 @@ from tenants.selectors import jobs
 PER_PAGE = 48
 IN_DRAWER = 8
 YEAR = 365 * 24 * 3600
+
+
+@require_safe
+@ensure_csrf_cookie
+def api_docs(request: HttpRequest) -> HttpResponse:
+    """The API's documentation, to read and to try. (drf-spectacular's own page breaks our content policy.)"""
+    return render(request, "api_docs.html")
 
 
 @require_safe

@@ -8,6 +8,7 @@ the process by some 40 MiB a second.
 from __future__ import annotations
 
 import asyncio
+import logging
 from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT
 from typing import Any
 
@@ -22,6 +23,11 @@ UNREAD_LIMIT = 1024 * 1024  # bytes of answers to pings that a client may leave 
 UNSENT_LIMIT = 512 * 1024  # bytes in the kernel that wait to be sent
 
 
+# Of its own, with a level of its own (portal.settings): uvicorn tells of every socket with its query string, where clients
+# put what no log should hold.
+log = logging.getLogger(__name__)
+
+
 class FairWebSocket(WebSocketsSansIOProtocol):
     """One client's websocket; a flood slows down its sender alone."""
 
@@ -31,6 +37,7 @@ class FairWebSocket(WebSocketsSansIOProtocol):
         self._turn: asyncio.TimerHandle | None = None
         self._frames_left = float(FRAMES_AT_ONCE)
         self._counted_at = self.loop.time()
+        self.logger = log
         self.conn.debug = False  # at the log level DEBUG it would log headers, tickets among them, and every frame
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -77,11 +77,7 @@ def charge(
     """
     with transaction.atomic():
         _hold([data_center.pk])
-        fresh = {
-            dimension: amount
-            for dimension, amount in amounts.items()
-            if _write_charge(consumer, data_center, dimension, amount, user_uid)
-        }
+        fresh = _write_charges(consumer, data_center, amounts, user_uid)
         over = _book(data_center, fresh, user_uid, found=found)
         if over:
             raise QuotaExceeded(_sentence(over), reasons=tuple(over))
@@ -97,16 +93,28 @@ def _hold(data_centers: Iterable[UUID]) -> None:
         list(DataCenter.objects.select_for_update(no_key=True).filter(pk=uid).values_list("pk"))
 
 
-def _write_charge(
-    consumer: Consumer, data_center: DataCenter, dimension: Dimension, amount: int, user_uid: UUID | None
-) -> bool:
-    _row, made = QuotaCharge.objects.get_or_create(
-        consumer_kind=consumer.kind,
-        consumer_uid=consumer.uid,
-        dimension=dimension,
-        defaults={"data_center": data_center, "amount": amount, "user_uid": user_uid},
+def _write_charges(
+    consumer: Consumer, data_center: DataCenter, amounts: dict[Dimension, int], user_uid: UUID | None
+) -> dict[Dimension, int]:
+    """Write the charges that are not there yet; which they are. The data center is held, so nobody writes meanwhile."""
+    there = set(
+        QuotaCharge.objects.filter(consumer_kind=consumer.kind, consumer_uid=consumer.uid).values_list(
+            "dimension", flat=True
+        )
     )
-    return made
+    fresh = {dimension: amount for dimension, amount in amounts.items() if dimension not in there}
+    QuotaCharge.objects.bulk_create(
+        QuotaCharge(
+            consumer_kind=consumer.kind,
+            consumer_uid=consumer.uid,
+            dimension=dimension,
+            data_center=data_center,
+            amount=amount,
+            user_uid=user_uid,
+        )
+        for dimension, amount in fresh.items()
+    )
+    return fresh
 
 
 def _book(
@@ -115,8 +123,12 @@ def _book(
     """Add to every account concerned, always in the same order, so that no two transactions wait for each other."""
     over = []
     for kind, subject in _subjects(data_center, user_uid):
+        known = {
+            row.dimension: row
+            for row in QuotaAccount.objects.filter(data_center=data_center, subject_kind=kind, subject_uid=subject)
+        }
         for dimension in sorted(amounts):
-            account = _account(data_center, kind, subject, dimension)
+            account = known.get(dimension) or _account(data_center, kind, subject, dimension)
             if not _add(account, amounts[dimension], found=found):
                 over.append(_refusal(account, amounts[dimension]))
     return over

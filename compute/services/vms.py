@@ -96,6 +96,7 @@ class _Wish:
         )
 
 
+@policy.one_look()
 def _wish(actor: Actor, request: VmRequest) -> _Wish:
     data_center = (
         policy.visible(actor, Permit.DATA_CENTER_VIEW, DataCenter.objects.all())
@@ -225,7 +226,8 @@ def _write(actor: Actor, wish: _Wish) -> Vm:
     )
     domain = wish.template.storage_domain
     host = (
-        Host.objects.filter(provider_id=domain.provider_id, cluster__assignments__data_center=wish.data_center)
+        Host.objects.select_related("cluster")
+        .filter(provider_id=domain.provider_id, cluster__assignments__data_center=wish.data_center)
         .order_by("-memory_free_mib")
         .first()
     )
@@ -259,10 +261,18 @@ def _write(actor: Actor, wish: _Wish) -> Vm:
         uid=disk_uid, name="disk1", vm=vm, storage_domain=domain, size_gib=wish.template.disk_gib, bootable=True
     )
     for number, profile in enumerate(wish.profiles, start=1):
-        nic_uid = uuid4()
+        nic_uid = _nic_uid()
         Nic.objects.create(uid=nic_uid, name=f"nic{number}", vm=vm, vnic_profile=profile, mac=rules.mac_of(nic_uid.hex))
     policy.grant(policy.system_grantor(actor), "user-vm-manager", actor.user, vm)
     return vm
+
+
+def _nic_uid() -> UUID:
+    """A uid whose MAC address nobody has: with 24 bits of its own, two among thousands may meet."""
+    while True:
+        uid = uuid4()
+        if not Nic.objects.filter(mac=rules.mac_of(uid.hex)).exists():
+            return uid
 
 
 def _taken() -> list[Reason]:
@@ -277,8 +287,17 @@ def _create_request(wish: _Wish, vm: Vm) -> JobRequest:
         target=_target(vm),
         gate=Gate(Permit.VM_CREATE, "data_center", wish.data_center.pk),
         locks=(Lock("vm", vm.pk), Lock("template", wish.template.pk, exclusive=False)),
-        params={"run": wish.request.run},
+        params={"run": wish.request.run, **_traces(vm)},
     )
+
+
+def _traces(vm: Vm) -> dict[str, Any]:
+    """By what the things of a machine can still be found when its rows are gone."""
+    disks = vm.disks.select_related("storage_domain")
+    return {
+        "provider": str(vm.provider_id),
+        "disks": [{"uid": str(disk.pk), "storage_domain": disk.storage_domain.external_id} for disk in disks],
+    }
 
 
 def _target(vm: Vm) -> Target:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from compute.choices import ABSENT
 from compute.models import Cluster, Host, StorageDomain, Vm
+from compute.sync.leftovers import remove_leftovers
 from compute.sync.vms import observe, settle_all
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.models import Provider, ProviderStatus
@@ -22,12 +25,14 @@ MOST_VANISHED_SHARE = 0.1
 
 def sync_provider(provider: Provider) -> Inventory:
     """Read everything and write it down. Raises the driver's errors; nothing is written then."""
+    began = timezone.now()
     inventory = driver_for(provider).inventory()
     with transaction.atomic():
         _write_hosts(provider, inventory)
         _write_storage(provider, inventory)
-    _compare_vms(provider, inventory)
+    _compare_vms(provider, inventory, began=began)
     settle_all(provider)
+    remove_leftovers(provider)
     now = timezone.now()
     Provider.objects.filter(pk=provider.pk).update(status=ProviderStatus.UP, status_at=now, status_detail="")
     return inventory
@@ -73,10 +78,11 @@ def _write_storage(provider: Provider, inventory: Inventory) -> None:
     StorageDomain.objects.filter(provider=provider).exclude(external_id__in=seen).update(status="unknown")
 
 
-def _compare_vms(provider: Provider, inventory: Inventory) -> None:
-    """Ours alone. When more than a few seem to vanish at once the answer is not believed: hold, and say so."""
+def _compare_vms(provider: Provider, inventory: Inventory, *, began: datetime) -> None:
+    """Ours alone, and of these not what was seen meanwhile: the inventory is older. When more than a few seem to vanish at once the answer is not believed: hold, and say so."""
     found = {vm.external_id: vm for vm in inventory.vms}
-    rows = list(Vm.objects.filter(provider=provider).exclude(status="creating").select_related("data_center"))
+    older = Q(status_at__isnull=True) | Q(status_at__lt=began)
+    rows = list(Vm.objects.filter(older, provider=provider).exclude(status="creating").select_related("data_center"))
     gone = [vm for vm in rows if vm.external_id not in found and vm.status_detail != ABSENT]
     if len(gone) > max(MOST_VANISHED, MOST_VANISHED_SHARE * len(rows)):
         log.error(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import unquote
 from uuid import uuid4
 
@@ -34,13 +34,16 @@ CONTENT_SECURITY_POLICY = (
 
 def client_address(remote: str, forwarded: str) -> str:
     """The real client's address. ``X-Forwarded-For`` is believed only from a trusted proxy, right to left."""
-    trusted = [ip_network(net) for net in settings.TRUSTED_PROXIES]
-    address = remote
+    trusted, address = _trusted(), remote
     for hop in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
         if not _within(address, trusted):
             break
         address = hop
     return address if _is_address(address) else ""
+
+
+def _trusted() -> list[IPv4Network | IPv6Network]:
+    return [ip_network(net) for net in settings.TRUSTED_PROXIES]
 
 
 def _is_address(text: str) -> bool:
@@ -51,7 +54,7 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _within(address: str, nets: list) -> bool:
+def _within(address: str, nets: list[IPv4Network | IPv6Network]) -> bool:
     return _is_address(address) and any(ip_address(address) in net for net in nets)
 
 
@@ -63,6 +66,8 @@ class RequestContextMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.request_id = uuid4().hex  # type: ignore[attr-defined]
+        if not _within(request.META.get("REMOTE_ADDR", ""), _trusted()):
+            request.META.pop("HTTP_X_FORWARDED_PROTO", None)  # whether TLS was used is for our proxies alone to say
         request.client_address = client_address(  # type: ignore[attr-defined]
             request.META.get("REMOTE_ADDR", ""), request.META.get("HTTP_X_FORWARDED_FOR", "")
         )
@@ -82,9 +87,8 @@ class NulMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        texts = (unquote(request.META.get("QUERY_STRING", "")), *request.COOKIES.values())
-        if any("\x00" in text for text in texts):
-            raise BadRequest("a NUL in the query or a cookie")
+        if "\x00" in unquote(request.META.get("QUERY_STRING", "")):
+            raise BadRequest("a NUL in the query")
         return self.get_response(request)
 
 

@@ -55,9 +55,9 @@ def once(
     if not key:
         return work(), False
     _refuse_bad(key)
-    digest = keyed_hash(json.dumps(body, sort_keys=True, default=str), purpose="idempotency")
+    digest = keyed_hash(json.dumps(body, sort_keys=True, default=str), purpose="idempotency body")
     with transaction.atomic():
-        row, is_new = _claim(user_uid, key, digest)
+        row, is_new = _claim(user_uid, keyed_hash(key, purpose="idempotency key"), digest)
         answer = _first(row, work, secret=secret) if is_new else _repeat(row, digest)
     if isinstance(answer, PortalError):
         raise answer

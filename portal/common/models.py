@@ -29,7 +29,7 @@ class AccessVersion(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """A repeated request gives the first answer: keyed hash of the body, the stored answer, kept 24 h per user.
+    """A repeated request gives the first answer: keyed hashes of key and body, the stored answer, kept 24 h per user.
 
     Written in the transaction of the work, so a committed row has its answer. One that holds a secret is never stored
     (``secret``): a repeat is refused instead.

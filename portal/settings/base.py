@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from portal.settings import env
@@ -91,7 +92,12 @@ SQLITE_OPTIONS = {
 
 def database(url: str) -> dict[str, Any]:
     """Settings of a database from its address; PostgreSQL and SQLite alike."""
-    config: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
+    try:
+        config: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
+    except ValueError:  # which quotes the address, and with it the password
+        raise ImproperlyConfigured(
+            "DATABASE_URL cannot be read: write postgres://USER:PASSWORD@HOST/NAME or sqlite:////PATH."
+        ) from None
     if config["ENGINE"].endswith("sqlite3"):
         config["OPTIONS"] = dict(SQLITE_OPTIONS)
         config["CONN_MAX_AGE"] = 0
@@ -158,6 +164,7 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 
+SESSION_ENGINE = "portal.common.sessions"
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -219,8 +226,6 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "DESCRIPTION": "Virtual machines for a whole institute, over oVirt engines and libvirt hosts.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
 }
@@ -228,11 +233,13 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 HYPERVISOR_DRIVERS: dict[str, str] = {}
 FAULT_POINTS_DIR = ""  # tests name a folder whose files kill or fail a worker at named points
 
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOGGING_CONFIG = "portal.common.logs.configure"
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "portal.common.logs.JsonFormatter"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
-    "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
+    "loggers": {"portal.websocket": {"level": "WARNING"}},
+    "root": {"handlers": ["console"], "level": env.one_of("LOG_LEVEL", "INFO", allowed=LEVELS)},
 }

@@ -44,6 +44,14 @@ def number(name: str, default: int) -> int:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {raw!r}.") from error
 
 
+def one_of(name: str, default: str, *, allowed: tuple[str, ...]) -> str:
+    """One of these words, in upper case."""
+    value = text(name, default).upper()
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+    return value
+
+
 def flag(name: str, *, default: bool) -> bool:
     """Yes or no: 1, true, yes, on, or 0, false, no, off."""
     raw = text(name, "1" if default else "0").lower()

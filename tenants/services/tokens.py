@@ -32,11 +32,17 @@ def check_password(
     actor = Actor(user=None, door=door, request_id=request_id, client_address=client_address)
     # Before the transaction: hashing takes long, and the count of a refused try must stay.
     found = _authenticated(username, password, client_address)
-    with attempt(actor, "LOGIN", Subject("user", None, username.replace("\x00", "")[:150])) as trial:
+    with attempt(actor, "LOGIN", _named(username)) as trial:
         if not isinstance(found, User):
             raise found
         trial.subject = Subject("user", found.pk, found.username)
     return found
+
+
+def _named(username: str) -> Subject:
+    """The user of that name. What names nobody is not written down: it may be a password in the wrong field."""
+    known = None if "\x00" in username else User.objects.filter(username=username).first()
+    return Subject("user", known.pk, known.username) if known else Subject("user", None)
 
 
 def _authenticated(username: str, password: str, client_address: str) -> User | PortalError:

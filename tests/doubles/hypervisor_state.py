@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -34,7 +35,12 @@ DEFAULTS: dict[str, Any] = {
     "console_password": "",  # of a real screen behind the double; empty: a fresh one each time, as hypervisors do
     "capacity_bytes": 1 << 40,
     "accelerated": True,
+    # Shares of all calls (0 to 1) that suffer by chance when nothing else is armed for them.
+    "error_share": 0.0,
+    "lost_share": 0.0,
 }
+
+BY_CHANCE = {"error_share": ("busy", "gone", "full", "refused", "invalid"), "lost_share": ("lost", "lost_before")}
 
 
 class Fault(StrEnum):
@@ -123,13 +129,21 @@ class Store:
                 (method,),
             ).fetchone()
             if row is None:
-                return None
+                return self._by_chance(db)
             if row[3]:
                 db.execute("UPDATE faults SET skip = skip - 1 WHERE id = ?", (row[0],))
                 return None
             if row[4] > 0:
                 db.execute("UPDATE faults SET remaining = remaining - 1 WHERE id = ?", (row[0],))
             return int(row[0]), Fault(row[1]), float(row[2])
+
+    @staticmethod
+    def _by_chance(db: sqlite3.Connection) -> tuple[int, Fault, float] | None:
+        shares = dict(db.execute("SELECT name, value FROM settings WHERE name IN ('error_share', 'lost_share')"))
+        for name, faults in BY_CHANCE.items():
+            if random.random() < float(shares.get(name, 0)):
+                return 0, Fault(random.choice(faults)), 0.0
+        return None
 
     def fault_exists(self, fault_id: int) -> bool:
         """Whether a fault was not healed yet (used up ones stay until then)."""

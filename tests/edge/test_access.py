@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from uuid import uuid4
 
 from drf_spectacular.generators import SchemaGenerator
 
-from compute.models import Console, Vm
+from compute.models import Console, Template, Vm
+from network.models import VnicProfile
 from portal.events.models import Event
 from portal.jobs.models import Job
 from tenants.models import QuotaCharge
@@ -153,6 +156,49 @@ def parameters_of_operations() -> list[tuple[str, set[str]]]:
 
 def test_AZ01_every_page_answers_every_rank_as_the_table_says(world):  # noqa: N802
     assert walked(world, PAGES, PAGE_RANKS, kind="page") == PAGES
+
+
+def steady(answer: Any) -> tuple[int, str]:
+    """What is the same twice: no number of the request, no id of its address, no CSRF token."""
+    return answer.status_code, re.sub(r"[0-9a-f-]{32,36}|\b[A-Za-z0-9]{64}\b", "", answer.content.decode())
+
+
+def test_AZ02_what_is_hidden_answers_as_what_is_not_there(world):  # noqa: N802
+    unknown = World(world.place, world.vm, world.job, ids=dict.fromkeys(world.ids, str(uuid4())))
+    for kind, table in (("api", API), ("page", PAGES)):
+        for operation in (operation for operation in table if "{uid}" in operation):
+            for rank in ("outsider", "other_admin", "peer"):
+                with undone():
+                    client = world.api(rank) if kind == "api" else world.browser(rank)
+                    client.cookies["csrftoken"] = "t" * 32
+                    hidden, absent = (ask(ids, operation, client, kind=kind) for ids in (world, unknown))
+                assert steady(hidden) == steady(absent), (operation, rank)
+
+
+def test_AZ12_another_departments_things_are_not_there_to_be_used(world):  # noqa: N802
+    informatics, physics = world.place.centers["informatics"], world.place.centers["physics"]
+    ours = VnicProfile.objects.get(network__owner=physics).pk
+    theirs = VnicProfile.objects.get(network__owner=informatics).pk
+    good = {"name": "web-2", "data_center": str(physics.pk), "template": world.ids["template"]}
+    Template.objects.create(
+        uid=(hidden := uuid4()),
+        name="theirs",
+        owner=informatics,
+        storage_domain=world.place.template.storage_domain,
+        status="ok",
+    )
+    client = world.api("owner")
+
+    def create(**changes: Any) -> Any:
+        return client.post("/api/v1/vms/", good | changes, content_type="application/json")
+
+    for name, uid in (("data_center", informatics.pk), ("template", hidden), ("nics", theirs)):
+        asked, random = ([{"vnic_profile": str(one)}] if name == "nics" else str(one) for one in (uid, uuid4()))
+        refused, absent = create(**{name: asked}), create(**{name: random})
+        assert refused.status_code == 404
+        assert steady(refused) == steady(absent)
+    assert Vm.objects.count() == 1
+    assert create(nics=[{"vnic_profile": str(ours)}]).status_code == 202
 
 
 def test_AZ01_the_table_of_operations_is_complete():  # noqa: N802

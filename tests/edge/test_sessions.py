@@ -11,6 +11,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 
 from compute.models import Vm
+from portal.common.sessions import SessionStore, kept
 from portal.jobs.models import Job
 from tenants.models import ApiToken
 from tests.edge.test_access import API, NOUNS, PAGES, body, ready
@@ -53,7 +54,7 @@ def test_AN13_a_log_in_makes_a_new_session_and_the_planted_one_is_worth_nothing(
     key = victim.cookies[COOKIE].value
     assert key != planted.session_key
     assert (me(victim), me(with_session(planted.session_key))) == (200, 401)
-    assert not Session.objects.filter(pk=planted.session_key).exists()
+    assert not SessionStore().exists(planted.session_key)
 
 
 def test_AN13_another_persons_log_in_in_the_same_browser_ends_the_first(world):  # noqa: N802
@@ -82,10 +83,20 @@ def test_AN13_a_log_out_ends_the_session_at_the_server_for_pages_api_and_copies(
     copy = with_session(key)
     assert me(copy) == 200
     assert browser.post("/logout/").status_code == 302
-    assert not Session.objects.filter(pk=key).exists()
+    assert not SessionStore().exists(key)
     assert (me(copy), copy.get("/").status_code) == (401, 302)
     assert copy.post("/api/v1/vms/", "{}", content_type="application/json").status_code == 401
     assert browser.get("/logout/").status_code == 405
+
+
+def test_AN13_the_database_holds_no_key_by_which_one_could_log_in(world):  # noqa: N802
+    browser = Client()
+    log_in(browser)
+    key = browser.cookies[COOKIE].value
+    rows = str(list(Session.objects.values()))
+    assert key not in rows
+    assert kept(key) in rows
+    assert me(with_session(kept(key))) == 401
 
 
 # -- AN14

@@ -34,6 +34,10 @@ class Api:
         headers = {"Authorization": f"Bearer {self.token}"} | ({"Idempotency-Key": key} if key else {})
         return Client().post(path, json.dumps(body or {}), content_type="application/json", headers=headers)
 
+    def get(self, path: str) -> HttpResponse:
+        """What is there."""
+        return Client().get(path, headers={"Authorization": f"Bearer {self.token}"})
+
     def create(self, name: str = "web-1", *, key: str = "", **more: Any) -> HttpResponse:
         """A machine asked for."""
         return self.post(VMS, self.body(name, **more), key=key)

@@ -11,7 +11,7 @@ from compute.models import Disk, Nic, Template, Vm
 from compute.sync.inventory import sync_provider
 from compute.sync.vms import running_amounts
 from network.models import Network
-from portal.events.codes import Outcome
+from portal.events.codes import Outcome, code_for
 from portal.events.models import Event
 from portal.hypervisors.models import Provider
 from portal.jobs.models import Job, JobLock
@@ -130,12 +130,13 @@ def _twice(seen: Seen) -> Iterator[str]:
 
 
 def _audit() -> Iterator[str]:
-    told = Counter(Event.objects.exclude(correlation_id=None).values_list("correlation_id", "outcome"))
+    # By code: that a job was to be cancelled is another attempt, told under the same job.
+    told = Counter(Event.objects.exclude(correlation_id=None).values_list("correlation_id", "code"))
     for job in Job.objects.exclude(audit_verb=""):
-        requested = told[job.uid, Outcome.REQUESTED]
+        requested = told[job.uid, code_for(job.audit_verb, Outcome.REQUESTED)]
         if requested != 1:
             yield f"INV5 {job} was recorded {requested} times as asked for"
-        outcomes = [outcome for outcome in OUTCOMES for _ in range(told[job.uid, outcome])]
+        outcomes = [outcome for outcome in OUTCOMES for _ in range(told[job.uid, code_for(job.audit_verb, outcome)])]
         if outcomes != _outcomes_of(job):
             yield f"INV5 {job} has the recorded outcomes {outcomes}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import timedelta
 
 from django.db.models import F
@@ -41,3 +43,11 @@ def turn_clock(job: Job, seconds: float) -> None:
         first_tried_at=F("first_tried_at") - earlier,
         undo_first_tried_at=F("undo_first_tried_at") - earlier,
     )
+
+
+def until(is_so: Callable[[], bool], *, seconds: float = 30) -> None:
+    """Wait until it is so, which it must be before long."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.02)

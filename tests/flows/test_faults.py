@@ -21,7 +21,7 @@ from tests.flows.patience import run_through
 from tests.flows.place import Place
 from tests.flows.scenarios import SCENARIOS, operations, step_id, undos
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 PASSING = (Fault.BUSY, Fault.GONE, Fault.LOST, Fault.LOST_BEFORE, Fault.SLOW)
 LASTING = (Fault.FULL, Fault.REFUSED, Fault.INVALID, Fault.VANISH)

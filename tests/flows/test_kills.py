@@ -20,12 +20,13 @@ from tenants.models.quota import Dimension
 from tests.doubles.hypervisor_state import Fault
 from tests.flows.conftest import Plant
 from tests.flows.nothing_lost import assert_nothing_lost
+from tests.flows.patience import until
 from tests.flows.place import Place
 from tests.flows.scenarios import SCENARIOS, operations, passed_points, step_id, steps, undos
 from tests.jobs.conftest import hurry, run
 from tests.jobs.workers import Workers
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 CHANGES = ("create_disk", "create_first_boot", "create_vm", "run_vm", "stop_vm", "shut_down_vm", "reboot_vm", "delete_vm",
            "delete_disk", "delete_first_boot", "create_network", "upload_disk")  # fmt: skip
@@ -95,13 +96,6 @@ def killer(place: Place, plant: Plant, workers: Workers, monkeypatch: pytest.Mon
     for dimension in (Dimension.MACHINES, Dimension.VCPUS_RUNNING):
         quota.set_limits(place.centers["physics"], {dimension: None})
     return Killer(place, plant, workers, monkeypatch)
-
-
-def until(is_so: Callable[[], bool], *, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, "it never came to be"
-        time.sleep(0.02)
 
 
 def assert_finished(job: Job) -> None:

@@ -63,11 +63,9 @@ class PostgresServer(Server):
         asked = [_program("pg_isready"), "-q", "-h", str(self.folder), "-t", "2"]
         return subprocess.run(asked, check=False, timeout=10).returncode == 0
 
-    def sql(self, statement: str) -> str:
-        """Runs a statement in the maintenance database and returns what it answers, unadorned."""
-        return self._once(
-            "psql", "-h", str(self.folder), "-U", self._role, "-d", "postgres", "-qAtc", statement
-        ).strip()
+    def sql(self, statement: str, *, database: str = "postgres") -> str:
+        """Runs a statement, in the maintenance database unless another is named; what it answers, unadorned."""
+        return self._once("psql", "-h", str(self.folder), "-U", self._role, "-d", database, "-qAtc", statement).strip()
 
     @property
     def _role(self) -> str:

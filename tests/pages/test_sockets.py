@@ -9,11 +9,11 @@ from uuid import UUID
 import pytest
 from channels.db import database_sync_to_async
 from django.conf import settings
-from django.contrib.sessions.models import Session
 
 from compute.services.vms import stop_vm
 from portal.asgi import application
 from portal.common.access import access_changed
+from portal.common.sessions import SessionStore
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tenants.services.tokens import create_token
@@ -100,7 +100,7 @@ async def test_logout_closes_open_sockets(demo, vm):
     opened = socket("/ws/page/", cookie)
     await opened.connect()
     await asyncio.sleep(0.2)
-    await in_database(Session.objects.filter(pk=cookie).delete)()
+    await in_database(SessionStore(cookie).delete)()
     alice = await in_database(demo.user)("alice")
     await in_database(access_changed)([alice.pk])
     assert await opened.close_code() == 4401
