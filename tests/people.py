@@ -55,9 +55,7 @@ def make_institute(
     sync_roles()
     address = address or f"double://{folder}/hypervisor"
     provider = connect_provider(actor, name="local", kind=kind, address=address, options=options)
-    if image is None:
-        image = folder / "image.qcow2"
-        image.write_bytes(b"QFI\xfb" + bytes(1020))
+    image = image or _image_of_nothing(folder)
     template, job = import_template(actor, TemplateRequest("Tiny Linux", image, own_storage(provider), 1, 256, 128))
     assert run_to_end(job.pk).status == "finished", job.error
     template.refresh_from_db()
@@ -74,3 +72,10 @@ def make_institute(
             user = place.users[person] = create_user(actor, username=person, password=PASSWORD)
             policy.grant(actor, role, user, center)
     return place
+
+
+def _image_of_nothing(folder: Path) -> Path:
+    """What a double takes for an image."""
+    image = folder / "image.qcow2"
+    image.write_bytes(b"QFI\xfb" + bytes(1020))
+    return image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import polib
@@ -71,10 +71,10 @@ def test_kept_sentence_is_said_in_the_readers_language():
         assert said("") == ""
 
 
-def sentences(path: Path) -> Iterator[str]:
-    """What a module hands to gettext."""
+def sentences(path: Path, *, said_by: Collection[str] = ("_", "gettext")) -> Iterator[str]:
+    """What a module hands to gettext, or to others that are called with a sentence first."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"_", "gettext"}:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in said_by:
             yield from (one.value for one in node.args[:1] if isinstance(one, ast.Constant))
 
 
@@ -87,4 +87,14 @@ def test_every_literal_sentence_of_the_code_is_in_the_catalogue():
     ]
     used = [sentence for path in code for sentence in sentences(path)]
     assert len(used) > 200
+    assert [sentence for sentence in used if sentence not in known] == []
+
+
+def test_every_sentence_of_a_driver_is_in_the_catalogue():
+    """A driver knows no gettext: its sentences are translated where they are shown."""
+    known = {entry.msgid for entry in polib.pofile(str(CATALOGUE))}
+    errors = {error.__name__ for error in [HypervisorError, *HypervisorError.__subclasses__(), OutcomeUnknown]}
+    folder = Path(settings.BASE_DIR) / "portal" / "hypervisors"
+    used = [sentence for path in folder.rglob("*.py") for sentence in sentences(path, said_by=errors)]
+    assert len(used) > 10
     assert [sentence for sentence in used if sentence not in known] == []

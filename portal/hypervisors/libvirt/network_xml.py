@@ -53,7 +53,7 @@ SMALLEST = 29  # prefix length: the gateway and five machines
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The addresses of a network: the gateway is the first, DHCP serves the rest."""
+    """The addresses of a network: the gateway is the first, the cards' are the rest."""
 
     network: IPv4Network
 
@@ -70,30 +70,23 @@ class Plan:
         """The first address: the host's."""
         return self.network[1]
 
-    @property
-    def first(self) -> IPv4Address:
-        """The first that DHCP gives out."""
-        return self.network[2]
-
-    @property
-    def last(self) -> IPv4Address:
-        """The last that DHCP gives out."""
-        return self.network[-2]
-
 
 # -- the network
 
 
 def network(spec: NetworkSpec, marker: Marker) -> str:
-    """A NAT network with DHCP on a bridge of its own."""
+    """A NAT network on a bridge of its own, whose DHCP serves the cards that addresses are reserved for and no others.
+
+    No range: a machine could ask for all of it in the name of cards that are not there. No spanning tree: the kernel hears
+    its messages before any filter, and a machine could make itself the bridge's root.
+    """
     plan = Plan.of(spec.cidr)
     root = E.network(with_text(E.name(), spec.name), E.uuid(str(spec.uid)), metadata(marker))
     root.append(E.forward(mode="nat"))
-    root.append(E.bridge(name=names.bridge(spec.uid), stp="on", delay="0"))
+    root.append(E.bridge(name=names.bridge(spec.uid), stp="off", delay="0"))
     if spec.domain:
         root.append(E.domain(name=spec.domain, localOnly="yes"))
-    served = E.dhcp(E.range(start=str(plan.first), end=str(plan.last)))
-    root.append(E.ip(served, address=str(plan.gateway), prefix=str(plan.network.prefixlen)))
+    root.append(E.ip(address=str(plan.gateway), prefix=str(plan.network.prefixlen)))
     return write(root)
 
 

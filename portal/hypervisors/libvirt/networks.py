@@ -164,7 +164,7 @@ class Networks:
             facts = self._facts(network)
             if mac in facts.reserved:
                 return facts.reserved[mac]
-            ip = self._free_address(network, facts)
+            ip = self._free_address(network, facts, mac)
             try:
                 add = libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST
                 self._update(network, add, network_xml.reservation(mac, ip))
@@ -177,12 +177,25 @@ class Networks:
             return ip
         raise Busy(detail=f"no address of {network.name()} could be had in {RESERVE_TRIES} tries")
 
-    def _free_address(self, network: Any, facts: NetworkFacts) -> str:
+    def _free_address(self, network: Any, facts: NetworkFacts, mac: str) -> str:
         # What was reserved for a machine that is not defined (yet) stays taken: its undo gives it back, nobody else.
-        free = _first_free(facts.cidr, set(facts.reserved.values()))
-        if free is None:
-            raise NoCapacity("The network has no free address.", detail=f"{facts.name} {facts.cidr}")
-        return free
+        reserved = set(facts.reserved.values())
+        free = _first_free(facts.cidr, reserved | self._lent(network, but=mac))
+        if free is not None:
+            return free
+        about = f"{facts.name} {facts.cidr}"
+        if _first_free(facts.cidr, reserved) is None:
+            raise NoCapacity("The network has no free address.", detail=about)
+        raise NoCapacity(
+            "The network lent its free addresses to deleted machines, for up to an hour more.", detail=about
+        )
+
+    @staticmethod
+    def _lent(network: Any, *, but: str) -> set[str]:
+        """Addresses that dnsmasq has lent to other cards, also of machines that are gone: it gives none of them away, whatever
+        is reserved."""
+        leases = network.DHCPLeases() if network.isActive() else []
+        return {lease["ipaddr"] for lease in leases if (lease["mac"] or "").lower() != but}
 
     def _change_reservation(self, network: Any, command: int, mac: str, facts: NetworkFacts) -> None:
         try:
