@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -62,20 +63,24 @@ def test_what_is_watched_is_found_in_the_same_queries_however_much_it_is(alice):
 
 
 async def test_who_asks_again_and_again_leaves_the_others_nine_tenths_of_the_time(alice, monkeypatch):
-    took, asked = 0.05, []
+    took, asked, done = 0.05, [], asyncio.Event()
+
+    loop = asyncio.get_running_loop()
 
     def slow(_actor: Actor, _items: set[str]) -> set[str]:
         asked.append(time.monotonic())
         time.sleep(took)
+        if len(asked) == 3:
+            loop.call_soon_threadsafe(done.set)
         return set()
 
     monkeypatch.setattr(consumers, "_visible", slow)
     opened = await page(alice)
     for _ in range(3):
         await opened.say(unknown_jobs(200))
-    while len(asked) < 3:
-        await asyncio.sleep(0.02)
-    assert all(later - earlier >= 10 * took for earlier, later in zip(asked, asked[1:], strict=False))
+    async with asyncio.timeout(30):
+        await done.wait()
+    assert all(later - earlier >= 10 * took for earlier, later in pairwise(asked))
     await opened.leave()
 
 
