@@ -107,14 +107,25 @@ def open_jobs_of(vm_uids: Sequence[UUID]) -> dict[UUID, Job]:
     return {job.target_uid: job for job in rows.prefetch_related("steps").order_by("created_at")}
 
 
-def events_of(vm: Vm) -> QuerySet[Event]:
-    """What happened to a machine, newest first."""
-    return Event.objects.filter(object_kind="vm", object_uid=vm.pk)
+def events_of(vm: Vm, permits: frozenset[Permit]) -> QuerySet[Event]:
+    """What happened to a machine, newest first, for those who may read that.
+
+    Not what people tried who may not even see it: it would tell their names, and whoever knows the uid could push out
+    everything else. Their attempts bear no data center.
+    """
+    if Permit.EVENT_VIEW not in permits:
+        return Event.objects.none()
+    return Event.objects.filter(object_kind="vm", object_uid=vm.pk, data_center_uid__isnull=False)
 
 
-def vm_actions(actor: Actor, vm: Vm) -> list[Action]:
+def permits_of(actor: Actor, vm: Vm) -> frozenset[Permit]:
+    """What this actor may do with a machine, whatever its status."""
+    return policy.permits_on(actor, [vm])[vm.pk]
+
+
+def vm_actions(vm: Vm, permits: frozenset[Permit]) -> list[Action]:
     """Every verb with whether it is possible now; the reason names the condition that is missing."""
-    return actions_of(actor, [vm], open_jobs_of([vm.pk]))[vm.pk]
+    return _actions(vm, permits, is_busy=vm.pk in open_jobs_of([vm.pk]))
 
 
 def actions_of(actor: Actor, rows: Sequence[Vm], busy: Container[UUID]) -> dict[UUID, list[Action]]:
