@@ -80,8 +80,15 @@ _KINDS: dict[type[HypervisorError], tuple[int, ...]] = {
 _BY_CODE = {code: kind for kind, codes in _KINDS.items() for code in codes}
 
 _FULL_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM}
-# QEMU's and qemu-img's words, which libvirt passes on within an "internal error".
-_FULL_WORDS = ("No space left on device", "Disk quota exceeded", "Cannot allocate memory")
+# What libvirt reports without a code of its own ("internal error", "operation failed"), by its words or those of QEMU and
+# qemu-img, which it passes on.
+_WORDS: dict[str, type[HypervisorError]] = {
+    "No space left on device": NoCapacity,
+    "Disk quota exceeded": NoCapacity,
+    "Cannot allocate memory": NoCapacity,
+    "has asynchronous jobs running": Busy,
+    "Network is already in use by interface": AlreadyExists,
+}
 _TRANSPORT = {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE}
 
 
@@ -113,9 +120,8 @@ def _kind(error: libvirt.libvirtError) -> type[HypervisorError]:
     code, text = error.get_error_code(), str(error)
     if code == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() in _FULL_ERRNO:
         return NoCapacity
-    if any(words in text for words in _FULL_WORDS):
-        return NoCapacity
-    return _BY_CODE.get(code, HypervisorError)
+    said = (kind for words, kind in _WORDS.items() if words in text)
+    return _BY_CODE.get(code) or next(said, HypervisorError)
 
 
 def _is_broken_transport(error: libvirt.libvirtError, kind: type[HypervisorError]) -> bool:

@@ -90,13 +90,14 @@ class Inventories:
         with calling("read host"):
             conn = self._session.libvirt()
             _model, memory_mib, cpus, *_topology = conn.getInfo()
+            total_mib, free_mib = _memory(conn)
             return HostFound(
                 external_id=about.host_name,
                 name=about.host_name,
                 status="up",
                 cpus=int(cpus),
-                memory_mib=int(memory_mib),
-                memory_free_mib=_free_mib(conn),
+                memory_mib=total_mib or int(memory_mib),
+                memory_free_mib=free_mib,
                 version=f"{about.product} {about.version}",
                 accelerator=accelerator,
             )
@@ -170,10 +171,12 @@ def _version(number: int) -> str:
     return f"{number // 1_000_000}.{number // 1_000 % 1_000}.{number % 1_000}"
 
 
-def _free_mib(conn: Any) -> int:
+def _memory(conn: Any) -> tuple[int, int]:
+    """Total and free, of one source: what libvirt says elsewhere counts the first NUMA nodes only, on some machines."""
     try:
         stats = conn.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS, 0)
     except libvirt.libvirtError as error:
         log.debug("no memory figures: %s", error)
-        return 0
-    return sum(int(stats.get(part, 0)) for part in ("free", "buffers", "cached")) // 1024
+        return 0, 0
+    free = sum(int(stats.get(part, 0)) for part in ("free", "buffers", "cached"))
+    return int(stats.get("total", 0)) // 1024, free // 1024
