@@ -35,7 +35,7 @@ class Storage:
 
     def ensure_storage_domain(self, name: str, *, path: str) -> StorageDomainFound:
         """Make, start and set to start by itself; found again by its name, which must begin with our prefix."""
-        if not names.is_ours(self._session.portal_id, name):
+        if not names.is_pool(self._session.portal_id, name):
             raise Invalid(detail=f"storage domain {name!r} must begin with {self._session.prefix}")
         with calling("ensure storage domain"):
             pool = self.pool(name)
@@ -51,7 +51,7 @@ class Storage:
         """Remove one of ours that holds nothing but what the driver itself put there."""
         with calling("delete storage domain"):
             pool = self.pool(name)
-            if pool is None or not names.is_ours(self._session.portal_id, name):
+            if pool is None or not names.is_pool(self._session.portal_id, name):
                 return
             if not pool.isActive():
                 self._start(pool)
@@ -77,7 +77,7 @@ class Storage:
         """A pool as it is now. ``total`` and ``free`` are those of the file system below it."""
         state, capacity, allocation, available = pool.info()
         name = pool.name()
-        ours = names.is_ours(self._session.portal_id, name)
+        ours = names.is_pool(self._session.portal_id, name)
         return StorageDomainFound(
             external_id=name,
             name=name,
