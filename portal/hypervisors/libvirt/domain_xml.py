@@ -22,6 +22,7 @@ from portal.hypervisors.libvirt.xml import (
     parse,
     text_of,
     uuid_of,
+    whole_number,
     write,
 )
 from portal.hypervisors.specs import Marker, VmSpec
@@ -305,8 +306,4 @@ def _is_agent_connected(root: Element) -> bool:
 
 
 def _vnc_port(root: Element) -> int:
-    for graphics in root.iterfind("devices/graphics"):
-        port = graphics.get("port") or ""
-        if graphics.get("type") == "vnc" and port.isdigit():
-            return int(port)
-    return 0
+    return whole_number(attribute_of(root, "devices/graphics[@type='vnc']", "port"))

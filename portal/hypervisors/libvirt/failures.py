@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import libvirt
 
@@ -23,6 +24,8 @@ from portal.hypervisors.errors import (
     Unavailable,
     Unsupported,
 )
+
+T = TypeVar("T")
 
 _KINDS: dict[type[HypervisorError], tuple[int, ...]] = {
     NotFound: (
@@ -109,6 +112,18 @@ def translated(error: libvirt.libvirtError, *, what: str, opening: bool = False)
     if opening and kind not in {Denied, Unsupported}:
         kind = Unavailable
     return kind(detail=f"{what}: {error} (libvirt error {error.get_error_code()}/{error.get_error_domain()})")
+
+
+def those_there(listed: Iterable[Any], read: Callable[[Any], T]) -> Iterator[T]:
+    """What is read of each of the listed objects; one that went meanwhile is left out. Within ``calling``."""
+    for each in listed:
+        try:
+            result = read(each)
+        except libvirt.libvirtError as error:
+            if not is_missing(error):
+                raise
+        else:
+            yield result
 
 
 def is_missing(error: libvirt.libvirtError) -> bool:

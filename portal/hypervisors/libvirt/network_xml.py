@@ -126,7 +126,7 @@ def _cidr(root: Element) -> str:
         if ip.get("family", "ipv4") != "ipv4" or not ip.get("address"):
             continue
         mask = ip.get("prefix") or ip.get("netmask") or "32"
-        return str(ip_network(f"{ip.get('address')}/{mask}", strict=False))
+        return str(_network(f"{ip.get('address')}/{mask}"))
     return ""
 
 

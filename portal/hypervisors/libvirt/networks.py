@@ -14,7 +14,7 @@ from portal.hypervisors.errors import AlreadyExists, Busy, NoCapacity, NotFound
 from portal.hypervisors.libvirt import domain_xml, names, network_xml
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.domain_xml import NicSource
-from portal.hypervisors.libvirt.failures import calling, is_missing
+from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
 from portal.hypervisors.libvirt.host_addresses import host_addresses, refuse_blind_host
 from portal.hypervisors.libvirt.network_xml import NetworkFacts, Plan
 from portal.hypervisors.specs import NetworkFound, NetworkSpec, NicSpec
@@ -91,8 +91,9 @@ class Networks:
 
     def _cards(self) -> Iterator[tuple[str, str]]:
         """(MAC, network) of every card of every machine, ours and others', running or not."""
-        for domain in self._session.libvirt().listAllDomains(0):
-            yield from domain_xml.read_domain(domain.XMLDesc(0)).nics
+        domains = self._session.libvirt().listAllDomains(0)
+        for facts in those_there(domains, lambda domain: domain_xml.read_domain(domain.XMLDesc(0))):
+            yield from facts.nics
 
     def _refuse_taken(self, spec: NetworkSpec) -> None:
         """libvirt itself refuses both without a code to tell why, the range only when the other network is active."""
@@ -281,7 +282,7 @@ class Networks:
         return ranges | host_addresses(self._session)
 
     def _all_facts(self) -> list[NetworkFacts]:
-        return [self._facts(network) for network in self._session.libvirt().listAllNetworks(0)]
+        return list(those_there(self._session.libvirt().listAllNetworks(0), self._facts))
 
 
 def _first_free(cidr: str, taken: set[str]) -> str | None:

@@ -12,7 +12,7 @@ import libvirt
 from portal.hypervisors.errors import Busy, Invalid, NoCapacity, NotFound
 from portal.hypervisors.libvirt import first_boot, names, storage_xml
 from portal.hypervisors.libvirt.connection import Session
-from portal.hypervisors.libvirt.failures import calling, is_missing
+from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
 from portal.hypervisors.libvirt.storage_xml import VolumeFacts
 from portal.hypervisors.libvirt.xml import Element, parse
 from portal.hypervisors.specs import DiskFound, DiskRef, DiskSpec, InitialRun, Marker, StorageDomainFound
@@ -35,7 +35,7 @@ class Storage:
 
     def ensure_storage_domain(self, name: str, *, path: str) -> StorageDomainFound:
         """Make, start and set to start by itself; found again by its name, which must begin with our prefix."""
-        if not names.is_ours(self._session.portal_id, name):
+        if not names.is_pool(self._session.portal_id, name):
             raise Invalid(detail=f"storage domain {name!r} must begin with {self._session.prefix}")
         with calling("ensure storage domain"):
             pool = self.pool(name)
@@ -51,7 +51,7 @@ class Storage:
         """Remove one of ours that holds nothing but what the driver itself put there."""
         with calling("delete storage domain"):
             pool = self.pool(name)
-            if pool is None or not names.is_ours(self._session.portal_id, name):
+            if pool is None or not names.is_pool(self._session.portal_id, name):
                 return
             if not pool.isActive():
                 self._start(pool)
@@ -77,7 +77,7 @@ class Storage:
         """A pool as it is now. ``total`` and ``free`` are those of the file system below it."""
         state, capacity, allocation, available = pool.info()
         name = pool.name()
-        ours = names.is_ours(self._session.portal_id, name)
+        ours = names.is_pool(self._session.portal_id, name)
         return StorageDomainFound(
             external_id=name,
             name=name,
@@ -277,14 +277,16 @@ class Storage:
     def _refuse_used(self, storage_domain: str, name: str, path: str) -> None:
         conn = self._session.libvirt()
         # In others' volumes is not looked: that opens files, and storage of others may hang.
-        for pool in conn.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
-            for other, _suffix in self._ours_in(pool):
-                facts = self._facts(pool, other)
-                if facts and facts.backing == path:
-                    raise Busy("Other disks are linked clones of this one.", detail=f"{other} lies over {path}")
-        for domain in conn.listAllDomains(0):
-            if _uses(domain, storage_domain, name, path):
-                raise Busy("A machine uses this disk.", detail=f"{domain.name()} uses {path}")
+        pools = conn.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)
+        if any(those_there(pools, lambda pool: path in self._bases(pool))):
+            raise Busy("Other disks are linked clones of this one.", detail=f"a volume lies over {path}")
+        if any(those_there(conn.listAllDomains(0), lambda domain: _uses(domain, storage_domain, name, path))):
+            raise Busy("A machine uses this disk.", detail=f"a domain uses {path}")
+
+    def _bases(self, pool: Any) -> set[str]:
+        """The paths of what our volumes in a pool lie over."""
+        found = (self._facts(pool, name) for name, _suffix in self._ours_in(pool))
+        return {facts.backing for facts in found if facts}
 
     def _facts(self, pool: Any, name: str) -> VolumeFacts | None:
         """What a volume is like; None when it is gone. Raises as ``Busy`` while it is being made."""

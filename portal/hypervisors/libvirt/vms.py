@@ -16,7 +16,7 @@ from portal.hypervisors.libvirt import domain_xml, statuses
 from portal.hypervisors.libvirt.accelerator import Accelerator
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.domain_xml import DiskSource, DomainFacts, Parts
-from portal.hypervisors.libvirt.failures import calling, is_missing
+from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
 from portal.hypervisors.libvirt.networks import Networks
 from portal.hypervisors.libvirt.storage import Storage
 from portal.hypervisors.specs import DiskRef, NicSpec, VmFound, VmRef, VmSpec
@@ -136,19 +136,13 @@ class Machines:
         """The machine as it is now."""
         with calling("look up machine"):
             known = self._ours(uid)
-            if known is None:
-                return None
-            domain, facts = known
-            state, reason = domain.state()[:2]
-            return found(facts, state=state, reason=reason, detail=self._detail(domain, state, reason))
+            return next(those_there([known], self._found), None) if known else None
 
     @staticmethod
-    def _detail(domain: Any, state: int, reason: int) -> str:
-        """Whether a disk error that paused a machine was for want of room; libvirt's reason does not tell."""
-        if state != libvirt.VIR_DOMAIN_PAUSED or reason != libvirt.VIR_DOMAIN_PAUSED_IOERROR:
-            return ""
-        errors = domain.diskErrors(0) or {}
-        return statuses.NO_SPACE if libvirt.VIR_DOMAIN_DISK_ERROR_NO_SPACE in errors.values() else statuses.IO_ERROR
+    def _found(known: tuple[Any, DomainFacts]) -> VmFound:
+        domain, facts = known
+        state, reason = domain.state()[:2]
+        return found(domain, facts, state=state, reason=reason)
 
     def ours(self, uid: UUID) -> tuple[Any, DomainFacts]:
         """A domain of ours with its facts. Raises ``NotFound``; call it within ``calling``."""
@@ -161,9 +155,9 @@ class Machines:
         domain = self._domain(uid)
         if domain is None:
             return None
-        facts = self._facts(domain)
         # A copy that somebody made of one of ours bears the mark of that one.
-        return (domain, facts) if facts.marker == self._session.marker(uid) else None
+        read = those_there([domain], self._facts)
+        return next(((domain, facts) for facts in read if facts.marker == self._session.marker(uid)), None)
 
     def _domain(self, uid: UUID) -> Any | None:
         try:
@@ -246,21 +240,33 @@ class Machines:
         return True
 
 
-def found(facts: DomainFacts, *, state: int, reason: int, detail: str = "") -> VmFound:
-    """What crosses the edge, from a domain's facts and its state."""
+def found(domain: Any, facts: DomainFacts, *, state: int, reason: int) -> VmFound:
+    """What crosses the edge, from a domain's facts and its state; within ``calling``."""
     status, why = statuses.status(state, reason)
+    if why == statuses.IO_ERROR:
+        why = _disk_error(domain)
     return VmFound(
         external_id=str(facts.uuid),
         name=facts.name,
         marker=facts.marker,
         status=status,
-        status_detail=detail or why,
+        status_detail=why,
         memory_mib=facts.memory_mib,
         vcpus=facts.vcpus,
         macs=tuple(mac for mac, _network in facts.nics),
         disks=facts.disks,
         accelerated=facts.accelerated,
     )
+
+
+def _disk_error(domain: Any) -> str:
+    """Whether a disk error that paused a machine was for want of room; libvirt's reason does not tell."""
+    try:
+        errors = domain.diskErrors(0) or {}
+    except libvirt.libvirtError as error:
+        log.info("no word on a disk error: %s", error)  # the machine went on or off meanwhile
+        return statuses.IO_ERROR
+    return statuses.NO_SPACE if libvirt.VIR_DOMAIN_DISK_ERROR_NO_SPACE in errors.values() else statuses.IO_ERROR
 
 
 def fresh_password() -> str:

@@ -87,8 +87,12 @@ def text_of(root: Element, path: str) -> str:
 
 def number_of(root: Element, path: str) -> int:
     """The whole number at a path, or 0."""
-    text = text_of(root, path).strip()
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return whole_number(text_of(root, path).strip())
+
+
+def whole_number(text: str) -> int:
+    """A number as libvirt writes it, or 0 for what is none: of 64 bits, so of 20 digits at most."""
+    return int(text) if len(text) <= 20 and text.isascii() and text.isdigit() else 0
 
 
 def uuid_of(root: Element) -> UUID:

@@ -13,6 +13,7 @@ from portal.hypervisors.errors import AlreadyExists, Busy, NotFound, Unsupported
 from portal.hypervisors.specs import DiskRef, Marker, NicSpec, VmRef, VmStatus
 from tests.hypervisors.contract.things import ON, Things, at_once, new_mac
 from tests.hypervisors.contract.worlds import World
+from tests.hypervisors.libvirt.samples import MARKUP
 
 VERBS: dict[str, Callable[[Driver, VmRef], object]] = {
     "run": lambda driver, ref: driver.run_vm(ref),
@@ -81,6 +82,12 @@ def test_a_machine_on_a_network_that_is_not_there_is_not_made_and_nothing_is_lef
     with pytest.raises(NotFound):
         things.vm(nics=(things.nic(network), NicSpec(uuid4(), new_mac(), "nowhere")))
     assert things.world.dump() == before
+
+
+@pytest.mark.parametrize("text", MARKUP)
+def test_IN02_a_description_is_kept_as_it_was_given(world: World, things: Things, text: str) -> None:  # noqa: N802
+    ref = things.vm(description=text)
+    assert world.descriptions(ref.uid) == [text]
 
 
 # -- power

@@ -218,12 +218,14 @@ def test_a_broken_upload_leaves_nothing_and_can_be_tried_again(things: Things) -
     assert driver.find_disk(DiskRef(spec.uid, spec.storage_domain)) is not None
 
 
-@pytest.mark.needs("disk_upload")
+@pytest.mark.needs("disk_upload", "first_boot_volume")
 def test_an_upload_for_which_there_is_no_room_is_refused_and_nothing_is_left(things: Things) -> None:
     pool = things.world.full_storage(things.driver)
     before = things.world.dump()
     with pytest.raises(NoCapacity):
         things.driver.upload_disk(things.disk_spec(pool), chunks=chunks())
+    with pytest.raises(NoCapacity):
+        things.driver.create_first_boot(uuid4(), INITIAL, storage_domain=pool)
     assert things.world.dump() == before
 
 

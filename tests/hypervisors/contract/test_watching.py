@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from portal.hypervisors.base import Driver, Watch
-from portal.hypervisors.specs import VmRef, VmStatus
-from tests.hypervisors.contract.things import ON, SECONDS, Things
+from portal.hypervisors.specs import DiskRef, VmRef, VmStatus
+from tests.hypervisors.contract.things import ON, SECONDS, Things, at_once
 from tests.hypervisors.contract.worlds import World
 
 
@@ -72,6 +74,26 @@ def test_an_inventory_read_again_and_again_is_never_out_of_date(world: World, th
     spec = replace(other.vm_spec(uid=ref.uid), memory_mib=48, nics=(other.nic(other.network()),))
     other.driver.create_vm(spec)
     assert (seen(ref).memory_mib, seen(ref).macs) == (48, (spec.nics[0].mac,))
+
+
+def test_machines_may_come_and_go_while_everything_is_read(world: World, things: Things) -> None:
+    disk, kept = things.disk(), things.vm()
+    coming = threading.Event()
+
+    def come_and_go(driver: Driver) -> None:
+        try:
+            for spec in [things.vm_spec() for _ in range(20)]:
+                driver.delete_vm(driver.create_vm(spec))
+        finally:
+            coming.set()
+
+    def read(driver: Driver) -> None:
+        while not coming.is_set():
+            assert kept.external_id in {vm.external_id for vm in driver.inventory().vms}
+            driver.delete_disk(DiskRef(uuid4(), disk.storage_domain))
+
+    workers = iter([read, come_and_go, come_and_go, read])
+    at_once(world, lambda driver: next(workers)(driver))
 
 
 # -- changes

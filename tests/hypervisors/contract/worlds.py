@@ -118,8 +118,8 @@ class World(ABC):
         """Everything there is as the hypervisor itself describes it, by kind and name."""
 
     @abstractmethod
-    def marked(self, uid: UUID) -> str:
-        """A machine's full description."""
+    def descriptions(self, uid: UUID) -> list[str]:
+        """The text of each element that describes a machine in words."""
 
 
 class DoubleWorld(World):
@@ -174,8 +174,8 @@ class DoubleWorld(World):
         kinds = ("vm", "disk", "network", "storage_domain")
         return {f"{kind} {key}": repr(body) for kind in kinds for key, body in self.double.things(kind).items()}
 
-    def marked(self, uid: UUID) -> str:
-        return repr(self.double.things("vm")[str(uid)])
+    def descriptions(self, uid: UUID) -> list[str]:
+        return [self.double.things("vm")[str(uid)]["description"]]
 
     def _put(self, kind: str, key: str, body: dict[str, Any]) -> None:
         with self.double.store.change() as db:
@@ -191,8 +191,15 @@ class LibvirtWorld(World):
 
     def __init__(self) -> None:
         super().__init__()
-        self.raw = libvirt.open(self.uri)
+        self._raw = libvirt.open(self.uri)
         self._before = set(self.dump())
+
+    @property
+    def raw(self) -> Any:
+        """The connection; another one after libvirtd was killed."""
+        if not self._raw.isAlive():
+            self._raw = libvirt.open(self.uri)
+        return self._raw
 
     def connect(self, portal_id: UUID) -> Driver:
         return LibvirtDriver(Connection("libvirt", self.uri, portal_id, uuid4(), options=self.options))
@@ -227,7 +234,7 @@ class LibvirtWorld(World):
         )
 
     def copy(self, uid: UUID, copy: UUID) -> None:
-        root = etree.fromstring(self.marked(uid))
+        root = self._described(uid)
         root.find("uuid").text, root.find("name").text = str(copy), f"copy-{copy.hex[:8]}"
         self.raw.defineXML(etree.tostring(root, encoding="unicode"))
 
@@ -247,8 +254,12 @@ class LibvirtWorld(World):
         }
         return domains | networks | pools | volumes | self._filters()
 
-    def marked(self, uid: UUID) -> str:
-        return str(self.raw.lookupByUUIDString(str(uid)).XMLDesc(0))
+    def descriptions(self, uid: UUID) -> list[str]:
+        return [each.text for each in self._described(uid).iter("description", "title")]
+
+    def _described(self, uid: UUID) -> etree._Element:
+        # libvirt keeps a carriage return and writes it as it is, which a reader of XML would take for a line end.
+        return etree.fromstring(self.raw.lookupByUUIDString(str(uid)).XMLDesc(0).replace("\r", "&#13;"))
 
     def _volumes(self, pool: Any) -> Iterator[tuple[str, str]]:
         for volume in pool.listAllVolumes(0) if pool.isActive() else ():
