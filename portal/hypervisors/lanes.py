@@ -169,7 +169,7 @@ class Lane:
             return future.result()
         except Unavailable as error:
             self._replace(link)
-            self._take_for_dead(f"{what}: {error.detail}")
+            self._doubt(f"{what}: {error.detail}")
             raise
 
     def _start(self, what: str, work: Callable[[Driver], T], *, link: _Link, running: _Running) -> Future[T]:
@@ -194,9 +194,7 @@ class Lane:
         pulse.abandoned = True
         running.abandon(self._count_stuck)
         self._replace(link)
-        # One hung machine does not make a dead provider: ask it something easy before the others are refused.
-        if not self._alive():
-            self._take_for_dead(f"{what} did not come back")
+        self._doubt(f"{what} did not come back")
         raise OutcomeUnknown(detail=f"{self.name}: {what} did not come back in time and was abandoned")
 
     def _replace(self, link: _Link) -> None:
@@ -226,6 +224,11 @@ class Lane:
                 self._dead_until = 0.0 if alive else time.monotonic() + self._cooldown()
         if not alive:
             raise Unavailable(detail=f"{self.name}: still does not answer")
+
+    def _doubt(self, why: str) -> None:
+        """One hung machine or one broken connection is no dead provider: ask it something easy before it is refused."""
+        if not self._alive():
+            self._take_for_dead(why)
 
     def _take_for_dead(self, why: str) -> None:
         log.warning("provider %s is taken for dead for %.0f s: %s", self.name, self._cooldown(), why)

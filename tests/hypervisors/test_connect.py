@@ -1,0 +1,156 @@
+"""From a provider's row to its driver: one lane for each provider and process, and no call without a bound."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from portal.common import sealed
+from portal.hypervisors import connect
+from portal.hypervisors.base import Driver
+from portal.hypervisors.connect import BoundedDriver, driver_for, forget
+from portal.hypervisors.errors import OutcomeUnknown, Unavailable
+from portal.hypervisors.lanes import Lane, Limits
+from portal.hypervisors.models import Provider
+from portal.hypervisors.specs import Connection, DiskRef, DiskSpec, InitialRun, NetworkSpec, VmRef, VmSpec
+from tests.doubles.hypervisor import DoubleDriver
+from tests.doubles.hypervisor_state import Fault, HypervisorDouble
+from tests.lab.servers import wait_until
+
+UID = uuid4()
+REF, DISK = VmRef(UID, str(UID)), DiskRef(UID, "pool")
+SPEC = DiskSpec(UID, "pool", 1)
+READS: dict[str, Callable[[Driver], Any]] = {
+    "about": lambda driver: driver.about(),
+    "capabilities": lambda driver: driver.capabilities(),
+    "inventory": lambda driver: driver.inventory(),
+    "watch": lambda driver: driver.watch(),
+    "find_disk": lambda driver: driver.find_disk(DISK),
+    "our_disks": lambda driver: driver.our_disks("pool"),
+    "find_network": lambda driver: driver.find_network(UID),
+    "find_vm": lambda driver: driver.find_vm(UID),
+    "addresses": lambda driver: driver.addresses(REF),
+}
+CHANGES: dict[str, Callable[[Driver], Any]] = {
+    "ensure_storage_domain": lambda driver: driver.ensure_storage_domain("pool", path="/pool"),
+    "delete_storage_domain": lambda driver: driver.delete_storage_domain("pool"),
+    "create_disk": lambda driver: driver.create_disk(SPEC),
+    "upload_disk": lambda driver: driver.upload_disk(SPEC, chunks=iter([b""])),
+    "delete_disk": lambda driver: driver.delete_disk(DISK),
+    "create_first_boot": lambda driver: driver.create_first_boot(UID, InitialRun("web-1"), storage_domain="pool"),
+    "delete_first_boot": lambda driver: driver.delete_first_boot(UID, storage_domain="pool"),
+    "create_network": lambda driver: driver.create_network(NetworkSpec(UID, "net", "10.99.0.0/24")),
+    "delete_network": lambda driver: driver.delete_network(UID),
+    "create_vm": lambda driver: driver.create_vm(VmSpec(UID, "web-1", "", 64, 1, ())),
+    "delete_vm": lambda driver: driver.delete_vm(REF),
+    "run_vm": lambda driver: driver.run_vm(REF),
+    "shut_down_vm": lambda driver: driver.shut_down_vm(REF),
+    "stop_vm": lambda driver: driver.stop_vm(REF),
+    "reboot_vm": lambda driver: driver.reboot_vm(REF),
+    "console": lambda driver: driver.console(REF, protocol="vnc"),
+}
+
+
+class Hasty(Lane):
+    """A lane that waits for no call longer than a moment."""
+
+    def call(self, what: str, work: Any, *, seconds: float, mutates: bool, pulse: Any = None) -> Any:
+        return super().call(what, work, seconds=0.05, mutates=mutates, pulse=pulse)
+
+
+@pytest.fixture
+def hung(tmp_path: Path) -> Iterator[BoundedDriver]:
+    """A bounded driver whose every call hangs."""
+    double = HypervisorDouble(tmp_path)
+    connection = Connection("double", double.address, uuid4(), uuid4())
+    double.fail("*", Fault.HANG, times=-1)
+    lane = Hasty("hung", lambda: DoubleDriver(connection), limits=Limits(probe_seconds=0.05))
+    yield BoundedDriver(connection, lane)
+    double.heal()
+    wait_until(lambda: lane._stuck == 0, "the stuck threads to end")
+
+
+def test_every_method_of_the_contract_is_listed_here() -> None:
+    # ``close`` is the one that asks nobody.
+    assert {*READS, *CHANGES} == set(Driver.__abstractmethods__) - {"close"}
+
+
+@pytest.mark.parametrize("method", READS)
+def test_a_read_that_hangs_is_unavailable(hung: BoundedDriver, method: str) -> None:
+    with pytest.raises(Unavailable) as failed:
+        READS[method](hung)
+    assert not failed.value.outcome_unknown
+
+
+@pytest.mark.parametrize("method", CHANGES)
+def test_a_change_that_hangs_is_of_unknown_outcome(hung: BoundedDriver, method: str) -> None:
+    with pytest.raises(OutcomeUnknown):
+        CHANGES[method](hung)
+
+
+# -- the lanes of a process
+
+
+@pytest.fixture
+def provider(db: None, tmp_path: Path) -> Iterator[Provider]:
+    provider = Provider.objects.create(name="local", kind="double", address=f"double://{tmp_path}/hypervisor")
+    yield provider
+    forget(provider.pk)
+
+
+def test_a_provider_has_one_lane_in_a_process_and_another_provider_another(provider: Provider) -> None:
+    again = Provider.objects.get(pk=provider.pk)
+    other = Provider.objects.create(name="other", kind="double", address=provider.address)
+    assert driver_for(provider)._lane is driver_for(again)._lane
+    assert driver_for(other)._lane is not driver_for(provider)._lane
+    forget(other.pk)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"address": "double:///elsewhere"},
+        {"username": "portal"},
+        {"ca_pem": "-----BEGIN"},
+        {"options": {"calls_at_once": 2}},
+        {"sealed_secrets": sealed.seal_json({"password": "another"})},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_changed_provider_is_reached_on_a_new_lane_and_the_old_one_lets_go(
+    provider: Provider, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Driver] = []
+    monkeypatch.setattr(DoubleDriver, "close", lambda driver: closed.append(driver))
+    before = driver_for(provider)
+    before.about()
+    for name, value in change.items():
+        setattr(provider, name, value)
+    assert driver_for(provider)._lane is not before._lane
+    wait_until(lambda: len(closed) == 1, "the old connection to be closed")
+
+
+def test_the_number_of_calls_at_once_is_the_providers_own_option(provider: Provider) -> None:
+    assert driver_for(provider)._lane.limits == Limits()
+    provider.options = {"calls_at_once": 2}
+    assert driver_for(provider)._lane.limits.at_once == 2
+
+
+def test_a_forked_child_has_no_lane_of_its_parent(provider: Provider) -> None:
+    driver_for(provider).about()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        kept = [lanes.known[provider.pk].lane._link._driver is not None for lanes in connect._inherited]
+        os.write(writer, f"{len(connect._lanes.known)} {kept}".encode())
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    assert os.read(reader, 100) == b"0 [True]", "the parent's connection must live on in the child, unused"
+    os.close(reader)
+    assert provider.pk in connect._lanes.known
