@@ -23,34 +23,12 @@ from portal.hypervisors.models import Provider
 from portal.hypervisors.specs import Connection
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
-from tenants.models import QuotaCharge
 from tests.hypervisors.libvirt.real import RealPlace, domain_name, ref, until
+from tests.hypervisors.libvirt.seen import charges, seen_until, status
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.usefixtures("watcher")]
 
 Pair = tuple[Vm, Vm]
-
-
-def status(vm: Vm) -> str:
-    return str(Vm.objects.values_list("status", flat=True).get(pk=vm.pk))
-
-
-def charges() -> list[tuple[Any, ...]]:
-    """What everybody is charged for."""
-    return sorted(QuotaCharge.objects.values_list("consumer_kind", "consumer_uid", "dimension", "amount"))
-
-
-def seen_until(wanted: dict[Vm, str], *, seconds: float = 90) -> set[str]:
-    """Every status that these machines had on their way to the wanted ones."""
-    seen: set[str] = set()
-
-    def there() -> bool:
-        now = {vm: status(vm) for vm in wanted}
-        seen.update(now.values())
-        return now == wanted
-
-    until(there, f"the statuses {sorted(set(wanted.values()))}", seconds=seconds)
-    return seen
 
 
 def error_of(call: Callable[[], Any]) -> HypervisorError | None:
@@ -131,10 +109,7 @@ def test_tf11_a_machine_asked_for_while_libvirtd_is_dead_is_made_once_when_it_is
     assert [qemu_of(place, each) for each in pair] == alive, "the machines ran on"
     names = place.libvirtd.virsh("list", "--all", "--name").stdout.split()
     assert names.count(domain_name(vm)) == 1
-    disks = place.driver.our_disks(place.template.storage_domain.external_id)
-    assert sorted(disk.ref.uid for disk in disks) == sorted(
-        [place.template.pk, *(each.disks.get().pk for each in (one, two, vm))]
-    )
+    assert place.disks() == {place.template.pk, *(each.disks.get().pk for each in (one, two, vm))}
 
 
 def test_the_watch_is_opened_again_after_libvirtd_was_killed(place: RealPlace, pair: Pair) -> None:
