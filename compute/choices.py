@@ -45,6 +45,8 @@ RUNNING = frozenset(
 
 ABSENT = "not found on the hypervisor"
 """The detail of a machine that is ``unknown`` because its hypervisor answers and does not have it."""
+HELD = "many machines seem to have vanished at once, which is not believed"
+"""The detail of a provider that is up and whose inventory lacks too many machines to be true."""
 
 
 class StorageStatus(TextChoices):

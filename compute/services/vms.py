@@ -116,12 +116,15 @@ def _wish(actor: Actor, request: VmRequest) -> _Wish:
         template,
         template.memory_mib if request.memory_mib is None else request.memory_mib,
         template.vcpus if request.vcpus is None else request.vcpus,
-        _profiles(actor, data_center, request.vnic_profile_uids),
+        _profiles(actor, data_center, template, request.vnic_profile_uids),
     )
 
 
-def _profiles(actor: Actor, data_center: DataCenter, uids: tuple[UUID, ...] | None) -> tuple[VnicProfile, ...]:
-    usable = usable_vnic_profiles(actor, data_center)
+def _profiles(
+    actor: Actor, data_center: DataCenter, template: Template, uids: tuple[UUID, ...] | None
+) -> tuple[VnicProfile, ...]:
+    """Of networks on the template's own provider: the machine will be there."""
+    usable = usable_vnic_profiles(actor, data_center).filter(network__provider=template.storage_domain.provider_id)
     if uids is None:
         return tuple(usable[:1])
     found = {profile.pk: profile for profile in usable.filter(pk__in=uids)}

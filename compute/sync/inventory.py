@@ -9,10 +9,13 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from compute.choices import ABSENT
+from compute.choices import ABSENT, HELD
 from compute.models import Cluster, Host, StorageDomain, Vm
 from compute.sync.leftovers import remove_leftovers
 from compute.sync.vms import observe, settle_all
+from portal.common.actor import system_actor
+from portal.events.codes import Outcome, Severity
+from portal.events.record import Subject, record
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.models import Provider, ProviderStatus
 from portal.hypervisors.specs import Inventory
@@ -30,12 +33,26 @@ def sync_provider(provider: Provider) -> Inventory:
     with transaction.atomic():
         _write_hosts(provider, inventory)
         _write_storage(provider, inventory)
-    _compare_vms(provider, inventory, began=began)
+    held = _compare_vms(provider, inventory, began=began)
     settle_all(provider)
     remove_leftovers(provider)
-    now = timezone.now()
-    Provider.objects.filter(pk=provider.pk).update(status=ProviderStatus.UP, status_at=now, status_detail="")
+    _write_provider(provider, held=held)
     return inventory
+
+
+def _write_provider(provider: Provider, *, held: int) -> None:
+    """It answers. A compare that begins to be held is an alarm, once; ``held``: how many machines seem to have vanished."""
+    row, now = Provider.objects.filter(pk=provider.pk), timezone.now()
+    if held and row.exclude(status_detail=HELD).exists():
+        record(
+            system_actor(),
+            "PROVIDER_COMPARE_HELD",
+            outcome=Outcome.NOTED,
+            severity=Severity.ALERT,
+            subject=Subject("provider", provider.pk, provider.name),
+            data={"machines": held},
+        )
+    row.update(status=ProviderStatus.UP, status_at=now, status_detail=HELD if held else "")
 
 
 def _write_hosts(provider: Provider, inventory: Inventory) -> None:
@@ -78,23 +95,23 @@ def _write_storage(provider: Provider, inventory: Inventory) -> None:
     StorageDomain.objects.filter(provider=provider).exclude(external_id__in=seen).update(status="unknown")
 
 
-def _compare_vms(provider: Provider, inventory: Inventory, *, began: datetime) -> None:
-    """Ours alone, and of these not what was seen meanwhile: the inventory is older. When more than a few seem to vanish at once the answer is not believed: hold, and say so."""
+def _compare_vms(provider: Provider, inventory: Inventory, *, began: datetime) -> int:
+    """Ours alone, and of these not what was seen meanwhile: the inventory is older. How many seem to have vanished when these
+    are more than a few, or all: then the answer is not believed, and they stay as they were.
+    """
     found = {vm.external_id: vm for vm in inventory.vms}
     older = Q(status_at__isnull=True) | Q(status_at__lt=began)
     rows = list(Vm.objects.filter(older, provider=provider).exclude(status="creating").select_related("data_center"))
-    gone = [vm for vm in rows if vm.external_id not in found and vm.status_detail != ABSENT]
-    if len(gone) > max(MOST_VANISHED, MOST_VANISHED_SHARE * len(rows)):
-        log.error(
-            "provider %s: %d of %d machines seem to have vanished at once; the compare is held",
-            provider.name,
-            len(gone),
-            len(rows),
-        )
-        gone = []
-    absent = {vm.pk for vm in gone}
+    there = [vm for vm in rows if vm.status_detail != ABSENT]
+    gone = [vm for vm in there if vm.external_id not in found]
+    is_held = len(gone) > max(MOST_VANISHED, MOST_VANISHED_SHARE * len(rows)) or len(gone) == len(there) > 1
+    if is_held:
+        told = (provider.name, len(gone), len(rows))
+        log.error("provider %s: %d of %d machines seem to have vanished at once; the compare is held", *told)
+    absent = set() if is_held else {vm.pk for vm in gone}
     for vm in rows:
         if vm.external_id in found:
             observe(vm, found[vm.external_id])
         elif vm.pk in absent:
             observe(vm, None)
+    return len(gone) if is_held else 0

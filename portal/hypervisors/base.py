@@ -63,6 +63,11 @@ class Driver(ABC):
 
     # -- the connection
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether the connection is known to have ended, so that no call on it can succeed; never asks anybody."""
+        return False
+
     @abstractmethod
     def close(self) -> None:
         """Give the connection back; never raises."""

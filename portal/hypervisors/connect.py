@@ -18,7 +18,7 @@ from portal.common import sealed
 from portal.hypervisors.base import Driver, Watch
 from portal.hypervisors.errors import HypervisorError
 from portal.hypervisors.identity import portal_id
-from portal.hypervisors.lanes import Lane, Limits, Pulse
+from portal.hypervisors.lanes import Lane, Limits, Pulse, close_aside
 from portal.hypervisors.models import Provider
 from portal.hypervisors.registry import driver_class
 from portal.hypervisors.specs import (
@@ -133,20 +133,17 @@ def _lane(provider: Provider, connection: Connection) -> Lane:
 
 
 class BoundedWatch(Watch):
-    """A stream of changes whose opening and closing are bounded; the waiting is bounded by its own contract."""
+    """A stream of changes with a connection of its own: it ends with no call but its own, and bounds its waiting itself."""
 
-    def __init__(self, watch: Watch, lane: Lane) -> None:
-        self._watch = watch
-        self._lane = lane
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._watch = driver.watch()
 
     def next(self, *, timeout: float) -> list[Change]:
         return self._watch.next(timeout=timeout)
 
     def close(self) -> None:
-        try:
-            self._lane.call("close watch", lambda _driver: self._watch.close(), seconds=READ, mutates=False)
-        except HypervisorError:
-            return  # the connection is gone, and the stream with it
+        close_aside(self._watch.close, self._driver.close)
 
 
 class BoundedDriver(Driver):
@@ -179,7 +176,19 @@ class BoundedDriver(Driver):
         return self._read("inventory", lambda driver: driver.inventory(), seconds=READ_ALL)
 
     def watch(self) -> Watch:
-        return BoundedWatch(self._read("watch", lambda driver: driver.watch()), self._lane)
+        pulse = Pulse()
+
+        def opened(_driver: Driver) -> BoundedWatch:
+            own = self._lane.open_driver()
+            try:
+                watch = BoundedWatch(own)
+                pulse.beat()  # nobody would close it if nobody waits for it any more
+            except HypervisorError:
+                own.close()
+                raise
+            return watch
+
+        return self._lane.call("watch", opened, seconds=READ, mutates=False, pulse=pulse)
 
     # -- storage
 

@@ -1,8 +1,11 @@
 """A provider's own lane: few calls at once, each bounded and abandoned when it does not come back.
 
 libvirt offers no time-out: a call on a stopped daemon or a hung QEMU blocks for ever and cannot be interrupted. So each
-call runs on a daemon thread; when its time is over the caller leaves it there and goes on, the connection is replaced,
-and the old one is closed when the last call on it has ended (closing it under a running call is not safe).
+call runs on a daemon thread; when its time is over the caller leaves it there and goes on, and the connection is closed
+when the call has ended (closing it under a running call is not safe).
+
+A connection serves one call at a time. When keepalive gives up one that two calls of libvirt's client (9.0) wait on, the
+second waits on, reads memory that was given back, and takes the whole process with it.
 """
 
 from __future__ import annotations
@@ -50,41 +53,72 @@ class Pulse:
 
 
 class _Link:
-    """A driver with its connection, opened by the first call and closed after the last."""
+    """A driver with its connection: opened by its first call, used by one call at a time."""
+
+    def __init__(self, open_driver: Callable[[], Driver], generation: int) -> None:
+        self._open = open_driver
+        self._driver: Driver | None = None
+        self.generation = generation
+        self.spoiled = False  # its call was abandoned
+
+    def driver(self) -> Driver:
+        """The driver; its caller has the link for itself."""
+        if self._driver is None:
+            self._driver = self._open()
+        return self._driver
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether another call may be made on it."""
+        return not self.spoiled and (self._driver is None or not self._driver.is_broken)
+
+    def close(self) -> None:
+        """Let it go, once no call is on it any more."""
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            close_aside(driver.close)
+
+
+class _Links:
+    """The connections of a lane that no call is on, the latest used on top."""
 
     def __init__(self, open_driver: Callable[[], Driver]) -> None:
         self._open = open_driver
-        self._opening = threading.Lock()
-        self._counting = threading.Lock()
-        self._driver: Driver | None = None
-        self._users = 0
-        self._discarded = False
+        self._lock = threading.Lock()
+        self._generation = 0
+        self.idle: list[_Link] = []
 
-    def enter(self) -> Driver:
-        with self._counting:
-            self._users += 1
-        with self._opening:
-            if self._driver is None:
-                self._driver = self._open()
-            return self._driver
+    def take(self) -> _Link:
+        """One for a call, to be given back at its end: an idle one, or another."""
+        with self._lock:
+            broken = [link for link in self.idle if not link.is_usable]
+            self.idle = [link for link in self.idle if link.is_usable]
+            link = self.idle.pop() if self.idle else _Link(self._open, self._generation)
+        for each in broken:
+            each.close()
+        return link
 
-    def leave(self) -> None:
-        with self._counting:
-            self._users -= 1
-        self._close_if_last()
+    def give_back(self, link: _Link) -> None:
+        """Its call has ended."""
+        with self._lock:
+            is_kept = link.is_usable and link.generation == self._generation
+            if is_kept:
+                self.idle.append(link)
+        if not is_kept:
+            link.close()
 
-    def discard(self) -> None:
-        with self._counting:
-            self._discarded = True
-        self._close_if_last()
+    def drop(self) -> None:
+        """Close those that are idle now, and each other at the end of its call."""
+        with self._lock:
+            dropped, self.idle = self.idle, []
+            self._generation += 1
+        for link in dropped:
+            link.close()
 
-    def _close_if_last(self) -> None:
-        with self._counting:
-            if not self._discarded or self._users or self._driver is None:
-                return
-            driver, self._driver = self._driver, None
-        # A close may block like any other call, and nobody needs its end.
-        threading.Thread(target=driver.close, name="hypervisor-close", daemon=True).start()
+
+def close_aside(*closing: Callable[[], None]) -> None:
+    """Close these, one after the other: a close may block like any other call, and nobody needs its end."""
+    threading.Thread(target=lambda: [close() for close in closing], name="hypervisor-close", daemon=True).start()
 
 
 class _Running:
@@ -123,10 +157,10 @@ class Lane:
     def __init__(self, name: str, open_driver: Callable[[], Driver], *, limits: Limits) -> None:
         self.name = name
         self.limits = limits
-        self._open_driver = open_driver
+        self.open_driver = open_driver
         self._lock = threading.Lock()
         self._places = threading.BoundedSemaphore(limits.at_once)
-        self._link = _Link(open_driver)
+        self._links = _Links(open_driver)
         self._stuck = 0
         self._dead_until = 0.0  # 0: taken for alive
         self._probing = False
@@ -151,13 +185,13 @@ class Lane:
         return result
 
     def close(self) -> None:
-        """Let the connection go, once the calls on it have ended."""
-        self._link.discard()
+        """Let the connections go, once the calls on them have ended."""
+        self._links.drop()
 
     # -- one call
 
     def _bounded(self, what: str, work: Callable[[Driver], T], *, seconds: float, pulse: Pulse) -> T:
-        link = self._link
+        link = self._links.take()
         running = _Running(self._places)
         future = self._start(what, work, link=link, running=running)
         while not future.done():
@@ -168,7 +202,7 @@ class Lane:
         try:
             return future.result()
         except Unavailable as error:
-            self._replace(link)
+            self._links.drop()  # what broke one broke them all
             self._doubt(f"{what}: {error.detail}")
             raise
 
@@ -177,31 +211,27 @@ class Lane:
 
         def run() -> None:
             try:
-                result = work(link.enter())
+                result = work(link.driver())
             except BaseException as error:  # noqa: BLE001 - carried to the caller, whatever it is
-                running.end()
+                self._end(link, running)
                 future.set_exception(error)
             else:
-                running.end()
+                self._end(link, running)
                 future.set_result(result)
-            finally:
-                link.leave()
 
         threading.Thread(target=run, name=f"hypervisor-{self.name}-{what}", daemon=True).start()
         return future
 
+    def _end(self, link: _Link, running: _Running) -> None:
+        """The thread is done: with its place, and with its connection."""
+        self._links.give_back(link)
+        running.end()
+
     def _abandon(self, what: str, *, running: _Running, link: _Link, pulse: Pulse) -> NoReturn:
-        pulse.abandoned = True
+        pulse.abandoned = link.spoiled = True
         running.abandon(self._count_stuck)
-        self._replace(link)
         self._doubt(f"{what} did not come back")
         raise OutcomeUnknown(detail=f"{self.name}: {what} did not come back in time and was abandoned")
-
-    def _replace(self, link: _Link) -> None:
-        with self._lock:
-            if self._link is link:
-                self._link = _Link(self._open_driver)
-        link.discard()
 
     # -- the circuit breaker
 
@@ -241,19 +271,18 @@ class Lane:
         return self.limits.full_cooldown_seconds if full else self.limits.cooldown_seconds
 
     def _alive(self) -> bool:
-        """Whether the provider tells its version within a short while, on the present connection."""
-        link = self._link
+        """Whether the provider tells its version within a short while."""
+        link = self._links.take()
         running = _Running(None)
         future = self._start("probe", lambda driver: driver.about(), link=link, running=running)
         wait([future], timeout=self.limits.probe_seconds)
         if not future.done():
+            link.spoiled = True
             running.abandon(self._count_stuck)
-            self._replace(link)
-            return False
-        if isinstance(future.exception(), Unavailable):
-            self._replace(link)
-            return False
-        return True
+        elif not isinstance(future.exception(), Unavailable):
+            return True
+        self._links.drop()
+        return False
 
     def _count_stuck(self, change: int) -> None:
         with self._lock:

@@ -146,11 +146,35 @@ def test_a_forked_child_has_no_lane_of_its_parent(provider: Provider) -> None:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        kept = [lanes.known[provider.pk].lane._link._driver is not None for lanes in connect._inherited]
+        kept = [len(lanes.known[provider.pk].lane._links.idle) for lanes in connect._inherited]
         os.write(writer, f"{len(connect._lanes.known)} {kept}".encode())
         os._exit(0)
     os.close(writer)
     os.waitpid(child, 0)
-    assert os.read(reader, 100) == b"0 [True]", "the parent's connection must live on in the child, unused"
+    assert os.read(reader, 100) == b"0 [1]", "the parent's connection must live on in the child, unused"
     os.close(reader)
     assert provider.pk in connect._lanes.known
+
+
+def test_a_watch_has_a_connection_of_its_own_that_ends_with_it(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Driver] = []
+    monkeypatch.setattr(DoubleDriver, "close", lambda driver: closed.append(driver))
+    driver = driver_for(provider)
+    watch = driver.watch()
+    forget(provider.pk)
+    assert watch.next(timeout=0.0) == []
+    watch.close()
+    wait_until(lambda: watch._driver in closed, "its connection to be closed")
+
+
+def test_a_watch_that_opens_when_nobody_waits_for_it_any_more_is_closed(
+    hung: BoundedDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Driver] = []
+    monkeypatch.setattr(DoubleDriver, "close", lambda driver: closed.append(driver))
+    with pytest.raises(Unavailable):
+        hung.watch()
+    HypervisorDouble(tmp_path).heal()
+    wait_until(lambda: len(closed) == 3, "its connection, the call's and the proof of life's to be closed")

@@ -38,9 +38,13 @@ class Clock:
 
 
 class Counted(DoubleDriver):
-    """A double that tells when it was closed."""
+    """A double that tells when it was closed, and whose connection may end by itself."""
 
-    closed = False
+    closed = ended = False
+
+    @property
+    def is_broken(self) -> bool:
+        return self.ended
 
     def close(self) -> None:
         self.closed = True
@@ -143,7 +147,23 @@ def test_one_call_that_hangs_makes_no_dead_provider(place):
     assert here.read() == "Double"
 
 
-def test_the_connection_under_a_hung_call_is_replaced_and_closed_only_after_the_last_call_on_it(place, aside):
+def test_a_connection_serves_one_call_at_a_time_and_the_next_when_it_is_done(place, aside):
+    here, drivers, both = place(), [], threading.Barrier(2)
+
+    def meet(driver: Driver) -> None:
+        drivers.append(driver)
+        both.wait(60)
+
+    for call in [aside(lambda: here.lane.call("meet", meet, seconds=60, mutates=False)) for _ in range(2)]:
+        call.result(10)
+    assert len(set(map(id, drivers))) == len(here.opened) == 2
+    for _ in range(3):
+        assert here.read() == "Double"
+    assert len(here.opened) == 2
+    assert not any(driver.closed for driver in here.opened)
+
+
+def test_the_connection_of_a_hung_call_is_closed_when_the_call_has_ended_and_no_other_before(place, aside):
     here = place()
     other = threading.Event()
     slow = aside(lambda: here.lane.call("slow", lambda _driver: other.wait(60), seconds=60, mutates=False))
@@ -151,13 +171,22 @@ def test_the_connection_under_a_hung_call_is_replaced_and_closed_only_after_the_
     with pytest.raises(OutcomeUnknown):
         here.abandon()
     assert here.read() == "Double"
-    old, new = here.opened
+    under_slow, hung, *_rest = here.opened
+    assert not hung.closed, "it was closed under a running call"
     here.release.set()
-    assert not old.closed, "it was closed under a running call"
+    wait_until(lambda: hung.closed, "its connection to be closed")
     other.set()
     assert slow.result(10) is True
-    wait_until(lambda: old.closed, "the old connection to be closed")
-    assert not new.closed
+    assert not under_slow.closed
+
+
+def test_a_connection_that_ended_while_nobody_used_it_costs_no_call(place):
+    here = place()
+    assert here.read() == "Double"
+    here.opened[0].ended = True
+    assert here.read() == "Double"
+    assert len(here.opened) == 2
+    wait_until(lambda: here.opened[0].closed, "the rest of it to be closed")
 
 
 # -- the bulkhead

@@ -127,6 +127,7 @@ EVENT_TITLES = {
     "VM_CONNECT_REFUSED": gettext_lazy("A console was refused"),
     "VM_DISCONNECTED": gettext_lazy("A console was closed"),
     "JOB_STUCK": gettext_lazy("A job is stuck"),
+    "PROVIDER_COMPARE_HELD": gettext_lazy("Many machines seem to have vanished at once, which was not believed"),
     "VM_LEFTOVER_REMOVED": gettext_lazy("What a failed creation had left over was removed"),
 }
 

@@ -39,6 +39,7 @@ class Session:
         self._lock = threading.Lock()
         self._open: Any = None
         self._closed = False
+        self.is_broken = False
         self._on_break: list[Callable[[], None]] = []
 
     @property
@@ -83,11 +84,11 @@ class Session:
         self._tell_broken()
         if conn is None:
             return
-        try:
-            conn.unregisterCloseCallback()
-            conn.close()
-        except libvirt.libvirtError as error:
-            log.debug("closing a connection to libvirt: %s", error)
+        for close in (conn.unregisterCloseCallback, conn.close):
+            try:
+                close()  # the first fails where the connection is broken
+            except libvirt.libvirtError as error:
+                log.debug("closing a connection to libvirt: %s", error)
 
     def _connect(self) -> Any:
         wanted = [[*_CREDENTIALS], self._answer, None]
@@ -112,5 +113,6 @@ class Session:
         return 0
 
     def _tell_broken(self) -> None:
+        self.is_broken = True
         for act in self._on_break:
             act()

@@ -67,6 +67,10 @@ class LibvirtDriver(Driver):
 
     # -- the connection
 
+    @property
+    def is_broken(self) -> bool:
+        return self._session.is_broken
+
     def close(self) -> None:
         self._session.close()
 

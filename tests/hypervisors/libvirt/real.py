@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 from xml.etree import ElementTree as ET
 
 from django.core.management import call_command
@@ -73,6 +74,10 @@ class RealPlace(Institute):
         done = run_to_end(job.pk)
         assert done.status == "finished", done.error
         return done
+
+    def disks(self) -> set[UUID]:
+        """The disks of ours that libvirt has, the template's image among them."""
+        return {disk.ref.uid for disk in self.driver.our_disks(self.template.storage_domain.external_id)}
 
     def guest(self, vm: Vm) -> Guest:
         """The machine, seen from within."""
