@@ -94,8 +94,7 @@ def test_a_network_is_what_was_asked_for() -> None:
     facts = read_network(network(spec(domain="physics.lab"), Marker(PORTAL, UID)))
     assert (facts.name, facts.uuid, facts.marker) == ("physics-aaaaaaaa", UID, Marker(PORTAL, UID))
     assert (facts.cidr, facts.bridge, facts.reserved) == (CIDR, "staaaaaaaabbbb", {})
-    plan = Plan.of(CIDR)
-    assert [str(each) for each in (plan.gateway, plan.first, plan.last)] == ["10.98.0.1", "10.98.0.2", "10.98.0.254"]
+    assert str(Plan.of(CIDR).gateway) == "10.98.0.1"
 
 
 @pytest.mark.parametrize(
