@@ -19,6 +19,7 @@ from portal.hypervisors.specs import DiskFound, DiskRef, DiskSpec, InitialRun, M
 
 log = logging.getLogger(__name__)
 
+LOST_AND_FOUND = "lost+found"  # a folder of the file system's own, which libvirt lists among the volumes
 IMAGE_FOLDER = "/var/lib/libvirt/images"
 
 _NO_DISKS = {names.FIRST_BOOT, names.UPLOADING}
@@ -56,12 +57,14 @@ class Storage:
             if not pool.isActive():
                 self._start(pool)
             pool.refresh(0)
-            for volume in pool.listAllVolumes(0):
-                if volume.name() != f"{self._session.prefix}-{names.BOOT_PROBE}":
-                    raise Busy("The storage domain is not empty.", detail=f"pool {name} has volumes")
-                volume.delete(0)
+            held = {volume.name(): volume for volume in pool.listAllVolumes(0) if volume.name() != LOST_AND_FOUND}
+            probe = held.pop(f"{self._session.prefix}-{names.BOOT_PROBE}", None)
+            if held:
+                raise Busy("The storage domain is not empty.", detail=f"pool {name} has {len(held)} volumes")
+            if probe:
+                probe.delete(0)
             pool.destroy()
-            pool.delete(0)
+            _remove_folder(pool)
             pool.undefine()
 
     def pool(self, name: str) -> Any | None:
@@ -334,6 +337,14 @@ class Storage:
         if found is None:
             raise NotFound("The disk is gone.", detail=f"{name} was removed as soon as it was made")
         return found
+
+
+def _remove_folder(pool: Any) -> None:
+    """It is empty; where it is a file system of its own it cannot go, and need not."""
+    try:
+        pool.delete(0)
+    except libvirt.libvirtError as error:
+        log.info("the folder of a storage domain stays: %s", error)
 
 
 def _sentinel(name: str) -> str:

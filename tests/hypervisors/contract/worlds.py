@@ -312,44 +312,47 @@ class QemuWorld(LibvirtWorld):
     capabilities = replace(Capabilities(), accelerated=False)
     uri = "qemu:///system"
     domain_type = "qemu"
-    options = {"accelerator": "tcg"}  # which works everywhere; what is chosen otherwise is tried elsewhere
+    options: ClassVar = {"accelerator": "tcg"}  # which works everywhere; what is chosen otherwise is tried elsewhere
 
     def remove_disk(self, storage_domain: str, disk: str) -> None:
         (IMAGES / storage_domain / disk).unlink()
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._mounted: list[Path] = []
+
     def full_storage(self, driver: Driver) -> str:
         """A file system of its own beneath the storage domain, smaller than the smallest image."""
-        folder = IMAGES / f"{prefix(self.portal_id)}-full"
-        folder.mkdir(parents=True, mode=0o711)
-        mount_small(folder)
-        return self.storage(driver, "full")
+        return self.mounted(driver, "full", "-t", "tmpfs", "-o", "size=65536", "small")
+
+    def mounted(self, driver: Driver, suffix: str, *what: str) -> str:
+        """A storage domain of ours on a file system of its own."""
+        folder = IMAGES / f"{prefix(self.portal_id)}-{suffix}"
+        folder.mkdir(parents=True)
+        subprocess.run(["mount", *what, str(folder)], check=True, timeout=30)
+        self._mounted.append(folder)
+        folder.chmod(0o711)
+        return self.storage(driver, suffix)
 
     def content(self, storage_domain: str, disk: str) -> str:
         return hashlib.sha256((IMAGES / storage_domain / disk).read_bytes()).hexdigest()
 
     def _volumes(self, pool: Any) -> Iterator[tuple[str, str]]:
         for name, _text in super()._volumes(pool):
-            file = IMAGES / name
+            if (file := IMAGES / name).is_dir():
+                continue
             about = file.stat()
             yield name, f"{self.content(*name.split('/'))} {about.st_mode:o} {about.st_uid} {about.st_mtime_ns}"
 
     def _filters(self) -> Dump:
         return {f"filter {each.name()}": each.XMLDesc(0) for each in self.raw.listAllNWFilters(0)}
 
-    def _remove(self, kind: str, name: str) -> None:
-        super()._remove(kind, name)
-        if kind == "storage_domain ":
-            folder = IMAGES / name
-            if folder.is_mount():
-                subprocess.run(["umount", str(folder)], check=True, timeout=10)
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def mount_small(folder: Path, *, size: int = 65536) -> None:
-    """Cover a folder by a file system of so many bytes."""
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"mode=711,size={size}", "small", str(folder)], check=True, timeout=10
-    )
+    def close(self) -> None:
+        super().close()
+        for folder in self._mounted:
+            subprocess.run(["umount", str(folder)], check=True, timeout=30)
+        for folder in IMAGES.glob(f"*{prefix(self.portal_id).removeprefix('stegi')}*"):
+            shutil.rmtree(folder)
 
 
 def _describe(domain: Any) -> str:
