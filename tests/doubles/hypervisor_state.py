@@ -229,7 +229,7 @@ class HypervisorDouble:
             return every(db, kind)
 
     def plant_vm(self, name: str, *, state: str = "down", portal_id: UUID | None = None) -> str:
-        """A machine somebody else made (or another portal, with its mark); its external id."""
+        """A machine somebody else made (or a portal, with its mark); its external id, which is its uid there too."""
         uid = str(uuid4())
         marker = {"portal_id": str(portal_id), "uid": uid} if portal_id else None
         body = {

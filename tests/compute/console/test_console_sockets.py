@@ -220,11 +220,15 @@ def test_a_screen_that_cannot_be_reached_closes_the_socket_and_says_so(portal):
     assert console_row(opened).closed_reason == "unreachable"
 
 
-def test_a_machine_that_went_off_meanwhile_closes_the_socket(portal):
-    opened = portal.open()
-    portal.double.set_vm(portal.vm.external_id, state="down")
-    with portal.connect(opened) as socket:
-        assert farewell(socket) == (4502, "hypervisor_busy")
+def test_a_machine_that_is_off_or_gone_by_now_closes_the_socket(portal):
+    for tamper, code in (
+        (lambda uid: portal.double.set_vm(uid, state="down"), "hypervisor_busy"),
+        (lambda uid: portal.double.remove("vm", uid), "hypervisor_not_found"),
+    ):
+        opened = portal.open()
+        tamper(portal.vm.external_id)
+        with portal.connect(opened) as socket:
+            assert farewell(socket) == (4502, code)
 
 
 def test_a_machine_that_stops_closes_the_socket(portal):

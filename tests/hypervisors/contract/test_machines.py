@@ -13,7 +13,7 @@ from portal.hypervisors.errors import AlreadyExists, Busy, NotFound, Unsupported
 from portal.hypervisors.specs import DiskRef, Marker, NicSpec, VmRef, VmStatus
 from tests.hypervisors.contract.things import ON, Things, at_once, new_mac
 from tests.hypervisors.contract.worlds import World
-from tests.hypervisors.libvirt.samples import MARKUP
+from tests.hypervisors.libvirt_driver.samples import MARKUP
 
 VERBS: dict[str, Callable[[Driver, VmRef], object]] = {
     "run": lambda driver, ref: driver.run_vm(ref),

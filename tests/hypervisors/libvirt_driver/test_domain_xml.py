@@ -21,7 +21,7 @@ from portal.hypervisors.libvirt.domain_xml import (
 )
 from portal.hypervisors.libvirt.xml import parse
 from portal.hypervisors.specs import Marker
-from tests.hypervisors.libvirt.samples import MARKUP, NOT_FOR_XML, PORTAL, UID, parts, spec
+from tests.hypervisors.libvirt_driver.samples import MARKUP, NOT_FOR_XML, PORTAL, UID, parts, spec
 
 QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 # What would reach the host's files, devices, network or program, put where libvirt takes it.

@@ -16,7 +16,7 @@ from portal.hypervisors.libvirt.network_xml import read_network
 from portal.hypervisors.libvirt.storage_xml import read_pool, read_volume
 from portal.hypervisors.libvirt.xml import LARGEST, E, marker_of, metadata, number_of, parse, write
 from portal.hypervisors.specs import Marker
-from tests.hypervisors.libvirt.samples import MARKUP, NOT_FOR_XML, PORTAL, UID
+from tests.hypervisors.libvirt_driver.samples import MARKUP, NOT_FOR_XML, PORTAL, UID
 
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10 if n else "ha"}">' for n in range(10))
 READERS: dict[str, Callable[[str], Any]] = {

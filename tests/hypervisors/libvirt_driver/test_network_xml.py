@@ -13,7 +13,7 @@ from portal.hypervisors.errors import Invalid
 from portal.hypervisors.libvirt.network_xml import Plan, network, network_filter, read_network, reservation, with_inside
 from portal.hypervisors.libvirt.xml import Element, parse
 from portal.hypervisors.specs import Marker, NetworkSpec
-from tests.hypervisors.libvirt.samples import MARKUP, PORTAL, UID
+from tests.hypervisors.libvirt_driver.samples import MARKUP, PORTAL, UID
 
 MAC, IP = "52:54:00:00:00:01", "10.98.0.7"
 CIDR = "10.98.0.0/24"

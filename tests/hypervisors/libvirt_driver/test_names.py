@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from portal.hypervisors.libvirt import names
-from tests.hypervisors.libvirt.samples import PORTAL, UID
+from tests.hypervisors.libvirt_driver.samples import PORTAL, UID
 
 OURS = f"stegi-11111111-{UID}.qcow2"
 

@@ -1,0 +1,1 @@
+"""The libvirt driver by itself; beside it, in `libvirt/`, the portal on a real libvirt."""
