@@ -44,7 +44,7 @@ def boots(kind: str, folder: Path) -> bool:
     command = ["qemu-system-x86_64", *machine, *devices, "-drive", f"file={disk},format=raw,if=virtio"]
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=20
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=10
         )
     except subprocess.TimeoutExpired:
         return False
