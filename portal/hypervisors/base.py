@@ -111,7 +111,10 @@ class Driver(ABC):
 
     @abstractmethod
     def upload_disk(self, spec: DiskSpec, *, chunks: Iterator[bytes]) -> DiskFound:
-        """Make a disk from these bytes (already in ``spec.format``). A broken upload leaves nothing behind."""
+        """Make a disk from these bytes (already in ``spec.format``). A broken upload leaves nothing behind.
+
+        Raises ``Invalid`` for an image that is of another format, or refers to another file (``images``).
+        """
 
     @abstractmethod
     def find_disk(self, ref: DiskRef) -> DiskFound | None:

@@ -30,6 +30,7 @@ from portal.hypervisors.errors import (
     Unavailable,
     Unsupported,
 )
+from portal.hypervisors.images import only_fit
 from portal.hypervisors.specs import (
     About,
     Address,
@@ -216,7 +217,7 @@ class DoubleDriver(Driver):
         key = self._disk_key(DiskRef(uid=spec.uid, storage_domain=spec.storage_domain))
         with self.call("upload_disk", key, kind="disk"):
             digest, length = hashlib.sha256(), 0
-            for chunk in chunks:
+            for chunk in only_fit(chunks, format=spec.format):
                 digest.update(chunk)
                 length += len(chunk)
             with self.store.change() as db:

@@ -10,6 +10,7 @@ from uuid import UUID
 import libvirt
 
 from portal.hypervisors.errors import Busy, Invalid, NoCapacity, NotFound
+from portal.hypervisors.images import only_fit
 from portal.hypervisors.libvirt import first_boot, names, storage_xml
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
@@ -126,7 +127,7 @@ class Storage:
         with calling("upload disk"):
             pool = self._pool_of(spec.storage_domain)
             if not self._is_complete(pool, name) or self._disk_found(pool, name) is None:
-                self._upload(pool, name, chunks)
+                self._upload(pool, name, only_fit(chunks, format=spec.format))
             return self._there(self._disk_found(pool, name), name)
 
     def find_disk(self, ref: DiskRef) -> DiskFound | None:

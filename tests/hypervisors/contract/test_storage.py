@@ -15,9 +15,11 @@ from portal.hypervisors.errors import Busy, Invalid, NoCapacity, NotFound
 from portal.hypervisors.specs import DiskRef, InitialRun
 from tests.hypervisors.contract.things import MIB, Things, again_while_busy, at_once
 from tests.hypervisors.contract.worlds import World, prefix
+from tests.hypervisors.libvirt_driver.samples import UNFIT, qcow2
 
 INITIAL = InitialRun("web-1", "alice", ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 alice",))
-IMAGE = b"".join(bytes([number]) * 4096 for number in range(256))
+RAW = b"".join(bytes([number]) * 4096 for number in range(256))
+IMAGE = qcow2() + RAW[4096:]
 
 
 def chunks(content: bytes = IMAGE) -> Iterator[bytes]:
@@ -192,10 +194,11 @@ def test_a_linked_clone_of_nothing_is_not_made(things: Things) -> None:
 @pytest.mark.parametrize("form", ["raw", "qcow2"])
 def test_an_uploaded_disk_has_the_bytes_that_were_sent(things: Things, form: str) -> None:
     spec, driver = things.disk_spec(format=form), things.driver
-    found = driver.upload_disk(spec, chunks=chunks())
-    assert things.world.content(spec.storage_domain, found.external_id) == hashlib.sha256(IMAGE).hexdigest()
+    image = IMAGE if form == "qcow2" else RAW
+    found = driver.upload_disk(spec, chunks=chunks(image))
+    assert things.world.content(spec.storage_domain, found.external_id) == hashlib.sha256(image).hexdigest()
     assert driver.find_disk(found.ref) == found
-    assert driver.upload_disk(spec, chunks=chunks()) == found
+    assert driver.upload_disk(spec, chunks=chunks(image)) == found
     assert [disk.ref.uid for disk in driver.our_disks(spec.storage_domain)] == [spec.uid]
     driver.delete_disk(found.ref)
     assert driver.find_disk(found.ref) is None
@@ -226,6 +229,20 @@ def test_an_upload_for_which_there_is_no_room_is_refused_and_nothing_is_left(thi
         things.driver.upload_disk(things.disk_spec(pool), chunks=chunks())
     with pytest.raises(NoCapacity):
         things.driver.create_first_boot(uuid4(), INITIAL, storage_domain=pool)
+    assert things.world.dump() == before
+
+
+@pytest.mark.needs("disk_upload")
+@pytest.mark.parametrize("what", UNFIT)
+def test_IN05_an_image_that_is_not_what_it_is_said_to_be_is_refused_and_nothing_is_left(  # noqa: N802
+    things: Things, what: str
+) -> None:
+    form, image = UNFIT[what]
+    spec = things.disk_spec(format=form)
+    before = things.world.dump()
+    for size in (50, 65536):  # the head may come in pieces
+        with pytest.raises(Invalid):
+            things.driver.upload_disk(spec, chunks=(image[at : at + size] for at in range(0, len(image), size)))
     assert things.world.dump() == before
 
 

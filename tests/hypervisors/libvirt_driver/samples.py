@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -38,3 +39,27 @@ def parts(**more: Any) -> Parts:
     nics = (NicSource("52:54:00:00:00:01", "lan", "filter", "10.98.0.2"), NicSource("52:54:00:00:00:02", "wan"))
     base = Parts(Marker(PORTAL, UID), "tcg", "s3cret-8", disks, nics)
     return replace(base, **more)
+
+
+def qcow2(*, version: int = 3, backing: str = "", features: int = 0) -> bytes:
+    """The first 4 KiB of a qcow2 image: its header, and the name of the file below it."""
+    at, size = (512, len(backing)) if backing else (0, 0)
+    head = struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", version, at, size, 16, 2**20, 0, 1, 65536, 131072, 1, 0, 0,
+                       features, 0, 0, 4, 104)  # fmt: skip
+    return head.ljust(512, b"\0") + backing.encode().ljust(4096 - 512, b"\0")
+
+
+# What an image says that it is, and the image.
+UNFIT = {
+    "a backing file": ("qcow2", qcow2(backing="/etc/passwd")),
+    "a backing file by description": ("qcow2", qcow2(backing='json:{"driver": "file", "filename": "/etc/passwd"}')),
+    "an old one with a backing file": ("qcow2", qcow2(version=2, backing="/etc/passwd")),
+    "an external data file": ("qcow2", qcow2(features=1 << 2)),
+    "an unknown feature": ("qcow2", qcow2(features=1 << 40)),
+    "a version to come": ("qcow2", qcow2(version=4)),
+    "raw that is qcow2": ("raw", qcow2()),
+    "qcow2 that is raw": ("qcow2", bytes(65536)),
+    "qcow2 that is VMDK": ("qcow2", b"KDMV" + bytes(65536)),
+    "qcow2 that is QED": ("qcow2", b"QED\0" + bytes(65536)),
+    "a torso": ("qcow2", qcow2()[:60]),
+}
