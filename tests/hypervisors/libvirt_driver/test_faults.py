@@ -219,7 +219,7 @@ def test_TF15_a_machine_whose_storage_is_full_is_paused_and_says_why(things: Thi
     assert things.found(ref.uid).status_detail == "enospc"
     assert things.found(ref.uid) in driver.inventory().vms
     with pytest.raises(NoCapacity):
-        driver.upload_disk(things.disk_spec(small_storage), chunks=iter([bytes(MIB)]))
+        driver.upload_disk(things.disk_spec(small_storage, format="raw"), chunks=iter([bytes(MIB)]))
     assert {each.ref.uid for each in driver.our_disks(small_storage)} == {found.ref.uid, disk.uid}
     driver.stop_vm(ref)
     driver.delete_vm(ref)
