@@ -80,7 +80,7 @@ class Inventories:
             return Inventory(
                 about=about,
                 hosts=(host,),
-                storage_domains=tuple(self._storage.found(pool) for pool in conn.listAllStoragePools(0)),
+                storage_domains=tuple(self._storage.found_now(pool) for pool in conn.listAllStoragePools(0)),
                 networks=tuple(self._networks.found(network) for network in conn.listAllNetworks(0)),
                 vms=tuple(self._vms(conn)),
             )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 import libvirt
 
-from portal.hypervisors.errors import Busy, Invalid, NotFound
+from portal.hypervisors.errors import Busy, Invalid, NoCapacity, NotFound
 from portal.hypervisors.libvirt import first_boot, names, storage_xml
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.failures import calling, is_missing
@@ -19,6 +20,7 @@ from portal.hypervisors.specs import DiskFound, DiskRef, DiskSpec, InitialRun, M
 log = logging.getLogger(__name__)
 
 IMAGE_FOLDER = "/var/lib/libvirt/images"
+TAIL_BYTES = 4096
 
 _POOL_STATUS = {libvirt.VIR_STORAGE_POOL_RUNNING: "active", libvirt.VIR_STORAGE_POOL_DEGRADED: "active"}
 
@@ -86,6 +88,15 @@ class Storage:
             free_bytes=available,
             marker=Marker(self._session.portal_id, UUID(pool.UUIDString())) if ours else None,
         )
+
+    def found_now(self, pool: Any) -> StorageDomainFound:
+        """The same, of one of ours after a look at the file system: libvirt counts what it makes, not what disks grow by."""
+        if names.is_ours(self._session.portal_id, pool.name()) and pool.isActive():
+            try:
+                pool.refresh(0)
+            except libvirt.libvirtError as error:
+                log.info("the figures of pool %s are older: %s", pool.name(), error)  # an upload is at work on it, say
+        return self.found(pool)
 
     @staticmethod
     def _start(pool: Any) -> None:
@@ -232,21 +243,42 @@ class Storage:
         self._create(pool, _sentinel(name), storage_xml.volume(_sentinel(name), size_bytes=0, format="raw"))
         volume = pool.createXML(storage_xml.volume(name, size_bytes=0, format="raw"), 0)
         try:
-            self._send(volume, chunks)
+            sent, tail = self._send(volume, chunks)
+            self._refuse_torso(volume, sent, tail)
         except BaseException:
             self._delete_quietly(pool, name)
             raise
         self._delete_volume(pool, _sentinel(name))
         return volume
 
-    def _send(self, volume: Any, chunks: Iterable[bytes]) -> None:
-        stream = self._session.libvirt().newStream(0)
-        volume.upload(stream, 0, 0, 0)
-        try:
+    def _send(self, volume: Any, chunks: Iterable[bytes]) -> tuple[int, bytes]:
+        """How many bytes were sent, and the last of them."""
+        sent, tail = 0, b""
+        with self._stream() as stream:
+            volume.upload(stream, 0, 0, 0)
             for chunk in chunks:
                 rest = memoryview(chunk)
                 while rest:
                     rest = rest[stream.send(bytes(rest)) :]
+                sent, tail = sent + len(chunk), (tail + chunk[-TAIL_BYTES:])[-TAIL_BYTES:]
+        return sent, tail
+
+    def _refuse_torso(self, volume: Any, sent: int, tail: bytes) -> None:
+        """Look whether the end arrived: libvirt (9.0) says that all went well when there was no room for the last megabyte."""
+        arrived = b""
+        with self._stream() as stream:
+            volume.download(stream, sent - len(tail), len(tail), 0)
+            while part := stream.recv(TAIL_BYTES):
+                arrived += part
+        if arrived != tail:
+            raise NoCapacity(detail=f"{volume.name()} has not the end of the {sent} bytes that were sent")
+
+    @contextmanager
+    def _stream(self) -> Iterator[Any]:
+        """A stream, finished at the end or aborted."""
+        stream = self._session.libvirt().newStream(0)
+        try:
+            yield stream
             stream.finish()
         except BaseException:
             _abort(stream)
@@ -320,4 +352,4 @@ def _abort(stream: Any) -> None:
     try:
         stream.abort()
     except libvirt.libvirtError as error:
-        log.debug("aborting an upload: %s", error)
+        log.debug("aborting a stream: %s", error)

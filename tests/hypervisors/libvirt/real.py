@@ -43,6 +43,7 @@ class RealPlace(Institute):
     """An institute whose provider is a real libvirt; its users' SSH key, and libvirt seen from behind."""
 
     libvirtd: LibvirtServer
+    image: Path
     key: KeyPair
 
     @property
@@ -102,9 +103,8 @@ def real_place(libvirtd: LibvirtServer, image: Path, folder: Path) -> Iterator[R
         folder, kind="libvirt", address=libvirtd.uri, options={"accelerator": "tcg"}, image=image
     )
     key = make_key(folder / "alice", "alice@physics")
-    yield RealPlace(
-        institute.provider, institute.template, institute.centers, institute.users, libvirtd=libvirtd, key=key
-    )
+    known = (institute.provider, institute.template, institute.centers, institute.users)
+    yield RealPlace(*known, libvirtd=libvirtd, image=image, key=key)
     libvirtd.start()
     call_command("purge_marked", yes=True)
     for uid in Provider.objects.values_list("uid", flat=True):
