@@ -140,7 +140,7 @@ def test_a_hung_machine_holds_up_nobody_else_and_its_power_can_be_cut(
     place: RealPlace, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = pair
-    monkeypatch.setattr(connect, "CHANGE", 4.0)
+    monkeypatch.setattr(connect, "CHANGE", 2.0)
     os.kill(qemu_of(place, one), signal.SIGSTOP)
     hung = error_of(lambda: place.driver.console(ref(one), protocol="vnc"))
     assert type(hung) is OutcomeUnknown
