@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.utils.translation import gettext as _
 
 from compute import rules
-from compute.models import StorageDomain, Template, Vm
+from compute.models import Cluster, StorageDomain, Template, Vm
+from network.models import Network
 from portal.common.actor import Actor
 from portal.common.errors import NotFound, Reason
 from portal.events.models import Event
@@ -19,6 +21,8 @@ from portal.jobs.states import RUNNABLE, JobStatus
 from tenants import policy
 from tenants.models import DataCenter
 from tenants.policy import Permit
+
+MOST_OFFERED = 200
 
 VERB_PERMITS = {
     "run": Permit.VM_RUN,
@@ -103,14 +107,25 @@ def open_jobs_of(vm_uids: Sequence[UUID]) -> dict[UUID, Job]:
     return {job.target_uid: job for job in rows.prefetch_related("steps").order_by("created_at")}
 
 
-def events_of(vm: Vm) -> QuerySet[Event]:
-    """What happened to a machine, newest first."""
-    return Event.objects.filter(object_kind="vm", object_uid=vm.pk)
+def events_of(vm: Vm, permits: frozenset[Permit]) -> QuerySet[Event]:
+    """What happened to a machine, newest first, for those who may read that.
+
+    Not what people tried who may not even see it: it would tell their names, and whoever knows the uid could push out
+    everything else. Their attempts bear no data center.
+    """
+    if Permit.EVENT_VIEW not in permits:
+        return Event.objects.none()
+    return Event.objects.filter(object_kind="vm", object_uid=vm.pk, data_center_uid__isnull=False)
 
 
-def vm_actions(actor: Actor, vm: Vm) -> list[Action]:
+def permits_of(actor: Actor, vm: Vm) -> frozenset[Permit]:
+    """What this actor may do with a machine, whatever its status."""
+    return policy.permits_on(actor, [vm])[vm.pk]
+
+
+def vm_actions(vm: Vm, permits: frozenset[Permit]) -> list[Action]:
     """Every verb with whether it is possible now; the reason names the condition that is missing."""
-    return actions_of(actor, [vm], open_jobs_of([vm.pk]))[vm.pk]
+    return _actions(vm, permits, is_busy=vm.pk in open_jobs_of([vm.pk]))
 
 
 def actions_of(actor: Actor, rows: Sequence[Vm], busy: Container[UUID]) -> dict[UUID, list[Action]]:
@@ -147,3 +162,54 @@ def _why_not(vm: Vm, verb: str, permits: frozenset[Permit], *, is_busy: bool) ->
     if is_busy and verb != "connect":
         return _("Another job is at work on this machine.")
     return " ".join(reason.text for reason in status_reasons(vm, verb))
+
+
+@dataclass(frozen=True, slots=True)
+class DataCenterRights:
+    """What an actor may do to data centers: make and share out all of them, change the one in question."""
+
+    make: bool
+    edit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Things of one kind that a data center may use, and those that could be assigned (for whoever may assign)."""
+
+    kind: str
+    title: str
+    assigned: tuple[Any, ...]
+    others: tuple[Any, ...] = ()
+
+
+def data_centers(actor: Actor, *, after: str = "") -> QuerySet[DataCenter]:
+    """The data centers this actor may see, with the number of their machines; those whose names come after one."""
+    rows = policy.visible(actor, Permit.DATA_CENTER_VIEW, DataCenter.objects.annotate(machines=Count("vms")))
+    return rows.filter(name__gt=after).order_by("name") if after else rows.order_by("name")
+
+
+def rights_over_data_centers(actor: Actor, row: DataCenter | None = None) -> DataCenterRights:
+    """For the buttons; the services decide again."""
+    make = policy.holds_everywhere(actor, Permit.SYSTEM_MANAGE)
+    return DataCenterRights(
+        make, row is not None and Permit.DATA_CENTER_EDIT in policy.permits_on(actor, [row])[row.pk]
+    )
+
+
+def resources(actor: Actor, data_center: DataCenter) -> list[Resources]:
+    """What of the institute's a data center may use, kind by kind; for super-admins also what it could be given."""
+    giving = policy.holds_everywhere(actor, Permit.PROVIDER_MANAGE)
+    named: dict[str, tuple[str, QuerySet[Any]]] = {
+        "cluster": (_("Clusters"), Cluster.objects.select_related("provider")),
+        "storage_domain": (_("Storage domains"), StorageDomain.objects.select_related("provider")),
+        "network": (_("Networks"), Network.objects.filter(owner=None)),
+        "template": (_("Templates"), Template.objects.filter(owner=None)),
+    }
+    found = []
+    for kind, (title, rows) in named.items():
+        assigned = tuple(rows.filter(assignments__data_center=data_center).order_by("name"))
+        others = (
+            tuple(rows.exclude(assignments__data_center=data_center).order_by("name")[:MOST_OFFERED]) if giving else ()
+        )
+        found.append(Resources(kind, title, assigned, others))
+    return found

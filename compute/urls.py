@@ -2,7 +2,8 @@
 
 from django.urls import path
 
-from compute.views import consoles, vms
+from compute.services.sharing import SHAREABLE
+from compute.views import consoles, data_centers, vms
 
 app_name = "compute"
 
@@ -15,4 +16,22 @@ urlpatterns = [
     path("machines/<uuid:uid>/stop/", vms.vm_verb, {"verb": "stop"}, name="vm-stop"),
     path("machines/<uuid:uid>/reboot/", vms.vm_verb, {"verb": "reboot"}, name="vm-reboot"),
     path("machines/<uuid:uid>/delete/", vms.vm_delete, name="vm-delete"),
+    path("data-centers/", data_centers.data_center_list, name="data-centers"),
+    path("data-centers/new/", data_centers.data_center_create, name="data-center-create"),
+    path("data-centers/<uuid:uid>/", data_centers.data_center_detail, name="data-center"),
+    path("data-centers/<uuid:uid>/edit/", data_centers.data_center_edit, name="data-center-edit"),
+    path(
+        "data-centers/<uuid:uid>/enable/", data_centers.data_center_enable, {"enabled": True}, name="data-center-enable"
+    ),
+    path(
+        "data-centers/<uuid:uid>/disable/",
+        data_centers.data_center_enable,
+        {"enabled": False},
+        name="data-center-disable",
+    ),
+    *(
+        path(f"data-centers/<uuid:uid>/{act}/{kind}/", view, {"kind": kind}, name=f"{act}-{kind}")
+        for act, view in (("assign", data_centers.resource_assign), ("unassign", data_centers.resource_unassign))
+        for kind in SHAREABLE
+    ),
 ]

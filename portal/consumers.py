@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
+from collections import Counter
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.db.models import QuerySet
 from django.utils.translation import override
 
 from compute import selectors
@@ -23,10 +26,16 @@ from portal.jobs.feed import job_group, job_json, target_group, user_group
 from portal.jobs.states import FINAL
 from portal.socket_login import actor_of_scope, comes_from_us, language_of
 from tenants import policy
+from tenants.selectors import jobs
 
 log = logging.getLogger(__name__)
 
 MOST_WATCHED = 200
+MOST_SOCKETS = 50  # of one user in one process; a page holds one
+# All feeds share one thread for what they ask the database. Who asks anew before so many times as long as the last answer
+# took has passed waits, so that he cannot have it for himself.
+REST_SHARE = 9
+LONGEST_REST = 10.0
 LONGEST_MESSAGE = 16 * 1024
 RECHECK_SECONDS = 10.0
 GATHER_SECONDS = 0.1  # changes that come together are rendered once
@@ -44,10 +53,22 @@ async def no_such_socket(_scope: dict[str, Any], _receive: Any, send: Any) -> No
     await send({"type": "websocket.close"})
 
 
+_sockets: Counter[UUID] = Counter()
+
+
 class Feed(AsyncWebsocketConsumer):  # type: ignore[misc]
     """What the feeds share: who may open one, that rights which end reach it, and that changes are gathered."""
 
     actor: Actor
+    _counted: UUID | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """From the handshake to the end, however that comes; then there is room for another."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self._counted is not None:
+                _sockets[self._counted] -= 1
 
     async def connect(self) -> None:
         """Take a socket of a logged-in browser of ours, or of a bearer of a token."""
@@ -55,13 +76,17 @@ class Feed(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._tasks: list[asyncio.Task[None]] = []
         self._flush: asyncio.Task[None] | None = None
         self._language = language_of(self.scope)
-        actor = await database_sync_to_async(actor_of_scope)(self.scope)
         await self.accept()
+        # Before who it is: a foreign page must not even learn whether somebody is logged in.
+        if not comes_from_us(self.scope):
+            await self.close(CLOSE_ORIGIN)
+            return
+        actor = await database_sync_to_async(actor_of_scope)(self.scope)
         if actor is None:
             await self.close(CLOSE_LOGIN)
             return
-        if not comes_from_us(self.scope):
-            await self.close(CLOSE_ORIGIN)
+        if not self._has_room(actor.user.pk):
+            await self.close(CLOSE_LATER)
             return
         self.actor = actor
         self._access = await database_sync_to_async(access_version)(actor.user.pk)
@@ -97,6 +122,13 @@ class Feed(AsyncWebsocketConsumer):  # type: ignore[misc]
         """A machine was observed anew."""
         self._gather(f"vm:{event['vm']}")
 
+    def _has_room(self, user_uid: UUID) -> bool:
+        if _sockets[user_uid] >= MOST_SOCKETS:
+            return False
+        _sockets[user_uid] += 1
+        self._counted = user_uid
+        return True
+
     async def _join(self, *groups: str) -> bool:
         try:
             for group in groups:
@@ -123,7 +155,13 @@ class Feed(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _recheck(self) -> None:
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
-            await self._check()
+            try:
+                await self._check()
+            except Exception:
+                # Unseen, a log-in that ended would stay open for ever; whoever comes back is looked at anew.
+                log.warning("a page's socket could not be checked and is closed", exc_info=True)
+                await self.close(CLOSE_LATER)
+                return
 
     async def _check(self) -> None:
         """The log-in must still stand, and rights that changed are looked at anew; the rows are the truth."""
@@ -150,6 +188,7 @@ class PageConsumer(Feed):
     async def opened(self) -> None:
         """Nothing is watched yet."""
         self._watched: set[str] = set()
+        self._rest_until = 0.0
         await self._join(user_group(self.actor.user.pk))
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
@@ -162,7 +201,14 @@ class PageConsumer(Feed):
         if len(self._watched) + len(new) > MOST_WATCHED:
             await self.close(CLOSE_POLICY)
             return
-        new = await self._render(_visible, new)
+        if new:
+            await asyncio.sleep(self._rest_until - time.monotonic())
+            began = time.monotonic()
+            await self._watch(new)
+            self._rest_until = time.monotonic() + min(LONGEST_REST, REST_SHARE * (time.monotonic() - began))
+
+    async def _watch(self, wanted: set[str]) -> None:
+        new = await self._render(_visible, wanted)
         if not await self._join(*(_group(item) for item in sorted(new) if item != "jobs")):
             return
         self._watched |= new
@@ -254,21 +300,15 @@ def _group(item: str) -> str:
 
 
 def _visible(actor: Actor, items: set[str]) -> set[str]:
-    """Those of the items that this actor may see, machines by one query."""
-    wanted = {UUID(uid) for kind, _, uid in (item.partition(":") for item in items) if kind in OF_MACHINES}
-    seen = set(selectors.my_vms(actor).filter(pk__in=wanted).values_list("pk", flat=True)) if wanted else set()
-    return {item for item in items if _is_visible(actor, item, seen)}
+    """Those of the items that this actor may see, machines by one query and jobs by another."""
+    machines = _seen(selectors.my_vms(actor), items, OF_MACHINES)
+    return (items & {"jobs"}) | machines | _seen(jobs(actor), items, ("job",))
 
 
-def _is_visible(actor: Actor, item: str, seen: set[UUID]) -> bool:
-    kind, _, uid = item.partition(":")
-    if kind != "job":
-        return kind == "jobs" or UUID(uid) in seen
-    try:
-        get_job(actor, UUID(uid))
-    except PortalError:
-        return False
-    return True
+def _seen(rows: QuerySet[Any], items: set[str], kinds: tuple[str, ...]) -> set[str]:
+    named = {item: UUID(item.partition(":")[2]) for item in items if item.partition(":")[0] in kinds}
+    found = set(rows.filter(pk__in=named.values()).values_list("pk", flat=True)) if named else set()
+    return {item for item, uid in named.items() if uid in found}
 
 
 def _parts(actor: Actor, items: list[str]) -> str:

@@ -11,7 +11,9 @@ from django.utils.functional import SimpleLazyObject
 from compute import selectors
 from portal.common.http import actor_of
 from portal.job_access import open_jobs_count
+from tenants import policy
 from tenants.models import DataCenter
+from tenants.permits import Permit
 
 THEMES = ("light", "dark")
 THEME_COOKIE = "theme"
@@ -27,6 +29,11 @@ class Frame:
     def data_centers(self) -> list[DataCenter]:
         """The data centers in which this person may make machines."""
         return list(selectors.usable_data_centers(self._actor))
+
+    @cached_property
+    def runs_data_centers(self) -> bool:
+        """Whether this person administers a data center, or all of them."""
+        return policy.holds_anywhere(self._actor, Permit.DATA_CENTER_EDIT)
 
     @cached_property
     def open_jobs(self) -> int:

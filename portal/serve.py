@@ -8,6 +8,7 @@ middleware from trusted proxies alone, never by uvicorn.
 from __future__ import annotations
 
 import argparse
+import resource
 from typing import Any
 
 import uvicorn
@@ -15,6 +16,7 @@ import uvicorn
 from portal.http_heads import BoundedHeads
 from portal.websocket import FairWebSocket
 
+MOST_DESCRIPTORS = 65_536
 MESSAGE_LIMIT = 1024 * 1024  # bytes of one websocket message
 
 SERVER: dict[str, Any] = {
@@ -33,8 +35,17 @@ SERVER: dict[str, Any] = {
 }
 
 
+def use_all_descriptors() -> None:
+    """Have as many open connections as the system allows: the usual 1024 are 500 consoles, or a stranger's idle sockets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def main() -> None:
     """Serve until told to stop."""
+    use_all_descriptors()
     parser = argparse.ArgumentParser(prog="python -m portal.serve", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)

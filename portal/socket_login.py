@@ -31,10 +31,11 @@ def actor_of_scope(scope: dict[str, Any]) -> Actor | None:
 
 
 def comes_from_us(scope: dict[str, Any]) -> bool:
-    """Whether the page that opens the socket is ours; a program with a token of its own sends no origin."""
+    """Whether the page that opens the socket is ours; a program, which has a token or nothing at all, sends no origin."""
     origin = header(scope, "origin")
     if not origin:
-        return bool(header(scope, "authorization")) and not any(key.lower() == b"origin" for key, _ in scope["headers"])
+        is_program = bool(header(scope, "authorization")) or not header(scope, "cookie")
+        return is_program and not any(key.lower() == b"origin" for key, _ in scope["headers"])
     return is_own_origin(origin, own=settings.PUBLIC_ORIGINS)
 
 

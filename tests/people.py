@@ -47,7 +47,10 @@ def make_institute(
     options: dict[str, str] | None = None,
     image: Path | None = None,
 ) -> Institute:
-    """Physics with alice and bob, informatics with charlie, an admin each, and a super-admin."""
+    """Physics with alice and bob, informatics with charlie, an admin each, and a super-admin.
+
+    On a double unless a real hypervisor is named, which wants a real ``image`` for the template.
+    """
     actor = system_actor()
     sync_roles()
     address = address or f"double://{folder}/hypervisor"

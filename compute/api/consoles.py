@@ -44,6 +44,7 @@ class VmConsoles(ApiView):
     """The consoles of a machine."""
 
     queries: ClassVar = {"POST": DryRunQuery}
+    bounded = ("POST",)
 
     @extend_schema(request=NewConsoleSerializer, responses={201: ConsoleSerializer, 200: ConsolePlanSerializer})
     def post(self, request: Request, uid: UUID) -> Response:

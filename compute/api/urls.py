@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from compute.api import consoles, templates, vms
+from compute.api import consoles, sharing, templates, vms
 
 urlpatterns = [
     path("templates/", templates.Templates.as_view(), name="template-list"),
@@ -10,4 +10,13 @@ urlpatterns = [
     path("vms/<uuid:uid>/", vms.VmDetail.as_view(), name="vm-detail"),
     path("vms/<uuid:uid>/consoles/", consoles.VmConsoles.as_view(), name="vm-consoles"),
     *(path(f"vms/<uuid:uid>/{verb}/", vms.VmVerb.as_view(verb=verb), name=f"vm-{verb}") for verb in vms.VERBS),
+    path("data-centers/<uuid:uid>/resources/", sharing.DataCenterResources.as_view(), name="data-center-resources"),
+    *(
+        path(
+            f"data-centers/<uuid:uid>/{words}/<uuid:resource>/",
+            sharing.Assignment.as_view(kind=kind),
+            name=f"data-center-{words}",
+        )
+        for kind, words in sharing.PATHS.items()
+    ),
 ]

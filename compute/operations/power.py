@@ -39,6 +39,8 @@ class RunVm(Operation):
     title = gettext_lazy("Run machine")
     audit_verb = "VM_RUN"
     when_failed = AS_IT_IS
+    # Cancelled after it, the job would give back what the running machine costs: one could run more than one has.
+    point_of_no_return = "start"
     steps = (
         StepDef("start", gettext_lazy("Start the machine"), switch_on),
         StepDef("read_back", gettext_lazy("Read back"), read_back),

@@ -9,6 +9,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
@@ -17,7 +18,7 @@ from compute.choices import CONSOLE_ENDINGS
 from compute.models import Console, Vm
 from compute.rules import protocol_reasons
 from portal.common.actor import Actor, Door
-from portal.common.errors import Conflict, NotFound, NotPermitted, PortalError, Reason
+from portal.common.errors import Conflict, NotFound, NotPermitted, PortalError, Reason, TooMany
 from portal.common.phrases import kept
 from portal.common.sealed import keyed_hash, seal, unseal
 from portal.events.codes import Outcome, Severity
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 TICKET_SECONDS = 30
 TICKET_BYTES = 32
 LOST_SECONDS = 30  # without a heartbeat; sockets give one every 10
+MOST_OF_USER = 20  # open at once, tickets that wait for their socket included
+MOST_OF_MACHINE = 40  # more than one person may have, who could shut the others out
 RELAYED = ("vnc",)  # what our own end can carry, whatever a provider offers
 VERB = "VM_CONNECT"
 
@@ -95,8 +98,8 @@ def plan_console(actor: Actor, vm_uid: UUID, request: ConsoleRequest) -> tuple[R
 def open_console(actor: Actor, vm_uid: UUID, request: ConsoleRequest) -> OpenedConsole:
     """A ticket for one socket, good for 30 s, for this actor by this log-in on this machine.
 
-    Raises ``NotFound``, ``NotPermitted``, or ``Conflict`` with every reason: the machine does not run, the protocol is
-    not to be had.
+    Raises ``NotFound``, ``NotPermitted``, ``Conflict`` with every reason (the machine does not run, the protocol is not
+    to be had), or ``TooMany`` where person or machine have as many open as they may.
     """
     ticket = secrets.token_urlsafe(TICKET_BYTES)
     with attempt(actor, VERB, Subject("vm", vm_uid)) as trial:
@@ -105,6 +108,7 @@ def open_console(actor: Actor, vm_uid: UUID, request: ConsoleRequest) -> OpenedC
         policy.authorize(actor, Permit.VM_CONNECT, vm)
         if reasons := _reasons(vm, request):
             raise Conflict(" ".join(reason.text for reason in reasons), reasons=reasons)
+        _refuse_crowd(actor, vm)
         console = Console.objects.create(
             vm=vm,
             user=actor.user,
@@ -187,6 +191,20 @@ def _reasons(vm: Vm, request: ConsoleRequest) -> tuple[Reason, ...]:
     found = vm.provider.capabilities.get("console_protocols", RELAYED)
     offered = tuple(protocol for protocol in RELAYED if protocol in found)
     return (*selectors.status_reasons(vm, "connect"), *protocol_reasons(request.protocol, offered=offered))
+
+
+def _refuse_crowd(actor: Actor, vm: Vm) -> None:
+    # One request at a time of a person and of a machine, so that what is counted stays true until it commits.
+    for rows in (User.objects.filter(pk=actor.user.pk), Vm.objects.filter(pk=vm.pk)):
+        list(rows.select_for_update(no_key=True).values_list("pk"))
+    waiting = Q(spent_at=None, expires_at__gt=Now())
+    consoles = Console.objects.filter(Q(spent_at__isnull=False) | waiting, closed_at=None)
+    if consoles.filter(user=actor.user).count() >= MOST_OF_USER:
+        text = _("You have %(most)d consoles open. Close one, or wait half a minute for one that did not open.")
+        raise TooMany(text % {"most": MOST_OF_USER}, data={"retry_after": TICKET_SECONDS})
+    if consoles.filter(vm=vm).count() >= MOST_OF_MACHINE:
+        text = _("This machine has %(most)d consoles open. Try again when somebody has closed one.")
+        raise TooMany(text % {"most": MOST_OF_MACHINE}, data={"retry_after": TICKET_SECONDS})
 
 
 def _fits(console: Console, knock: Knock) -> bool:

@@ -88,6 +88,14 @@ SHAREABLE = {
 }
 
 
+def uid_in(text: str) -> UUID:
+    """The uid that a form posted. ``NotFound`` for anything else, as for one that is not there."""
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise NotFound(_("There is no such object, or you may not see it.")) from error
+
+
 def assign(actor: Actor, data_center_uid: UUID, kind: str, uid: UUID) -> None:
     """Let a data center use a cluster, storage domain, network or template of the institute's; again is nothing new.
 

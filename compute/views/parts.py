@@ -49,20 +49,20 @@ def cards(actor: Actor, vms: Sequence[Vm]) -> list[Card]:
 
 def machine(actor: Actor, vm: Vm) -> dict[str, Any]:
     """Everything on a machine's page."""
-    job = latest_job(vm.pk)
+    job, permits = latest_job(vm.pk), selectors.permits_of(actor, vm)
     return {
         "vm": vm,
-        "verbs": _laid_out(selectors.vm_actions(actor, vm), FIRST_VERBS, LAST_VERBS),
+        "verbs": _laid_out(selectors.vm_actions(vm, permits), FIRST_VERBS, LAST_VERBS),
         "job": job_json(job) if job else None,
         "disks": list(vm.disks.select_related("storage_domain")),
         "nics": list(vm.nics.select_related("vnic_profile__network")),
-        "events": selectors.events_of(vm)[:RECENT_EVENTS],
+        "events": selectors.events_of(vm, permits)[:RECENT_EVENTS],
     }
 
 
 def at_console(actor: Actor, vm: Vm) -> dict[str, Any]:
     """The head of a machine's console page: its status, whether there is a screen to show, and the verbs of power."""
-    actions = selectors.vm_actions(actor, vm)
+    actions = selectors.vm_actions(vm, selectors.permits_of(actor, vm))
     connect = next(action for action in actions if action.verb == "connect")
     verbs = _laid_out(actions, *AT_CONSOLE)
     # At a machine that is on, nothing is so likely that it should call for a click.

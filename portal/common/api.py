@@ -30,6 +30,7 @@ class ApiView(APIView):
     """A door of the API. It answers to the query parameters that it declares for a method, each once, and to no other."""
 
     queries: ClassVar[dict[str, type[StrictSerializer]]] = {}
+    bounded: ClassVar[tuple[str, ...]] = ()  # the methods that answer 429 when they are asked too often
     query: dict[str, Any]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

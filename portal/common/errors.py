@@ -107,8 +107,9 @@ class KeyReused(PortalError):
 
 
 class TooMany(PortalError):
-    """A limit of rate or number; ``data["retry_after"]`` in seconds."""
+    """A limit of rate or number; ``data["retry_after"]`` in seconds. ``repeated``: the same was refused just before."""
 
+    repeated = False
     code = "too_many_requests"
     status = HTTPStatus.TOO_MANY_REQUESTS
 

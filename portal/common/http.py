@@ -75,8 +75,8 @@ class RequestContextMiddleware:
         response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
         response.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
         response.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
-        if not request.path.startswith(settings.STATIC_URL):
-            response.setdefault("Cache-Control", "no-store")
+        # Files of the portal come with their own; a page below their address (there is no such file) is a person's.
+        response.setdefault("Cache-Control", "no-store")
         return response
 
 

@@ -8,7 +8,6 @@ from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, extend_schema_field
 from rest_framework import serializers
-from rest_framework.permissions import AllowAny
 
 from portal.common.api import PROBLEM
 from portal.common.idempotency import LONGEST_KEY
@@ -29,8 +28,9 @@ WITH_A_BODY = {
     415: "The body must be `application/json`.",
     422: "The idempotency key was used for another request.",
 }
+OF_AN_EDIT = {412: "It is another version by now than `If-Match` names."}
 OF_AN_OBJECT = {404: "There is no such object, or one may not see it: the two answer alike."}
-OF_A_LOGIN = {429: "Too many tries; `Retry-After` says how many seconds to wait."}
+OF_A_BOUND = {429: "Too many; `Retry-After` says how many seconds to wait."}
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -97,10 +97,12 @@ class Schema(AutoSchema):
         found = dict(ALWAYS)
         if self.method != "GET":
             found |= OF_A_CHANGE
-        if self.method == "POST":
+        if self.method in {"POST", "PUT", "PATCH"}:
             found |= WITH_A_BODY
+        if self.method == "PATCH":
+            found |= OF_AN_EDIT
         if "{" in self.path or self.method == "POST":
             found |= OF_AN_OBJECT
-        if any(isinstance(permission, AllowAny) for permission in self.view.get_permissions()):
-            found |= OF_A_LOGIN
+        if self.method in getattr(self.view, "bounded", ()):
+            found |= OF_A_BOUND
         return found

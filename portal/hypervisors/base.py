@@ -2,8 +2,10 @@
 
 Start and observe, never wait: a verb returns once the manager has accepted it; ``find_vm`` tells what is there now.
 Waiting belongs to the operations engine. "Already there with our id" is success of a create, "already gone" is
-success of a delete, "already in that state" is success of a verb. Every method may raise the errors of ``errors``
-and nothing else. Methods block: they are called through ``connect.driver_for``, which runs each on a thread of the
+success of a delete, "already in that state" is success of a verb. What bears another portal's mark, or nobody's, is as
+good as absent: it is not found, a delete leaves it, a verb raises ``NotFound``; only its uid and name are taken
+(``AlreadyExists``). What is refused leaves nothing behind. Every method may raise the errors of ``errors`` and nothing
+else. Methods block: they are called through ``connect.driver_for``, which runs each on a thread of the
 provider's own, bounds it, and abandons it as *outcome unknown* when it does not come back.
 """
 
@@ -90,15 +92,22 @@ class Driver(ABC):
 
     @abstractmethod
     def ensure_storage_domain(self, name: str, *, path: str) -> StorageDomainFound:
-        """Make and start a directory storage domain of ours, or find it again."""
+        """Make and start a directory storage domain of ours, or find it again.
+
+        Raises ``Invalid`` for a name that does not begin as ours do.
+        """
 
     @abstractmethod
     def delete_storage_domain(self, name: str) -> None:
-        """Remove an *empty* storage domain of ours."""
+        """Remove an *empty* storage domain of ours. Raises ``Busy`` while it holds anything."""
 
     @abstractmethod
     def create_disk(self, spec: DiskSpec) -> DiskFound:
-        """Make a disk, empty or as a linked clone. Raises ``NoCapacity`` when the storage domain is full."""
+        """Make a disk, empty or as a linked clone.
+
+        Raises ``NoCapacity`` when the storage domain is full, ``NotFound`` where it or the base is not there, ``Busy`` while
+        another call makes the same disk.
+        """
 
     @abstractmethod
     def upload_disk(self, spec: DiskSpec, *, chunks: Iterator[bytes]) -> DiskFound:
@@ -106,11 +115,14 @@ class Driver(ABC):
 
     @abstractmethod
     def find_disk(self, ref: DiskRef) -> DiskFound | None:
-        """The disk as it is now, or None."""
+        """The disk as it is now, or None.
+
+        Raises ``NotFound`` where the storage domain is not there: that does not prove that the disk is not.
+        """
 
     @abstractmethod
     def delete_disk(self, ref: DiskRef) -> None:
-        """Remove a disk of ours."""
+        """Remove a disk of ours. Raises ``Busy`` while a machine has it, running or not, or a linked clone lies over it."""
 
     @abstractmethod
     def our_disks(self, storage_domain: str) -> tuple[DiskFound, ...]:
@@ -128,7 +140,10 @@ class Driver(ABC):
 
     @abstractmethod
     def create_network(self, spec: NetworkSpec) -> NetworkFound:
-        """Make and start a network with its filter, or find it again."""
+        """Make and start a network with its filter, or find it again and start it.
+
+        Raises ``AlreadyExists`` when its name or part of its range is taken, ``Invalid`` for a range that is too small.
+        """
 
     @abstractmethod
     def find_network(self, uid: UUID) -> NetworkFound | None:
@@ -136,13 +151,13 @@ class Driver(ABC):
 
     @abstractmethod
     def delete_network(self, uid: UUID) -> None:
-        """Remove a network of ours and its filter. Raises ``Busy`` while a VM uses it."""
+        """Remove a network of ours and its filter. Raises ``Busy`` while a VM has a card on it, running or not."""
 
     # -- machines
 
     @abstractmethod
     def create_vm(self, spec: VmSpec) -> VmRef:
-        """Define a VM, switched off."""
+        """Define a VM, switched off. Raises ``NotFound`` where a disk of it is not ours or a network is not there."""
 
     @abstractmethod
     def find_vm(self, uid: UUID) -> VmFound | None:
@@ -170,7 +185,7 @@ class Driver(ABC):
 
     @abstractmethod
     def reboot_vm(self, ref: VmRef) -> None:
-        """Ask the guest to reboot; it may ignore it."""
+        """Ask the guest to reboot; it may ignore it. Raises ``Busy`` when the VM is off."""
 
     @abstractmethod
     def addresses(self, ref: VmRef) -> tuple[Address, ...]:
@@ -178,4 +193,7 @@ class Driver(ABC):
 
     @abstractmethod
     def console(self, ref: VmRef, *, protocol: str) -> ConsoleTarget:
-        """Open a console's door: sets a fresh display password that is good for connecting for a short while."""
+        """Open a console's door: sets a fresh display password that is good for connecting for a short while.
+
+        Raises ``Busy`` when the VM is off, ``Unsupported`` for a protocol that ``Capabilities`` does not name.
+        """

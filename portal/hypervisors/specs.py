@@ -49,7 +49,7 @@ class Connection:
 class Capabilities:
     """What a provider can do; the page explains instead of failing, the contract suite leaves tests out by these alone."""
 
-    disk_upload: bool = True
+    disk_upload: bool = True  # False: it keeps descriptions alone, and is never full
     linked_clone: bool = True
     networks: bool = True  # can make isolated networks with DHCP
     network_filters: bool = True

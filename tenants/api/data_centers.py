@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
-from rest_framework import serializers
+from django.db import transaction
+from django.urls import reverse
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
 
-from portal.common.actor import Door
-from portal.common.api import ListView
+from portal.common.actor import Actor, Door
+from portal.common.api import ApiView, ListView, answer_once
 from portal.common.http import actor_of
+from portal.common.idempotency import Answer
 from portal.common.paging import ByName
-from tenants import policy
+from portal.common.strict import StrictBoolean, StrictSerializer, StrictString, checked
+from portal.common.versions import etag, version_in
+from tenants import selectors
 from tenants.models import DataCenter
-from tenants.permits import Permit
+from tenants.selectors import get_data_center
+from tenants.services.data_centers import (
+    DataCenterEdit,
+    create_data_center,
+    data_center_version,
+    edit_data_center,
+    set_data_center_enabled,
+)
 
 
 class DataCenterSerializer(serializers.ModelSerializer):
@@ -22,6 +38,19 @@ class DataCenterSerializer(serializers.ModelSerializer):
         model = DataCenter
         fields = ["id", "name", "description", "enabled", "created_at"]
         read_only_fields = fields
+
+
+class NewDataCenterSerializer(StrictSerializer):
+    name = StrictString(max_length=200)
+    description = StrictString(max_length=20_000, default="", allow_blank=True)
+
+
+class DataCenterEditSerializer(StrictSerializer):
+    """What is left out stays as it is."""
+
+    name = StrictString(required=False, max_length=200)
+    description = StrictString(required=False, max_length=20_000, allow_blank=True)
+    enabled = StrictBoolean(required=False)
 
 
 class DataCenters(ListView):
@@ -34,4 +63,49 @@ class DataCenters(ListView):
         """Through the policy."""
         if not self.request.user:
             return DataCenter.objects.none()
-        return policy.visible(actor_of(self.request, door=Door.API), Permit.DATA_CENTER_VIEW, DataCenter.objects.all())
+        return selectors.data_centers(_actor(self.request))
+
+    @extend_schema(
+        request=NewDataCenterSerializer, responses={201: DataCenterSerializer}, operation_id="data_centers_create"
+    )
+    def post(self, request: Request) -> Response:
+        """Make one. For super-admins."""
+        data, actor = checked(NewDataCenterSerializer, request.data), _actor(request)
+        return answer_once(request, actor.user.pk, lambda: _made(create_data_center(actor, **data)))
+
+
+class DataCenterDetail(ApiView):
+    """One data center."""
+
+    @extend_schema(responses=DataCenterSerializer)
+    def get(self, request: Request, uid: UUID) -> Response:
+        """As it is; ``ETag`` is its version."""
+        return _answer(get_data_center(_actor(request), uid))
+
+    @extend_schema(
+        request=DataCenterEditSerializer,
+        responses={200: DataCenterSerializer},
+        parameters=[OpenApiParameter("If-Match", str, "header", description="The version that was looked at.")],
+    )
+    def patch(self, request: Request, uid: UUID) -> Response:
+        """Change it; with ``If-Match``, unless somebody else did meanwhile (412)."""
+        data, actor = checked(DataCenterEditSerializer, request.data), _actor(request)
+        version = version_in(request.headers.get("If-Match", ""))
+        edit = DataCenterEdit(data.get("name"), data.get("description"), version)
+        with transaction.atomic():
+            row = edit_data_center(actor, uid, edit)
+            if "enabled" in data:
+                row = set_data_center_enabled(actor, uid, enabled=data["enabled"])
+        return _answer(row)
+
+
+def _answer(row: DataCenter) -> Response:
+    return Response(DataCenterSerializer(row).data, headers={"ETag": etag(data_center_version(row))})
+
+
+def _made(row: DataCenter) -> Answer:
+    return Answer(status.HTTP_201_CREATED, DataCenterSerializer(row).data, reverse("api:data-center", args=[row.pk]))
+
+
+def _actor(request: Request) -> Actor:
+    return actor_of(request, door=Door.API)

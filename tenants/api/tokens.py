@@ -54,6 +54,7 @@ class MadeTokenSerializer(TokenSerializer):
 class Tokens(ListView):
     """One's own tokens; a new one for a name and password."""
 
+    bounded = ("POST",)
     serializer_class = TokenSerializer
     pagination_class = NewestFirst
 

@@ -8,6 +8,7 @@ urlpatterns = [
     path("tokens/", tokens.Tokens.as_view(), name="token-list"),
     path("tokens/<uuid:uid>/", tokens.TokenDetail.as_view(), name="token-detail"),
     path("data-centers/", data_centers.DataCenters.as_view(), name="data-center-list"),
+    path("data-centers/<uuid:uid>/", data_centers.DataCenterDetail.as_view(), name="data-center"),
     path("jobs/", jobs.Jobs.as_view(), name="job-list"),
     path("jobs/<uuid:uid>/", jobs.JobDetail.as_view(), name="job-detail"),
     path("jobs/<uuid:uid>/cancel/", jobs.JobCancel.as_view(), name="job-cancel"),

@@ -31,6 +31,18 @@ class DataCenterEdit:
     version: str = ""
 
 
+def authorize_creation(actor: Actor) -> None:
+    """Raise ``NotPermitted`` for whoever may not make data centers."""
+    policy.authorize(actor, Permit.SYSTEM_MANAGE, policy.system())
+
+
+def authorize_edit(actor: Actor, uid: UUID) -> DataCenter:
+    """The data center, for whoever may change it. Raises ``NotFound`` or ``NotPermitted``."""
+    row = get_data_center(actor, uid)
+    policy.authorize(actor, Permit.DATA_CENTER_EDIT, row)
+    return row
+
+
 def create_data_center(actor: Actor, *, name: str, description: str = "") -> DataCenter:
     """Make a data center. For super-admins. ``Invalid`` and ``Conflict`` name the field."""
     with attempt(actor, "DATA_CENTER_CREATE", Subject("data_center", None, name)) as trial:

@@ -1,8 +1,14 @@
-"""How often a log-in may be tried, by name and by address, over all processes."""
+"""How often a log-in may be tried, by address and by name, over all processes.
+
+Anybody can use up the tries of a name that he knows. So that he shuts nobody out, a browser in which that person has
+logged in before (a device) has tries of its own.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from django.db.models import F
 from django.utils import timezone
@@ -15,25 +21,41 @@ from tenants.models import LoginTries
 WINDOW = timedelta(minutes=5)
 MOST_PER_NAME = 10
 MOST_PER_ADDRESS = 50  # a whole lab may sit behind one
+OWN_NETWORK = 64  # bits of an IPv6 address that tell one customer from another; the rest is his to choose
 
 
-def take_try(username: str, address: str) -> None:
+def take_try(username: str, address: str, *, device: str = "") -> None:
     """Count a try before its password is looked at, so that parallel ones cannot slip by. Raises ``TooMany``.
 
     ``Retry-After`` is when the window ends: nobody is locked out for good. Call outside of a transaction that a refusal
-    rolls back.
+    rolls back. ``device``: proven to be this name's.
     """
-    for key, most in ((_name_key(username), MOST_PER_NAME), (_address_key(address), MOST_PER_ADDRESS)):
+    for key, most in _bounds(username, address, device):
         if not _count(key, most):
-            raise TooMany(
-                _("Too many wrong passwords. Wait a few minutes and try again."), data={"retry_after": _wait(key)}
-            )
+            raise _refusal(key, most)
 
 
-def give_back(username: str, address: str) -> None:
-    """The password was right: the name starts anew, and the address gets its try back."""
+def give_back(username: str, address: str, *, device: str = "") -> None:
+    """The password was right: the name or device starts anew, and the address gets its try back."""
+    if device:
+        LoginTries.objects.filter(key=_device_key(device)).update(tries=0)
+        return
     LoginTries.objects.filter(key=_name_key(username)).update(tries=0)
     LoginTries.objects.filter(key=_address_key(address), tries__gt=0).update(tries=F("tries") - 1)
+
+
+def forget_tries() -> int:
+    """Remove what is counted no more; how many."""
+    return int(LoginTries.objects.filter(since__lt=timezone.now() - 2 * WINDOW).delete()[0])
+
+
+def _bounds(username: str, address: str, device: str) -> Iterator[tuple[str, int]]:
+    """The address first: one that is refused makes no rows for ever new names."""
+    if device:
+        yield _device_key(device), MOST_PER_NAME
+        return
+    yield _address_key(address), MOST_PER_ADDRESS
+    yield _name_key(username), MOST_PER_NAME
 
 
 def _count(key: str, most: int) -> bool:
@@ -43,8 +65,14 @@ def _count(key: str, most: int) -> bool:
     return bool(LoginTries.objects.filter(key=key, tries__lt=most).update(tries=F("tries") + 1))
 
 
+def _refusal(key: str, most: int) -> TooMany:
+    error = TooMany(_("Too many wrong passwords. Wait a few minutes and try again."), data={"retry_after": _wait(key)})
+    error.repeated = not LoginTries.objects.filter(key=key, tries=most).update(tries=most + 1)
+    return error
+
+
 def _wait(key: str) -> int:
-    since = LoginTries.objects.values_list("since", flat=True).get(key=key)
+    since = LoginTries.objects.filter(key=key).values_list("since", flat=True).first() or timezone.now() - WINDOW
     return max(1, int((since + WINDOW - timezone.now()).total_seconds()) + 1)
 
 
@@ -53,4 +81,18 @@ def _name_key(username: str) -> str:
 
 
 def _address_key(address: str) -> str:
-    return keyed_hash(address, purpose="login address")
+    return keyed_hash(_whose(address), purpose="login address")
+
+
+def _device_key(device: str) -> str:
+    return keyed_hash(device, purpose="login device")
+
+
+def _whose(address: str) -> str:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ip_network((int(parsed), OWN_NETWORK), strict=False))

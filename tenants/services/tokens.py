@@ -23,15 +23,23 @@ PREFIX = "stegi_"
 
 
 def check_password(
-    username: str, password: str, *, client_address: str, request_id: str = "", door: Door = Door.PAGE
+    username: str,
+    password: str,
+    *,
+    client_address: str,
+    request_id: str = "",
+    door: Door = Door.PAGE,
+    device: str = "",
 ) -> User:
     """The user behind a name and password. Raises ``NotAuthenticated``, or ``TooMany`` after too many wrong ones.
 
-    Empty passwords and NUL are refused before anything is asked. The answer is the same for an unknown name.
+    ``device``: what a browser has of an earlier log-in of this name (``throttle``). Empty passwords and NUL are refused before anything is asked. The answer is the same for an unknown name.
     """
     actor = Actor(user=None, door=door, request_id=request_id, client_address=client_address)
     # Before the transaction: hashing takes long, and the count of a refused try must stay.
-    found = _authenticated(username, password, client_address)
+    found = _authenticated(username, password, client_address, device)
+    if isinstance(found, TooMany) and found.repeated:
+        raise found  # the first is on record; whoever is refused without end must not fill the log
     with attempt(actor, "LOGIN", _named(username)) as trial:
         if not isinstance(found, User):
             raise found
@@ -45,9 +53,9 @@ def _named(username: str) -> Subject:
     return Subject("user", known.pk, known.username) if known else Subject("user", None)
 
 
-def _authenticated(username: str, password: str, client_address: str) -> User | PortalError:
+def _authenticated(username: str, password: str, client_address: str, device: str) -> User | PortalError:
     try:
-        take_try(username, client_address)
+        take_try(username, client_address, device=device)
     except TooMany as error:
         return error
     user = None
@@ -55,7 +63,7 @@ def _authenticated(username: str, password: str, client_address: str) -> User | 
         user = authenticate(username=username, password=password)
     if not isinstance(user, User):
         return NotAuthenticated(_("The user name or the password is wrong."))
-    give_back(username, client_address)
+    give_back(username, client_address, device=device)
     return user
 
 

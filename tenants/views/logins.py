@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from secrets import token_urlsafe
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -14,6 +16,8 @@ from django.views.decorators.http import require_http_methods
 from portal.common.errors import NotAuthenticated, TooMany
 from tenants.services.tokens import check_password
 
+DEVICE_COOKIE = "device"
+DEVICE_SECONDS = 180 * 24 * 3600
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
@@ -25,12 +29,14 @@ def log_in(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return render(request, "tenants/login.html", context)
     username = request.POST.get("username", "")
+    device = request.get_signed_cookie(DEVICE_COOKIE, "", salt=_salt(username), max_age=DEVICE_SECONDS) or ""
     try:
         user = check_password(
             username,
             request.POST.get("password", ""),
             client_address=request.client_address,  # type: ignore[attr-defined]
             request_id=request.request_id,  # type: ignore[attr-defined]
+            device=device,
         )
     except (NotAuthenticated, TooMany) as error:
         context |= {"error": error.detail, "username": username[:150]}
@@ -39,7 +45,26 @@ def log_in(request: HttpRequest) -> HttpResponse:
             answer["Retry-After"] = str(error.data["retry_after"])
         return answer
     login(request, user, backend=MODEL_BACKEND)
-    return HttpResponseRedirect(_safe(request, wanted))
+    return _with_device(HttpResponseRedirect(_safe(request, wanted)), username, device or token_urlsafe(16))
+
+
+def _with_device(answer: HttpResponse, username: str, device: str) -> HttpResponse:
+    """What tells this browser from strangers at the next log-in of the same name; it opens nothing."""
+    answer.set_signed_cookie(
+        DEVICE_COOKIE,
+        device,
+        salt=_salt(username),
+        max_age=DEVICE_SECONDS,
+        path=reverse("login"),
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+    return answer
+
+
+def _salt(username: str) -> str:
+    return f"device of {username.lower()}"
 
 
 def _safe(request: HttpRequest, wanted: str) -> str:

@@ -72,6 +72,7 @@ PASSING = {
     "stopping": ("halt_seconds", VmStatus.POWERING_DOWN, "down"),
     "rebooting": ("boot_seconds", VmStatus.REBOOT_IN_PROGRESS, "up"),
 }
+OFF = {VmStatus.DOWN, VmStatus.SUSPENDED}
 LASTING = {"up": VmStatus.UP, "down": VmStatus.DOWN, "paused": VmStatus.PAUSED, "suspended": VmStatus.SUSPENDED}
 
 
@@ -187,6 +188,8 @@ class DoubleDriver(Driver):
 
     def ensure_storage_domain(self, name: str, *, path: str) -> StorageDomainFound:
         with self.call("ensure_storage_domain", name, kind="storage_domain"), self.store.change() as db:
+            if not f"{name}-".startswith(f"{self._prefix()}-"):
+                raise Invalid(detail=f"storage domain {name}")
             body = get(db, "storage_domain", name)
             if body is None:
                 body = {"path": path, "marker": self._mark(self.connection.portal_id)}
@@ -220,13 +223,10 @@ class DoubleDriver(Driver):
                 return self._make_disk(db, key, spec, allocated=length, sha256=digest.hexdigest())
 
     def _make_disk(self, db: sqlite3.Connection, key: str, spec: DiskSpec, *, allocated: int, sha256: str) -> DiskFound:
-        if get(db, "storage_domain", spec.storage_domain) is None:
-            raise NotFound(detail=f"storage domain {spec.storage_domain}")
+        _refuse_missing(db, spec.storage_domain)
         body = get(db, "disk", key)
         if body is None:
-            base = self._disk_key(spec.base) if spec.base else ""
-            if base and get(db, "disk", base) is None:
-                raise NotFound(detail=f"base {base}")
+            base = self._refuse_strange(db, spec.base) if spec.base else ""
             if self._storage_found(db, spec.storage_domain).free_bytes < allocated:
                 raise NoCapacity(detail=f"storage domain {spec.storage_domain}")
             body = {
@@ -239,24 +239,25 @@ class DoubleDriver(Driver):
     def find_disk(self, ref: DiskRef) -> DiskFound | None:
         key = self._disk_key(ref)
         with self.call("find_disk", key), self.store.open() as db:
+            _refuse_missing(db, ref.storage_domain)
             body = get(db, "disk", key)
-            return _disk_found(key, body) if body else None
+            return _disk_found(key, body) if body and self._is(body, ref.uid) else None
 
     def delete_disk(self, ref: DiskRef) -> None:
         key = self._disk_key(ref)
         with self.call("delete_disk", key), self.store.change() as db:
             body = get(db, "disk", key)
-            if body is None or not self._is_ours(body):
+            if body is None or not self._is(body, ref.uid):
                 return
             if any(disk["base"] == key for disk in every(db, "disk").values()):
                 raise Busy(detail=f"disk {key} has linked clones")
-            users = [vm for vm in every(db, "vm").values() if key in vm["disks"]]
-            if any(self._status(vm) is not VmStatus.DOWN for vm in users):
+            if any(key in vm["disks"] for vm in every(db, "vm").values()):
                 raise Busy(detail=f"disk {key} is in use")
             drop(db, "disk", key)
 
     def our_disks(self, storage_domain: str) -> tuple[DiskFound, ...]:
         with self.call("our_disks", storage_domain), self.store.open() as db:
+            _refuse_missing(db, storage_domain)
             found = every(db, "disk").items()
             return tuple(
                 _disk_found(key, body)
@@ -276,11 +277,25 @@ class DoubleDriver(Driver):
         with self.call("delete_first_boot", key), self.store.change() as db:
             drop(db, "disk", key)
 
+    def _prefix(self) -> str:
+        return f"stegi-{self.connection.portal_id.hex[:8]}"
+
     def _name(self, uid: UUID, suffix: str) -> str:
-        return f"stegi-{self.connection.portal_id.hex[:8]}-{uid}.{suffix}"
+        return f"{self._prefix()}-{uid}.{suffix}"
 
     def _disk_key(self, ref: DiskRef) -> str:
         return ref.external_id or self._name(ref.uid, "qcow2")
+
+    def _is(self, body: Body, uid: UUID) -> bool:
+        return bool(body["marker"] == self._mark(uid))
+
+    def _refuse_strange(self, db: sqlite3.Connection, ref: DiskRef) -> str:
+        """The key of a disk of ours that is there."""
+        key = self._disk_key(ref)
+        body = get(db, "disk", key)
+        if body is None or not self._is(body, ref.uid):
+            raise NotFound(detail=f"disk {key}")
+        return key
 
     def _storage_found(self, db: sqlite3.Connection, name: str) -> StorageDomainFound:
         body = get(db, "storage_domain", name) or {}
@@ -296,12 +311,12 @@ class DoubleDriver(Driver):
         with self.call("create_network", key, kind="network"), self.store.change() as db:
             body = get(db, "network", key)
             if body is None:
-                networks = every(db, "network").values()
-                if any(other["name"] == spec.name or other["cidr"] == spec.cidr for other in networks):
-                    raise AlreadyExists(detail=f"network {spec.name} {spec.cidr}")
+                _refuse_network(db, spec)
                 body = {"name": spec.name, "cidr": spec.cidr, "marker": self._mark(spec.uid), "leases": {}}
-                put(db, "network", key, body)
-            return _network_found(key, body)
+            if not self._is_ours(body):
+                raise AlreadyExists(detail=f"network {key}")
+            put(db, "network", key, body | {"active": True})
+            return _network_found(key, body | {"active": True})
 
     def find_network(self, uid: UUID) -> NetworkFound | None:
         with self.call("find_network", uid), self.store.open() as db:
@@ -313,8 +328,7 @@ class DoubleDriver(Driver):
             body = get(db, "network", str(uid))
             if body is None or not self._is_ours(body):
                 return
-            users = [vm for vm in every(db, "vm").values() for nic in vm["nics"] if nic["network"] == body["name"]]
-            if any(self._status(vm) is not VmStatus.DOWN for vm in users):
+            if any(nic["network"] == body["name"] for vm in every(db, "vm").values() for nic in vm["nics"]):
                 raise Busy(detail=f"network {uid} is in use")
             drop(db, "network", str(uid))
 
@@ -324,35 +338,38 @@ class DoubleDriver(Driver):
         key = str(spec.uid)
         with self.call("create_vm", key, kind="vm"), self.store.change() as db:
             body = get(db, "vm", key)
-            if body is not None and not self._is_ours(body):
+            if body is not None and not self._is(body, spec.uid):
                 raise AlreadyExists(detail=f"vm {key}")
             if body is None:
                 if any(vm["name"] == spec.name for vm in every(db, "vm").values()):
                     raise AlreadyExists(detail=f"vm named {spec.name}")
-                body = self._vm_body(spec)
+                body = self._vm_body(db, spec)
             put(db, "vm", key, body)
             return VmRef(uid=spec.uid, external_id=key)
 
-    def _vm_body(self, spec: VmSpec) -> Body:
-        disks = [self._disk_key(ref) for ref in spec.disks]
+    def _vm_body(self, db: sqlite3.Connection, spec: VmSpec) -> Body:
+        refs = [*spec.disks, *([spec.first_boot] if spec.first_boot else [])]
+        names = {network["name"] for network in every(db, "network").values()}
+        if not all(nic.network in names for nic in spec.nics):
+            raise NotFound(detail=f"a network of {spec.name}")
         return {
             "name": spec.name, "description": spec.description, "marker": self._mark(spec.uid),
             "memory_mib": spec.memory_mib, "vcpus": spec.vcpus, "state": "down", "since": time.time(),
             "nics": [{"mac": nic.mac, "network": nic.network, "filter": nic.filter} for nic in spec.nics],
-            "disks": disks + ([self._disk_key(spec.first_boot)] if spec.first_boot else []),
+            "disks": [self._refuse_strange(db, ref) for ref in refs],
         }  # fmt: skip
 
     def find_vm(self, uid: UUID) -> VmFound | None:
         with self.call("find_vm", uid), self.store.open() as db:
             body = get(db, "vm", str(uid))
-            return self._vm_found(str(uid), body) if body and self._is_ours(body) else None
+            return self._vm_found(str(uid), body) if body and self._is(body, uid) else None
 
     def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:
         with self.call("delete_vm", ref.external_id), self.store.change() as db:
             macs = {nic.mac for nic in nics}
             body = get(db, "vm", ref.external_id)
-            if body is not None and self._is_ours(body):
-                if self._status(body) is not VmStatus.DOWN:
+            if body is not None and self._is(body, ref.uid):
+                if self._status(body) not in OFF:
                     raise Busy(detail=f"vm {ref.external_id} runs")
                 drop(db, "vm", ref.external_id)
                 macs |= {nic["mac"] for nic in body["nics"]}
@@ -382,12 +399,15 @@ class DoubleDriver(Driver):
 
     def reboot_vm(self, ref: VmRef) -> None:
         with self.call("reboot_vm", ref.external_id):
+            self._running(ref)
             self._move(ref, when={VmStatus.UP}, to="rebooting")
 
     def addresses(self, ref: VmRef) -> tuple[Address, ...]:
         with self.call("addresses", ref.external_id), self.store.open() as db:
             body = get(db, "vm", ref.external_id)
-            if body is None or self._status(body) is not VmStatus.UP:
+            if body is None or not self._is(body, ref.uid):
+                raise NotFound(detail=f"vm {ref.external_id}")
+            if self._status(body) is not VmStatus.UP:
                 return ()
             leases = {mac: ip for network in every(db, "network").values() for mac, ip in network["leases"].items()}
             macs = [nic["mac"] for nic in body["nics"] if nic["mac"] in leases]
@@ -396,18 +416,25 @@ class DoubleDriver(Driver):
     def console(self, ref: VmRef, *, protocol: str) -> ConsoleTarget:
         if protocol not in Capabilities().console_protocols:
             raise Unsupported(detail=f"console {protocol}")
-        with self.call("console", ref.external_id), self.store.open() as db:
-            body = get(db, "vm", ref.external_id)
-            if body is None or self._status(body) is VmStatus.DOWN:
-                raise NotFound(detail=f"no console of {ref.external_id}")
+        with self.call("console", ref.external_id):
+            self._running(ref)
             port = int(self.store.setting("console_port"))
             password = self.store.setting("console_password") or secrets.token_hex(4)
             return ConsoleTarget(protocol, "127.0.0.1", port, password=password, allow_plain=True)
 
+    def _running(self, ref: VmRef) -> None:
+        """Raise ``NotFound`` or ``Busy`` unless it is ours and on."""
+        with self.store.open() as db:
+            body = get(db, "vm", ref.external_id)
+        if body is None or not self._is(body, ref.uid):
+            raise NotFound(detail=f"vm {ref.external_id}")
+        if self._status(body) in OFF:
+            raise Busy(detail=f"vm {ref.external_id} is off")
+
     def _move(self, ref: VmRef, *, when: set[VmStatus], to: str) -> None:
         with self.store.change() as db:
             body = get(db, "vm", ref.external_id)
-            if body is None or not self._is_ours(body):
+            if body is None or not self._is(body, ref.uid):
                 raise NotFound(detail=f"vm {ref.external_id}")
             if self._status(body) in when:
                 put(db, "vm", ref.external_id, body | {"state": to, "since": time.time()})
@@ -461,8 +488,28 @@ def _disk_found(key: str, body: Body) -> DiskFound:
     return DiskFound(ref=ref, external_id=key, size_bytes=body["size"], allocated_bytes=body["allocated"])
 
 
+def _refuse_missing(db: sqlite3.Connection, storage_domain: str) -> None:
+    if get(db, "storage_domain", storage_domain) is None:
+        raise NotFound(detail=f"storage domain {storage_domain}")
+
+
+def _refuse_network(db: sqlite3.Connection, spec: NetworkSpec) -> None:
+    wanted = ipaddress.ip_network(spec.cidr)
+    if wanted.prefixlen > 29:
+        raise Invalid(detail=f"network {spec.cidr}")
+    for other in every(db, "network").values():
+        if other["name"] == spec.name or ipaddress.ip_network(other["cidr"]).overlaps(wanted):
+            raise AlreadyExists(detail=f"network {spec.name} {spec.cidr}")
+
+
 def _network_found(uid: str, body: Body) -> NetworkFound:
     bridge = f"st{uid.replace('-', '')[:12]}"
     return NetworkFound(
-        body["name"], body["name"], _marker(body["marker"]), True, bridge, body["cidr"], f"double-{uid}"
+        body["name"],
+        body["name"],
+        _marker(body["marker"]),
+        body.get("active", True),
+        bridge,
+        body["cidr"],
+        f"double-{uid}",
     )

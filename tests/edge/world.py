@@ -13,8 +13,9 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from compute.models import Vm
+from compute.models import Cluster, Vm
 from compute.services.consoles import ConsoleRequest, open_console
+from network.models import Network
 from portal.common.actor import system_actor
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
@@ -82,6 +83,9 @@ def make_world(place: Institute) -> World:
     console = open_console(place.actor("alice"), world.vm.pk, ConsoleRequest()).console
     token = ApiToken.objects.get(name="owner")
     world.ids = ids | {
+        "cluster": str(Cluster.objects.get().pk),
+        "storage_domain": str(place.template.storage_domain_id),
+        "network": str(Network.objects.get(owner=place.centers["physics"]).pk),
         "vm": str(world.vm.pk),
         "job": str(world.job.pk),
         "token": str(token.pk),
@@ -105,4 +109,4 @@ def routes(patterns: Any = None, prefix: str = "") -> Iterator[str]:
         if isinstance(pattern, URLResolver):
             yield from routes(pattern.url_patterns, path)
         elif isinstance(pattern, URLPattern):
-            yield "/" + re.sub(r"<[^>]*>", "{uid}", path)
+            yield "/" + re.sub(r"<(?:[^:>]*:)?([^>]*)>", r"{\1}", path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from compute.choices import RUNNING
 from compute.models import Disk, Nic, Template, Vm
@@ -13,27 +13,18 @@ from compute.sync.vms import running_amounts
 from network.models import Network
 from portal.events.codes import Outcome, code_for
 from portal.events.models import Event
-from portal.hypervisors.models import Provider
 from portal.jobs.models import Job, JobLock
 from portal.jobs.states import FINAL, JobStatus
 from tenants import quota
 from tenants.models import DataCenter, QuotaCharge
 from tenants.models.quota import Dimension
+from tests.flows.place import Site
 from tests.flows.seen import Seen
 
 OUTCOMES = (Outcome.DONE, Outcome.FAILED)
 
 
-class AnyPlace(Protocol):
-    """A place with one provider, whose hypervisor can be looked at from outside."""
-
-    provider: Provider
-    strangers: dict[str, Any]
-
-    def look(self) -> Seen: ...
-
-
-def assert_nothing_lost(place: AnyPlace, *, waiting: Iterable[Job] = ()) -> None:
+def assert_nothing_lost(place: Site, *, waiting: Iterable[Job] = ()) -> None:
     """INV1 to INV6, once the portal has compared itself with the hypervisor; ``waiting`` are the jobs that may be open."""
     sync_provider(place.provider)
     seen, patient = place.look(), {job.uid for job in waiting}
@@ -147,7 +138,7 @@ def _outcomes_of(job: Job) -> list[Outcome]:
     return [Outcome.DONE if job.status == JobStatus.FINISHED else Outcome.FAILED]
 
 
-def _strangers(place: AnyPlace, seen: Seen) -> Iterator[str]:
+def _strangers(place: Site, seen: Seen) -> Iterator[str]:
     for name in place.strangers.keys() | seen.strangers.keys():
         if place.strangers.get(name) != seen.strangers.get(name):
             yield f"INV6 {name} was {place.strangers.get(name)} and is {seen.strangers.get(name)}"

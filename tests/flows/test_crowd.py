@@ -23,7 +23,7 @@ from tests.flows.nothing_lost import assert_nothing_lost
 from tests.flows.place import Place
 from tests.jobs.workers import Workers
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 LIMIT, THREADS, EACH = 10, 25, 8
 

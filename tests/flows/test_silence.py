@@ -28,7 +28,7 @@ from tests.flows.place import Place
 from tests.flows.scenarios import SCENARIOS, operations, step_id
 from tests.flows.test_faults import assert_honest
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 SILENT = "The hypervisor does not answer."
 SILENT_IN_GREEK = "Ο επόπτης δεν απαντά."
@@ -249,7 +249,19 @@ def test_tf11_a_call_that_hangs_is_given_up_and_its_late_effect_does_no_harm(pla
 
 
 @pytest.mark.usefixtures("_impatient")
-@pytest.mark.parametrize("method", ["create_disk", "create_first_boot", "create_vm"])
+def test_tf11_a_hung_definition_makes_nothing_after_the_undo_took_its_disks(place: Place):
+    _vm, job = place.create()
+    place.double.fail("create_vm", Fault.HANG)
+    place.double.fail("create_vm", Fault.REFUSED)
+    assert run_through(place, job).status == JobStatus.FAILED
+    before = place.look()
+    let_go(place)
+    assert place.look() == before
+    assert_nothing_lost(place)
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize("method", ["create_disk", "create_first_boot"])
 def test_tf11_what_a_hung_call_makes_after_its_job_was_undone_is_removed_by_the_next_compare(place: Place, method: str):
     _vm, job = place.create()
     place.double.fail(method, Fault.HANG)

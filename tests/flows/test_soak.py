@@ -12,7 +12,7 @@ from tests.flows.place import Place
 from tests.flows.soak import Plan, soak
 from tests.jobs.workers import Workers
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 
 def test_tf24_60_random_operations_among_kills_and_faults_lose_nothing(

@@ -30,12 +30,13 @@ Interfaces = dict[str, dict[str, Any]]
 class Consoles:
     """The consoles of one connection's machines."""
 
-    def __init__(self, machines: Machines) -> None:
+    def __init__(self, machines: Machines, *, protocols: tuple[str, ...]) -> None:
         self._machines = machines
+        self._protocols = protocols
 
     def console(self, ref: VmRef, *, protocol: str) -> ConsoleTarget:
         """Set a fresh password and say where the display listens. The old password is void from then on."""
-        if protocol != "vnc":
+        if protocol not in self._protocols:
             raise Unsupported(detail=f"console {protocol!r}")
         with calling("open console"):
             domain, facts = self._machines.ours(ref.uid)

@@ -21,7 +21,8 @@ from portal.hypervisors.libvirt.xml import (
     number_of,
     parse,
     text_of,
-    with_text,
+    uuid_of,
+    whole_number,
     write,
 )
 from portal.hypervisors.specs import Marker, VmSpec
@@ -66,10 +67,10 @@ class Parts:
 def domain(spec: VmSpec, parts: Parts) -> str:
     """The XML of a machine. Raises ``Invalid`` for what XML cannot carry or the allow-list does not hold."""
     root = E.domain(type="test" if parts.bare else "kvm" if parts.accelerator == "kvm" else "qemu")
-    root.append(with_text(E.name(), spec.name))
+    root.append(E.name(spec.name))
     root.append(E.uuid(str(spec.uid)))
     if spec.description:
-        root.append(with_text(E.description(), spec.description))
+        root.append(E.description(spec.description))
     root.append(metadata(parts.marker))
     root.append(E.memory(str(spec.memory_mib), unit="MiB"))
     root.append(E.vcpu(str(spec.vcpus), placement="static"))
@@ -267,7 +268,7 @@ def read_domain(text: str) -> DomainFacts:
     root = parse(text)
     return DomainFacts(
         name=text_of(root, "name"),
-        uuid=UUID(text_of(root, "uuid")),
+        uuid=uuid_of(root),
         marker=marker_of(root),
         memory_mib=_memory_mib(root),
         vcpus=number_of(root, "vcpu"),
@@ -305,8 +306,4 @@ def _is_agent_connected(root: Element) -> bool:
 
 
 def _vnc_port(root: Element) -> int:
-    for graphics in root.iterfind("devices/graphics"):
-        port = graphics.get("port") or ""
-        if graphics.get("type") == "vnc" and port.isdigit():
-            return int(port)
-    return 0
+    return whole_number(attribute_of(root, "devices/graphics[@type='vnc']", "port"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from uuid import UUID
 
 from portal.hypervisors.base import Driver, Watch
@@ -34,6 +35,15 @@ from portal.hypervisors.specs import (
     VmSpec,
 )
 
+# libvirt's built-in test driver keeps descriptions in memory: it stores no bytes, and what it runs has no screen.
+BARE = Capabilities(
+    disk_upload=False,
+    linked_clone=False,
+    network_filters=False,
+    first_boot_volume=False,
+    console_protocols=(),
+)
+
 
 class LibvirtDriver(Driver):
     """One libvirt URI. Connects at the first call."""
@@ -46,8 +56,11 @@ class LibvirtDriver(Driver):
         self._storage = Storage(self._session)
         self._networks = Networks(self._session)
         self._accelerator = Accelerator(self._session, self._storage)
-        self._machines = Machines(self._session, networks=self._networks, accelerator=self._accelerator)
-        self._consoles = Consoles(self._machines)
+        self._machines = Machines(
+            self._session, storage=self._storage, networks=self._networks, accelerator=self._accelerator
+        )
+        self._declared = BARE if self._session.is_test else Capabilities()
+        self._consoles = Consoles(self._machines, protocols=self._declared.console_protocols)
         self._inventories = Inventories(
             self._session, storage=self._storage, networks=self._networks, accelerator=self._accelerator
         )
@@ -65,15 +78,7 @@ class LibvirtDriver(Driver):
         return self._inventories.about()
 
     def capabilities(self) -> Capabilities:
-        if self._session.is_test:
-            return Capabilities(
-                disk_upload=False,
-                linked_clone=False,
-                network_filters=False,
-                first_boot_volume=False,
-                console_protocols=(),
-            )
-        return Capabilities(accelerated=self._accelerator.chosen() == KVM)
+        return replace(self._declared, accelerated=self._accelerator.chosen() == KVM)
 
     def inventory(self) -> Inventory:
         return self._inventories.inventory()

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import libvirt
 
@@ -23,6 +24,8 @@ from portal.hypervisors.errors import (
     Unavailable,
     Unsupported,
 )
+
+T = TypeVar("T")
 
 _KINDS: dict[type[HypervisorError], tuple[int, ...]] = {
     NotFound: (
@@ -80,8 +83,15 @@ _KINDS: dict[type[HypervisorError], tuple[int, ...]] = {
 _BY_CODE = {code: kind for kind, codes in _KINDS.items() for code in codes}
 
 _FULL_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM}
-# QEMU's and qemu-img's words, which libvirt passes on within an "internal error".
-_FULL_WORDS = ("No space left on device", "Disk quota exceeded", "Cannot allocate memory")
+# What libvirt reports without a code of its own ("internal error", "operation failed"), by its words or those of QEMU and
+# qemu-img, which it passes on.
+_WORDS: dict[str, type[HypervisorError]] = {
+    "No space left on device": NoCapacity,
+    "Disk quota exceeded": NoCapacity,
+    "Cannot allocate memory": NoCapacity,
+    "has asynchronous jobs running": Busy,
+    "Network is already in use by interface": AlreadyExists,
+}
 _TRANSPORT = {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE}
 
 
@@ -104,6 +114,18 @@ def translated(error: libvirt.libvirtError, *, what: str, opening: bool = False)
     return kind(detail=f"{what}: {error} (libvirt error {error.get_error_code()}/{error.get_error_domain()})")
 
 
+def those_there(listed: Iterable[Any], read: Callable[[Any], T]) -> Iterator[T]:
+    """What is read of each of the listed objects; one that went meanwhile is left out. Within ``calling``."""
+    for each in listed:
+        try:
+            result = read(each)
+        except libvirt.libvirtError as error:
+            if not is_missing(error):
+                raise
+        else:
+            yield result
+
+
 def is_missing(error: libvirt.libvirtError) -> bool:
     """Whether the object asked for is simply not there."""
     return _BY_CODE.get(error.get_error_code()) is NotFound
@@ -113,9 +135,8 @@ def _kind(error: libvirt.libvirtError) -> type[HypervisorError]:
     code, text = error.get_error_code(), str(error)
     if code == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() in _FULL_ERRNO:
         return NoCapacity
-    if any(words in text for words in _FULL_WORDS):
-        return NoCapacity
-    return _BY_CODE.get(code, HypervisorError)
+    said = (kind for words, kind in _WORDS.items() if words in text)
+    return _BY_CODE.get(code) or next(said, HypervisorError)
 
 
 def _is_broken_transport(error: libvirt.libvirtError, kind: type[HypervisorError]) -> bool:

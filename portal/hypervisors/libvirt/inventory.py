@@ -19,7 +19,7 @@ from portal.hypervisors.libvirt import domain_xml, names
 from portal.hypervisors.libvirt.accelerator import Accelerator
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.domain_xml import DomainFacts
-from portal.hypervisors.libvirt.failures import calling, is_missing
+from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
 from portal.hypervisors.libvirt.networks import Networks
 from portal.hypervisors.libvirt.storage import Storage
 from portal.hypervisors.libvirt.vms import found
@@ -80,8 +80,8 @@ class Inventories:
             return Inventory(
                 about=about,
                 hosts=(host,),
-                storage_domains=tuple(self._storage.found_now(pool) for pool in conn.listAllStoragePools(0)),
-                networks=tuple(self._networks.found(network) for network in conn.listAllNetworks(0)),
+                storage_domains=tuple(those_there(conn.listAllStoragePools(0), self._storage.found_now)),
+                networks=tuple(those_there(conn.listAllNetworks(0), self._networks.found)),
                 vms=tuple(self._vms(conn)),
             )
 
@@ -90,13 +90,14 @@ class Inventories:
         with calling("read host"):
             conn = self._session.libvirt()
             _model, memory_mib, cpus, *_topology = conn.getInfo()
+            total_mib, free_mib = _memory(conn)
             return HostFound(
                 external_id=about.host_name,
                 name=about.host_name,
                 status="up",
                 cpus=int(cpus),
-                memory_mib=int(memory_mib),
-                memory_free_mib=_free_mib(conn),
+                memory_mib=total_mib or int(memory_mib),
+                memory_free_mib=free_mib,
                 version=f"{about.product} {about.version}",
                 accelerator=accelerator,
             )
@@ -109,7 +110,8 @@ class Inventories:
                 uuid = domain.UUIDString()
                 facts = self._facts(domain, uuid)
                 if facts is not None and uuid not in seen and not names.is_probe(facts.name):
-                    yield found(facts, state=stats.get("state.state", 0), reason=stats.get("state.reason", 0))
+                    state, reason = stats.get("state.state", 0), stats.get("state.reason", 0)
+                    yield found(domain, facts, state=state, reason=reason)
                 seen.add(uuid)
         with self._lock:
             self._kept = {uuid: kept for uuid, kept in self._kept.items() if uuid in seen}
@@ -126,7 +128,7 @@ class Inventories:
         listed = conn.listAllDomains(
             libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE if kind == _KINDS[0] else libvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE
         )
-        states = ((domain, domain.state()) for domain in listed)
+        states = those_there(listed, lambda domain: (domain, domain.state()))
         return [(domain, {"state.state": state[0], "state.reason": state[1]}) for domain, state in states]
 
     # -- what is kept
@@ -170,10 +172,12 @@ def _version(number: int) -> str:
     return f"{number // 1_000_000}.{number // 1_000 % 1_000}.{number % 1_000}"
 
 
-def _free_mib(conn: Any) -> int:
+def _memory(conn: Any) -> tuple[int, int]:
+    """Total and free, of one source: what libvirt says elsewhere counts the first NUMA nodes only, on some machines."""
     try:
         stats = conn.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS, 0)
     except libvirt.libvirtError as error:
         log.debug("no memory figures: %s", error)
-        return 0
-    return sum(int(stats.get(part, 0)) for part in ("free", "buffers", "cached")) // 1024
+        return 0, 0
+    free = sum(int(stats.get(part, 0)) for part in ("free", "buffers", "cached"))
+    return int(stats.get("total", 0)) // 1024, free // 1024

@@ -14,6 +14,7 @@ FIRST_BOOT = "iso"
 BOOT_PROBE = "boot-probe.raw"
 
 _PROBE = re.compile(r"stegi-[0-9a-f]{8}-probe-[0-9a-f]{8}")
+_FURTHER = re.compile(r"(-[a-z0-9]+)*")
 _VOLUME = re.compile(
     r"(?P<prefix>stegi-[0-9a-f]{8})-(?P<uid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(?P<suffix>[a-z0-9]+)"
 )
@@ -24,10 +25,10 @@ def prefix(portal_id: UUID) -> str:
     return f"stegi-{portal_id.hex[:8]}"
 
 
-def is_ours(portal_id: UUID, name: str) -> bool:
-    """Whether a pool, volume or filter of this name was made by this portal."""
+def is_pool(portal_id: UUID, name: str) -> bool:
+    """Whether a storage pool of this name is this portal's; such a name is a folder's name too."""
     own = prefix(portal_id)
-    return name == own or name.startswith(f"{own}-")
+    return name.startswith(own) and _FURTHER.fullmatch(name.removeprefix(own)) is not None
 
 
 def volume(portal_id: UUID, uid: UUID, *, suffix: str) -> str:

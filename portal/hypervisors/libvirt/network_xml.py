@@ -26,7 +26,7 @@ from portal.hypervisors.libvirt.xml import (
     metadata,
     parse,
     text_of,
-    with_text,
+    uuid_of,
     write,
 )
 from portal.hypervisors.specs import Marker, NetworkSpec
@@ -81,7 +81,7 @@ def network(spec: NetworkSpec, marker: Marker) -> str:
     its messages before any filter, and a machine could make itself the bridge's root.
     """
     plan = Plan.of(spec.cidr)
-    root = E.network(with_text(E.name(), spec.name), E.uuid(str(spec.uid)), metadata(marker))
+    root = E.network(E.name(spec.name), E.uuid(str(spec.uid)), metadata(marker))
     root.append(E.forward(mode="nat"))
     root.append(E.bridge(name=names.bridge(spec.uid), stp="off", delay="0"))
     if spec.domain:
@@ -113,7 +113,7 @@ def read_network(text: str) -> NetworkFacts:
     hosts = root.iterfind("ip/dhcp/host")
     return NetworkFacts(
         name=text_of(root, "name"),
-        uuid=UUID(text_of(root, "uuid")),
+        uuid=uuid_of(root),
         marker=marker_of(root),
         bridge=attribute_of(root, "bridge", "name"),
         cidr=_cidr(root),
@@ -126,7 +126,7 @@ def _cidr(root: Element) -> str:
         if ip.get("family", "ipv4") != "ipv4" or not ip.get("address"):
             continue
         mask = ip.get("prefix") or ip.get("netmask") or "32"
-        return str(ip_network(f"{ip.get('address')}/{mask}", strict=False))
+        return str(_network(f"{ip.get('address')}/{mask}"))
     return ""
 
 

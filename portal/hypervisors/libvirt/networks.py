@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network
 from typing import Any
 from uuid import UUID
 
 import libvirt
 
 from portal.hypervisors.errors import AlreadyExists, Busy, NoCapacity, NotFound
-from portal.hypervisors.libvirt import names, network_xml
+from portal.hypervisors.libvirt import domain_xml, names, network_xml
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.domain_xml import NicSource
-from portal.hypervisors.libvirt.failures import calling, is_missing
+from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
 from portal.hypervisors.libvirt.host_addresses import host_addresses, refuse_blind_host
 from portal.hypervisors.libvirt.network_xml import NetworkFacts, Plan
 from portal.hypervisors.specs import NetworkFound, NetworkSpec, NicSpec
@@ -35,8 +36,10 @@ class Networks:
         """Filter first, so that no card is ever without it; then the network, started now and with the host."""
         with calling("make network"):
             found = self._network(spec.uid)
-            if found is not None:
-                self._refuse_foreign(found)
+            if found is None:
+                self._refuse_taken(spec)
+            else:
+                self._refuse_foreign(found, spec.uid)
             self._define_filter(spec)
             if found is None:
                 found = self._define(spec)
@@ -46,12 +49,15 @@ class Networks:
             return self.found(found)
 
     def _define(self, spec: NetworkSpec) -> Any:
-        marker = self._session.marker(spec.uid)
-        network = self._session.libvirt().networkDefineXML(network_xml.network(spec, marker))
+        network = None
         try:
+            text = network_xml.network(spec, self._session.marker(spec.uid))
+            network = self._session.libvirt().networkDefineXML(text)
             self._start(network)
         except libvirt.libvirtError:
-            network.undefine()  # its range is taken, for one: leave nothing behind
+            # The host has its range on another interface, for one: leave nothing behind.
+            if network is not None:
+                network.undefine()
             self._undefine_filter(spec.uid)
             raise
         return network
@@ -70,27 +76,41 @@ class Networks:
         with calling("remove network"):
             network = self._network(uid)
             if network is not None:
-                if not self._session.is_ours(self._facts(network).marker):
+                if not self._is_ours(network, uid):
                     return
-                self._refuse_used(network)
+                self._refuse_used(network.name())
                 if network.isActive():
                     network.destroy()
                 network.undefine()
             self._undefine_filter(uid)
 
-    @staticmethod
-    def _refuse_used(network: Any) -> None:
-        try:
-            ports = network.listAllPorts(0)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
-                raise
-            return
-        if ports:
-            raise Busy("Running machines use this network.", detail=f"{network.name()} has {len(ports)} ports")
+    def _refuse_used(self, name: str) -> None:
+        macs = [mac for mac, network in self._cards() if network == name]
+        if macs:
+            raise Busy("Machines use this network.", detail=f"cards on {name}: {', '.join(macs)}")
 
-    def _refuse_foreign(self, network: Any) -> None:
-        if not self._session.is_ours(self._facts(network).marker):
+    def _cards(self) -> Iterator[tuple[str, str]]:
+        """(MAC, network) of every card of every machine, ours and others', running or not."""
+        domains = self._session.libvirt().listAllDomains(0)
+        for facts in those_there(domains, lambda domain: domain_xml.read_domain(domain.XMLDesc(0))):
+            yield from facts.nics
+
+    def _refuse_taken(self, spec: NetworkSpec) -> None:
+        """libvirt itself refuses both without a code to tell why, the range only when the other network is active."""
+        wanted = Plan.of(spec.cidr).network
+        for other in self._all_facts():
+            if other.uuid == spec.uid:
+                continue
+            if other.name == spec.name:
+                raise AlreadyExists("A network of this name is there already.", detail=f"{other.name} is {other.uuid}")
+            if other.cidr and wanted.overlaps(IPv4Network(other.cidr)):
+                raise AlreadyExists("The range is taken.", detail=f"{spec.cidr}: {other.name} has {other.cidr}")
+
+    def _is_ours(self, network: Any, uid: UUID) -> bool:
+        return self._facts(network).marker == self._session.marker(uid)
+
+    def _refuse_foreign(self, network: Any, uid: UUID) -> None:
+        if not self._is_ours(network, uid):
             raise AlreadyExists(detail=f"network {network.name()} bears another mark or none")
 
     # -- reading
@@ -99,9 +119,7 @@ class Networks:
         """A network of ours."""
         with calling("look up network"):
             network = self._network(uid)
-            if network is None or not self._session.is_ours(self._facts(network).marker):
-                return None
-            return self.found(network)
+            return self.found(network) if network is not None and self._is_ours(network, uid) else None
 
     def found(self, network: Any) -> NetworkFound:
         """What crosses the edge; within ``calling``."""
@@ -145,7 +163,7 @@ class Networks:
         if network is None:
             raise NotFound("The network is not there.", detail=f"no network {nic.network!r}")
         facts = self._facts(network)
-        if not self._session.is_ours(facts.marker):
+        if self._session.is_test or not self._session.is_ours(facts.marker):
             return NicSource(mac=nic.mac, network=nic.network, filter=nic.filter)
         ip = self._reserve(network, nic.mac.lower())
         return NicSource(mac=nic.mac, network=nic.network, filter=self._filter_name(facts.uuid), ip=ip)
@@ -264,7 +282,7 @@ class Networks:
         return ranges | host_addresses(self._session)
 
     def _all_facts(self) -> list[NetworkFacts]:
-        return [self._facts(network) for network in self._session.libvirt().listAllNetworks(0)]
+        return list(those_there(self._session.libvirt().listAllNetworks(0), self._facts))
 
 
 def _first_free(cidr: str, taken: set[str]) -> str | None:

@@ -24,9 +24,11 @@ _PAUSED = {
     libvirt.VIR_DOMAIN_PAUSED_SHUTTING_DOWN: VmStatus.POWERING_DOWN,
 }
 
+NO_SPACE = "enospc"
+IO_ERROR = "eio"
 # oVirt's words for why a machine is paused (``VmPauseStatus``), and ours for why one is down.
 _PAUSED_WHY = {
-    libvirt.VIR_DOMAIN_PAUSED_IOERROR: "eio",
+    libvirt.VIR_DOMAIN_PAUSED_IOERROR: IO_ERROR,
     libvirt.VIR_DOMAIN_PAUSED_WATCHDOG: "watchdog",
     libvirt.VIR_DOMAIN_PAUSED_CRASHED: "crashed",
     libvirt.VIR_DOMAIN_PAUSED_POSTCOPY: "postcopy",
@@ -39,8 +41,6 @@ _DOWN_WHY = {
     libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN: "shut_down",
     libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED: "stopped",
 }
-NO_SPACE = "enospc"
-IO_ERROR = "eio"
 
 
 def status(state: int, reason: int) -> tuple[VmStatus, str]:

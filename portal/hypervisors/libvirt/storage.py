@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -13,15 +12,16 @@ import libvirt
 from portal.hypervisors.errors import Busy, Invalid, NoCapacity, NotFound
 from portal.hypervisors.libvirt import first_boot, names, storage_xml
 from portal.hypervisors.libvirt.connection import Session
-from portal.hypervisors.libvirt.failures import calling, is_missing
+from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
+from portal.hypervisors.libvirt.storage_xml import VolumeFacts
 from portal.hypervisors.libvirt.xml import Element, parse
 from portal.hypervisors.specs import DiskFound, DiskRef, DiskSpec, InitialRun, Marker, StorageDomainFound
 
 log = logging.getLogger(__name__)
 
 IMAGE_FOLDER = "/var/lib/libvirt/images"
-TAIL_BYTES = 4096
 
+_NO_DISKS = {names.FIRST_BOOT, names.UPLOADING}
 _POOL_STATUS = {libvirt.VIR_STORAGE_POOL_RUNNING: "active", libvirt.VIR_STORAGE_POOL_DEGRADED: "active"}
 
 
@@ -35,7 +35,7 @@ class Storage:
 
     def ensure_storage_domain(self, name: str, *, path: str) -> StorageDomainFound:
         """Make, start and set to start by itself; found again by its name, which must begin with our prefix."""
-        if not names.is_ours(self._session.portal_id, name):
+        if not names.is_pool(self._session.portal_id, name):
             raise Invalid(detail=f"storage domain {name!r} must begin with {self._session.prefix}")
         with calling("ensure storage domain"):
             pool = self.pool(name)
@@ -51,7 +51,7 @@ class Storage:
         """Remove one of ours that holds nothing but what the driver itself put there."""
         with calling("delete storage domain"):
             pool = self.pool(name)
-            if pool is None or not names.is_ours(self._session.portal_id, name):
+            if pool is None or not names.is_pool(self._session.portal_id, name):
                 return
             if not pool.isActive():
                 self._start(pool)
@@ -77,7 +77,7 @@ class Storage:
         """A pool as it is now. ``total`` and ``free`` are those of the file system below it."""
         state, capacity, allocation, available = pool.info()
         name = pool.name()
-        ours = names.is_ours(self._session.portal_id, name)
+        ours = names.is_pool(self._session.portal_id, name)
         return StorageDomainFound(
             external_id=name,
             name=name,
@@ -91,7 +91,7 @@ class Storage:
 
     def found_now(self, pool: Any) -> StorageDomainFound:
         """The same, of one of ours after a look at the file system: libvirt counts what it makes, not what disks grow by."""
-        if names.is_ours(self._session.portal_id, pool.name()) and pool.isActive():
+        if names.is_pool(self._session.portal_id, pool.name()) and pool.isActive():
             try:
                 pool.refresh(0)
             except libvirt.libvirtError as error:
@@ -118,58 +118,62 @@ class Storage:
         name = names.volume(self._session.portal_id, spec.uid, suffix=spec.format)
         with calling("create disk"):
             pool = self._pool_of(spec.storage_domain)
-            volume = self._volume(pool, name)
-            if volume is None:
+            found = self._disk_found(pool, name)
+            if found is None:
                 backing = self._backing(spec.base, format=spec.base_format) if spec.base else None
                 text = storage_xml.volume(name, size_bytes=spec.size_bytes, format=spec.format, backing=backing)
-                volume = self._create(pool, name, text)
-            return self._disk_found(volume, spec.uid, spec.storage_domain)
+                self._create(pool, name, text)
+                found = self._disk_found(pool, name)
+            return self._there(found, name)
 
     def upload_disk(self, spec: DiskSpec, *, chunks: Iterator[bytes]) -> DiskFound:
         """A volume from these bytes. A second volume says, while it is there, that the first is not complete."""
         name = names.volume(self._session.portal_id, spec.uid, suffix=spec.format)
         with calling("upload disk"):
             pool = self._pool_of(spec.storage_domain)
-            volume = self._complete(pool, name)
-            if volume is None:
-                volume = self._upload(pool, name, chunks)
-                self._refuse_backing(pool, name, volume)
-            return self._disk_found(volume, spec.uid, spec.storage_domain)
+            if not self._is_complete(pool, name) or self._disk_found(pool, name) is None:
+                self._upload(pool, name, chunks)
+            return self._there(self._disk_found(pool, name), name)
 
     def find_disk(self, ref: DiskRef) -> DiskFound | None:
         """The disk, unless it is not there or an upload of it was not finished."""
         with calling("find disk"):
             pool = self._pool_of(ref.storage_domain)
-            volume = self._complete(pool, self.volume_name(ref))
-            return self._disk_found(volume, ref.uid, ref.storage_domain) if volume else None
+            if not self._is_ours(ref) or not self._is_complete(pool, self.volume_name(ref)):
+                return None
+            return self._disk_found(pool, self.volume_name(ref))
 
     def delete_disk(self, ref: DiskRef) -> None:
-        """Remove a volume of ours, unless it is below a linked clone or open in a running machine."""
+        """Remove a volume of ours, unless it is below a linked clone or a machine has it."""
+        if not self._is_ours(ref):
+            return
         name = self.volume_name(ref)
-        if names.volume_uid(self._session.portal_id, name) is None:
-            raise Invalid(detail=f"volume {name!r} is not ours")
         with calling("delete disk"):
             pool = self.pool(ref.storage_domain)
             if pool is None:
                 return
-            volume = self._volume(pool, name)
-            if volume is not None:
-                self._refuse_used(pool, volume)
+            facts = self._facts(pool, name)
+            if facts is not None:
+                self._refuse_used(pool.name(), name, facts.path)
             self._delete(pool, name)
 
     def our_disks(self, storage_domain: str) -> tuple[DiskFound, ...]:
         """Volumes whose names say that they are ours, first-boot volumes and unfinished uploads left out."""
         with calling("list disks"):
             pool = self._pool_of(storage_domain)
-            return tuple(
-                self._disk_found(volume, uid, storage_domain)
-                for volume, uid, suffix in self._ours_in(pool)
-                if suffix not in {names.FIRST_BOOT, names.UPLOADING}
-            )
+            found = (self._disk_found(pool, name) for name, suffix in self._ours_in(pool) if suffix not in _NO_DISKS)
+            return tuple(disk for disk in found if disk)
 
     def volume_name(self, ref: DiskRef) -> str:
-        """The name of a disk's volume."""
+        """The name of a disk's volume. Raises ``NotFound`` for one that is not ours."""
+        if not self._is_ours(ref):
+            raise NotFound("The disk is not there.", detail=f"volume {ref.external_id!r} is not {ref.uid} of ours")
         return ref.external_id or names.volume(self._session.portal_id, ref.uid, suffix="qcow2")
+
+    def _is_ours(self, ref: DiskRef) -> bool:
+        """Whether a disk's name says that it is ours, and is this one: another's is as good as absent."""
+        known = names.volume_uid(self._session.portal_id, ref.external_id)
+        return not ref.external_id or (known is not None and known[0] == ref.uid)
 
     # -- first-boot data
 
@@ -178,7 +182,7 @@ class Storage:
         name = names.volume(self._session.portal_id, vm_uid, suffix=names.FIRST_BOOT)
         with calling("create first-boot volume"):
             pool = self._pool_of(storage_domain)
-            if self._complete(pool, name) is None:
+            if not self._is_complete(pool, name):
                 self._upload(pool, name, iter([first_boot.iso_image(vm_uid, initial_run)]))
         return DiskRef(uid=vm_uid, storage_domain=storage_domain, external_id=name)
 
@@ -193,7 +197,7 @@ class Storage:
         """A small volume of the driver's own, with this content; its name."""
         with calling("make a volume of the driver's own"):
             pool = self._pool_of(storage_domain)
-            if self._complete(pool, name) is None:
+            if not self._is_complete(pool, name):
                 self._upload(pool, name, iter([content]))
         return name
 
@@ -214,100 +218,97 @@ class Storage:
                 return None
             raise
 
-    def _complete(self, pool: Any, name: str) -> Any | None:
-        """A volume that is there and not a torso of an upload that broke."""
-        volume = self._volume(pool, name)
-        return None if volume is not None and self._volume(pool, _sentinel(name)) is not None else volume
+    def _is_complete(self, pool: Any, name: str) -> bool:
+        """Whether a volume is there and not a torso of an upload that broke."""
+        return self._volume(pool, name) is not None and self._volume(pool, _sentinel(name)) is None
 
-    def _create(self, pool: Any, name: str, text: str) -> Any:
+    def _create(self, pool: Any, name: str, text: str) -> None:
         try:
-            return pool.createXML(text, 0)
-        except libvirt.libvirtError as error:
-            # Another call with the same uid was faster.
-            if error.get_error_code() != libvirt.VIR_ERR_STORAGE_VOL_EXIST:
+            pool.createXML(text, 0)
+        except libvirt.libvirtError:
+            if self._volume(pool, name) is None:  # else another call with the same uid was faster
                 raise
-            found = self._volume(pool, name)
-            if found is None:
-                raise
-            return found
 
     def _backing(self, ref: DiskRef, *, format: str) -> Element:  # noqa: A002
-        name = self.volume_name(ref)
-        base = self._complete(self._pool_of(ref.storage_domain), name)
-        if base is None:
+        pool, name = self._pool_of(ref.storage_domain), self.volume_name(ref)
+        facts = self._facts(pool, name) if self._is_complete(pool, name) else None
+        if facts is None:
             raise NotFound("The image to clone from is not there.", detail=f"no volume {name}")
-        return storage_xml.backing(base.path(), format=format)
+        return storage_xml.backing(facts.path, format=format)
 
-    def _upload(self, pool: Any, name: str, chunks: Iterable[bytes]) -> Any:
+    def _upload(self, pool: Any, name: str, chunks: Iterable[bytes]) -> None:
         self._delete_volume(pool, name)  # the torso of an earlier try
         self._create(pool, _sentinel(name), storage_xml.volume(_sentinel(name), size_bytes=0, format="raw"))
-        volume = pool.createXML(storage_xml.volume(name, size_bytes=0, format="raw"), 0)
         try:
-            sent, tail = self._send(volume, chunks)
-            self._refuse_torso(volume, sent, tail)
+            volume = pool.createXML(storage_xml.volume(name, size_bytes=0, format="raw"), 0)
+            sent = self._send(volume, chunks)
+            self._refuse_unfit(self._facts(pool, name), name, sent=sent)
         except BaseException:
             self._delete_quietly(pool, name)
             raise
         self._delete_volume(pool, _sentinel(name))
-        return volume
 
-    def _send(self, volume: Any, chunks: Iterable[bytes]) -> tuple[int, bytes]:
-        """How many bytes were sent, and the last of them."""
-        sent, tail = 0, b""
-        with self._stream() as stream:
-            volume.upload(stream, 0, 0, 0)
+    def _send(self, volume: Any, chunks: Iterable[bytes]) -> int:
+        """The number of bytes that libvirt took."""
+        stream, sent = self._session.libvirt().newStream(0), 0
+        volume.upload(stream, 0, 0, 0)
+        try:
             for chunk in chunks:
                 rest = memoryview(chunk)
                 while rest:
                     rest = rest[stream.send(bytes(rest)) :]
-                sent, tail = sent + len(chunk), (tail + chunk[-TAIL_BYTES:])[-TAIL_BYTES:]
-        return sent, tail
-
-    def _refuse_torso(self, volume: Any, sent: int, tail: bytes) -> None:
-        """Look whether the end arrived: libvirt (9.0) says that all went well when there was no room for the last megabyte."""
-        arrived = b""
-        with self._stream() as stream:
-            volume.download(stream, sent - len(tail), len(tail), 0)
-            while part := stream.recv(TAIL_BYTES):
-                arrived += part
-        if arrived != tail:
-            raise NoCapacity(detail=f"{volume.name()} has not the end of the {sent} bytes that were sent")
-
-    @contextmanager
-    def _stream(self) -> Iterator[Any]:
-        """A stream, finished at the end or aborted."""
-        stream = self._session.libvirt().newStream(0)
-        try:
-            yield stream
+                sent += len(chunk)
             stream.finish()
         except BaseException:
             _abort(stream)
             raise
+        return sent
 
-    def _refuse_backing(self, pool: Any, name: str, volume: Any) -> None:
-        """An uploaded image must not name another file of the host as the one below it."""
-        if storage_xml.read_volume(volume.XMLDesc(0)).backing:
-            self._delete_quietly(pool, name)
+    @staticmethod
+    def _refuse_unfit(facts: VolumeFacts | None, name: str, *, sent: int) -> None:
+        """libvirt 9.0 writes behind our back and says nothing when that fails near the end: count what arrived.
+
+        And an uploaded image must not name another file of the host as the one below it.
+        """
+        arrived = facts.file_bytes if facts else 0
+        if facts is None or arrived < sent:
+            raise NoCapacity(detail=f"{arrived} of {sent} bytes of {name} arrived")
+        if facts.backing:
             raise Invalid("The image refers to another image.", detail=f"{name} has a backing file")
 
-    def _ours_in(self, pool: Any) -> Iterator[tuple[Any, UUID, str]]:
+    def _ours_in(self, pool: Any) -> Iterator[tuple[str, str]]:
+        """Names and suffixes of our volumes."""
         for volume in pool.listAllVolumes(0):
             known = names.volume_uid(self._session.portal_id, volume.name())
             if known:
-                yield volume, *known
+                yield volume.name(), known[1]
 
-    def _refuse_used(self, pool: Any, volume: Any) -> None:
-        path = volume.path()
-        for other, _uid, _suffix in self._ours_in(pool):
-            if self._facts(other).backing == path:
-                raise Busy("Other disks are linked clones of this one.", detail=f"{other.name()} lies over {path}")
-        for domain in self._session.libvirt().listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
-            if _uses(domain, pool.name(), volume.name(), path):
-                raise Busy("A running machine uses this disk.", detail=f"{domain.name()} uses {path}")
+    def _refuse_used(self, storage_domain: str, name: str, path: str) -> None:
+        conn = self._session.libvirt()
+        # In others' volumes is not looked: that opens files, and storage of others may hang.
+        pools = conn.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)
+        if any(those_there(pools, lambda pool: path in self._bases(pool))):
+            raise Busy("Other disks are linked clones of this one.", detail=f"a volume lies over {path}")
+        if any(those_there(conn.listAllDomains(0), lambda domain: _uses(domain, storage_domain, name, path))):
+            raise Busy("A machine uses this disk.", detail=f"a domain uses {path}")
 
-    @staticmethod
-    def _facts(volume: Any) -> storage_xml.VolumeFacts:
-        return storage_xml.read_volume(volume.XMLDesc(0))
+    def _bases(self, pool: Any) -> set[str]:
+        """The paths of what our volumes in a pool lie over."""
+        found = (self._facts(pool, name) for name, _suffix in self._ours_in(pool))
+        return {facts.backing for facts in found if facts}
+
+    def _facts(self, pool: Any, name: str) -> VolumeFacts | None:
+        """What a volume is like; None when it is gone. Raises as ``Busy`` while it is being made."""
+        volume = self._volume(pool, name)
+        try:
+            return storage_xml.read_volume(volume.XMLDesc(0)) if volume else None
+        except libvirt.libvirtError as error:
+            if not is_missing(error):
+                raise
+        # Its file is not there: removed by hand, which libvirt then sees, or not made yet, and then libvirt refuses.
+        pool.refresh(0)
+        volume = self._volume(pool, name)
+        return storage_xml.read_volume(volume.XMLDesc(0)) if volume else None
 
     def _delete(self, pool: Any, name: str) -> None:
         self._delete_volume(pool, name)
@@ -330,10 +331,18 @@ class Storage:
         except libvirt.libvirtError as error:
             log.warning("the rest of a broken upload stays, marked as incomplete: %s", error)
 
-    def _disk_found(self, volume: Any, uid: UUID, storage_domain: str) -> DiskFound:
-        facts, name = self._facts(volume), volume.name()
-        ref = DiskRef(uid=uid, storage_domain=storage_domain, external_id=name)
+    def _disk_found(self, pool: Any, name: str) -> DiskFound | None:
+        known, facts = names.volume_uid(self._session.portal_id, name), self._facts(pool, name)
+        if known is None or facts is None:
+            return None
+        ref = DiskRef(uid=known[0], storage_domain=pool.name(), external_id=name)
         return DiskFound(ref=ref, external_id=name, size_bytes=facts.size_bytes, allocated_bytes=facts.allocated_bytes)
+
+    @staticmethod
+    def _there(found: DiskFound | None, name: str) -> DiskFound:
+        if found is None:
+            raise NotFound("The disk is gone.", detail=f"{name} was removed as soon as it was made")
+        return found
 
 
 def _sentinel(name: str) -> str:
@@ -352,4 +361,4 @@ def _abort(stream: Any) -> None:
     try:
         stream.abort()
     except libvirt.libvirtError as error:
-        log.debug("aborting a stream: %s", error)
+        log.debug("aborting an upload: %s", error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from portal.hypervisors.libvirt.xml import E, Element, attribute_of, number_of, parse, text_of, with_text, write
+from portal.hypervisors.libvirt.xml import E, Element, attribute_of, number_of, parse, text_of, write
 
 
 def pool_uuid(portal_id: UUID, name: str) -> UUID:
@@ -16,16 +16,14 @@ def pool_uuid(portal_id: UUID, name: str) -> UUID:
 def directory_pool(name: str, *, uuid: UUID, path: str) -> str:
     """A pool over a folder that QEMU's user may enter and not list."""
     permissions = E.permissions(E.mode("0711"))
-    target = E.target(with_text(E.path(), path), permissions)
-    return write(E.pool(with_text(E.name(), name), E.uuid(str(uuid)), target, type="dir"))
+    target = E.target(E.path(path), permissions)
+    return write(E.pool(E.name(name), E.uuid(str(uuid)), target, type="dir"))
 
 
 def volume(name: str, *, size_bytes: int, format: str, backing: Element | None = None) -> str:  # noqa: A002
     """A volume that takes room as it is written."""
     target = E.target(E.format(type=format), E.permissions(E.mode("0600")))
-    root = E.volume(
-        with_text(E.name(), name), E.capacity(str(size_bytes), unit="bytes"), E.allocation("0", unit="bytes"), target
-    )
+    root = E.volume(E.name(name), E.capacity(str(size_bytes), unit="bytes"), E.allocation("0", unit="bytes"), target)
     if backing is not None:
         root.append(backing)
     return write(root)
@@ -33,7 +31,7 @@ def volume(name: str, *, size_bytes: int, format: str, backing: Element | None =
 
 def backing(path: str, *, format: str) -> Element:  # noqa: A002
     """The image that a linked clone lies over; ``path`` is what libvirt itself said of it."""
-    return E.backingStore(with_text(E.path(), path), E.format(type=format))
+    return E.backingStore(E.path(path), E.format(type=format))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +50,13 @@ def read_pool(text: str) -> PoolFacts:
 
 @dataclass(frozen=True, slots=True)
 class VolumeFacts:
-    """What a volume's description says. ``backing``: the path of the image below it, or empty."""
+    """What a volume's description says. ``backing``: the path of the image below it, or empty.
+
+    ``size_bytes`` is what a machine sees, ``file_bytes`` the length of the file, ``allocated_bytes`` what it takes.
+    """
 
     size_bytes: int
+    file_bytes: int
     allocated_bytes: int
     path: str
     format: str
@@ -66,6 +68,7 @@ def read_volume(text: str) -> VolumeFacts:
     root = parse(text)
     return VolumeFacts(
         size_bytes=number_of(root, "capacity"),
+        file_bytes=number_of(root, "physical"),
         allocated_bytes=number_of(root, "allocation"),
         path=text_of(root, "target/path"),
         format=attribute_of(root, "target/format", "type"),

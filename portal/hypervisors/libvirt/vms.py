@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import libvirt
 
 from portal.hypervisors.errors import AlreadyExists, Busy, HypervisorError, NotFound
-from portal.hypervisors.libvirt import domain_xml, names, statuses
+from portal.hypervisors.libvirt import domain_xml, statuses
 from portal.hypervisors.libvirt.accelerator import Accelerator
 from portal.hypervisors.libvirt.connection import Session
-from portal.hypervisors.libvirt.domain_xml import DiskSource, DomainFacts, NicSource, Parts
-from portal.hypervisors.libvirt.failures import calling, is_missing
+from portal.hypervisors.libvirt.domain_xml import DiskSource, DomainFacts, Parts
+from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
 from portal.hypervisors.libvirt.networks import Networks
+from portal.hypervisors.libvirt.storage import Storage
 from portal.hypervisors.specs import DiskRef, NicSpec, VmFound, VmRef, VmSpec
 
 log = logging.getLogger(__name__)
@@ -27,8 +30,9 @@ AGENT_SECONDS = 3
 class Machines:
     """The machines of one connection."""
 
-    def __init__(self, session: Session, *, networks: Networks, accelerator: Accelerator) -> None:
+    def __init__(self, session: Session, *, storage: Storage, networks: Networks, accelerator: Accelerator) -> None:
         self._session = session
+        self._storage = storage
         self._networks = networks
         self._accelerator = accelerator
 
@@ -40,27 +44,28 @@ class Machines:
         with calling("define machine"):
             there = self._domain(spec.uid)
             if there is not None:
-                self._refuse_foreign(there)
+                self._refuse_foreign(there, spec.uid)
                 return ref
             self._refuse_name(spec)
             self._define(spec)
         return ref
 
     def _define(self, spec: VmSpec) -> None:
-        nics = tuple(self._nic(nic) for nic in spec.nics)
-        parts = Parts(
+        try:
+            self._session.libvirt().defineXML(domain_xml.domain(spec, self._parts(spec)))
+        except (libvirt.libvirtError, HypervisorError):
+            self._give_back(spec)
+            raise
+
+    def _parts(self, spec: VmSpec) -> Parts:
+        return Parts(
             marker=self._session.marker(spec.uid),
             accelerator=self._accelerator.chosen(),
             password=fresh_password(),
             disks=tuple(self._disks(spec)),
-            nics=nics,
+            nics=tuple(self._networks.attach(nic) for nic in spec.nics),
             bare=self._session.is_test,
         )
-        try:
-            self._session.libvirt().defineXML(domain_xml.domain(spec, parts))
-        except (libvirt.libvirtError, HypervisorError):
-            self._give_back(spec)
-            raise
 
     def _give_back(self, spec: VmSpec) -> None:
         """The addresses that its cards were promised, unless another call defined it meanwhile."""
@@ -68,23 +73,18 @@ class Machines:
             for nic in spec.nics:
                 self._networks.detach(nic.network, nic.mac)
 
-    def _disks(self, spec: VmSpec) -> list[DiskSource]:
-        disks = [DiskSource(ref.storage_domain, self._volume(ref), _format(self._volume(ref))) for ref in spec.disks]
+    def _disks(self, spec: VmSpec) -> Iterator[DiskSource]:
+        for ref in spec.disks:
+            yield self._disk(ref)
         if spec.first_boot:
-            ref = spec.first_boot
-            disks.append(DiskSource(ref.storage_domain, ref.external_id, "raw", read_only=True))
-        return disks
+            yield replace(self._disk(spec.first_boot), format="raw", read_only=True)
 
-    def _volume(self, ref: DiskRef) -> str:
-        return ref.external_id or names.volume(self._session.portal_id, ref.uid, suffix="qcow2")
+    def _disk(self, ref: DiskRef) -> DiskSource:
+        volume = self._storage.volume_name(ref)
+        return DiskSource(ref.storage_domain, volume, "raw" if volume.endswith(".raw") else "qcow2")
 
-    def _nic(self, nic: NicSpec) -> NicSource:
-        if self._session.is_test:
-            return NicSource(mac=nic.mac, network=nic.network)
-        return self._networks.attach(nic)
-
-    def _refuse_foreign(self, domain: Any) -> None:
-        if not self._session.is_ours(self._facts(domain).marker):
+    def _refuse_foreign(self, domain: Any, uid: UUID) -> None:
+        if self._facts(domain).marker != self._session.marker(uid):
             raise AlreadyExists(detail=f"domain {domain.UUIDString()} bears another mark or none")
 
     def _refuse_name(self, spec: VmSpec) -> None:
@@ -94,6 +94,8 @@ class Machines:
             if is_missing(error):
                 return
             raise
+        if other.UUIDString() == str(spec.uid):
+            return  # another call was faster
         raise AlreadyExists("A machine of this name is there already.", detail=f"{spec.name} is {other.UUIDString()}")
 
     def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:
@@ -134,19 +136,13 @@ class Machines:
         """The machine as it is now."""
         with calling("look up machine"):
             known = self._ours(uid)
-            if known is None:
-                return None
-            domain, facts = known
-            state, reason = domain.state()[:2]
-            return found(facts, state=state, reason=reason, detail=self._detail(domain, state, reason))
+            return next(those_there([known], self._found), None) if known else None
 
     @staticmethod
-    def _detail(domain: Any, state: int, reason: int) -> str:
-        """Whether a disk error that paused a machine was for want of room; libvirt's reason does not tell."""
-        if state != libvirt.VIR_DOMAIN_PAUSED or reason != libvirt.VIR_DOMAIN_PAUSED_IOERROR:
-            return ""
-        errors = domain.diskErrors(0) or {}
-        return statuses.NO_SPACE if libvirt.VIR_DOMAIN_DISK_ERROR_NO_SPACE in errors.values() else statuses.IO_ERROR
+    def _found(known: tuple[Any, DomainFacts]) -> VmFound:
+        domain, facts = known
+        state, reason = domain.state()[:2]
+        return found(domain, facts, state=state, reason=reason)
 
     def ours(self, uid: UUID) -> tuple[Any, DomainFacts]:
         """A domain of ours with its facts. Raises ``NotFound``; call it within ``calling``."""
@@ -159,8 +155,9 @@ class Machines:
         domain = self._domain(uid)
         if domain is None:
             return None
-        facts = self._facts(domain)
-        return (domain, facts) if self._session.is_ours(facts.marker) else None
+        # A copy that somebody made of one of ours bears the mark of that one.
+        read = those_there([domain], self._facts)
+        return next(((domain, facts) for facts in read if facts.marker == self._session.marker(uid)), None)
 
     def _domain(self, uid: UUID) -> Any | None:
         try:
@@ -243,15 +240,17 @@ class Machines:
         return True
 
 
-def found(facts: DomainFacts, *, state: int, reason: int, detail: str = "") -> VmFound:
-    """What crosses the edge, from a domain's facts and its state."""
+def found(domain: Any, facts: DomainFacts, *, state: int, reason: int) -> VmFound:
+    """What crosses the edge, from a domain's facts and its state; within ``calling``."""
     status, why = statuses.status(state, reason)
+    if why == statuses.IO_ERROR:
+        why = _disk_error(domain)
     return VmFound(
         external_id=str(facts.uuid),
         name=facts.name,
         marker=facts.marker,
         status=status,
-        status_detail=detail or why,
+        status_detail=why,
         memory_mib=facts.memory_mib,
         vcpus=facts.vcpus,
         macs=tuple(mac for mac, _network in facts.nics),
@@ -260,10 +259,16 @@ def found(facts: DomainFacts, *, state: int, reason: int, detail: str = "") -> V
     )
 
 
+def _disk_error(domain: Any) -> str:
+    """Whether a disk error that paused a machine was for want of room; libvirt's reason does not tell."""
+    try:
+        errors = domain.diskErrors(0) or {}
+    except libvirt.libvirtError as error:
+        log.info("no word on a disk error: %s", error)  # the machine went on or off meanwhile
+        return statuses.IO_ERROR
+    return statuses.NO_SPACE if libvirt.VIR_DOMAIN_DISK_ERROR_NO_SPACE in errors.values() else statuses.IO_ERROR
+
+
 def fresh_password() -> str:
     """A display password: VNC takes eight characters and no more."""
     return secrets.token_urlsafe(6)
-
-
-def _format(volume: str) -> str:
-    return "raw" if volume.endswith(".raw") else "qcow2"

@@ -7,7 +7,6 @@ never by pasting strings.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, cast
 from uuid import UUID
 
 from lxml import etree
@@ -24,13 +23,29 @@ MARK = f"{{{NAMESPACE}}}object"
 Element = etree._Element
 
 
-class Builder(Protocol):
-    """``E.disk(E.source(pool="p"), type="volume")`` makes an element."""
-
-    def __getattr__(self, tag: str) -> Callable[..., Element]: ...
+_maker = ElementMaker()
 
 
-E = cast("Builder", ElementMaker())
+class Builder:
+    """``E.disk(E.source(pool="p"), type="volume")`` makes an element: values are never more than values.
+
+    Raises ``Invalid`` for characters that XML cannot carry.
+    """
+
+    def __getattr__(self, tag: str) -> Callable[..., Element]:
+        make = getattr(_maker, tag)
+
+        def made(*children: Element | str, **attributes: str) -> Element:
+            try:
+                element: Element = make(*children, **attributes)
+            except ValueError as error:
+                raise Invalid("The text holds characters that cannot be stored (control characters).") from error
+            return element
+
+        return made
+
+
+E = Builder()
 
 
 def parse(text: str) -> Element:
@@ -65,15 +80,6 @@ def write(root: Element) -> str:
     return str(etree.tostring(root, encoding="unicode"))
 
 
-def with_text(element: Element, text: str) -> Element:
-    """Set an element's text. Raises ``Invalid`` for characters that XML cannot carry."""
-    try:
-        element.text = text
-    except ValueError as error:
-        raise Invalid("The text holds characters that cannot be stored (control characters).") from error
-    return element
-
-
 def text_of(root: Element, path: str) -> str:
     """The text at a path, or empty."""
     return root.findtext(path) or ""
@@ -81,8 +87,21 @@ def text_of(root: Element, path: str) -> str:
 
 def number_of(root: Element, path: str) -> int:
     """The whole number at a path, or 0."""
-    text = text_of(root, path).strip()
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return whole_number(text_of(root, path).strip())
+
+
+def whole_number(text: str) -> int:
+    """A number as libvirt writes it, or 0 for what is none: of 64 bits, so of 20 digits at most."""
+    return int(text) if len(text) <= 20 and text.isascii() and text.isdigit() else 0
+
+
+def uuid_of(root: Element) -> UUID:
+    """The UUID of a described object. Raises ``HypervisorError`` where there is none."""
+    text = text_of(root, "uuid")
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise HypervisorError(detail=f"a description without a UUID: {text[:40]!r}") from error
 
 
 def attribute_of(root: Element, path: str, name: str) -> str:

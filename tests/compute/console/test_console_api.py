@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from uuid import uuid4
 
 import pytest
 from django.core import serializers
+from django.db import connection
+from django.db.models.functions import Now
 from django.test import Client
 
 from compute.models import Console, Vm
+from compute.services import consoles
+from compute.services.consoles import MOST_OF_USER
+from portal.common.errors import TooMany
 from portal.common.models import IdempotencyKey
 from portal.events.models import Event
 from tenants.services.tokens import create_token
@@ -100,6 +106,49 @@ def test_a_repeat_with_the_same_key_is_refused_for_the_answer_held_a_secret(api)
     assert api("alice", **{"Idempotency-Key": "k1"}).status_code == 409
     assert Console.objects.count() == 1
     assert IdempotencyKey.objects.get().answer == {}
+
+
+def test_CO13_a_person_and_a_machine_have_so_many_consoles_and_room_again_when_one_ends(api, world):  # noqa: N802
+    world.grant("bob")
+    for _ in range(MOST_OF_USER):
+        assert api("alice").status_code == 201
+    answer = api("alice")
+    assert (answer.status_code, answer.json()["code"], answer["Retry-After"]) == (429, "too_many_requests", "30")
+    assert str(MOST_OF_USER) in answer.json()["detail"]
+    for _ in range(MOST_OF_USER):
+        assert api("bob").status_code == 201, "one person shuts nobody else out"
+    Console.objects.filter(user=world.people["alice"]).update(spent_at=Now(), opened_at=Now(), expires_at=Now())
+    assert api("alice").status_code == 429
+    Console.objects.filter(user=world.people["bob"]).update(expires_at=Now(), user=world.people["charlie"])
+    Console.objects.filter(user=world.people["alice"])[0].delete()
+    assert api("alice").status_code == 201
+
+
+def test_CO13_a_machine_that_is_crowded_by_many_is_refused_to_one_more(api, world, monkeypatch):  # noqa: N802
+    monkeypatch.setattr(consoles, "MOST_OF_MACHINE", 2)
+    world.grant("bob")
+    assert [api(name).status_code for name in ("alice", "bob", "alice", "bob")] == [201, 201, 429, 429]
+
+
+def test_CO13_of_many_requests_at_once_no_more_than_allowed_get_a_console(world, monkeypatch):  # noqa: N802
+    monkeypatch.setattr(consoles, "MOST_OF_USER", 3)
+    outcomes: list[str] = []
+
+    def one() -> None:
+        try:
+            world.open()
+            outcomes.append("open")
+        except TooMany:
+            outcomes.append("too many")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=one) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (outcomes.count("open"), outcomes.count("too many")) == (3, 17)
 
 
 def test_CO04_no_ticket_and_no_display_password_is_left_anywhere(portal, caplog, monkeypatch):  # noqa: N802

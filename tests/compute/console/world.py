@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import pytest
 import requests
@@ -19,6 +20,7 @@ from compute.models import Cluster, Console, Vm
 from compute.services.consoles import ConsoleRequest, OpenedConsole, open_console
 from portal.common.actor import Actor, Door, system_actor
 from portal.events.models import Event
+from portal.hypervisors.identity import portal_id
 from portal.hypervisors.models import Provider
 from tenants import policy
 from tenants.models import DataCenter, User
@@ -165,13 +167,15 @@ def make_world(folder: Any) -> Iterator[World]:
     screen = Screen(b"CANARY-of-alices-machine")
     double.configure(console_port=screen.port)
     provider = Provider.objects.create(kind="double", name="double", address=double.address, capabilities={})
+    planted = double.plant_vm("alices-machine", state="up", portal_id=portal_id())
     vm = Vm.objects.create(
+        uid=UUID(planted),
         name="alices-machine",
         data_center=physics,
         owner=people["alice"],
         cluster=Cluster.objects.create(name="cluster", provider=provider),
         provider=provider,
-        external_id=double.plant_vm("alices-machine", state="up"),
+        external_id=planted,
         status="up",
         memory_mib=256,
         vcpus=1,

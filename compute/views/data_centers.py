@@ -1,0 +1,140 @@
+"""Pages of data centers: the list, one with what it may use, and its making and changing."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from compute import selectors
+from compute.forms.data_centers import DataCenterForm
+from compute.services import sharing
+from portal.common.actor import Actor
+from portal.common.errors import PortalError
+from portal.common.http import actor_of
+from tenants import quota
+from tenants.models import DataCenter
+from tenants.selectors import get_data_center
+from tenants.services.data_centers import (
+    DataCenterEdit,
+    authorize_creation,
+    authorize_edit,
+    create_data_center,
+    data_center_version,
+    edit_data_center,
+    set_data_center_enabled,
+)
+
+SECTION = {"section": "data_centers"}
+PER_PAGE = 50
+
+
+@require_safe
+@login_required
+def data_center_list(request: HttpRequest) -> HttpResponse:
+    """The data centers one may see, a page of them by name."""
+    actor = actor_of(request)
+    rows = list(selectors.data_centers(actor, after=request.GET.get("after", "")[:64])[: PER_PAGE + 1])
+    more = rows[PER_PAGE - 1].name if len(rows) > PER_PAGE else ""
+    context = SECTION | {
+        "data_centers": rows[:PER_PAGE],
+        "more": more,
+        "may": selectors.rights_over_data_centers(actor),
+    }
+    return render(request, "compute/data_center_list.html", context)
+
+
+@require_safe
+@login_required
+def data_center_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """One data center: its quota, and what of the institute's it may use."""
+    actor = actor_of(request)
+    row = get_data_center(actor, uid)
+    context = {
+        "data_center": row,
+        "may": selectors.rights_over_data_centers(actor, row),
+        "meters": quota.usage(row),
+        "resources": selectors.resources(actor, row),
+    }
+    return render(request, "compute/data_center_detail.html", SECTION | context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def data_center_create(request: HttpRequest) -> HttpResponse:
+    """A new data center. For super-admins."""
+    actor = actor_of(request)
+    authorize_creation(actor)
+    form = DataCenterForm(request.POST if request.method == "POST" else None)
+
+    def work() -> DataCenter:
+        return create_data_center(actor, name=form.cleaned_data["name"], description=form.cleaned_data["description"])
+
+    return _form_page(request, form, work, said=_("%(name)s was made. Assign it what it may use."), context={})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def data_center_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Another name or description."""
+    actor = actor_of(request)
+    row = authorize_edit(actor, uid)
+    initial = {"name": row.name, "description": row.description, "version": data_center_version(row)}
+    form = DataCenterForm(request.POST if request.method == "POST" else None, initial=initial)
+
+    def work() -> DataCenter:
+        return edit_data_center(actor, uid, DataCenterEdit(**form.cleaned_data))
+
+    return _form_page(request, form, work, said=_("%(name)s was changed."), context={"data_center": row})
+
+
+def _form_page(
+    request: HttpRequest, form: DataCenterForm, work: Any, *, said: str, context: dict[str, Any]
+) -> HttpResponse:
+    if request.method == "POST" and form.is_valid():
+        try:
+            row = work()
+        except PortalError as error:
+            if not form.add_reasons(error.reasons):
+                raise
+        else:
+            messages.success(request, said % {"name": row.name})
+            return redirect("compute:data-center", uid=row.pk)
+    status = 400 if form.errors else 200
+    return render(request, "compute/data_center_form.html", SECTION | context | {"form": form}, status=status)
+
+
+@require_POST
+@login_required
+def data_center_enable(request: HttpRequest, uid: UUID, *, enabled: bool) -> HttpResponse:
+    """Disable it, or enable it again."""
+    row = set_data_center_enabled(actor_of(request), uid, enabled=enabled)
+    said = _("%(name)s is enabled again.") if enabled else _("%(name)s is disabled. Its machines run on.")
+    messages.info(request, said % {"name": row.name})
+    return redirect("compute:data-center", uid=uid)
+
+
+@require_POST
+@login_required
+def resource_assign(request: HttpRequest, uid: UUID, kind: str) -> HttpResponse:
+    """Let it use one more thing."""
+    return _share(request, uid, kind, sharing.assign)
+
+
+@require_POST
+@login_required
+def resource_unassign(request: HttpRequest, uid: UUID, kind: str) -> HttpResponse:
+    """Take a thing back from it."""
+    return _share(request, uid, kind, sharing.unassign)
+
+
+def _share(request: HttpRequest, uid: UUID, kind: str, act: Any) -> HttpResponse:
+    actor: Actor = actor_of(request)
+    act(actor, uid, kind, sharing.uid_in(request.POST.get("id", "")))
+    return redirect("compute:data-center", uid=uid)
