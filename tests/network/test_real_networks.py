@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,35 +85,48 @@ def test_names_are_told_at_the_gateway(departments: Departments) -> None:
 
 
 def test_no_machine_reaches_another_department_by_any_address(departments: Departments) -> None:
-    for one, other in ((departments.ada, departments.carl), (departments.carl, departments.ada)):
-        aliased = _neighbour_of(other)
-        with Sniffer(one.tap) as at_one, Sniffer(other.tap) as at_other:
-            assert one.as_root(attempts([other.address], words="by-route")) == ""
-            # As if it were on the same wire, with an address of that range.
-            one.as_root(f"ip address add {aliased}/24 dev eth0")
-            assert one.as_root(attempts([other.address], words="by-wire")) == ""
-            one.as_root(f"ip address delete {aliased}/24 dev eth0")
-            assert at_one.sent(where=_says("by-route"))
-            assert at_one.sent(where=lambda frame, to=other.address: frame.kind == ARP and frame.target_ip == to)
-        mine = {one.mac}
-        assert [frame for frame in at_other.received() if frame.source_mac in mine or b"by-" in frame.payload] == []
-        assert [frame for frame in at_other.received() if frame.source_ip in {one.address, aliased}] == []
+    ada, carl = departments.ada, departments.carl
+    at_once(lambda pair: refuse_crossing(*pair), [(ada, carl), (carl, ada)])
+
+
+def refuse_crossing(one: Guest, other: Guest) -> None:
+    aliased = _neighbour_of(other)
+    with Sniffer(one.tap) as at_one, Sniffer(other.tap) as at_other:
+        assert one.as_root(attempts([other.address], words="by-route")) == ""
+        # As if it were on the same wire, with an address of that range.
+        one.as_root(f"ip address add {aliased}/24 dev eth0")
+        assert one.as_root(attempts([other.address], words="by-wire")) == ""
+        one.as_root(f"ip address delete {aliased}/24 dev eth0")
+        assert at_one.sent(where=_says("by-route"))
+        assert at_one.sent(where=lambda frame: frame.kind == ARP and frame.target_ip == other.address)
+    arrived = at_other.received()
+    assert [frame for frame in arrived if frame.source_mac == one.mac or b"by-" in frame.payload] == []
+    assert [frame for frame in arrived if frame.source_ip in {one.address, aliased}] == []
 
 
 def test_no_machine_reaches_the_hosts_own_services(departments: Departments) -> None:
     ada, carl = departments.ada, departments.carl
     hosts = [gateway(ada), gateway(carl), HOST_OUTSIDE, HOST_PUBLIC, HOST_PRIVATE]
-    everywhere = [str(ip_network(f"{ada.address}/24", strict=False)[number]) for number in (0, -1)]
-    everywhere += ["255.255.255.255", "224.0.0.1"]
     for address in hosts:
         _visit(address)
     assert {visit.split()[2] for visit in departments.host.visits} == set(hosts), "the services do not answer anybody"
     before = departments.host.visits
-    for guest in (ada, carl):
-        with Sniffer(guest.tap) as sniffer:
-            assert guest.as_root(attempts([*hosts, *everywhere], words="to-host")) == ""
-            assert set(hosts) <= {frame.target_ip for frame in sniffer.sent(where=_says("to-host"))}
+    at_once(lambda guest: refuse_hosts(guest, hosts), [ada, carl])
     assert departments.host.visits == before
+
+
+def refuse_hosts(guest: Guest, hosts: list[str]) -> None:
+    network = ip_network(f"{guest.address}/24", strict=False)
+    everybody = [str(network[0]), str(network[-1]), "255.255.255.255", "224.0.0.1"]
+    with Sniffer(guest.tap) as sniffer:
+        assert guest.as_root(attempts([*hosts, *everybody], words="to-host")) == ""
+        assert set(hosts) <= {frame.target_ip for frame in sniffer.sent(where=_says("to-host"))}
+
+
+def at_once(work: Callable[[Any], None], each: Sequence[Any]) -> None:
+    """Several machines try at the same time."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(work, each))
 
 
 def _neighbour_of(guest: Guest) -> str:
