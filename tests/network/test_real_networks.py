@@ -17,7 +17,6 @@ from network.models import Network
 from tests.guest.conftest import make_key
 from tests.hypervisors.libvirt.real import Guest, ref, until
 from tests.network.conftest import HOST_OUTSIDE, HOST_PRIVATE, HOST_PUBLIC, OUTSIDE, PORT, Departments
-from tests.network.stranger import offers_on
 from tests.network.traffic import ARP, IPV4, IPV6, Frame, Sniffer, Which
 
 pytestmark = pytest.mark.libvirt
@@ -225,24 +224,7 @@ def test_no_machine_has_a_say_in_how_the_bridge_is_wired(departments: Department
         assert (Path("/sys/class/net") / bridge_of(guest) / "bridge/stp_state").read_text().strip() == "0"
 
 
-def test_a_card_that_the_portal_does_not_know_gets_no_address(departments: Departments) -> None:
-    """Or one machine could ask for all of them, in the name of cards that are not there."""
-    unknown, ada = "52:54:00:00:be:ef", departments.ada
-    assert offers_on(bridge_of(ada), unknown, ada.mac) == {unknown: set(), ada.mac: {ada.address}}
-
-
 def bridge_of(guest: Guest) -> str:
     found = guest.place.driver.find_network(network_of(guest).pk)
     assert found is not None
     return found.bridge
-
-
-def test_a_machine_made_right_after_another_was_deleted_gets_an_address_that_is_free(departments: Departments) -> None:
-    """The deleted one's is still lent to its card: the DHCP server would not give it to the next."""
-    place, old = departments.place, departments.carl
-    address = old.address
-    place.do("stop", old.vm, "charlie")
-    place.do("delete", old.vm, "charlie")
-    departments.carl = new = place.guest(place.machine("carl", "charlie", "informatics"))
-    assert new.says("hostname") == "carl\n"
-    assert new.address != address
