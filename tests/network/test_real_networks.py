@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,6 @@ from network.models import Network
 from tests.guest.conftest import make_key
 from tests.hypervisors.libvirt.real import Guest, ref, until
 from tests.network.conftest import HOST_OUTSIDE, HOST_PRIVATE, HOST_PUBLIC, OUTSIDE, PORT, Departments
-from tests.network.stranger import offers_on
 from tests.network.traffic import ARP, IPV4, IPV6, Frame, Sniffer, Which
 
 pytestmark = pytest.mark.libvirt
@@ -83,35 +84,48 @@ def test_names_are_told_at_the_gateway(departments: Departments) -> None:
 
 
 def test_no_machine_reaches_another_department_by_any_address(departments: Departments) -> None:
-    for one, other in ((departments.ada, departments.carl), (departments.carl, departments.ada)):
-        aliased = _neighbour_of(other)
-        with Sniffer(one.tap) as at_one, Sniffer(other.tap) as at_other:
-            assert one.as_root(attempts([other.address], words="by-route")) == ""
-            # As if it were on the same wire, with an address of that range.
-            one.as_root(f"ip address add {aliased}/24 dev eth0")
-            assert one.as_root(attempts([other.address], words="by-wire")) == ""
-            one.as_root(f"ip address delete {aliased}/24 dev eth0")
-            assert at_one.sent(where=_says("by-route"))
-            assert at_one.sent(where=lambda frame, to=other.address: frame.kind == ARP and frame.target_ip == to)
-        mine = {one.mac}
-        assert [frame for frame in at_other.received() if frame.source_mac in mine or b"by-" in frame.payload] == []
-        assert [frame for frame in at_other.received() if frame.source_ip in {one.address, aliased}] == []
+    ada, carl = departments.ada, departments.carl
+    at_once(lambda pair: refuse_crossing(*pair), [(ada, carl), (carl, ada)])
+
+
+def refuse_crossing(one: Guest, other: Guest) -> None:
+    aliased = _neighbour_of(other)
+    with Sniffer(one.tap) as at_one, Sniffer(other.tap) as at_other:
+        assert one.as_root(attempts([other.address], words="by-route")) == ""
+        # As if it were on the same wire, with an address of that range.
+        one.as_root(f"ip address add {aliased}/24 dev eth0")
+        assert one.as_root(attempts([other.address], words="by-wire")) == ""
+        one.as_root(f"ip address delete {aliased}/24 dev eth0")
+        assert at_one.sent(where=_says("by-route"))
+        assert at_one.sent(where=lambda frame: frame.kind == ARP and frame.target_ip == other.address)
+    arrived = at_other.received()
+    assert [frame for frame in arrived if frame.source_mac == one.mac or b"by-" in frame.payload] == []
+    assert [frame for frame in arrived if frame.source_ip in {one.address, aliased}] == []
 
 
 def test_no_machine_reaches_the_hosts_own_services(departments: Departments) -> None:
     ada, carl = departments.ada, departments.carl
     hosts = [gateway(ada), gateway(carl), HOST_OUTSIDE, HOST_PUBLIC, HOST_PRIVATE]
-    everywhere = [str(ip_network(f"{ada.address}/24", strict=False)[number]) for number in (0, -1)]
-    everywhere += ["255.255.255.255", "224.0.0.1"]
     for address in hosts:
         _visit(address)
     assert {visit.split()[2] for visit in departments.host.visits} == set(hosts), "the services do not answer anybody"
     before = departments.host.visits
-    for guest in (ada, carl):
-        with Sniffer(guest.tap) as sniffer:
-            assert guest.as_root(attempts([*hosts, *everywhere], words="to-host")) == ""
-            assert set(hosts) <= {frame.target_ip for frame in sniffer.sent(where=_says("to-host"))}
+    at_once(lambda guest: refuse_hosts(guest, hosts), [ada, carl])
     assert departments.host.visits == before
+
+
+def refuse_hosts(guest: Guest, hosts: list[str]) -> None:
+    network = ip_network(f"{guest.address}/24", strict=False)
+    everybody = [str(network[0]), str(network[-1]), "255.255.255.255", "224.0.0.1"]
+    with Sniffer(guest.tap) as sniffer:
+        assert guest.as_root(attempts([*hosts, *everybody], words="to-host")) == ""
+        assert set(hosts) <= {frame.target_ip for frame in sniffer.sent(where=_says("to-host"))}
+
+
+def at_once(work: Callable[[Any], None], each: Sequence[Any]) -> None:
+    """Several machines try at the same time."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(work, each))
 
 
 def _neighbour_of(guest: Guest) -> str:
@@ -210,24 +224,7 @@ def test_no_machine_has_a_say_in_how_the_bridge_is_wired(departments: Department
         assert (Path("/sys/class/net") / bridge_of(guest) / "bridge/stp_state").read_text().strip() == "0"
 
 
-def test_a_card_that_the_portal_does_not_know_gets_no_address(departments: Departments) -> None:
-    """Or one machine could ask for all of them, in the name of cards that are not there."""
-    unknown, ada = "52:54:00:00:be:ef", departments.ada
-    assert offers_on(bridge_of(ada), unknown, ada.mac) == {unknown: set(), ada.mac: {ada.address}}
-
-
 def bridge_of(guest: Guest) -> str:
     found = guest.place.driver.find_network(network_of(guest).pk)
     assert found is not None
     return found.bridge
-
-
-def test_a_machine_made_right_after_another_was_deleted_gets_an_address_that_is_free(departments: Departments) -> None:
-    """The deleted one's is still lent to its card: the DHCP server would not give it to the next."""
-    place, old = departments.place, departments.carl
-    address = old.address
-    place.do("stop", old.vm, "charlie")
-    place.do("delete", old.vm, "charlie")
-    departments.carl = new = place.guest(place.machine("carl", "charlie", "informatics"))
-    assert new.says("hostname") == "carl\n"
-    assert new.address != address

@@ -13,7 +13,7 @@ from portal.hypervisors.connect import driver_for
 from portal.hypervisors.errors import Busy, HypervisorError
 from portal.hypervisors.identity import portal_id
 from portal.hypervisors.models import Provider
-from portal.hypervisors.specs import DiskRef, Inventory, Marker, VmRef, VmStatus
+from portal.hypervisors.specs import DiskRef, Inventory, Marker, StorageDomainFound, VmRef, VmStatus
 
 
 class Command(BaseCommand):
@@ -42,11 +42,7 @@ class Command(BaseCommand):
         known = set(Vm.objects.filter(provider=provider).values_list("uid", flat=True))
         machines = known | _remove_vms(driver, inventory, ours)
         for domain in inventory.storage_domains:
-            if domain.name == f"stegi-{ours.hex[:8]}":
-                for uid in machines:
-                    driver.delete_first_boot(uid, storage_domain=domain.external_id)
-                _remove_disks(driver, [disk.ref for disk in driver.our_disks(domain.external_id)])
-                driver.delete_storage_domain(domain.external_id)
+            _purge_storage(driver, domain, machines, is_ours=_is_ours(domain.marker, ours))
         for network in inventory.networks:
             if _is_ours(network.marker, ours):
                 driver.delete_network(network.marker.uid)  # type: ignore[union-attr]
@@ -68,6 +64,22 @@ def _remove_vms(driver: Driver, inventory: Inventory, ours: UUID) -> set[UUID]:
             driver.delete_vm(ref)
             removed.add(ref.uid)
     return removed
+
+
+def _purge_storage(driver: Driver, domain: StorageDomainFound, machines: set[UUID], *, is_ours: bool) -> None:
+    """Removes our disks from a storage domain, anybody's, and the storage domain where it is ours."""
+    name = domain.external_id
+    if is_ours:
+        driver.ensure_storage_domain(name, path="")  # started, or nothing could be removed from it
+    elif domain.status != "active":
+        return
+    disks = [disk.ref for disk in driver.our_disks(name)]
+    if disks or is_ours:
+        for uid in machines:
+            driver.delete_first_boot(uid, storage_domain=name)
+    _remove_disks(driver, disks)
+    if is_ours:
+        driver.delete_storage_domain(name)
 
 
 def _remove_disks(driver: Driver, refs: list[DiskRef]) -> None:

@@ -80,7 +80,7 @@ class Inventories:
             return Inventory(
                 about=about,
                 hosts=(host,),
-                storage_domains=tuple(those_there(conn.listAllStoragePools(0), self._storage.found)),
+                storage_domains=tuple(those_there(conn.listAllStoragePools(0), self._storage.found_now)),
                 networks=tuple(those_there(conn.listAllNetworks(0), self._networks.found)),
                 vms=tuple(self._vms(conn)),
             )

@@ -93,6 +93,15 @@ class Storage:
             marker=Marker(self._session.portal_id, UUID(pool.UUIDString())) if ours else None,
         )
 
+    def found_now(self, pool: Any) -> StorageDomainFound:
+        """The same, of one of ours after a look at the file system: libvirt counts what it makes, not what disks grow by."""
+        if names.is_pool(self._session.portal_id, pool.name()) and pool.isActive():
+            try:
+                pool.refresh(0)
+            except libvirt.libvirtError as error:
+                log.info("the figures of pool %s are older: %s", pool.name(), error)  # an upload is at work on it, say
+        return self.found(pool)
+
     @staticmethod
     def _start(pool: Any) -> None:
         if pool.isActive():

@@ -23,7 +23,7 @@ from tests.jobs.workers import REPOSITORY, database_url
 from tests.lab.libvirt_server import LibvirtServer
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """The rows are the package's: no test of it takes back what another has made."""
     with django_db_blocker.unblock():
@@ -44,7 +44,7 @@ def package_place(
 
 
 @pytest.fixture
-def place(package_place: RealPlace) -> Iterator[RealPlace]:
+def place(db: None, package_place: RealPlace) -> Iterator[RealPlace]:
     """An institute on a real libvirt. A test may freeze, kill or stop it: the next one finds it answering."""
     package_place.libvirtd.start()
     yield package_place

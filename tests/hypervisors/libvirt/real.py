@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -43,6 +44,7 @@ class RealPlace(Institute):
     """An institute whose provider is a real libvirt; its users' SSH key, and libvirt seen from behind."""
 
     libvirtd: LibvirtServer
+    image: Path
     key: KeyPair
 
     @property
@@ -102,9 +104,8 @@ def real_place(libvirtd: LibvirtServer, image: Path, folder: Path) -> Iterator[R
         folder, kind="libvirt", address=libvirtd.uri, options={"accelerator": "tcg"}, image=image
     )
     key = make_key(folder / "alice", "alice@physics")
-    yield RealPlace(
-        institute.provider, institute.template, institute.centers, institute.users, libvirtd=libvirtd, key=key
-    )
+    known = (institute.provider, institute.template, institute.centers, institute.users)
+    yield RealPlace(*known, libvirtd=libvirtd, image=image, key=key)
     libvirtd.start()
     call_command("purge_marked", yes=True)
     for uid in Provider.objects.values_list("uid", flat=True):
@@ -118,18 +119,18 @@ class Guest:
     def __init__(self, place: RealPlace, vm: Vm) -> None:
         self.place, self.vm, self.domain = place, vm, domain_name(vm)
 
-    @property
+    @cached_property
     def address(self) -> str:
         """The address that the driver shows for it, as soon as there is one."""
         return str(until(lambda: self.place.driver.addresses(ref(self.vm)), f"an address of {self.vm.name}")[0].ip)
 
-    @property
+    @cached_property
     def mac(self) -> str:
         return str(self.vm.nics.get().mac)
 
-    @property
+    @cached_property
     def tap(self) -> str:
-        """The host's end of its network card."""
+        """The host's end of its network card, until it is switched off."""
         text = self.place.libvirtd.virsh("dumpxml", self.domain).stdout
         target = ET.fromstring(text).find("devices/interface/target")
         assert target is not None
