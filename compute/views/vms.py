@@ -13,14 +13,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from compute import selectors
 from compute.forms.vms import VmForm, proposed_name
 from compute.services import vms
 from compute.views import parts
 from portal.common.actor import Actor
-from portal.common.errors import PortalError
+from portal.common.errors import NotFound, PortalError
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer, form_key, once
 
@@ -120,15 +120,25 @@ def _create(request: HttpRequest, form: VmForm) -> HttpResponse:
 @require_safe
 @login_required
 def vm_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """One machine."""
+    """One machine; of one that is gone, deleted or never made to the end, the way to the job that tells."""
     actor = actor_of(request)
-    return render(request, "compute/vm_detail.html", SECTION | parts.machine(actor, selectors.get_vm(actor, uid)))
+    try:
+        vm = selectors.get_vm(actor, uid)
+    except NotFound as error:
+        job = selectors.last_job_of(actor, uid)
+        raise NotFound(error.detail, data={"job": {"id": str(job.pk)}} if job else None) from error
+    return render(request, "compute/vm_detail.html", SECTION | parts.machine(actor, vm))
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def vm_verb(request: HttpRequest, uid: UUID, verb: str) -> HttpResponse:
-    """Run, shut down, stop or reboot. With htmx the machine's part of the page is the answer, without it the page."""
+    """Run, shut down, stop or reboot. With htmx the machine's part of the page is the answer, without it the page.
+
+    A GET does nothing: it comes from a log-in on the way, and leads to the machine to choose anew.
+    """
+    if request.method != "POST":
+        return redirect("compute:vm-detail", uid=uid)
     actor = actor_of(request)
     VERBS[verb](actor, uid)
     if not request.htmx:  # type: ignore[attr-defined]
