@@ -9,11 +9,12 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from compute import selectors
 from compute.forms.vms import VmForm, proposed_name
@@ -130,15 +131,12 @@ def vm_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     return render(request, "compute/vm_detail.html", SECTION | parts.machine(actor, vm))
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@login_required
+@require_POST
 def vm_verb(request: HttpRequest, uid: UUID, verb: str) -> HttpResponse:
-    """Run, shut down, stop or reboot. With htmx the machine's part of the page is the answer, without it the page.
-
-    A GET does nothing: it comes from a log-in on the way, and leads to the machine to choose anew.
-    """
-    if request.method != "POST":
-        return redirect("compute:vm-detail", uid=uid)
+    """Run, shut down, stop or reboot. With htmx the machine's part of the page is the answer, without it the page."""
+    if not request.user.is_authenticated:
+        # Who has to log in first comes back by a GET: to the machine, to choose anew.
+        return redirect_to_login(reverse("compute:vm-detail", args=[uid]))
     actor = actor_of(request)
     VERBS[verb](actor, uid)
     if not request.htmx:  # type: ignore[attr-defined]

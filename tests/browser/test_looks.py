@@ -48,5 +48,5 @@ def test_api_describes_itself_on_a_page_within_the_policy(desk: BrowserContext, 
     page = desk.new_page()
     complaints = watched(page)
     page.goto(f"{portal.url}/api/v1/docs/")
-    expect(page.locator("[data-path='/api/v1/vms/{id}/run/']")).to_be_visible()
+    expect(page.locator("[data-path='/api/v1/vms/{uid}/run/']")).to_be_visible()
     assert complaints == []

@@ -118,10 +118,10 @@ def test_verbs_by_plain_forms_lead_to_the_machine_and_delete_to_its_job(demo):
     assert client.get(f"/jobs/{job.pk}/").status_code == HTTPStatus.OK
 
 
-def test_verb_that_a_log_in_leads_to_does_nothing_and_shows_the_machine(demo):
+def test_verb_of_a_session_that_ended_leads_over_the_log_in_to_the_machine(demo, client):
     vm = demo.make_vm("alice")
-    answer = demo.browser("alice").get(f"/machines/{vm.pk}/stop/")
-    assert answer.headers["Location"] == f"/machines/{vm.pk}/"
+    answer = client.post(f"/machines/{vm.pk}/stop/")
+    assert answer.headers["Location"] == f"/login/?next=/machines/{vm.pk}/"
     assert Job.objects.filter(target_uid=vm.pk).count() == 1
 
 
