@@ -21,6 +21,7 @@ from portal.jobs.states import RUNNABLE, JobStatus
 from tenants import policy
 from tenants.models import DataCenter
 from tenants.policy import Permit
+from tenants.selectors import jobs
 
 MOST_OFFERED = 200
 
@@ -61,6 +62,11 @@ def get_vm(actor: Actor, uid: UUID) -> Vm:
     if vm is None:
         raise NotFound(_("There is no such machine, or you may not see it."))
     return vm
+
+
+def last_job_of(actor: Actor, uid: UUID) -> Job | None:
+    """The newest job about a machine that this actor may see, also when the machine itself is gone."""
+    return jobs(actor).filter(target_uid=uid).first()
 
 
 def templates(actor: Actor) -> QuerySet[Template]:

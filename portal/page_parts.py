@@ -26,11 +26,12 @@ def card(actor: Actor, uid: UUID) -> str:
 
 
 def vm(actor: Actor, uid: UUID) -> str:
-    """The parts of a machine's page; when it is gone, what says so."""
+    """The parts of a machine's page; when it is gone, what says so, and the job that tells why."""
     try:
         found = selectors.get_vm(actor, uid)
     except NotFound:
-        return _html("compute/partials/_vm_gone.html", {"uid": uid})
+        job = selectors.last_job_of(actor, uid)
+        return _html("compute/partials/_vm_gone.html", {"vm": {"pk": uid}, "job": job_json(job) if job else None})
     return _html("compute/partials/_vm_parts.html", parts.machine(actor, found))
 
 
@@ -39,7 +40,7 @@ def console(actor: Actor, uid: UUID) -> str:
     try:
         found = selectors.get_vm(actor, uid)
     except NotFound:
-        return _html("compute/partials/_vm_gone.html", {"uid": uid})
+        return _html("compute/partials/_vm_gone.html", {"vm": {"pk": uid}})
     return _html("compute/partials/_console_head.html", parts.at_console(actor, found))
 
 

@@ -17,6 +17,7 @@ from django.db.models import F, Q, Sum
 from django.utils.translation import gettext as _
 
 from portal.common.errors import QuotaExceeded, Reason
+from portal.common.units import amount_text
 from tenants.models import DataCenter, QuotaAccount, QuotaCharge
 from tenants.models.quota import Dimension, Enforcement, SubjectKind
 
@@ -218,12 +219,7 @@ def _refusal(account: QuotaAccount, amount: int) -> Reason:
     account.refresh_from_db()
     limit = account.limit or 0
     ceiling = limit + limit * account.grace_percent // 100
-    label = str(Dimension(account.dimension).label)
     own = account.subject_kind == SubjectKind.USER
-    text = _("Your share of %(dimension)s") if own else _("The data center's %(dimension)s")
-    sentence = _(
-        "%(what)s: limit %(limit)d, in use %(used)d, asked for %(requested)d, %(shortfall)d too many. Delete or stop something, or ask for a larger quota."
-    )
     data: dict[str, Any] = {
         "dimension": account.dimension,
         "subject": account.subject_kind,
@@ -235,12 +231,21 @@ def _refusal(account: QuotaAccount, amount: int) -> Reason:
     }
     if own:
         data["top_consumers"] = _top(account)
-    return Reason(
-        "quota_exceeded",
-        sentence
-        % {"what": text % {"dimension": label}, **{k: data[k] for k in ("limit", "used", "requested", "shortfall")}},
-        data=data,
+    return Reason("quota_exceeded", _refusal_text(account.dimension, data, own=own), data=data)
+
+
+def _refusal_text(dimension: str, data: Mapping[str, Any], *, own: bool) -> str:
+    sentence = (
+        _(
+            "Your share of %(dimension)s: limit %(limit)s, in use %(used)s, asked for %(requested)s, %(shortfall)s over. Choose less, delete or stop something, or ask for a larger quota."
+        )
+        if own
+        else _(
+            "The data center's %(dimension)s: limit %(limit)s, in use %(used)s, asked for %(requested)s, %(shortfall)s over. Choose less, delete or stop something, or ask for a larger quota."
+        )
     )
+    figures = {k: amount_text(data[k], dimension) for k in ("limit", "used", "requested", "shortfall")}
+    return sentence % {"dimension": Dimension(dimension).label, **figures}
 
 
 def _top(account: QuotaAccount) -> list[dict[str, Any]]:

@@ -38,13 +38,18 @@ class Card:
     vm: Vm
     verbs: Verbs
     job_line: str
+    owner: str  # empty when it is the reader's own
 
 
 def cards(actor: Actor, vms: Sequence[Vm]) -> list[Card]:
     """The cards of these machines, in a number of queries that does not grow with them."""
     jobs = selectors.open_jobs_of([vm.pk for vm in vms])
     actions = selectors.actions_of(actor, vms, jobs)
-    return [Card(vm, _card_verbs(actions[vm.pk]), _line(jobs.get(vm.pk))) for vm in vms]
+    return [Card(vm, _card_verbs(actions[vm.pk]), _line(jobs.get(vm.pk)), _owner(actor, vm)) for vm in vms]
+
+
+def _owner(actor: Actor, vm: Vm) -> str:
+    return "" if vm.owner is None or vm.owner_id == actor.uid else str(vm.owner)
 
 
 def machine(actor: Actor, vm: Vm) -> dict[str, Any]:

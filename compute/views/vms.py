@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -20,7 +21,7 @@ from compute.forms.vms import VmForm, proposed_name
 from compute.services import vms
 from compute.views import parts
 from portal.common.actor import Actor
-from portal.common.errors import PortalError
+from portal.common.errors import NotFound, PortalError
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer, form_key, once
 
@@ -120,15 +121,22 @@ def _create(request: HttpRequest, form: VmForm) -> HttpResponse:
 @require_safe
 @login_required
 def vm_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """One machine."""
+    """One machine; of one that is gone, deleted or never made to the end, the way to the job that tells."""
     actor = actor_of(request)
-    return render(request, "compute/vm_detail.html", SECTION | parts.machine(actor, selectors.get_vm(actor, uid)))
+    try:
+        vm = selectors.get_vm(actor, uid)
+    except NotFound as error:
+        job = selectors.last_job_of(actor, uid)
+        raise NotFound(error.detail, data={"job": {"id": str(job.pk)}} if job else None) from error
+    return render(request, "compute/vm_detail.html", SECTION | parts.machine(actor, vm))
 
 
 @require_POST
-@login_required
 def vm_verb(request: HttpRequest, uid: UUID, verb: str) -> HttpResponse:
     """Run, shut down, stop or reboot. With htmx the machine's part of the page is the answer, without it the page."""
+    if not request.user.is_authenticated:
+        # Who has to log in first comes back by a GET: to the machine, to choose anew.
+        return redirect_to_login(reverse("compute:vm-detail", args=[uid]))
     actor = actor_of(request)
     VERBS[verb](actor, uid)
     if not request.htmx:  # type: ignore[attr-defined]

@@ -17,6 +17,13 @@ def mib_text(mib: int) -> str:
     return f"{number_format(gib, decimal_pos=0 if gib == int(gib) else 1)} GiB"
 
 
+def amount_text(value: int, dimension: str) -> str:
+    """A figure of a quota with its unit, which the dimension's name tells; MiB in the unit that reads best."""
+    if dimension.endswith("_mib"):
+        return mib_text(value)
+    return f"{number_format(value)} GiB" if dimension.endswith("_gib") else str(number_format(value))
+
+
 def bytes_text(size: int) -> str:
     """A size given in bytes, as ``mib_text``; below one MiB in KiB."""
     if size < MIB:

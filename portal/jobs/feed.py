@@ -82,6 +82,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "steps": [_step_json(job, step) for step in steps],
         "error": _error_json(job) if job.error else None,
         "next_try_at": _time(job.not_before) if _is_failing(job, steps) else None,
+        "actor": job.actor_name,
         "target": {"kind": job.target_kind, "id": str(job.target_uid), "name": job.target_name},
         "created_at": _time(job.created_at),
         "started_at": _time(job.started_at),

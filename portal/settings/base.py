@@ -224,7 +224,7 @@ REST_FRAMEWORK: dict[str, Any] = {
 }
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Stegi",
-    "DESCRIPTION": "Virtual machines for a whole institute, over oVirt engines and libvirt hosts.",
+    "DESCRIPTION": "Virtual machines for a whole institute.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,

@@ -3,6 +3,8 @@
   "use strict";
   const POLL = 5000;
   const PATIENCE = 2000;
+  const GROW = 1000;
+  const JUST_NOW = 10;
   const offline = document.getElementById("offline");
   let socket = null;
   let lost = null;
@@ -40,6 +42,23 @@
     }
     return true;
   };
+
+  // Ages grow under the reader's eyes, by the time passed since they came: the clocks of two machines may differ.
+  const came = new WeakMap();
+  const ages = new Intl.RelativeTimeFormat(document.documentElement.lang);
+  const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const grow = () => {
+    for (const age of document.querySelectorAll("time[data-age]")) {
+      if (!came.has(age)) came.set(age, performance.now());
+      const seconds = Number(age.dataset.age) + Math.floor((performance.now() - came.get(age)) / 1000);
+      if (seconds < JUST_NOW) continue;
+      const [unit, length] = UNITS.find((entry) => seconds >= entry[1]);
+      const text = ages.format(-Math.floor(seconds / length), unit);
+      if (age.textContent !== text) age.textContent = text;
+    }
+  };
+  setInterval(grow, GROW);
+  grow();
 
   const clock = (moment) => moment.toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" });
 

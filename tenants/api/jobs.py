@@ -68,6 +68,7 @@ class JobSerializer(serializers.Serializer):
     progress = serializers.IntegerField(min_value=0, max_value=100)
     steps = StepSerializer(many=True)
     error = JobErrorSerializer(allow_null=True)
+    actor = serializers.CharField(help_text="Who asked for it: the user name.")
     target = TargetSerializer()
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)

@@ -12,6 +12,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods
+from django_htmx.http import HttpResponseClientRefresh
 
 from portal.common.errors import NotAuthenticated, TooMany
 from tenants.services.tokens import check_password
@@ -26,6 +27,9 @@ def log_in(request: HttpRequest) -> HttpResponse:
     """Name and password, then on to the page that was asked for."""
     wanted = request.POST.get("next", request.GET.get("next", ""))
     context: dict[str, Any] = {"next": wanted, "username": ""}
+    if request.htmx:  # type: ignore[attr-defined]
+        # The session ended under an open page: its next load leads here by itself, and back.
+        return HttpResponseClientRefresh()
     if request.method != "POST":
         return render(request, "tenants/login.html", context)
     username = request.POST.get("username", "")

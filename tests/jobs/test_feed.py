@@ -31,11 +31,12 @@ def test_the_json_of_a_job_under_way(start: Start):
     json.dumps(shown)
     assert set(shown) == {
         "id", "operation", "title", "status", "progress", "steps", "error", "target", "created_at", "started_at",
-        "ended_at", "next_try_at",
+        "ended_at", "next_try_at", "actor",
     }  # fmt: skip
     assert shown["next_try_at"] is None, "it waits as it should: nothing failed"
     assert (shown["id"], shown["operation"], shown["title"]) == (str(job.uid), "toy.wait", "Wait for something")
     assert (shown["status"], shown["progress"], shown["error"]) == ("started", 46, None)
+    assert shown["actor"] == job.actor_name
     assert shown["target"] == {"kind": "thing", "id": str(job.target_uid), "name": "a thing"}
     assert [(step["name"], step["title"], step["status"]) for step in shown["steps"]] == [
         ("disk", "Make the disk", "done"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.template.loader import get_template
 from django.test import Client
 
 from tenants.models import User
@@ -26,6 +27,24 @@ def alice(db) -> User:
 def test_no_template_holds_a_script_or_a_style_of_its_own():
     found = [path.name for path in TEMPLATES.rglob("*.html") if FORBIDDEN.search(path.read_text())]
     assert found == []
+
+
+def test_every_template_can_be_read():
+    paths = [str(path.relative_to(TEMPLATES)) for path in TEMPLATES.rglob("*.html")]
+    assert len(paths) > 30
+    for path in paths:
+        get_template(path)
+
+
+def test_form_of_an_earlier_session_is_told_to_be_too_old(alice):
+    answer = Client(enforce_csrf_checks=True).post("/login/", {"username": "alice", "password": "a-long-password-1"})
+    assert answer.status_code == HTTPStatus.FORBIDDEN
+    assert "The form was too old" in answer.content.decode()
+
+
+def test_click_after_the_session_ended_loads_the_page_anew(client):
+    answer = client.get("/login/?next=/", headers={"HX-Request": "true"})
+    assert answer.headers["HX-Refresh"] == "true"
 
 
 def test_login_page_keeps_the_way_and_refuses_a_wrong_password(alice):

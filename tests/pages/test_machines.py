@@ -78,7 +78,7 @@ def test_over_quota_is_told_at_review_and_the_button_is_off(demo):
     client = demo.browser("alice")
     answer = client.post("/machines/new/", demo.form(client, memory_mib="4096") | {"action": "review"})
     page = answer.content.decode()
-    assert "2048" in page
+    assert "limit 2 GiB, in use 0 MiB, asked for 4 GiB, 2 GiB over" in page
     assert 'value="create" disabled' in page
 
 
@@ -116,6 +116,31 @@ def test_verbs_by_plain_forms_lead_to_the_machine_and_delete_to_its_job(demo):
     run_to_end(job.pk)
     assert client.get(f"/machines/{vm.pk}/").status_code == HTTPStatus.NOT_FOUND
     assert client.get(f"/jobs/{job.pk}/").status_code == HTTPStatus.OK
+
+
+def test_verb_of_a_session_that_ended_leads_over_the_log_in_to_the_machine(demo, client):
+    vm = demo.make_vm("alice")
+    answer = client.post(f"/machines/{vm.pk}/stop/")
+    assert answer.headers["Location"] == f"/login/?next=/machines/{vm.pk}/"
+    assert Job.objects.filter(target_uid=vm.pk).count() == 1
+
+
+def test_machine_that_is_gone_leads_to_the_job_that_tells_but_nobody_else(demo):
+    vm = demo.make_vm("alice")
+    client = demo.browser("alice")
+    client.post(f"/machines/{vm.pk}/delete/")
+    job = Job.objects.filter(target_uid=vm.pk).latest("created_at")
+    run_to_end(job.pk)
+    assert f"/jobs/{job.pk}/" in client.get(f"/machines/{vm.pk}/").content.decode()
+    assert "/jobs/" not in demo.browser("charlie").get(f"/machines/{vm.pk}/").content.decode()
+
+
+def test_administrator_sees_whose_a_machine_is_and_who_asked_for_a_job(demo):
+    demo.make_vm("alice")
+    admin = demo.browser("physics-admin")
+    assert "owner: Alice" in admin.get("/").content.decode()
+    assert "<td>alice</td>" in admin.get("/jobs/").content.decode()
+    assert "owner:" not in demo.browser("alice").get("/").content.decode()
 
 
 def test_disabled_action_is_shown_with_its_reason(demo):

@@ -68,6 +68,13 @@ def test_a_refusal_has_all_figures_of_all_accounts_and_nothing_is_written(people
     assert QuotaCharge.objects.filter(dimension=MACHINES).count() == 2
 
 
+def test_a_refusal_tells_its_figures_with_their_units(people):
+    quota.set_limits(people.physics, {Dimension.MEMORY_DEFINED_MIB: 2048})
+    with pytest.raises(QuotaExceeded) as caught:
+        quota.charge(machine(), people.physics, {Dimension.MEMORY_DEFINED_MIB: 3072}, user_uid=None)
+    assert "limit 2 GiB, in use 0 MiB, asked for 3 GiB, 1 GiB over" in caught.value.detail
+
+
 def test_grace_is_the_last_that_is_accepted(people):
     quota.set_limits(people.physics, {VCPUS: 10}, grace_percent=20)
     consumer = machine()

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext, gettext_lazy, ngettext
 
 from portal.common.phrases import said
-from portal.common.units import mib_text
+from portal.common.units import amount_text, mib_text
 
 register = template.Library()
 
@@ -47,12 +47,7 @@ def mib(size: int) -> str:
     return mib_text(size)
 
 
-@register.filter
-def amount(value: int, dimension: str) -> str:
-    """A figure of a quota with its unit, which the dimension's name tells; MiB in the unit that reads best."""
-    if dimension.endswith("_mib"):
-        return mib_text(value)
-    return f"{number_format(value)} GiB" if dimension.endswith("_gib") else str(number_format(value))
+register.filter("amount", amount_text)
 
 
 @register.filter
@@ -65,13 +60,17 @@ def fill(value: int, limit: int | None) -> int:
 
 @register.simple_tag
 def age(moment: datetime | None) -> SafeString | str:
-    """How long ago, in words, with the absolute time on hover."""
+    """How long ago, in words, with the absolute time on hover. Pages let it grow, from these seconds, unannounced."""
     if moment is None:
         return ""
     absolute = date_format(timezone.localtime(moment), "DATETIME_FORMAT")
-    seconds = int((timezone.now() - moment).total_seconds())
+    seconds = max(0, int((timezone.now() - moment).total_seconds()))
     return format_html(
-        '<time datetime="{}" title="{}" data-age>{}</time>', moment.isoformat(), absolute, _since(max(0, seconds))
+        '<time datetime="{}" title="{}" data-age="{}" aria-live="off">{}</time>',
+        moment.isoformat(),
+        absolute,
+        seconds,
+        _since(seconds),
     )
 
 
