@@ -16,6 +16,7 @@ from portal import bodies, http_heads
 from portal.asgi import application
 from portal.http_heads import FIELDS_LIMIT, HEAD_LIMIT
 from tests.compute.console.serving import serving
+from tests.compute.console.world import eventually
 from tests.people import PASSWORD
 from tests.tenants.conftest import make_people
 
@@ -212,16 +213,23 @@ def test_DO01_a_head_without_end_costs_no_memory(port):  # noqa: N802
 
 def test_DO01_a_head_that_does_not_come_ends_the_connection_and_others_are_served(transactional_db, monkeypatch):  # noqa: N802
     monkeypatch.setitem(connections["default"].settings_dict, "CONN_MAX_AGE", 0)
-    with serving(application) as port, monkeypatch.context() as patch:
-        patch.setattr(http_heads, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(http_heads, "HEAD_SECONDS", 0.5)
+    with serving(application) as port:
         slow = [socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) for _ in range(50)]
         for link in slow:
             link.sendall(b"GET /login/ HTTP/1.1\r\nHost: ")
-        patch.undo()
-        assert asked(port, "GET /login/ HTTP/1.1\r\nHost: 127.0.0.1\r\n").status == 200
+        eventually(lambda: was_served(port))
         assert [link.recv(100) for link in slow] == [b""] * 50
         for link in slow:
             link.close()
+
+
+def was_served(port: int) -> bool:
+    """Not if this machine took longer than a head may take to come."""
+    try:
+        return asked(port, "GET /login/ HTTP/1.1\r\nHost: 127.0.0.1\r\n").status == 200
+    except (OSError, AssertionError):
+        return False
 
 
 def test_DO01_a_connection_goes_on_after_a_whole_request(port):  # noqa: N802
