@@ -6,6 +6,7 @@ import re
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from drf_spectacular.generators import SchemaGenerator
 
 from compute.models import Console, Template, Vm
@@ -203,6 +204,7 @@ def steady(answer: Any) -> tuple[int, str]:
     return answer.status_code, re.sub(r"[0-9a-f-]{32,36}|\b[A-Za-z0-9]{64}\b", "", answer.content.decode())
 
 
+@pytest.mark.long
 def test_AZ02_what_is_hidden_answers_as_what_is_not_there(world):  # noqa: N802
     unknown = World(world.place, world.vm, world.job, ids=dict.fromkeys(world.ids, str(uuid4())))
     for kind, table, ranks in (("api", API, API_RANKS), ("page", PAGES, PAGE_RANKS)):

@@ -66,7 +66,7 @@ async def knock(handshake: dict[str, Any]) -> str:
     socket = ApplicationCommunicator(application, handshake)
     await socket.send_input({"type": "websocket.connect"})
     await socket.send_input({"type": "websocket.disconnect", "code": 1000})
-    await socket.wait(20)
+    await socket.wait(120)
     said = [socket.output_queue.get_nowait() for _ in range(socket.output_queue.qsize())]
     if said[0]["type"] != "websocket.accept":
         return "no"

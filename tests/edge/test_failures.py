@@ -212,8 +212,8 @@ def said_by(served: World, path: str) -> str:
     headers = {"Authorization": f"Bearer {served.tokens['owner']}"}
     address = f"ws://{served.ids['address']}{path.format(**served.ids)}"
     try:
-        with connect(address, additional_headers=headers, compression=None, proxy=None) as socket:
+        with connect(address, additional_headers=headers, compression=None, proxy=None, open_timeout=120) as socket:
             socket.send('{"watch": ["jobs"]}')
-            return str(socket.recv(20))
+            return str(socket.recv(120))
     except (InvalidStatus, ConnectionClosed) as end:
         return str(end)

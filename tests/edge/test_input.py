@@ -23,6 +23,8 @@ from tenants import quota
 from tenants.models.quota import Dimension
 from tests.edge.world import World, routes
 
+pytestmark = pytest.mark.long
+
 MARKUP = (
     "<script>document.title = 'pwned'</script>",
     "\"'><img src=x onerror=\"document.title='pwned'\">",

@@ -82,7 +82,7 @@ def test_IN15_nor_does_what_the_real_server_is_sent(transactional_db, log, monke
     )
     with serving(application) as port:
         for text in lines:
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            with socket.create_connection(("127.0.0.1", port), timeout=120) as client:
                 client.sendall(text.encode("latin-1"))
                 assert client.recv(65536).startswith(b"HTTP/1.1 ")
     assert_sound(log)

@@ -130,6 +130,7 @@ def test_SE03_a_value_that_means_nothing_is_refused_by_name(name, value):  # noq
         pass
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "command", [["-m", "portal.serve", "--port=1"], ["-m", "celery", "-A", "portal", "worker"], ["manage.py", "watch"]]
 )
