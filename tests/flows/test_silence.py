@@ -25,7 +25,7 @@ from tests.flows.doors import Api, Browser
 from tests.flows.nothing_lost import assert_nothing_lost
 from tests.flows.patience import run_through, step_on, until
 from tests.flows.place import Place
-from tests.flows.scenarios import SCENARIOS, operations, step_id
+from tests.flows.scenarios import SCENARIOS, name_of, operations
 from tests.flows.test_faults import assert_honest
 
 pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
@@ -47,7 +47,7 @@ def go_away(place: Place, *, after: int = 0) -> None:
 def until_it_turns(place: Place, job: Job) -> None:
     """The job tries on for as long as it is worth it, and then goes back or ends."""
     for _ in range(100):
-        step_on(place, job, later=10)
+        step_on(place, job, later=130)
         if job.status not in {JobStatus.QUEUED, JobStatus.STARTED}:
             return
     raise AssertionError(f"{job} never gave up")
@@ -60,7 +60,7 @@ def calls_of(place: Place, operation: type[Operation]) -> int:
     return len(place.double.calls())
 
 
-@pytest.mark.parametrize("operation", operations(), ids=step_id)
+@pytest.mark.parametrize("operation", operations(), ids=name_of)
 def test_hypervisor_down_at_every_call_ends_the_job_undone_and_honest(place: Place, operation: type[Operation]):
     for number in range(calls_of(place, operation)):
         job = SCENARIOS[operation.name].start(place, f"m-{number}")
