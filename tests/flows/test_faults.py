@@ -144,8 +144,9 @@ def test_tf11_what_lasts_ends_the_job_undone_and_honest(trial: Trial, operation:
 @pytest.mark.parametrize("operation", undone_operations(), ids=name_of)
 def test_tf11_an_undo_outlasts_any_fault_that_comes_once(trial: Trial, operation: type[Operation]):
     calls = trial.undo_calls(operation)
+    first = dict(reversed(calls))
     for fault in (*PASSING, Fault.REFUSED):
-        for method, nth in calls:
+        for method, nth in (call for call in calls if fault in OFTEN or first[call[0]] == call[1]):
             job = trial.suffer(trial.start(operation, failing=True), method, nth, fault)
             assert job.status == JobStatus.FAILED, (fault, method, nth, job.error)
             assert_nothing_lost(trial.place)
