@@ -65,9 +65,11 @@ def make_disks(ctx: StepContext) -> None:
 
 
 def unmake_disks(ctx: StepContext) -> None:
-    """Remove them; already gone is done."""
+    """Remove them; already gone is done. A definition that came late, when its own undo was over, would hold them."""
     vm = vm_of(ctx)
     driver = driver_of(vm)
+    if driver.find_vm(vm.pk) is not None:
+        undefine(ctx)
     for disk in _disks(vm):
         driver.delete_disk(_disk_ref(disk))
         ctx.fault_point("removed")

@@ -13,7 +13,7 @@ from network.services import create_network, free_range
 from portal.common.actor import system_actor
 from portal.jobs import faults
 from portal.jobs.models import Job
-from portal.jobs.operation import Operation, StepDef, all_operations
+from portal.jobs.operation import Operation, all_operations
 from tests.flows.place import Place
 
 UP = {"up", "powering_up"}
@@ -68,19 +68,14 @@ def operations() -> list[type[Operation]]:
     return [operation for operation in all_operations() if not operation.name.startswith("toy.")]
 
 
-def steps() -> list[tuple[type[Operation], StepDef]]:
-    """Every step of every operation."""
-    return [(operation, step) for operation in operations() for step in operation.steps]
+def undone_operations() -> list[type[Operation]]:
+    """Those that undo something when they fail."""
+    return [operation for operation in operations() if any(step.undo is not None for step in operation.steps)]
 
 
-def undos() -> list[tuple[type[Operation], StepDef]]:
-    """Every step that can be undone."""
-    return [(operation, step) for operation, step in steps() if step.undo is not None]
-
-
-def step_id(value: Any) -> str:
+def name_of(value: Any) -> str:
     """What a case is called."""
-    return value.name if isinstance(value, StepDef) else value.name.partition(".")[2]
+    return str(value.name.partition(".")[2])
 
 
 def passed_points(monkeypatch: Any, work: Callable[[], Any]) -> list[str]:

@@ -98,7 +98,7 @@ def work_for_ever(seed: str) -> None:
         if uids:
             engine.advance(random.choice(uids))
         else:
-            time.sleep(0.02)
+            time.sleep(0.05)
 
 
 class Staff:
