@@ -1,0 +1,149 @@
+"""The double's storage."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from uuid import UUID
+
+from portal.hypervisors.errors import (
+    AlreadyExists,
+    Busy,
+    Invalid,
+    NoCapacity,
+    NotFound,
+)
+from portal.hypervisors.images import only_fit
+from portal.hypervisors.specs import (
+    DiskFound,
+    DiskRef,
+    DiskSpec,
+    InitialRun,
+    StorageDomainFound,
+)
+from tests.doubles.hypervisor_calls import Body, DoubleCalls, marker_of
+from tests.doubles.hypervisor_state import drop, every, get, put
+
+
+class DoubleStorage(DoubleCalls):
+    """Storage domains, disks and first-boot volumes."""
+
+    def ensure_storage_domain(self, name: str, *, path: str) -> StorageDomainFound:
+        with self.call("ensure_storage_domain", name, kind="storage_domain"), self.store.change() as db:
+            if not f"{name}-".startswith(f"{self._prefix()}-"):
+                raise Invalid(detail=f"storage domain {name}")
+            body = get(db, "storage_domain", name)
+            if body is None:
+                body = {"path": path, "marker": self._mark(self.connection.portal_id)}
+                put(db, "storage_domain", name, body)
+            if not self._is_ours(body):
+                raise AlreadyExists(detail=f"storage domain {name}")
+            return self._storage_found(db, name)
+
+    def delete_storage_domain(self, name: str) -> None:
+        with self.call("delete_storage_domain", name), self.store.change() as db:
+            body = get(db, "storage_domain", name)
+            if body is None or not self._is_ours(body):
+                return
+            if any(disk["storage_domain"] == name for disk in every(db, "disk").values()):
+                raise Busy(detail=f"storage domain {name} is not empty")
+            drop(db, "storage_domain", name)
+
+    def create_disk(self, spec: DiskSpec) -> DiskFound:
+        key = self._disk_key(DiskRef(uid=spec.uid, storage_domain=spec.storage_domain))
+        with self.call("create_disk", key, kind="disk"), self.store.change() as db:
+            return self._make_disk(db, key, spec, allocated=196_616, sha256="")
+
+    def upload_disk(self, spec: DiskSpec, *, chunks: Iterator[bytes]) -> DiskFound:
+        key = self._disk_key(DiskRef(uid=spec.uid, storage_domain=spec.storage_domain))
+        with self.call("upload_disk", key, kind="disk"):
+            digest, length = hashlib.sha256(), 0
+            for chunk in only_fit(chunks, format=spec.format):
+                digest.update(chunk)
+                length += len(chunk)
+            with self.store.change() as db:
+                return self._make_disk(db, key, spec, allocated=length, sha256=digest.hexdigest())
+
+    def _make_disk(self, db: sqlite3.Connection, key: str, spec: DiskSpec, *, allocated: int, sha256: str) -> DiskFound:
+        _refuse_missing(db, spec.storage_domain)
+        body = get(db, "disk", key)
+        if body is None:
+            base = self._refuse_strange(db, spec.base) if spec.base else ""
+            if self._storage_found(db, spec.storage_domain).free_bytes < allocated:
+                raise NoCapacity(detail=f"storage domain {spec.storage_domain}")
+            body = {
+                "marker": self._mark(spec.uid), "storage_domain": spec.storage_domain, "base": base,
+                "size": spec.size_bytes, "allocated": allocated, "sha256": sha256,
+            }  # fmt: skip
+            put(db, "disk", key, body)
+        return _disk_found(key, body)
+
+    def find_disk(self, ref: DiskRef) -> DiskFound | None:
+        key = self._disk_key(ref)
+        with self.call("find_disk", key), self.store.open() as db:
+            _refuse_missing(db, ref.storage_domain)
+            body = get(db, "disk", key)
+            return _disk_found(key, body) if body and self._is(body, ref.uid) else None
+
+    def delete_disk(self, ref: DiskRef) -> None:
+        key = self._disk_key(ref)
+        with self.call("delete_disk", key), self.store.change() as db:
+            body = get(db, "disk", key)
+            if body is None or not self._is(body, ref.uid):
+                return
+            if any(disk["base"] == key for disk in every(db, "disk").values()):
+                raise Busy(detail=f"disk {key} has linked clones")
+            if any(key in vm["disks"] for vm in every(db, "vm").values()):
+                raise Busy(detail=f"disk {key} is in use")
+            drop(db, "disk", key)
+
+    def our_disks(self, storage_domain: str) -> tuple[DiskFound, ...]:
+        with self.call("our_disks", storage_domain), self.store.open() as db:
+            _refuse_missing(db, storage_domain)
+            found = every(db, "disk").items()
+            return tuple(
+                _disk_found(key, body)
+                for key, body in found
+                if body["storage_domain"] == storage_domain and self._is_ours(body) and not key.endswith(".iso")
+            )
+
+    def create_first_boot(self, vm_uid: UUID, initial_run: InitialRun, *, storage_domain: str) -> DiskRef | None:
+        key = self._name(vm_uid, "iso")
+        with self.call("create_first_boot", key, kind="disk"), self.store.change() as db:
+            spec = DiskSpec(uid=vm_uid, storage_domain=storage_domain, size_bytes=376_832, format="raw")
+            self._make_disk(db, key, spec, allocated=376_832, sha256=initial_run.hostname)
+            return DiskRef(uid=vm_uid, storage_domain=storage_domain, external_id=key)
+
+    def delete_first_boot(self, vm_uid: UUID, *, storage_domain: str) -> None:
+        key = self._name(vm_uid, "iso")
+        with self.call("delete_first_boot", key), self.store.change() as db:
+            drop(db, "disk", key)
+
+    def _disk_key(self, ref: DiskRef) -> str:
+        return ref.external_id or self._name(ref.uid, "qcow2")
+
+    def _refuse_strange(self, db: sqlite3.Connection, ref: DiskRef) -> str:
+        """The key of a disk of ours that is there."""
+        key = self._disk_key(ref)
+        body = get(db, "disk", key)
+        if body is None or not self._is(body, ref.uid):
+            raise NotFound(detail=f"disk {key}")
+        return key
+
+    def _storage_found(self, db: sqlite3.Connection, name: str) -> StorageDomainFound:
+        body = get(db, "storage_domain", name) or {}
+        used = sum(disk["allocated"] for disk in every(db, "disk").values() if disk["storage_domain"] == name)
+        total = int(self.store.setting("capacity_bytes"))
+        marker = marker_of(body["marker"])
+        return StorageDomainFound(name, name, "dir", "active", total, used, max(0, total - used), marker)
+
+
+def _disk_found(key: str, body: Body) -> DiskFound:
+    ref = DiskRef(uid=UUID(body["marker"]["uid"]), storage_domain=body["storage_domain"], external_id=key)
+    return DiskFound(ref=ref, external_id=key, size_bytes=body["size"], allocated_bytes=body["allocated"])
+
+
+def _refuse_missing(db: sqlite3.Connection, storage_domain: str) -> None:
+    if get(db, "storage_domain", storage_domain) is None:
+        raise NotFound(detail=f"storage domain {storage_domain}")
