@@ -10,6 +10,6 @@ class TenantsConfig(AppConfig):
     def ready(self) -> None:
         """The gate of every job."""
         from portal.jobs.engine import register_gate
-        from tenants.policy import gate
+        from tenants.gate import gate
 
         register_gate(gate)

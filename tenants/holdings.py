@@ -18,6 +18,7 @@ from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Now
 
 from portal.common.actor import Actor
+from tenants.kinds import kinds
 from tenants.models import (
     DataCenter,
     DataCenterGroupGrant,
@@ -125,3 +126,16 @@ def held(actor: Actor, users: Any, groups: Any, only: Iterable[UUID] | None = No
         roles, role = found.setdefault(uid, {}), codename.removeprefix(CODENAME)
         roles[role] = name and roles.get(role, name)
     return Held(found)
+
+
+def people_of(data_center: DataCenter) -> set[UUID]:
+    """Everybody who holds something on a data center or on anything in it, himself or through a group."""
+    found: set[UUID] = set()
+    for kind in kinds():
+        path = "content_object" if kind.model is DataCenter else f"content_object__{kind.data_center_path}"
+        if kind.user_grants is None or path == "content_object__":
+            continue
+        there = {path: data_center}
+        found.update(kind.user_grants._default_manager.filter(**there).values_list("user_id", flat=True))
+        found.update(kind.group_grants._default_manager.filter(**there).values_list("group__user", flat=True))
+    return found - {None}

@@ -22,10 +22,10 @@ from django.db.models import Model, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from portal.common.access import access_changed
-from portal.common.actor import Actor, Door
+from portal.common.actor import Actor
 from portal.common.errors import NotFound, NotPermitted
-from tenants.holdings import CODENAME, Held, Holdings, held, holdings, live, one_look
-from tenants.kinds import Kind, kind_of, kinds, register_kind
+from tenants.holdings import CODENAME, Held, Holdings, held, holdings, live, one_look, people_of
+from tenants.kinds import Kind, kind_of, register_kind
 from tenants.models import (
     DataCenter,
     DataCenterGroupGrant,
@@ -47,7 +47,6 @@ __all__ = [
     "Permit",
     "authorize",
     "explain",
-    "gate",
     "grant",
     "holds_anywhere",
     "holds_everywhere",
@@ -392,31 +391,6 @@ def _people(subject: User | Group) -> list[UUID]:
     if isinstance(subject, User):
         return [subject.pk]
     return list(User.objects.filter(groups=subject).values_list("pk", flat=True))
-
-
-def people_of(data_center: DataCenter) -> set[UUID]:
-    """Everybody who holds something on a data center or on anything in it, himself or through a group."""
-    found: set[UUID] = set()
-    for kind in kinds():
-        path = "content_object" if kind.model is DataCenter else f"content_object__{kind.data_center_path}"
-        if kind.user_grants is None or path == "content_object__":
-            continue
-        there = {path: data_center}
-        found.update(kind.user_grants._default_manager.filter(**there).values_list("user_id", flat=True))
-        found.update(kind.group_grants._default_manager.filter(**there).values_list("group__user", flat=True))
-    return found - {None}
-
-
-def gate(actor: Actor, permit: str, kind_name: str, uid: UUID) -> None:
-    """The engine's gate: the one who asked must still hold the permit. Raises like ``authorize``."""
-    if actor.uid is None:
-        return  # the portal itself
-    user = User.objects.filter(pk=actor.uid).first()
-    model = next((kind.model for kind in kinds() if kind.name == kind_name), None)
-    target = model._default_manager.filter(pk=uid).first() if model else None
-    if user is None or target is None:
-        raise NotPermitted(_("The user or the object that this job was started for is gone."))
-    authorize(Actor(user=user, door=Door.JOB, request_id=actor.request_id), Permit(permit), target)
 
 
 register_kind(Kind("system", System, user_grants=SystemUserGrant, group_grants=SystemGroupGrant))

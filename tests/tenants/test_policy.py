@@ -13,7 +13,8 @@ from portal.common.access import access_version
 from portal.common.actor import Door, system_actor
 from portal.common.errors import NotFound, NotPermitted
 from portal.jobs.models import Job
-from tenants import policy, selectors
+from tenants import policy
+from tenants.gate import gate, selectors
 from tenants.models import DataCenter, Role, User
 from tenants.permits import Permit
 from tests.tenants.conftest import as_actor
@@ -146,13 +147,13 @@ def test_a_user_sees_his_own_jobs_and_an_admin_those_of_the_data_center(people):
 def test_the_gate_asks_again(people):
     """AZ09."""
     alice = as_actor(people.alice, door=Door.JOB)
-    policy.gate(alice, "VM_CREATE", "data_center", people.physics.pk)
+    gate(alice, "VM_CREATE", "data_center", people.physics.pk)
     policy.revoke(system_actor(), "end-user", people.alice, people.physics)
     with pytest.raises(NotFound):
-        policy.gate(alice, "VM_CREATE", "data_center", people.physics.pk)
+        gate(alice, "VM_CREATE", "data_center", people.physics.pk)
     User.objects.filter(pk=people.alice.pk).delete()
     with pytest.raises(NotPermitted):
-        policy.gate(alice, "VM_CREATE", "data_center", people.physics.pk)
+        gate(alice, "VM_CREATE", "data_center", people.physics.pk)
 
 
 def test_the_number_of_queries_does_not_grow(people, django_assert_max_num_queries):
