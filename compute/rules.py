@@ -111,49 +111,32 @@ def initial_run_reasons(hostname: str, user_name: str, keys: Iterable[str]) -> l
     """Why these first-boot data cannot be; nothing but plain names and well-formed public keys gets through."""
     found = []
     if not HOSTNAME.fullmatch(hostname):
-        found.append(
-            Reason(
-                "hostname_invalid",
-                _("A host name has 1 to 63 letters, digits and '-', and neither starts nor ends with '-'."),
-                "initial_run.hostname",
-            )
-        )
-    if user_name and not USER_NAME.fullmatch(user_name):
-        found.append(
-            Reason(
-                "user_name_invalid",
-                _("A user name has 1 to 32 lower-case letters, digits, '-' and '_', and starts with a letter or '_'."),
-                "initial_run.user_name",
-            )
-        )
-    if user_name == "root":
-        found.append(
-            Reason(
-                "user_name_reserved", _("Choose another user name: root is the system's own."), "initial_run.user_name"
-            )
-        )
+        text = _("A host name has 1 to 63 letters, digits and '-', and neither starts nor ends with '-'.")
+        found.append(Reason("hostname_invalid", text, "initial_run.hostname"))
     keys = tuple(keys)
+    return found + _user_name_reasons(user_name, is_wanted=bool(keys)) + _key_reasons(keys)
+
+
+def _user_name_reasons(user_name: str, *, is_wanted: bool) -> list[Reason]:
+    found = []
+    if user_name and not USER_NAME.fullmatch(user_name):
+        text = _("A user name has 1 to 32 lower-case letters, digits, '-' and '_', and starts with a letter or '_'.")
+        found.append(("user_name_invalid", text))
+    if user_name == "root":
+        found.append(("user_name_reserved", _("Choose another user name: root is the system's own.")))
+    if is_wanted and not user_name:
+        found.append(("user_name_missing", _("Name the user who logs in with the SSH key.")))
+    return [Reason(code, text, "initial_run.user_name") for code, text in found]
+
+
+def _key_reasons(keys: tuple[str, ...]) -> list[Reason]:
+    found, field = [], "initial_run.ssh_authorized_keys"
     if len(keys) > MOST_KEYS:
-        found.append(
-            Reason(
-                "too_many_keys",
-                _("At most %(most)d SSH keys.") % {"most": MOST_KEYS},
-                "initial_run.ssh_authorized_keys",
-                {"limit": MOST_KEYS},
-            )
-        )
+        text = _("At most %(most)d SSH keys.") % {"most": MOST_KEYS}
+        found.append(Reason("too_many_keys", text, field, {"limit": MOST_KEYS}))
     if not all(SSH_KEY.fullmatch(key) for key in keys):
-        found.append(
-            Reason(
-                "ssh_key_invalid",
-                _("An SSH key is one line of an OpenSSH public key file, such as the one in ~/.ssh/id_ed25519.pub."),
-                "initial_run.ssh_authorized_keys",
-            )
-        )
-    if keys and not user_name:
-        found.append(
-            Reason("user_name_missing", _("Name the user who logs in with the SSH key."), "initial_run.user_name")
-        )
+        text = _("An SSH key is one line of an OpenSSH public key file, such as the one in ~/.ssh/id_ed25519.pub.")
+        found.append(Reason("ssh_key_invalid", text, field))
     return found
 
 

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from compute.models import Template
 from compute.services.vms import VmRequest
-from portal.common.errors import Reason
+from portal.common.forms import PageForm
 from portal.common.units import mib_text
 from tenants.models import DataCenter
 
@@ -22,7 +22,7 @@ VCPUS = (1, 2, 4, 8)
 LONGEST_KEYS = 20_000  # characters
 
 
-class VmForm(forms.Form):
+class VmForm(PageForm):
     """Binds what was posted; ``request()`` is what the service gets."""
 
     name = forms.CharField(label=_("Name"), max_length=64)
@@ -37,8 +37,15 @@ class VmForm(forms.Form):
     description = forms.CharField(label=_("Description"), required=False, max_length=2000)
     run = forms.BooleanField(label=_("Run it when it is ready"), required=False)
 
-    def __init__(self, data: Any, *, templates: Sequence[Template], data_centers: Sequence[DataCenter], **kwargs: Any):
-        super().__init__(data, **kwargs)
+    def __init__(
+        self,
+        data: Any,
+        *,
+        templates: Sequence[Template],
+        data_centers: Sequence[DataCenter],
+        initial: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(data, initial=initial)
         self._templates = {str(row.pk): row for row in templates}
         self._field("template").choices = [(str(row.pk), row.name) for row in templates]
         self._field("data_center").choices = [(str(row.pk), row.name) for row in data_centers]
@@ -66,16 +73,6 @@ class VmForm(forms.Form):
             description=values["description"],
             run=values["run"],
         )
-
-    def add_reasons(self, reasons: Sequence[Reason]) -> bool:
-        """Put each reason beside the field it is about; True when there was such a field."""
-        placed = False
-        for reason in reasons:
-            field = reason.field.rpartition(".")[2]
-            if field in self.fields:
-                self.add_error(field, str(reason.text))
-                placed = True
-        return placed
 
 
 def proposed_name(username: str, *, taken: Sequence[str]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -102,32 +103,35 @@ def assign(actor: Actor, data_center_uid: UUID, kind: str, uid: UUID) -> None:
     For super-admins. Raises ``NotFound`` for what is not there, ``Conflict`` for what belongs to a department.
     """
     share = SHAREABLE[kind]
-    with attempt(actor, "RESOURCE_ASSIGN", Subject("data_center", data_center_uid)) as trial:
-        data_center = _center(actor, data_center_uid)
-        row = _row(share, uid)
-        trial.subject = Subject("data_center", data_center.pk, data_center.name, data_center.pk)
-        trial.data = {"kind": kind, "id": str(uid), "name": str(row)}
-        owner = getattr(row, "owner", None)
-        if owner is not None:
-            raise Conflict(
-                _("%(name)s belongs to a data center; only the institute's own is shared out.") % {"name": row}
-            )
+    with _attempt(actor, "RESOURCE_ASSIGN", data_center_uid, share, uid) as (data_center, row):
+        if getattr(row, "owner", None) is not None:
+            text = _("%(name)s belongs to a data center; only the institute's own is shared out.") % {"name": row}
+            raise Conflict(text)
         wanted: dict[str, Any] = {share.field: row, "data_center": data_center}
         share.assignment._default_manager.get_or_create(**wanted)
-        _tell(share, data_center)
 
 
 def unassign(actor: Actor, data_center_uid: UUID, kind: str, uid: UUID) -> None:
     """Take it back; not assigned is done. ``Conflict`` with the machines that need it, where there are any."""
     share = SHAREABLE[kind]
-    with attempt(actor, "RESOURCE_UNASSIGN", Subject("data_center", data_center_uid)) as trial:
+    with _attempt(actor, "RESOURCE_UNASSIGN", data_center_uid, share, uid) as (data_center, row):
+        _refuse_in_use(dependents(data_center, kind, row), data_center, row)
+        share.assignment._default_manager.filter(**{share.field: row, "data_center": data_center}).delete()
+
+
+@contextmanager
+def _attempt(
+    actor: Actor, verb: str, data_center_uid: UUID, share: Shareable, uid: UUID
+) -> Iterator[tuple[DataCenter, Model]]:
+    """One recorded attempt at an assignment; afterwards those learn of it who see more or less by it."""
+    with attempt(actor, verb, Subject("data_center", data_center_uid)) as trial:
         data_center = _center(actor, data_center_uid)
         row = _row(share, uid)
         trial.subject = Subject("data_center", data_center.pk, data_center.name, data_center.pk)
-        trial.data = {"kind": kind, "id": str(uid), "name": str(row)}
-        _refuse_in_use(dependents(data_center, kind, row), data_center, row)
-        share.assignment._default_manager.filter(**{share.field: row, "data_center": data_center}).delete()
-        _tell(share, data_center)
+        trial.data = {"kind": share.name, "id": str(uid), "name": str(row)}
+        yield data_center, row
+        if share.conveys_rights:
+            access_changed(policy.people_of(data_center))
 
 
 def dependents(data_center: DataCenter, kind: str, row: Model) -> Dependents:
@@ -161,8 +165,3 @@ def _row(share: Shareable, uid: UUID) -> Model:
     if row is None:
         raise NotFound(_("There is no such object, or you may not see it."))
     return row
-
-
-def _tell(share: Shareable, data_center: DataCenter) -> None:
-    if share.conveys_rights:
-        access_changed(policy.people_of(data_center))

@@ -142,11 +142,8 @@ def _rule_reasons(wish: _Wish) -> list[Reason]:
 
 
 def _name_taken(wish: _Wish) -> list[Reason]:
-    if not Vm.objects.filter(data_center=wish.data_center, name=wish.request.name).exists():
-        return []
-    return [
-        Reason("name_taken", _("A machine of this name is already in this data center. Choose another name."), "name")
-    ]
+    there = Vm.objects.filter(data_center=wish.data_center, name=wish.request.name).exists()
+    return [_taken()] if there else []
 
 
 def _storage(wish: _Wish) -> StorageDomain | None:
@@ -217,32 +214,47 @@ def _refuse(reasons: list[Reason], kind: type[Invalid | Conflict]) -> None:
 
 
 def _write(actor: Actor, wish: _Wish) -> Vm:
-    request, uid = wish.request, uuid4()
-    # The ledger first: its accounts are the narrow gate, and are always taken before other rows.
-    quota.charge(quota.Consumer("vm", uid), wish.data_center, wish.amounts() | wish.running(), user_uid=actor.uid)
-    disk_uid = uuid4()
-    quota.charge(
-        quota.Consumer("disk", disk_uid),
-        wish.data_center,
-        {Dimension.STORAGE_GIB: wish.template.disk_gib},
-        user_uid=actor.uid,
+    uid, disk_uid = uuid4(), uuid4()
+    _charge(actor, wish, vm_uid=uid, disk_uid=disk_uid)
+    vm = _vm_row(actor, wish, uid)
+    size, domain = wish.template.disk_gib, wish.template.storage_domain
+    Disk.objects.create(uid=disk_uid, name="disk1", vm=vm, storage_domain=domain, size_gib=size, bootable=True)
+    for number, profile in enumerate(wish.profiles, start=1):
+        nic_uid = _nic_uid()
+        Nic.objects.create(uid=nic_uid, name=f"nic{number}", vm=vm, vnic_profile=profile, mac=rules.mac_of(nic_uid.hex))
+    policy.grant(policy.system_grantor(actor), "user-vm-manager", actor.user, vm)
+    return vm
+
+
+def _charge(actor: Actor, wish: _Wish, *, vm_uid: UUID, disk_uid: UUID) -> None:
+    """The ledger first: its accounts are the narrow gate, and are always taken before other rows."""
+    costs = {
+        quota.Consumer("vm", vm_uid): wish.amounts() | wish.running(),
+        quota.Consumer("disk", disk_uid): {Dimension.STORAGE_GIB: wish.template.disk_gib},
+    }
+    for consumer, amounts in costs.items():
+        quota.charge(consumer, wish.data_center, amounts, user_uid=actor.uid)
+
+
+def _host(wish: _Wish) -> Host:
+    reached = Host.objects.filter(
+        provider_id=wish.template.storage_domain.provider_id, cluster__assignments__data_center=wish.data_center
     )
-    domain = wish.template.storage_domain
-    host = (
-        Host.objects.select_related("cluster")
-        .filter(provider_id=domain.provider_id, cluster__assignments__data_center=wish.data_center)
-        .order_by("-memory_free_mib")
-        .first()
-    )
+    host = reached.select_related("cluster").order_by("-memory_free_mib").first()
     if host is None:
         raise Conflict(_("The data center has no cluster that reaches this template's storage. Ask its administrator."))
+    return host
+
+
+def _vm_row(actor: Actor, wish: _Wish, uid: UUID) -> Vm:
+    request, host = wish.request, _host(wish)
     initial = {
         "hostname": request.hostname or rules.default_hostname(request.name),
         "user_name": request.user_name,
         "ssh_authorized_keys": list(request.ssh_authorized_keys),
     }
     try:
-        vm = Vm.objects.create(
+        return Vm.objects.create(
             uid=uid,
             name=request.name,
             description=request.description,
@@ -251,23 +263,13 @@ def _write(actor: Actor, wish: _Wish) -> Vm:
             template=wish.template,
             cluster=host.cluster,
             host=host,
-            provider_id=domain.provider_id,
+            provider_id=host.provider_id,
             memory_mib=wish.memory_mib,
             vcpus=wish.vcpus,
             sealed_initial_run=seal_json(initial),
         )
     except IntegrityError as error:
-        raise Conflict(
-            _("A machine of this name is already in this data center. Choose another name."), reasons=tuple(_taken())
-        ) from error
-    Disk.objects.create(
-        uid=disk_uid, name="disk1", vm=vm, storage_domain=domain, size_gib=wish.template.disk_gib, bootable=True
-    )
-    for number, profile in enumerate(wish.profiles, start=1):
-        nic_uid = _nic_uid()
-        Nic.objects.create(uid=nic_uid, name=f"nic{number}", vm=vm, vnic_profile=profile, mac=rules.mac_of(nic_uid.hex))
-    policy.grant(policy.system_grantor(actor), "user-vm-manager", actor.user, vm)
-    return vm
+        raise Conflict(_taken().text, reasons=(_taken(),)) from error
 
 
 def _nic_uid() -> UUID:
@@ -278,10 +280,10 @@ def _nic_uid() -> UUID:
             return uid
 
 
-def _taken() -> list[Reason]:
-    return [
-        Reason("name_taken", _("A machine of this name is already in this data center. Choose another name."), "name")
-    ]
+def _taken() -> Reason:
+    return Reason(
+        "name_taken", _("A machine of this name is already in this data center. Choose another name."), "name"
+    )
 
 
 def _create_request(wish: _Wish, vm: Vm) -> JobRequest:
