@@ -8,7 +8,7 @@ import pytest
 
 from tests.people import Institute, make_institute
 
-pytest_plugins = ["tests.lab.fixtures", "tests.lab.selection"]
+pytest_plugins = ["tests.lab.fixtures", "tests.lab.selection", "tests.jobs.fixtures"]
 
 
 @pytest.fixture

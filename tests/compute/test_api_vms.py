@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 from uuid import uuid4
 
 import pytest
-from django.db import connections
 from django.test import Client
 
 from compute.models import Vm
@@ -16,6 +14,7 @@ from portal.jobs.models import Job
 from tenants import quota
 from tenants.models import QuotaAccount
 from tenants.models.quota import Dimension
+from tests.crowd import in_threads
 from tests.people import PASSWORD, Institute, make_institute
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -140,25 +139,6 @@ def test_without_a_login_everything_is_401(place):
         answer = Client().get(path)
         assert answer.status_code == 401, path
         assert answer["Content-Type"] == "application/problem+json"
-
-
-def in_threads(count: int, work) -> list:
-    results: list = []
-    barrier = threading.Barrier(count)
-
-    def run(number: int) -> None:
-        try:
-            barrier.wait(30)
-            results.append(work(number))
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    return results
 
 
 def test_cc07_one_key_in_parallel_makes_one_machine(place):

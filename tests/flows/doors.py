@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
-from collections.abc import Callable
 from typing import Any
 
-from django.db import connections
 from django.http import HttpResponse
 from django.test import Client
 
@@ -67,27 +64,6 @@ class Browser:
         answer = self.client().post(FORM, values | {"action": "review"})
         assert answer.status_code == 200, answer.content.decode()
         return values | {"key": answer.context["key"], "action": "create"}
-
-
-def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
-    """What ``work`` gave for each number, all begun at one moment, each on a connection of its own."""
-    results: list[Any] = []
-    barrier = threading.Barrier(count)
-
-    def run(number: int) -> None:
-        try:
-            barrier.wait(60)
-            results.append(work(number))
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(170)
-    assert len(results) == count, "a thread failed or hangs"
-    return results
 
 
 # --- what processes do that are killed: called by name in a fork

@@ -18,7 +18,8 @@ from portal.jobs.states import JobStatus
 from tenants import quota
 from tenants.models import QuotaAccount
 from tenants.models.quota import Dimension
-from tests.flows.doors import Api, in_threads
+from tests.crowd import in_threads
+from tests.flows.doors import Api
 from tests.flows.nothing_lost import assert_nothing_lost
 from tests.flows.place import Place
 from tests.jobs.workers import Workers

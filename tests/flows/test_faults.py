@@ -16,11 +16,11 @@ from portal.jobs.states import JobStatus
 from tenants import quota
 from tenants.models.quota import Dimension
 from tests.doubles.hypervisor_state import Fault
-from tests.flows.conftest import Plant
 from tests.flows.nothing_lost import assert_nothing_lost
 from tests.flows.patience import run_through
 from tests.flows.place import Place
 from tests.flows.scenarios import SCENARIOS, name_of, operations, undone_operations
+from tests.jobs.fixtures import Plant
 
 pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 

@@ -18,12 +18,12 @@ from portal.jobs.tasks import run_job
 from tenants import quota
 from tenants.models.quota import Dimension
 from tests.doubles.hypervisor_state import Fault
-from tests.flows.conftest import Plant
 from tests.flows.nothing_lost import assert_nothing_lost
 from tests.flows.patience import until
 from tests.flows.place import Place
 from tests.flows.scenarios import SCENARIOS, name_of, operations, passed_points, undone_operations
 from tests.jobs.conftest import hurry, run
+from tests.jobs.fixtures import Plant
 from tests.jobs.workers import Workers
 
 pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]

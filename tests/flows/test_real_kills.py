@@ -17,10 +17,10 @@ from portal.jobs.states import JobStatus
 from tenants import quota
 from tenants.models import QuotaCharge
 from tenants.models.quota import Dimension
-from tests.flows.conftest import Plant
 from tests.flows.nothing_lost import assert_nothing_lost
 from tests.flows.real_place import RealPlace, clear_real_place, make_real_place
 from tests.jobs.conftest import hurry
+from tests.jobs.fixtures import Plant
 from tests.jobs.workers import Workers
 from tests.lab.libvirt_server import LibvirtServer
 

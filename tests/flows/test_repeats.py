@@ -16,11 +16,12 @@ from portal.jobs.tasks import forget_keys, run_job, sweep
 from tenants import quota
 from tenants.models import QuotaCharge
 from tenants.models.quota import Dimension
-from tests.flows.conftest import Plant
-from tests.flows.doors import FORM, Api, Browser, in_threads
+from tests.crowd import in_threads
+from tests.flows.doors import FORM, Api, Browser
 from tests.flows.nothing_lost import assert_nothing_lost
 from tests.flows.place import Place
 from tests.jobs.conftest import run
+from tests.jobs.fixtures import Plant
 from tests.jobs.workers import Workers
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -22,7 +21,6 @@ from tests.jobs.toy import Toy
 from tests.jobs.world import World
 
 Start = Callable[..., Job]
-Plant = Callable[[str, str], None]
 
 
 @pytest.fixture
@@ -34,15 +32,6 @@ def actor() -> Actor:
 def world(tmp_path: Path) -> World:
     (tmp_path / "world").mkdir()
     return World(tmp_path / "world")
-
-
-@pytest.fixture
-def plant(tmp_path: Path, settings: Any) -> Plant:
-    """Plants a fault at a named point, for this process and those it starts."""
-    folder = tmp_path / "faults"
-    folder.mkdir()
-    settings.FAULT_POINTS_DIR = str(folder)
-    return lambda point, fault: (folder / point).write_text(fault) and None
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from django.conf import settings
 
 from portal.jobs.models import Job
 from portal.jobs.states import JobStatus
-from tests.jobs.conftest import Plant, Start
+from tests.jobs.conftest import Start
+from tests.jobs.fixtures import Plant
 from tests.jobs.workers import REPOSITORY, database_url
 from tests.jobs.world import World
 

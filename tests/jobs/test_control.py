@@ -16,7 +16,8 @@ from portal.jobs.gate import register_gate, unregister_gate
 from portal.jobs.models import Job, JobLock
 from portal.jobs.start import Gate
 from portal.jobs.states import JobStatus
-from tests.jobs.conftest import Plant, Start, hurry, run
+from tests.jobs.conftest import Start, hurry, run
+from tests.jobs.fixtures import Plant
 from tests.jobs.toy import Irreversible, Toy, Waiting
 from tests.jobs.world import World
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -20,8 +20,9 @@ from portal.jobs.engine import advance
 from portal.jobs.models import Job, JobLock
 from portal.jobs.states import JobStatus
 from portal.jobs.tasks import run_job, sweep
-from tests.jobs.conftest import Plant, Start, hurry, run
-from tests.jobs.workers import Workers, running_workers
+from tests.jobs.conftest import Start, hurry, run
+from tests.jobs.fixtures import Plant
+from tests.jobs.workers import Workers
 from tests.jobs.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,17 +30,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 STEPS = ("disk", "nic", "vm")
 MADE = ["made disk", "made nic", "made vm"]
 REMOVED = ["removed vm", "removed nic", "removed disk"]
-
-
-@pytest.fixture(scope="module")
-def module_workers(django_db_setup: None, django_db_blocker: object) -> Iterator[Workers]:
-    with running_workers() as workers:
-        yield workers
-
-
-@pytest.fixture
-def workers(module_workers: Workers) -> Workers:
-    return module_workers
 
 
 @pytest.fixture

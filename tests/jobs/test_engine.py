@@ -14,7 +14,8 @@ from portal.jobs.engine import advance, run_to_end
 from portal.jobs.models import Job, JobLock
 from portal.jobs.operation import StepFailed
 from portal.jobs.states import JobStatus, StepStatus
-from tests.jobs.conftest import Plant, Start, hurry, run
+from tests.jobs.conftest import Start, hurry, run
+from tests.jobs.fixtures import Plant
 from tests.jobs.toy import Toy, Waiting
 from tests.jobs.world import World
 

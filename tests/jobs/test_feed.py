@@ -15,7 +15,8 @@ from portal.jobs.engine import advance
 from portal.jobs.feed import announce, job_group, job_json, target_group, user_group
 from portal.jobs.models import Job
 from portal.jobs.selectors import job_with_uid, jobs_of_target, latest_job, open_job
-from tests.jobs.conftest import Plant, Start, run
+from tests.jobs.conftest import Start, run
+from tests.jobs.fixtures import Plant
 from tests.jobs.toy import Waiting
 
 

@@ -21,7 +21,8 @@ from portal.jobs.models import Job, JobLock, Step
 from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
 from portal.jobs.states import JobStatus
 from portal.jobs.tasks import sweep
-from tests.jobs.conftest import Plant, Start, run
+from tests.jobs.conftest import Start, run
+from tests.jobs.fixtures import Plant
 from tests.jobs.toy import Toy
 from tests.jobs.world import World
 

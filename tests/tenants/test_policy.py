@@ -13,8 +13,8 @@ from portal.common.access import access_version
 from portal.common.actor import Door, system_actor
 from portal.common.errors import NotFound, NotPermitted
 from portal.jobs.models import Job
-from tenants import policy
-from tenants.gate import gate, selectors
+from tenants import policy, selectors
+from tenants.gate import gate
 from tenants.models import DataCenter, Role, User
 from tenants.permits import Permit
 from tests.tenants.conftest import as_actor

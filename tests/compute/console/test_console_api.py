@@ -21,7 +21,7 @@ from portal.common.models import IdempotencyKey
 from portal.events.models import Event
 from tenants.services.tokens import create_token
 from tests.compute.console.world import World, eventually, greet
-from tests.doubles import hypervisor
+from tests.doubles import hypervisor_machines
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_CO13_of_many_requests_at_once_no_more_than_allowed_get_a_console(world,
 
 def test_CO04_no_ticket_and_no_display_password_is_left_anywhere(portal, caplog, monkeypatch):  # noqa: N802
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr(hypervisor.secrets, "token_hex", lambda _bytes: "pwcanary")
+    monkeypatch.setattr(hypervisor_machines.secrets, "token_hex", lambda _bytes: "pwcanary")
     session_key = portal.log_in("alice")
     given = portal.post("alice", f"/api/v1/vms/{portal.vm.pk}/consoles/", {"protocol": "vnc"})
     assert given.status_code == 201
