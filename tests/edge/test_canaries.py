@@ -16,11 +16,11 @@ from urllib.parse import quote
 import pytest
 import requests
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
 
 from tests.compute.console.world import greet
 from tests.doubles.hypervisor_state import Fault
 from tests.edge.installation import Installation, Listener, exchanged
+from tests.edge.tls_socket import TlsSocket
 from tests.lab.servers import wait_until
 
 END_SECONDS = 120  # far beyond what anything takes, on whatever machine
@@ -64,9 +64,9 @@ class Client:
     def get(self, path: str) -> Any:
         return self.ask("GET", f"/api/v1{path}", headers=self.bearer()).json()
 
-    def socket(self, path: str, **options: Any) -> ClientConnection:
+    def socket(self, path: str, **options: Any) -> TlsSocket:
         options = {"additional_headers": self.bearer(), "open_timeout": END_SECONDS} | options
-        return connect(f"wss://{self.at.address}{path}", ssl=self._tls, compression=None, proxy=None, **options)
+        return TlsSocket(f"wss://{self.at.address}{path}", tls=self._tls, **options)
 
     def refused(self, path: str, **options: Any) -> None:
         """A socket that does not come to be."""
@@ -197,7 +197,7 @@ def sit_at_the_console(client: Client, vm: str) -> None:
     canaries["ticket of a failure"] = opened["ticket"]
     client.refused(f"/ws/consoles/{opened['id']}/", subprotocols=["binary", f"ticket.{opened['ticket']}"])
     with client.socket(f"/ws/vms/?token={canaries['token']}") as socket:  # taken by its header, and logged by nobody
-        socket.ping().wait(END_SECONDS)
+        socket.ping(END_SECONDS)
 
 
 def make_mistakes(client: Client) -> None:

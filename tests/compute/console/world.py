@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import pytest
@@ -111,7 +111,17 @@ class World:
         return list(Event.objects.filter(correlation_id=opened.console.uid).order_by("at", "uid"))
 
 
-def greet(socket: ClientConnection, canary: bytes) -> None:
+class Link(Protocol):
+    """What a console's client needs of a websocket."""
+
+    def send(self, data: bytes, /) -> None:
+        """One message."""
+
+    def recv(self, timeout: float) -> Any:
+        """The next message."""
+
+
+def greet(socket: Link, canary: bytes) -> None:
     """Be an RFB client until the screen's canary comes."""
     assert take(socket, 12) == b"RFB 003.008\n"
     socket.send(b"RFB 003.008\n")
@@ -122,7 +132,7 @@ def greet(socket: ClientConnection, canary: bytes) -> None:
     assert take(socket, len(canary)) == canary
 
 
-def take(socket: ClientConnection, count: int) -> bytes:
+def take(socket: Link, count: int) -> bytes:
     """So many bytes, in however many messages."""
     data = b""
     while len(data) < count:
