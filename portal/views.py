@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib.auth.decorators import login_required
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -19,6 +18,7 @@ from django.views.decorators.http import require_POST, require_safe
 from compute import selectors
 from compute.views import parts
 from portal.common.http import actor_of
+from portal.common.login_first import login_required
 from portal.context import THEME_COOKIE, THEMES, frame_of
 from portal.job_access import get_job
 from portal.jobs.feed import job_json
@@ -40,7 +40,7 @@ def api_docs(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
-    """My machines as cards, a page of them by name, and the quota of each data center."""
+    """The machines this person may see as cards, a page of them by name, and the quota of each data center."""
     actor = actor_of(request)
     query = request.GET.get("q", "").strip()[:64]
     found = selectors.my_vms(actor)

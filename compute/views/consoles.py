@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -13,6 +12,7 @@ from compute.choices import CONSOLE_ENDINGS
 from compute.services.consoles import authorize_console
 from compute.views import parts
 from portal.common.http import actor_of
+from portal.common.login_first import login_required
 
 
 @require_safe

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -18,6 +17,7 @@ from compute.services import sharing
 from portal.common.actor import Actor
 from portal.common.errors import PortalError
 from portal.common.http import actor_of
+from portal.common.login_first import login_required
 from tenants import quota
 from tenants.models import DataCenter
 from tenants.selectors import get_data_center

@@ -8,8 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
-from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -24,6 +22,7 @@ from portal.common.actor import Actor
 from portal.common.errors import NotFound, PortalError
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer, form_key, once
+from portal.common.login_first import login_required
 
 SECTION = {"section": "machines"}
 VERBS = {"run": vms.run_vm, "shut_down": vms.shut_down_vm, "stop": vms.stop_vm, "reboot": vms.reboot_vm}
@@ -132,11 +131,9 @@ def vm_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
 
 
 @require_POST
+@login_required
 def vm_verb(request: HttpRequest, uid: UUID, verb: str) -> HttpResponse:
     """Run, shut down, stop or reboot. With htmx the machine's part of the page is the answer, without it the page."""
-    if not request.user.is_authenticated:
-        # Who has to log in first comes back by a GET: to the machine, to choose anew.
-        return redirect_to_login(reverse("compute:vm-detail", args=[uid]))
     actor = actor_of(request)
     VERBS[verb](actor, uid)
     if not request.htmx:  # type: ignore[attr-defined]

@@ -10,7 +10,6 @@ from urllib.parse import unquote
 from uuid import uuid4
 
 from django.conf import settings
-from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
@@ -20,6 +19,7 @@ from django.utils.translation import gettext as _
 
 from portal.common.actor import Actor, Door
 from portal.common.errors import NotAuthenticated, PortalError, Unavailable
+from portal.common.login_first import log_in_first
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class ErrorMiddleware:
             log.warning("database not available: %s", error)
             error = Unavailable(_("The database is busy. Try again in a moment."))
         if isinstance(error, NotAuthenticated):
-            return redirect_to_login(request.get_full_path())
+            return log_in_first(request)
         if not isinstance(error, PortalError):
             return None
         if error.private:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import unquote
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
@@ -72,3 +74,23 @@ def test_an_address_that_is_not_there_answers_with_a_page(client):
     assert answer.status_code == HTTPStatus.NOT_FOUND
     assert "Stegi" in answer.content.decode()
     assert "style-src 'self'" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("referer", "back"),
+    [
+        ("http://testserver/data-centers/?q=x#top", "/data-centers/?q=x"),
+        ("", "/"),
+        ("https://evil.example/data-centers/", "/"),
+        ("http://testserver@evil.example/", "/"),
+        ("http://testserver//evil.example/", "//evil.example/"),
+    ],
+)
+def test_a_button_pressed_after_the_session_ended_leads_back_to_its_page(alice, referer, back):
+    client = Client()
+    pressed = client.post(f"/data-centers/{uuid4()}/disable/", headers={"Referer": referer} if referer else {})
+    assert pressed.status_code == HTTPStatus.FOUND
+    login, _, wanted = pressed.headers["Location"].partition("?next=")
+    assert (login, unquote(wanted)) == ("/login/", back)
+    told = client.post("/login/", {"username": "alice", "password": "a-long-password-1", "next": unquote(wanted)})
+    assert told.headers["Location"] == ("/" if back.startswith("//") else back)

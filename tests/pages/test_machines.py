@@ -120,8 +120,9 @@ def test_verbs_by_plain_forms_lead_to_the_machine_and_delete_to_its_job(demo):
 
 def test_verb_of_a_session_that_ended_leads_over_the_log_in_to_the_machine(demo, client):
     vm = demo.make_vm("alice")
-    answer = client.post(f"/machines/{vm.pk}/stop/")
-    assert answer.headers["Location"] == f"/login/?next=/machines/{vm.pk}/"
+    page = f"/machines/{vm.pk}/"
+    answer = client.post(f"{page}stop/", headers={"Referer": f"http://testserver{page}"})
+    assert answer.headers["Location"] == f"/login/?next={page}"
     assert Job.objects.filter(target_uid=vm.pk).count() == 1
 
 
