@@ -12,7 +12,7 @@ from django.utils import timezone
 from compute.choices import ABSENT, HELD
 from compute.models import Cluster, Host, StorageDomain, Vm
 from compute.sync.leftovers import remove_leftovers
-from compute.sync.vms import observe, settle_all
+from compute.sync.vms import being_made, observe, settle_all
 from portal.common.actor import system_actor
 from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, record
@@ -101,7 +101,7 @@ def _compare_vms(provider: Provider, inventory: Inventory, *, began: datetime) -
     """
     found = {vm.external_id: vm for vm in inventory.vms}
     older = Q(status_at__isnull=True) | Q(status_at__lt=began)
-    rows = list(Vm.objects.filter(older, provider=provider).exclude(status="creating").select_related("data_center"))
+    rows = list(Vm.objects.filter(older, provider=provider).exclude(being_made()).select_related("data_center"))
     there = [vm for vm in rows if vm.status_detail != ABSENT]
     gone = [vm for vm in there if vm.external_id not in found]
     is_held = len(gone) > max(MOST_VANISHED, MOST_VANISHED_SHARE * len(rows)) or len(gone) == len(there) > 1

@@ -66,6 +66,18 @@ def observe(vm: Vm, found: VmFound | None, *, addresses: Iterable[Address] | Non
             announce(vm)
 
 
+def being_made() -> Q:
+    """Machines that no observation but their own job's may change to off: defined perhaps, and not started yet.
+
+    With the job over they are like any other: one whose creation was closed half-way shows what there is of it.
+    """
+    return Q(status="creating") & (Q(external_id="") | Q(_at_work(OuterRef("pk"))))
+
+
+def _at_work(uid: Any) -> Exists:
+    return Exists(JobLock.objects.filter(kind="vm", uid=uid, exclusive=True))
+
+
 def settle_running(vm: Vm) -> None:
     """Running vCPU and memory are charged while a machine runs, and given back once it is seen off.
 

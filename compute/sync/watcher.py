@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from compute.models import Vm
 from compute.sync.inventory import sync_provider
-from compute.sync.vms import observe, unknown_since_silence
+from compute.sync.vms import being_made, observe, unknown_since_silence
 from portal.hypervisors.base import Watch
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.errors import HypervisorError, NotFound
@@ -111,6 +111,8 @@ def look_at(provider: Provider, external_id: str) -> None:
         return
     driver = driver_for(provider)
     found = driver.find_vm(vm.pk)
+    if (found is None or found.status.value == "down") and Vm.objects.filter(being_made(), pk=vm.pk).exists():
+        return  # not started yet: a page that follows its creation must not read "off"
     try:
         addresses = driver.addresses(VmRef(vm.pk, vm.external_id)) if found and found.status.value != "down" else ()
     except NotFound:

@@ -7,8 +7,12 @@ import pytest
 from compute.choices import HELD
 from compute.models import Vm
 from compute.sync.inventory import sync_provider
+from compute.sync.watcher import look_at
 from portal.events.models import Event
 from portal.hypervisors.models import Provider
+from portal.jobs.engine import advance
+from portal.jobs.models import Job, JobLock
+from portal.jobs.states import FINAL
 from tenants import quota
 from tenants.models.quota import Dimension
 from tests.doubles.hypervisor_state import drop
@@ -40,3 +44,35 @@ def test_tf17_few_that_vanish_are_absent_and_many_or_all_are_not_believed(
     assert Vm.objects.count() == machines
     assert Provider.objects.get().status_detail == (HELD if is_held else "")
     assert Event.objects.filter(code="PROVIDER_COMPARE_HELD").count() == is_held, "an alarm sounds once"
+
+
+def watched(place: Place, vm: Vm) -> str:
+    """The status after all that watches has looked."""
+    vm.refresh_from_db()
+    look_at(place.provider, vm.external_id)
+    sync_provider(place.provider)
+    vm.refresh_from_db()
+    return vm.status
+
+
+@pytest.mark.parametrize("run", [True, False])
+def test_machine_that_is_being_made_is_not_seen_off_before_its_start(place: Place, run: bool) -> None:
+    vm, job = place.create(run=run)
+    seen = ["creating"]
+    while Job.objects.get(pk=job.pk).status not in FINAL:
+        advance(job.pk)
+        if (status := watched(place, vm)) != seen[-1]:
+            seen.append(status)
+    assert seen[0] == "creating"
+    assert seen[1:]
+    assert set(seen[1:]) <= ({"powering_up", "up"} if run else {"down"})
+
+
+def test_machine_whose_creation_was_closed_half_way_shows_what_there_is_of_it(place: Place) -> None:
+    vm, job = place.create()
+    while not vm.external_id:
+        advance(job.pk)
+        vm.refresh_from_db()
+    assert watched(place, vm) == "creating"
+    JobLock.objects.filter(job=job).delete()
+    assert watched(place, vm) == "down"
