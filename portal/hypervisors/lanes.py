@@ -287,3 +287,6 @@ class Lane:
     def _count_stuck(self, change: int) -> None:
         with self._lock:
             self._stuck += change
+            if change < 0 and self._dead_until and self._stuck < self.limits.stuck_at_most:
+                # Calls that were given up end after all, so it may be back: the long cool-down has lost its reason.
+                self._dead_until = min(self._dead_until, time.monotonic() + self.limits.cooldown_seconds)
