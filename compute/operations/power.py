@@ -43,7 +43,7 @@ class RunVm(Operation):
     point_of_no_return = "start"
     steps = (
         StepDef("start", gettext_lazy("Start the machine"), switch_on),
-        StepDef("read_back", gettext_lazy("Read back"), read_back),
+        StepDef("read_back", gettext_lazy("Verify"), read_back),
     )
     on_finished = staticmethod(settle)
     on_failed = staticmethod(give_running_back)
@@ -132,7 +132,7 @@ class RebootVm(Operation):
     when_failed = AS_IT_IS
     steps = (
         StepDef("ask", gettext_lazy("Ask the guest"), ask_to_reboot),
-        StepDef("read_back", gettext_lazy("Read back"), read_back),
+        StepDef("read_back", gettext_lazy("Verify"), read_back),
     )
     on_finished = staticmethod(settle)
     on_failed = staticmethod(settle)

@@ -73,7 +73,7 @@ class ImportTemplate(Operation):
     when_failed = gettext_lazy("What had been made was undone.")
     steps = (
         StepDef("upload", gettext_lazy("Upload the image"), upload, remove),
-        StepDef("make_ready", gettext_lazy("Read back"), make_ready),
+        StepDef("make_ready", gettext_lazy("Verify"), make_ready),
     )
     on_failed = staticmethod(forget)
 

@@ -190,7 +190,7 @@ class CreateVm(Operation):
         StepDef("first_boot", gettext_lazy("Prepare the first boot"), make_first_boot, unmake_first_boot),
         StepDef("define", gettext_lazy("Define the machine"), define, undefine),
         StepDef("start", gettext_lazy("Start the machine"), start),
-        StepDef("read_back", gettext_lazy("Read back"), read_back_all),
+        StepDef("read_back", gettext_lazy("Verify"), read_back_all),
     )
     on_finished = staticmethod(settle)
     on_failed = staticmethod(forget_failed)

@@ -66,7 +66,7 @@ class CreateNetwork(Operation):
     when_failed = gettext_lazy("What had been made was undone.")
     steps = (
         StepDef("make", gettext_lazy("Make the network"), make, unmake),
-        StepDef("read_back", gettext_lazy("Read back"), read_back),
+        StepDef("read_back", gettext_lazy("Verify"), read_back),
     )
     on_failed = staticmethod(forget)
 
