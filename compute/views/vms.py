@@ -34,7 +34,7 @@ def vm_create(request: HttpRequest) -> HttpResponse:
     """The wizard: a form, a review of the plan, one button. Without JavaScript it is three plain posts."""
     actor = actor_of(request)
     if request.method != "POST":
-        return _form_page(request, _form(actor, None))
+        return _form_page(request, _form(actor, None, name=request.GET.get("name", "")))
     form = _form(actor, request.POST)
     action = request.POST.get("action", "review")
     if action == "edit":
@@ -47,13 +47,13 @@ def vm_create(request: HttpRequest) -> HttpResponse:
     return _review(request, form, preview=action == "preview")
 
 
-def _form(actor: Actor, data: Any, *, initial: dict[str, Any] | None = None) -> VmForm:
+def _form(actor: Actor, data: Any, *, initial: dict[str, Any] | None = None, name: str = "") -> VmForm:
     templates = list(selectors.usable_templates(actor))
     data_centers = list(selectors.usable_data_centers(actor))
     if initial is None:
         taken = selectors.my_vms(actor).filter(owner_id=actor.uid).values_list("name", flat=True)
         initial = {
-            "name": proposed_name(actor.name, taken=list(taken)),
+            "name": name[:64] or proposed_name(actor.name, taken=list(taken)),
             "template": str(templates[0].pk) if templates else "",
             "data_center": str(data_centers[0].pk) if data_centers else "",
             "user_name": "",

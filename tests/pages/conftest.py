@@ -15,6 +15,7 @@ from portal.common.actor import Actor, Door
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tenants.models import User
+from tests.doubles.hypervisor_state import HypervisorDouble
 
 
 class Demo:
@@ -23,12 +24,12 @@ class Demo:
     def __init__(self, folder: Path) -> None:
         image = folder / "image.qcow2"
         image.write_bytes(b"QFI\xfb" + bytes(4096))
-        (folder / "hypervisor").mkdir()
+        self.double = HypervisorDouble(folder / "hypervisor")
         self.logins = folder / "logins.json"
         call_command(
             "make_demo",
             kind="double",
-            address=f"double://{folder / 'hypervisor'}",
+            address=self.double.address,
             image=str(image),
             passwords_out=str(self.logins),
         )

@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from compute.models import Vm, VmUserGrant
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
+from tests.doubles.hypervisor_state import Fault
 
 HOME_QUERIES = 12
 
@@ -220,3 +221,14 @@ def _more_like(vm: Vm, total: int) -> None:
     VmUserGrant.objects.bulk_create(
         VmUserGrant(content_object=row, user=grant.user, permission=grant.permission) for row in rows
     )
+
+
+def test_creation_that_failed_is_tried_again_under_its_name(demo):
+    client = demo.browser("alice")
+    demo.double.fail("create_disk", Fault.REFUSED)
+    client.post("/machines/new/", demo.review(client, name="web-7"))
+    job = Job.objects.get(target_name="web-7")
+    assert run_to_end(job.pk).status == "failed"
+    [again] = re.findall(r'href="(/machines/new/\?name=[^"]*)"', client.get(f"/jobs/{job.pk}/").content.decode())
+    assert client.get(again).context["form"]["name"].value() == "web-7"
+    assert demo.make_vm("alice", name="web-7").status in {"powering_up", "up"}
