@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -16,6 +17,7 @@ from portal.jobs.context import JobContext
 from portal.jobs.operation import Operation, StepContext, StepDef, StepFailed, Wait, register
 from tenants import quota
 
+ASK_AGAIN_SECONDS = 15.0
 AS_IT_IS = gettext_lazy("Nothing was undone: the machine's page shows how it is now.")
 
 
@@ -67,6 +69,21 @@ def wait_down(ctx: StepContext) -> Wait | None:
     return Wait(1.0, _("Waiting for the guest to shut down."), give_up_after=120)
 
 
+def wait_shut_down(ctx: StepContext) -> Wait | None:
+    """The same, and ask again now and then: a guest that is still booting does not hear the power button."""
+    wait = wait_down(ctx)
+    if wait is None:
+        return None
+    now = time.time()
+    asked_at = ctx.output("wait_down").get("asked_at")
+    if asked_at is None:  # the first look, right after the question
+        ctx.remember(asked_at=now)
+    elif not asked_at <= now < asked_at + ASK_AGAIN_SECONDS:
+        ctx.remember(asked_at=now)
+        ask_to_shut_down(ctx)
+    return wait
+
+
 class ShutDownVm(Operation):
     """Ask a machine's guest to shut down."""
 
@@ -76,7 +93,7 @@ class ShutDownVm(Operation):
     when_failed = AS_IT_IS
     steps = (
         StepDef("ask", gettext_lazy("Ask the guest"), ask_to_shut_down),
-        StepDef("wait_down", gettext_lazy("Wait until it is off"), wait_down),
+        StepDef("wait_down", gettext_lazy("Wait until it is off"), wait_shut_down),
     )
     on_finished = staticmethod(settle)
     on_failed = staticmethod(settle)

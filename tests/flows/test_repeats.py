@@ -9,8 +9,10 @@ import pytest
 from django.utils import timezone
 
 from compute.models import Vm
+from compute.operations import power
 from portal.common.models import IdempotencyKey
 from portal.events.models import Event
+from portal.jobs.engine import advance
 from portal.jobs.models import Job
 from portal.jobs.tasks import forget_keys, run_job, sweep
 from tenants import quota
@@ -202,3 +204,15 @@ def test_cc10_a_double_click_on_a_verb_is_one_job_and_the_other_is_told_of_it(pl
     place.double.configure(guest_ignores_shutdown=False)
     run(job)
     assert_nothing_lost(place)
+
+
+def test_a_guest_that_did_not_hear_it_is_asked_again_to_shut_down(place: Place, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(power, "ASK_AGAIN_SECONDS", 0.0)
+    vm = place.machine()
+    place.double.configure(guest_ignores_shutdown=True)
+    job = place.do("shut_down", vm)
+    while not place.double.calls("shut_down_vm"):
+        advance(job.pk)
+    place.double.configure(guest_ignores_shutdown=False)
+    assert run(job).status == "finished"
+    assert len(place.double.calls("shut_down_vm")) > 1
