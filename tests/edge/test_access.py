@@ -195,6 +195,7 @@ def parameters_of_operations() -> list[tuple[str, set[str]]]:
     ]
 
 
+@pytest.mark.long
 def test_AZ01_every_page_answers_every_rank_as_the_table_says(world):  # noqa: N802
     assert walked(world, PAGES, PAGE_RANKS, kind="page") == PAGES
 

@@ -23,6 +23,8 @@ from tenants.services.tokens import create_token
 from tests.pages.socket_client import SocketClient
 from tests.tenants.conftest import make_people
 
+pytestmark = pytest.mark.long
+
 ORIGIN = settings.PUBLIC_ORIGINS[0].encode()
 
 

@@ -25,7 +25,7 @@ from tests.jobs.fixtures import Plant
 from tests.jobs.workers import Workers
 from tests.jobs.world import World
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 STEPS = ("disk", "nic", "vm")
 MADE = ["made disk", "made nic", "made vm"]

@@ -11,6 +11,8 @@ import pytest
 
 from tests.lab.run import run_passes
 
+pytestmark = pytest.mark.long
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOTHING_SELECTED = 5
 

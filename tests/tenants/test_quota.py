@@ -156,6 +156,7 @@ def storm(people, consumers):
     return outcomes
 
 
+@pytest.mark.long
 def test_cc01_of_200_parallel_charges_against_10_exactly_10_are_accepted(lasting_people):
     """On SQLite and on PostgreSQL, whichever this run is on."""
     people = lasting_people

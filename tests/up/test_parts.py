@@ -22,6 +22,8 @@ from supervisor import Program, Supervisor
 
 from tests.up.portal_run import eventually, stranger
 
+pytestmark = pytest.mark.long
+
 
 def test_a_process_number_with_another_start_is_a_stranger() -> None:
     bystander = stranger()

@@ -12,6 +12,8 @@ import pytest
 from compute.console_relay import BUFFER_LIMIT, MESSAGE_LIMIT
 from tests.compute.console.peers import SHORT, Client, vnc_server, welcome
 
+pytestmark = pytest.mark.long
+
 MIB = 1024 * 1024
 ONE_READ = 256 * 1024  # what an event loop takes from a socket at once
 

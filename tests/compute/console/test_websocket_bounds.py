@@ -20,6 +20,8 @@ from portal.websocket import FRAMES_AT_ONCE, FRAMES_PER_SECOND, TURN, UNREAD_LIM
 from tests.bench.console_client import ConsoleClient
 from tests.compute.console.serving import serving
 
+pytestmark = pytest.mark.long
+
 SMALLEST = 7  # bytes of a masked frame with one byte
 
 
