@@ -71,11 +71,12 @@ def being_made() -> Q:
 
     With the job over they are like any other: one whose creation was closed half-way shows what there is of it.
     """
-    return Q(status="creating") & (Q(external_id="") | Q(_at_work(OuterRef("pk"))))
+    return Q(status="creating") & (Q(external_id="") | Q(Exists(_jobs_at(OuterRef("pk")))))
 
 
-def _at_work(uid: Any) -> Exists:
-    return Exists(JobLock.objects.filter(kind="vm", uid=uid, exclusive=True))
+def _jobs_at(uid: Any) -> QuerySet[JobLock]:
+    """The lock of the job that is at work on a machine."""
+    return JobLock.objects.filter(kind="vm", uid=uid, exclusive=True)
 
 
 def settle_running(vm: Vm) -> None:
@@ -86,7 +87,7 @@ def settle_running(vm: Vm) -> None:
     """
     # The charge is read before the lock: a request writes both at once, and what it charges just now is not ours to judge.
     charged = _is_charged(vm)
-    if not JobLock.objects.filter(kind="vm", uid=vm.pk, exclusive=True).exists():
+    if not _jobs_at(vm.pk).exists():
         _charge_as_seen(vm, charged=charged)
 
 

@@ -202,8 +202,11 @@ def sit_at_the_console(client: Client, vm: str) -> None:
 
 def make_mistakes(client: Client) -> None:
     """What people send where it does not belong."""
-    canaries = client.at.canaries
-    password, token = canaries["password of alice"], canaries["token"]
+    mistake_the_log_in(client, client.at.canaries["password of alice"])
+    mistake_the_rest(client, client.at.canaries["password of alice"], client.at.canaries["token"])
+
+
+def mistake_the_log_in(client: Client, password: str) -> None:
     for body in (
         {"username": "alice", "passwort": password, "name": "t"},
         {"username": password, "password": password, "name": "t"},
@@ -215,6 +218,9 @@ def make_mistakes(client: Client) -> None:
             f"{client.at.origin}/api/v1/tokens/", json=body, verify=client.at.ca, timeout=END_SECONDS
         )
         assert refusal.status_code in {400, 401}, refusal.text
+
+
+def mistake_the_rest(client: Client, password: str, token: str) -> None:
     for path in (
         f"/api/v1/vms/?token={token}",
         f"/?token={token}",
