@@ -6,8 +6,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from tests.browser.contrast import faint_texts
-from tests.browser.person import SIZES, UP_MILLISECONDS, log_in, make_machine
+from tests.browser.person import SIZES, UP_MILLISECONDS, log_in, make_machine, take_picture
 from tests.browser.portal_server import PortalServer
+from tests.doubles.hypervisor_state import Fault, HypervisorDouble
 from tests.lab.browser import new_context
 
 
@@ -44,3 +45,22 @@ def test_ages_grow_while_one_looks(desk: BrowserContext, portal: PortalServer) -
     age = page.locator("#jobs-list time").first
     age.evaluate("(time) => { time.dataset.age = 7199; }")
     expect(age).to_have_text("2 hours ago")
+
+
+def test_creation_that_failed_says_so_and_is_tried_again(chromium: Browser, portal: PortalServer) -> None:
+    HypervisorDouble(portal.hypervisor).fail("create_disk", Fault.REFUSED)
+    with new_context(chromium, size=SIZES["phone"]) as context:
+        page = context.new_page()
+        log_in(page, portal, "dora")
+        make_machine(page, portal, "second-try")
+        page.goto(f"{portal.url}/jobs/")
+        page.locator("#jobs-list a").first.click()
+        again = page.get_by_role("link", name="Try again")
+        expect(again).to_be_visible()
+        take_picture(page, "failed-job-phone-light-en")
+        page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+        page.set_viewport_size(dict(zip(("width", "height"), SIZES["desk"], strict=True)))
+        take_picture(page, "failed-job-desk-dark-en")
+        assert faint_texts(page) == []
+        again.click()
+        expect(page.locator("#name")).to_have_value("second-try")
