@@ -12,14 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.models import Group
 from django.db import transaction
-from django.db.models import F, Q, Sum
-from django.utils.translation import gettext as _
+from django.db.models import F, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
+from django.utils.translation import gettext_lazy
 
+from portal.common.actor import system_actor
 from portal.common.errors import QuotaExceeded, Reason
 from portal.common.units import amount_text
-from tenants.models import DataCenter, QuotaAccount, QuotaCharge
-from tenants.models.quota import Dimension, Enforcement, SubjectKind
+from portal.events.codes import Outcome, Severity
+from portal.events.record import Subject, record
+from tenants.models import DataCenter, QuotaAccount, QuotaCharge, User
+from tenants.models.quota import Dimension, Enforcement, SubjectKind, group_uid
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class Usage:
     used: int
     limit: int | None
     threshold_percent: int
-    own: bool  # the user's share, as opposed to the whole data center's
+    subject: str  # whose: the data center's, the user's, or a group's of his
 
     @property
     def percent(self) -> int:
@@ -60,28 +65,53 @@ class Forecast:
     used: int
     after: int
     limit: int | None
-    own: bool
+    subject: str
     reasons: tuple[Reason, ...]
 
 
 def charge(
     consumer: Consumer,
     data_center: DataCenter,
-    amounts: dict[Dimension, int],
+    amounts: Mapping[Dimension, int],
     *,
     user_uid: UUID | None,
     found: bool = False,
 ) -> None:
     """Charge a consumer. Raises ``QuotaExceeded`` with a reason per dimension; nothing is written then.
 
-    ``found`` is for use found on a hypervisor: charged whatever the limit, and shown as over. Must run in a transaction.
+    It counts for the data center, for the user's share of it, and for the groups that have a share and the user in them.
+    ``found`` is for use found on a hypervisor: charged whatever the limit, and shown as over.
     """
     with transaction.atomic():
         _hold([data_center.pk])
-        fresh = _write_charges(consumer, data_center, amounts, user_uid)
-        over = _book(data_center, fresh, user_uid, found=found)
-        if over:
-            raise QuotaExceeded(_sentence(over), reasons=tuple(over))
+        fresh = {dimension: amounts[dimension] for dimension in amounts.keys() - _charged(consumer)}
+        accounts = _open_accounts(data_center, user_uid, fresh) if fresh else []
+        _book({account: fresh[Dimension(account.dimension)] for account in accounts}, user_uid, found=found)
+        _write_charges(consumer, data_center, fresh, user_uid, accounts)
+
+
+def adjust(consumer: Consumer, amounts: Mapping[Dimension, int], *, found: bool = False) -> None:
+    """Let what a consumer was charged be so much from now on: more is checked as a charge is, less never refused.
+
+    Raises ``QuotaExceeded``, and ``LookupError`` for a dimension in which it was never charged; nothing is written then.
+    """
+    with transaction.atomic():
+        rows = _charges_of(consumer, amounts)
+        if missing := amounts.keys() - {Dimension(row.dimension) for row in rows}:
+            raise LookupError(f"{consumer} was never charged for {sorted(missing)}")
+        for row in rows:
+            more = amounts[Dimension(row.dimension)] - row.amount
+            _book(dict.fromkeys(row.accounts.all(), more), row.user_uid, found=found or more < 0)
+            QuotaCharge.objects.filter(pk=row.pk).update(amount=F("amount") + more)
+
+
+def release(consumer: Consumer, dimensions: Iterable[Dimension] | None = None) -> None:
+    """Give back what a consumer was charged, in all dimensions or these; nothing charged is nothing given back."""
+    with transaction.atomic():
+        rows = _charges_of(consumer, Dimension if dimensions is None else dimensions)
+        for row in rows:
+            _book(dict.fromkeys(row.accounts.all(), -row.amount), row.user_uid, found=True)
+        QuotaCharge.objects.filter(pk__in=[row.pk for row in rows]).delete()
 
 
 def _hold(data_centers: Iterable[UUID]) -> None:
@@ -94,18 +124,30 @@ def _hold(data_centers: Iterable[UUID]) -> None:
         list(DataCenter.objects.select_for_update(no_key=True).filter(pk=uid).values_list("pk"))
 
 
-def _write_charges(
-    consumer: Consumer, data_center: DataCenter, amounts: dict[Dimension, int], user_uid: UUID | None
-) -> dict[Dimension, int]:
-    """Write the charges that are not there yet; which they are. The data center is held, so nobody writes meanwhile."""
-    there = set(
-        QuotaCharge.objects.filter(consumer_kind=consumer.kind, consumer_uid=consumer.uid).values_list(
-            "dimension", flat=True
-        )
+def _charges_of(consumer: Consumer, dimensions: Iterable[Dimension]) -> list[QuotaCharge]:
+    """A consumer's charges with the accounts they were booked on, read when their data centers are held."""
+    rows = QuotaCharge.objects.filter(
+        consumer_kind=consumer.kind, consumer_uid=consumer.uid, dimension__in=list(dimensions)
     )
-    fresh = {dimension: amount for dimension, amount in amounts.items() if dimension not in there}
-    QuotaCharge.objects.bulk_create(
-        QuotaCharge(
+    _hold(rows.values_list("data_center_id", flat=True))
+    return list(rows.prefetch_related("accounts").order_by("dimension"))
+
+
+def _charged(consumer: Consumer) -> set[str]:
+    rows = QuotaCharge.objects.filter(consumer_kind=consumer.kind, consumer_uid=consumer.uid)
+    return set(rows.values_list("dimension", flat=True))
+
+
+def _write_charges(
+    consumer: Consumer,
+    data_center: DataCenter,
+    amounts: Mapping[Dimension, int],
+    user_uid: UUID | None,
+    accounts: list[QuotaAccount],
+) -> None:
+    """The charges, and on which accounts each was booked: who leaves a group later is released where he was charged."""
+    charges = {
+        str(dimension): QuotaCharge(
             consumer_kind=consumer.kind,
             consumer_uid=consumer.uid,
             dimension=dimension,
@@ -113,38 +155,54 @@ def _write_charges(
             amount=amount,
             user_uid=user_uid,
         )
-        for dimension, amount in fresh.items()
+        for dimension, amount in amounts.items()
+    }
+    QuotaCharge.objects.bulk_create(charges.values())
+    bookings = QuotaCharge.accounts.through
+    bookings.objects.bulk_create(
+        bookings(quotacharge_id=charges[account.dimension].pk, quotaaccount_id=account.pk) for account in accounts
     )
-    return fresh
 
 
-def _book(
-    data_center: DataCenter, amounts: dict[Dimension, int], user_uid: UUID | None, *, found: bool
-) -> list[Reason]:
-    """Add to every account concerned, always in the same order, so that no two transactions wait for each other."""
-    over = []
-    for kind, subject in _subjects(data_center, user_uid):
-        known = {
-            row.dimension: row
-            for row in QuotaAccount.objects.filter(data_center=data_center, subject_kind=kind, subject_uid=subject)
-        }
-        for dimension in sorted(amounts):
-            account = known.get(dimension) or _account(data_center, kind, subject, dimension)
-            if not _add(account, amounts[dimension], found=found):
-                over.append(_refusal(account, amounts[dimension]))
-    return over
+def _accounts(
+    data_center: DataCenter, user_uid: UUID | None, dimensions: Iterable[Dimension]
+) -> QuerySet[QuotaAccount]:
+    """The accounts a charge counts on that are there, always in the same order."""
+    whose = Q(subject_kind=SubjectKind.DATA_CENTER)
+    if user_uid is not None:
+        groups = User.groups.through.objects.filter(user_id=user_uid).values_list("group_id", flat=True)
+        whose |= Q(subject_kind=SubjectKind.USER, subject_uid=user_uid)
+        whose |= Q(subject_kind=SubjectKind.GROUP, subject_uid__in=[group_uid(pk) for pk in groups])
+    return QuotaAccount.objects.filter(whose, data_center=data_center, dimension__in=list(dimensions))
 
 
-def _subjects(data_center: DataCenter, user_uid: UUID | None) -> list[tuple[str, UUID]]:
-    found: list[tuple[str, UUID]] = [(SubjectKind.DATA_CENTER, data_center.pk)]
-    return found + ([(SubjectKind.USER, user_uid)] if user_uid else [])
-
-
-def _account(data_center: DataCenter, kind: str, subject: UUID, dimension: str) -> QuotaAccount:
-    row, _made = QuotaAccount.objects.get_or_create(
-        data_center=data_center, subject_kind=kind, subject_uid=subject, dimension=dimension
+def _open_accounts(
+    data_center: DataCenter, user_uid: UUID | None, dimensions: Iterable[Dimension]
+) -> list[QuotaAccount]:
+    """The same, those of the data center and the user opened where they are not there yet. The data center is held."""
+    subjects = [(SubjectKind.DATA_CENTER, data_center.pk)]
+    subjects += [(SubjectKind.USER, user_uid)] if user_uid else []
+    there = list(_accounts(data_center, user_uid, dimensions))
+    known = {(account.subject_kind, account.dimension) for account in there}
+    return there + QuotaAccount.objects.bulk_create(
+        QuotaAccount(data_center=data_center, subject_kind=kind, subject_uid=uid, dimension=dimension)
+        for kind, uid in subjects
+        for dimension in sorted(dimensions)
+        if (kind, dimension) not in known
     )
-    return row
+
+
+def _book(changes: Mapping[QuotaAccount, int], user_uid: UUID | None, *, found: bool) -> None:
+    """Change what is used of each account, or none. Raises ``QuotaExceeded``."""
+    over = [
+        _refusal(account, amount, user_uid)
+        for account, amount in changes.items()
+        if amount and not _add(account, amount, found=found)
+    ]
+    if over:
+        raise QuotaExceeded(_sentence(over), reasons=tuple(over))
+    for account, amount in changes.items():
+        _tell_passed(account, amount)
 
 
 def _add(account: QuotaAccount, amount: int, *, found: bool) -> bool:
@@ -159,27 +217,34 @@ def _add(account: QuotaAccount, amount: int, *, found: bool) -> bool:
     return bool(rows.update(used=F("used") + amount))
 
 
-def release(consumer: Consumer, dimensions: Iterable[Dimension] | None = None) -> None:
-    """Give back what a consumer was charged, in all dimensions or these; nothing charged is nothing given back."""
-    with transaction.atomic():
-        rows = QuotaCharge.objects.filter(consumer_kind=consumer.kind, consumer_uid=consumer.uid)
-        if dimensions is not None:
-            rows = rows.filter(dimension__in=list(dimensions))
-        _hold(rows.values_list("data_center_id", flat=True))
-        for row in rows.select_related("data_center").order_by("dimension"):
-            # Only the one whose delete hits the row books it back.
-            if QuotaCharge.objects.filter(pk=row.pk).delete()[0]:
-                for kind, subject in _subjects(row.data_center, row.user_uid):
-                    account = _account(row.data_center, kind, subject, row.dimension)
-                    QuotaAccount.objects.filter(pk=account.pk).update(used=F("used") - row.amount)
+def _tell_passed(account: QuotaAccount, amount: int) -> None:
+    """Record, once, that use went past the threshold, or past the limit (by grace, audit mode, or found there).
+
+    oVirt's ``USER_EXCEEDED_QUOTA_CLUSTER_THRESHOLD`` and ``..._LIMIT``. The account is as it was before the change.
+    """
+    if account.limit is None or account.enforcement == Enforcement.DISABLED:
+        return
+    marks = {"QUOTA_LIMIT_PASSED": account.limit, "QUOTA_THRESHOLD_PASSED": account.threshold}
+    passed = next((code for code, mark in marks.items() if account.used <= mark < account.used + amount), None)
+    if passed:
+        data = {
+            "dimension": account.dimension,
+            "subject": account.subject_kind,
+            "subject_uid": str(account.subject_uid),
+        }
+        figures = {"limit": account.limit, "threshold": account.threshold, "used": account.used + amount}
+        record(
+            system_actor(),
+            passed,
+            outcome=Outcome.NOTED,
+            severity=Severity.WARNING,
+            subject=Subject("quota", account.pk, Dimension(account.dimension).value, account.data_center_id),
+            data=data | figures,
+        )
 
 
 def usage(data_center: DataCenter, user_uid: UUID | None = None) -> list[Usage]:
-    """Use and limit of the data center, and of the user's share in it; limited or used dimensions only."""
-    wanted = Q(subject_kind=SubjectKind.DATA_CENTER)
-    if user_uid is not None:
-        wanted |= Q(subject_kind=SubjectKind.USER, subject_uid=user_uid)
-    rows = QuotaAccount.objects.filter(wanted, data_center=data_center)
+    """Use and limit of the data center, and of the user's and his groups' shares; limited or used dimensions only."""
     return [
         Usage(
             row.dimension,
@@ -187,71 +252,58 @@ def usage(data_center: DataCenter, user_uid: UUID | None = None) -> list[Usage]:
             row.used,
             row.limit,
             row.threshold_percent,
-            row.subject_kind == SubjectKind.USER,
+            row.subject_kind,
         )
-        for row in rows
+        for row in _accounts(data_center, user_uid, Dimension)
         if row.limit is not None or row.used
     ]
 
 
-def what_if(data_center: DataCenter, user_uid: UUID | None, amounts: dict[Dimension, int]) -> list[Forecast]:
+def what_if(data_center: DataCenter, user_uid: UUID | None, amounts: Mapping[Dimension, int]) -> list[Forecast]:
     """What a charge would do, without doing it."""
-    subjects = dict(_subjects(data_center, user_uid))
-    rows = QuotaAccount.objects.filter(
-        data_center=data_center, subject_uid__in=list(subjects.values()), dimension__in=list(amounts)
-    )
-    return [_forecast(row, amounts[Dimension(row.dimension)]) for row in rows]
+    rows = _accounts(data_center, user_uid, amounts)
+    return [_forecast(row, amounts[Dimension(row.dimension)], user_uid) for row in rows]
 
 
-def _forecast(row: QuotaAccount, amount: int) -> Forecast:
-    fits = (
-        row.limit is None
-        or row.enforcement != Enforcement.ENFORCED
-        or row.used + amount <= row.limit + row.limit * row.grace_percent // 100
-    )
-    reasons = () if fits else (_refusal(row, amount),)
-    return Forecast(
-        row.dimension, row.used, row.used + amount, row.limit, row.subject_kind == SubjectKind.USER, reasons
-    )
+def _forecast(row: QuotaAccount, amount: int, user_uid: UUID | None) -> Forecast:
+    fits = row.limit is None or row.enforcement != Enforcement.ENFORCED or row.used + amount <= row.ceiling
+    reasons = () if fits else (_refusal(row, amount, user_uid),)
+    return Forecast(row.dimension, row.used, row.used + amount, row.limit, row.subject_kind, reasons)
 
 
-def _refusal(account: QuotaAccount, amount: int) -> Reason:
-    account.refresh_from_db()
-    limit = account.limit or 0
-    ceiling = limit + limit * account.grace_percent // 100
-    own = account.subject_kind == SubjectKind.USER
+def _refusal(account: QuotaAccount, amount: int, user_uid: UUID | None) -> Reason:
     data: dict[str, Any] = {
         "dimension": account.dimension,
         "subject": account.subject_kind,
-        "limit": limit,
+        "limit": account.limit or 0,
         "grace_percent": account.grace_percent,
         "used": account.used,
         "requested": amount,
-        "shortfall": max(0, account.used + amount - ceiling),
+        "shortfall": max(0, account.used + amount - account.ceiling),
+        "top_consumers": _top(account, user_uid),
     }
-    if own:
-        data["top_consumers"] = _top(account)
-    return Reason("quota_exceeded", _refusal_text(account.dimension, data, own=own), data=data)
+    sentence = _REFUSALS[SubjectKind(account.subject_kind)]
+    figures = {k: amount_text(data[k], account.dimension) for k in ("limit", "used", "requested", "shortfall")}
+    text = str(sentence) % {"dimension": Dimension(account.dimension).label, **figures}
+    return Reason("quota_exceeded", text, data=data)
 
 
-def _refusal_text(dimension: str, data: Mapping[str, Any], *, own: bool) -> str:
-    sentence = (
-        _(
-            "Your share of %(dimension)s: limit %(limit)s, in use %(used)s, asked for %(requested)s, %(shortfall)s over. Choose less, delete or stop something, or ask for a larger quota."
-        )
-        if own
-        else _(
-            "The data center's %(dimension)s: limit %(limit)s, in use %(used)s, asked for %(requested)s, %(shortfall)s over. Choose less, delete or stop something, or ask for a larger quota."
-        )
-    )
-    figures = {k: amount_text(data[k], dimension) for k in ("limit", "used", "requested", "shortfall")}
-    return sentence % {"dimension": Dimension(dimension).label, **figures}
+_REFUSALS = {
+    SubjectKind.USER: gettext_lazy(
+        "Your share of %(dimension)s: limit %(limit)s, in use %(used)s, asked for %(requested)s, %(shortfall)s over. Choose less, delete or stop something, or ask for a larger quota."
+    ),
+    SubjectKind.GROUP: gettext_lazy(
+        "Your group's share of %(dimension)s: limit %(limit)s, in use %(used)s, asked for %(requested)s, %(shortfall)s over. Choose less, delete or stop something, or ask for a larger quota."
+    ),
+    SubjectKind.DATA_CENTER: gettext_lazy(
+        "The data center's %(dimension)s: limit %(limit)s, in use %(used)s, asked for %(requested)s, %(shortfall)s over. Choose less, delete or stop something, or ask for a larger quota."
+    ),
+}
 
 
-def _top(account: QuotaAccount) -> list[dict[str, Any]]:
-    rows = QuotaCharge.objects.filter(
-        data_center=account.data_center_id, dimension=account.dimension, user_uid=account.subject_uid
-    )
+def _top(account: QuotaAccount, user_uid: UUID | None) -> list[dict[str, Any]]:
+    """What of the asking user's own takes most: that he can do something about, and nobody else's is told."""
+    rows = account.charges.filter(user_uid=user_uid) if user_uid else account.charges.none()
     return [
         {"kind": kind, "id": str(uid), "amount": amount}
         for kind, uid, amount in rows.order_by("-amount").values_list("consumer_kind", "consumer_uid", "amount")[:3]
@@ -267,39 +319,57 @@ def set_limits(
     limits: Mapping[Dimension, int | None],
     *,
     user_uid: UUID | None = None,
+    group: Group | None = None,
     grace_percent: int = 0,
 ) -> None:
-    """Set limits of the data center, or of a user in it; below present use is allowed: nothing is stopped, new is refused."""
-    kind, subject = (SubjectKind.USER, user_uid) if user_uid else (SubjectKind.DATA_CENTER, data_center.pk)
+    """Set limits of the data center, or of a user or group in it.
+
+    Below present use is allowed: nothing is stopped, new is refused.
+    """
+    kind, subject = SubjectKind.DATA_CENTER, data_center.pk
+    if group is not None:
+        kind, subject = SubjectKind.GROUP, group_uid(group.pk)
+    elif user_uid is not None:
+        kind, subject = SubjectKind.USER, user_uid
     with transaction.atomic():
+        _hold([data_center.pk])
         for dimension in sorted(limits):
-            account = _account(data_center, kind, subject, dimension)
-            QuotaAccount.objects.filter(pk=account.pk).update(limit=limits[dimension], grace_percent=grace_percent)
+            QuotaAccount.objects.update_or_create(
+                data_center=data_center,
+                subject_kind=kind,
+                subject_uid=subject,
+                dimension=dimension,
+                defaults={"limit": limits[dimension], "grace_percent": grace_percent},
+            )
+        if group is not None:
+            rebook_group(group)
+
+
+def rebook_group(group: Group) -> None:
+    """Let a group's shares count what its present members use: when it gets a share, and when members come or go."""
+    members = list(User.objects.filter(groups=group).values_list("pk", flat=True))
+    accounts = QuotaAccount.objects.filter(subject_kind=SubjectKind.GROUP, subject_uid=group_uid(group.pk))
+    with transaction.atomic():
+        _hold(accounts.values_list("data_center_id", flat=True))
+        for account in accounts:
+            charges = QuotaCharge.objects.filter(
+                data_center=account.data_center_id, dimension=account.dimension, user_uid__in=members
+            )
+            account.charges.set(charges)
+            used = sum(charge.amount for charge in charges)
+            QuotaAccount.objects.filter(pk=account.pk).update(used=used)
 
 
 def recount_drift(data_center: DataCenter) -> list[dict[str, Any]]:
     """Where an account and the sum of its charges differ; reported, never silently mended."""
-    rows = QuotaCharge.objects.filter(data_center=data_center)
-    whole = {
-        (SubjectKind.DATA_CENTER, data_center.pk, d): s
-        for d, s in rows.values_list("dimension").annotate(Sum("amount"))
-    }
-    own = {
-        (SubjectKind.USER, u, d): s
-        for u, d, s in rows.exclude(user_uid=None).values_list("user_uid", "dimension").annotate(Sum("amount"))
-    }
-    sums = whole | own
-    found = []
-    for account in QuotaAccount.objects.filter(data_center=data_center):
-        real = sums.get((SubjectKind(account.subject_kind), account.subject_uid, account.dimension), 0)
-        if real != account.used:
-            found.append(
-                {
-                    "account": str(account.pk),
-                    "dimension": account.dimension,
-                    "subject": account.subject_kind,
-                    "used": account.used,
-                    "recount": real,
-                }
-            )
-    return found
+    rows = QuotaAccount.objects.filter(data_center=data_center).annotate(recount=Coalesce(Sum("charges__amount"), 0))
+    return [
+        {
+            "account": str(row.pk),
+            "dimension": row.dimension,
+            "subject": row.subject_kind,
+            "used": row.used,
+            "recount": row.recount,
+        }
+        for row in rows.exclude(used=F("recount"))
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.contrib.auth.models import Group
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
@@ -42,6 +43,14 @@ def user_named(username: str) -> User:
     row = User.objects.filter(username=username).first()
     if row is None:
         raise NotFound(_("There is no user %(name)s.") % {"name": username})
+    return row
+
+
+def group_named(name: str) -> Group:
+    """The group of that name, for commands. ``NotFound`` when there is none."""
+    row = Group.objects.filter(name=name).first()
+    if row is None:
+        raise NotFound(_("There is no group %(name)s.") % {"name": name})
     return row
 
 

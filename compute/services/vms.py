@@ -58,7 +58,7 @@ class Meter:
     used: int
     after: int
     limit: int | None
-    own: bool  # the user's share, as opposed to the whole data center's
+    subject: str  # whose: the data center's, the user's, or a group's of his
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ def _forecast(
 ) -> tuple[list[Meter], list[Reason]]:
     """The quota before and after, and why it would be too much."""
     rows = quota.what_if(data_center, user_uid, amounts)
-    meters = [Meter(r.dimension, str(Dimension(r.dimension).label), r.used, r.after, r.limit, r.own) for r in rows]
+    meters = [Meter(r.dimension, str(Dimension(r.dimension).label), r.used, r.after, r.limit, r.subject) for r in rows]
     return meters, [reason for row in rows for reason in row.reasons]
 
 

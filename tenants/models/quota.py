@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import ClassVar
+from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
@@ -41,6 +42,11 @@ class SubjectKind(models.TextChoices):
     GROUP = "group", _("group")
 
 
+def group_uid(pk: int) -> UUID:
+    """The uid by which the ledger knows a group, of which Django counts the keys."""
+    return UUID(int=pk)
+
+
 class QuotaAccount(UidModel):
     """Limit and use of one dimension, for a data center or for a user or group within it.
 
@@ -69,6 +75,17 @@ class QuotaAccount(UidModel):
     def __str__(self) -> str:
         return f"{self.subject_kind} {self.dimension}: {self.used}/{self.limit}"
 
+    @property
+    def ceiling(self) -> int:
+        """What is accepted at most: the limit and its grace. 0 when unlimited."""
+        limit = self.limit or 0
+        return limit + limit * self.grace_percent // 100
+
+    @property
+    def threshold(self) -> int:
+        """Past this much it is time to warn. 0 when unlimited."""
+        return (self.limit or 0) * self.threshold_percent // 100
+
 
 class QuotaCharge(UidModel):
     """What one thing costs in one dimension; keyed by its consumer, so that charging twice counts once."""
@@ -79,7 +96,7 @@ class QuotaCharge(UidModel):
     dimension = models.CharField(max_length=20, choices=Dimension.choices)
     amount = models.PositiveBigIntegerField()
     user_uid = models.UUIDField(null=True, blank=True, help_text="Whose share it comes from besides the data center's.")
-    group_uid = models.UUIDField(null=True, blank=True)
+    accounts = models.ManyToManyField(QuotaAccount, related_name="charges", help_text="On which it is booked.")
 
     class Meta:
         constraints: ClassVar = [

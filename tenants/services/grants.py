@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from django.contrib.auth.models import Group
 from django.utils.translation import gettext as _
 
 from portal.common.actor import Actor
@@ -30,19 +31,25 @@ def revoke_role(actor: Actor, role: str, user: User, target: DataCenter | System
 
 
 def set_quota(
-    actor: Actor, data_center: DataCenter, limits: Mapping[Dimension, int | None], *, user: User | None = None
+    actor: Actor,
+    data_center: DataCenter,
+    limits: Mapping[Dimension, int | None],
+    *,
+    user: User | None = None,
+    group: Group | None = None,
 ) -> None:
-    """Set limits (None: unlimited). A data center's own are the institute's to set, its users' shares its admin's."""
+    """Set limits (None: unlimited). A data center's own are the institute's to set, shares of it its admin's."""
     with attempt(actor, "QUOTA_EDIT", _subject(data_center)) as trial:
         trial.data = {
             "limits": {str(key): value for key, value in limits.items()},
             "user": str(user.pk) if user else "",
+            "group": group.name if group else "",
         }
-        if user is None:
+        if user is None and group is None:
             policy.authorize(actor, Permit.SYSTEM_MANAGE, policy.system())
         policy.authorize(actor, Permit.QUOTA_EDIT, data_center)
         _refuse_negative(limits)
-        quota.set_limits(data_center, dict(limits), user_uid=user.pk if user else None)
+        quota.set_limits(data_center, dict(limits), user_uid=user.pk if user else None, group=group)
 
 
 def _refuse_negative(limits: Mapping[Dimension, int | None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
+from django.contrib.auth.models import Group
 from django.core.management import CommandError, call_command
 
 from portal.events.models import Event
@@ -29,6 +30,10 @@ def test_a_data_center_with_its_admin_and_quota(db, monkeypatch, tmp_path):
     assert alice.check_password(PASSWORD)
     policy.authorize(as_actor(alice), Permit.GRANT, physics)
     assert [(row.dimension, row.limit) for row in quota.usage(physics)] == [(Dimension.MACHINES, 7)]
+    alice.groups.add(Group.objects.create(name="students"))
+    call_command("set_quota", "physics", "vcpus_running=4", group="students")
+    of_groups = [row for row in quota.usage(physics, alice.pk) if row.subject == "group"]
+    assert [(row.dimension, row.limit) for row in of_groups] == [(Dimension.VCPUS_RUNNING, 4)]
     assert PASSWORD not in str(list(Event.objects.values()))
     assert set(Event.objects.values_list("outcome", flat=True)) == {"done"}
 
@@ -40,6 +45,7 @@ def test_a_data_center_with_its_admin_and_quota(db, monkeypatch, tmp_path):
         ("create_data_center", "no spaces"),
         ("grant_role", "end-user", "nobody"),
         ("set_quota", "nowhere", "machines=1"),
+        ("set_quota", "nowhere", "machines=1", "--group", "nobody"),
         ("set_quota", "nowhere", "sandwiches=1"),
     ],
 )

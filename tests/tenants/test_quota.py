@@ -6,9 +6,11 @@ import threading
 from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import connection, transaction
 
 from portal.common.errors import QuotaExceeded
+from portal.events.models import Event
 from tenants import quota
 from tenants.models import QuotaAccount, QuotaCharge
 from tenants.models.quota import Enforcement
@@ -24,7 +26,9 @@ def machine():
 
 def used(people, user=None):
     rows = quota.usage(people.physics, user.pk if user else None)
-    return dict.fromkeys(Dimension, 0) | {row.dimension: row.used for row in rows if row.own == (user is not None)}
+    return dict.fromkeys(Dimension, 0) | {
+        row.dimension: row.used for row in rows if row.subject == ("user" if user else "data_center")
+    }
 
 
 def is_over(people):
@@ -121,9 +125,88 @@ def test_use_found_on_a_hypervisor_is_charged_all_the_same_and_shown_as_over(peo
 def test_what_if_agrees_with_charge_and_writes_nothing(people):
     quota.set_limits(people.physics, {VCPUS: 4})
     ok, too_much = (quota.what_if(people.physics, people.alice.pk, {VCPUS: n}) for n in (4, 5))
-    assert [(f.own, f.after, bool(f.reasons)) for f in ok] == [(False, 4, False)]
-    assert [(f.own, f.after, bool(f.reasons)) for f in too_much] == [(False, 5, True)]
+    assert [(f.subject, f.after, bool(f.reasons)) for f in ok] == [("data_center", 4, False)]
+    assert [(f.subject, f.after, bool(f.reasons)) for f in too_much] == [("data_center", 5, True)]
     assert not QuotaCharge.objects.exists()
+
+
+@pytest.fixture
+def students(people):
+    group = Group.objects.create(name="students")
+    people.alice.groups.add(group)
+    people.bob.groups.add(group)
+    return group
+
+
+def of_group(people):
+    rows = quota.usage(people.physics, people.alice.pk)
+    return next((row.used, row.limit) for row in rows if row.subject == "group" and row.dimension == VCPUS)
+
+
+def test_a_groups_share_counts_what_its_members_use_together(people, students):
+    before = machine()
+    quota.charge(before, people.physics, {VCPUS: 2}, user_uid=people.alice.pk)
+    quota.set_limits(people.physics, {VCPUS: 5}, group=students)
+    quota.charge(machine(), people.physics, {VCPUS: 2}, user_uid=people.bob.pk)
+    quota.charge(machine(), people.physics, {VCPUS: 9}, user_uid=people.physics_admin.pk)
+    assert of_group(people) == (4, 5)
+    assert [f.after for f in quota.what_if(people.physics, people.bob.pk, {VCPUS: 2}) if f.reasons] == [6]
+    with pytest.raises(QuotaExceeded) as caught:
+        quota.charge(machine(), people.physics, {VCPUS: 2}, user_uid=people.bob.pk)
+    assert caught.value.reasons[0].data["subject"] == "group"
+    assert str(before.uid) not in str(caught.value.reasons[0].data), "what others have is not told"
+    quota.release(before)
+    assert of_group(people) == (2, 5)
+    assert quota.recount_drift(people.physics) == []
+
+
+def test_who_leaves_a_group_is_released_where_he_was_charged(people, students):
+    quota.set_limits(people.physics, {VCPUS: 5}, group=students)
+    consumers = [machine(), machine()]
+    for consumer in consumers:
+        quota.charge(consumer, people.physics, {VCPUS: 2}, user_uid=people.bob.pk)
+    people.bob.groups.remove(students)
+    quota.release(consumers[0])
+    assert of_group(people) == (2, 5)
+    quota.rebook_group(students)
+    assert of_group(people) == (0, 5)
+    quota.release(consumers[1])
+    assert of_group(people) == (0, 5)
+    assert quota.recount_drift(people.physics) == []
+
+
+def test_growing_is_checked_shrinking_never_refused(people):
+    consumer = machine()
+    quota.charge(consumer, people.physics, {VCPUS: 4, MACHINES: 1}, user_uid=people.alice.pk)
+    quota.set_limits(people.physics, {VCPUS: 6}, user_uid=people.alice.pk)
+    quota.adjust(consumer, {VCPUS: 6})
+    assert used(people)[VCPUS] == used(people, people.alice)[VCPUS] == 6
+    with pytest.raises(QuotaExceeded) as caught:
+        quota.adjust(consumer, {VCPUS: 8})
+    assert (caught.value.reasons[0].data["requested"], caught.value.reasons[0].data["shortfall"]) == (2, 2)
+    quota.set_limits(people.physics, {VCPUS: 1}, user_uid=people.alice.pk)
+    quota.adjust(consumer, {VCPUS: 3})
+    quota.adjust(consumer, {VCPUS: 5}, found=True)
+    with pytest.raises(LookupError):
+        quota.adjust(consumer, {Dimension.SNAPSHOTS: 1})
+    assert (used(people)[VCPUS], used(people)[MACHINES]) == (5, 1)
+    quota.release(consumer)
+    assert set(used(people).values()) == {0}
+    assert quota.recount_drift(people.physics) == []
+
+
+def test_passing_the_threshold_and_the_limit_is_recorded_once_each(people):
+    quota.set_limits(people.physics, {VCPUS: 10}, grace_percent=20)
+    for _ in range(6):
+        quota.charge(machine(), people.physics, {VCPUS: 2}, user_uid=people.alice.pk)
+    told = Event.objects.filter(object_kind="quota").order_by("at")
+    assert [(row.code, row.data["used"], row.data_center_uid) for row in told] == [
+        ("QUOTA_THRESHOLD_PASSED", 10, people.physics.pk),
+        ("QUOTA_LIMIT_PASSED", 12, people.physics.pk),
+    ]
+    with pytest.raises(QuotaExceeded), transaction.atomic():
+        quota.charge(machine(), people.physics, {VCPUS: 2}, user_uid=people.alice.pk)
+    assert told.count() == 2
 
 
 def test_drift_is_reported_and_not_mended(people):

@@ -1,0 +1,43 @@
+"""A ledger that was there before a migration is true after it."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from tenants import quota
+from tenants.models import DataCenter
+from tenants.quota import Consumer, Dimension
+
+LATEST = "0003_charges_are_booked_on_accounts"
+
+
+def migrate_to(name):
+    executor = MigrationExecutor(connection)
+    executor.migrate([("tenants", name)])
+    return executor.loader.project_state([("tenants", name)]).apps
+
+
+@pytest.mark.long
+def test_charges_of_before_are_released_from_the_accounts_they_were_booked_on(transactional_db):
+    vm, user = uuid4(), uuid4()
+    old = migrate_to("0002_login_tries")
+    try:
+        center = old.get_model("tenants", "DataCenter").objects.create(name="physics")
+        accounts = old.get_model("tenants", "QuotaAccount").objects
+        for kind, uid in (("data_center", center.pk), ("user", user)):
+            accounts.create(data_center=center, subject_kind=kind, subject_uid=uid, dimension="machines", used=1)
+        old.get_model("tenants", "QuotaCharge").objects.create(
+            data_center=center, consumer_kind="vm", consumer_uid=vm, dimension="machines", amount=1, user_uid=user
+        )
+    finally:
+        migrate_to(LATEST)
+    physics = DataCenter.objects.get()
+    assert quota.recount_drift(physics) == []
+    assert [row.used for row in quota.usage(physics, user)] == [1, 1]
+    quota.release(Consumer("vm", vm), [Dimension.MACHINES])
+    assert quota.usage(physics, user) == []
+    assert quota.recount_drift(physics) == []
