@@ -39,7 +39,7 @@ LONGEST_REST = 10.0
 LONGEST_MESSAGE = 16 * 1024
 RECHECK_SECONDS = 10.0
 GATHER_SECONDS = 0.1  # changes that come together are rendered once
-OF_MACHINES = ("vm", "card", "console")  # kinds of parts that show a machine
+OF_MACHINES = ("vm", "card", "row", "console")  # kinds of parts that show a machine
 CLOSE_NORMAL = 1000
 CLOSE_POLICY = 1008
 CLOSE_LATER = 1013
@@ -312,7 +312,8 @@ def _seen(rows: QuerySet[Any], items: set[str], kinds: tuple[str, ...]) -> set[s
 
 
 def _parts(actor: Actor, items: list[str]) -> str:
-    return "".join(_part(actor, item) for item in items)
+    # Rows of a table first: after anything else a browser takes them for a mistake and drops them.
+    return "".join(_part(actor, item) for item in sorted(items, key=lambda item: not item.startswith("row:")))
 
 
 def _part(actor: Actor, item: str) -> str:

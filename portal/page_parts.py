@@ -25,6 +25,15 @@ def card(actor: Actor, uid: UUID) -> str:
     return _html("compute/partials/_vm_card.html", {"card": found})
 
 
+def row(actor: Actor, uid: UUID) -> str:
+    """A machine's row in the table; when it is gone, what takes the row away."""
+    try:
+        [found] = parts.cards(actor, [selectors.get_vm(actor, uid)])
+    except NotFound:
+        return format_html('<tr id="row-{}" hx-swap-oob="delete"></tr>', uid)
+    return _html("compute/partials/_vm_row.html", {"card": found})
+
+
 def vm(actor: Actor, uid: UUID) -> str:
     """The parts of a machine's page; when it is gone, what says so, and the job that tells why."""
     try:
@@ -62,4 +71,4 @@ def _html(template: str, context: dict[str, Any]) -> str:
     return render_to_string(template, context | {"oob": True})
 
 
-RENDERERS = {"card": card, "vm": vm, "console": console, "job": job}
+RENDERERS = {"row": row, "card": card, "vm": vm, "console": console, "job": job}

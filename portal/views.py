@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
@@ -16,7 +15,9 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_POST, require_safe
 
 from compute import selectors
+from compute.choices import VmStatusChoice
 from compute.views import parts
+from compute.views.listing import NEWEST, Listing, uid_or_none
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from portal.context import THEME_COOKIE, THEMES, frame_of
@@ -40,28 +41,22 @@ def api_docs(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
-    """The machines this person may see as cards, a page of them by name, and the quota of each data center."""
-    actor = actor_of(request)
-    query = request.GET.get("q", "").strip()[:64]
-    found = selectors.my_vms(actor)
-    if query:
-        found = found.filter(name__icontains=query)
-    after = (request.GET.get("after_name", ""), _uid(request.GET.get("after")))
-    if after[1]:
-        found = found.filter(Q(name__gt=after[0]) | Q(name=after[0], uid__gt=after[1]))
-    rows = list(found[: PER_PAGE + 1])
-    shown = rows[:PER_PAGE]
-    more = {"q": query, "after_name": shown[-1].name, "after": shown[-1].pk} if len(rows) > PER_PAGE else {}
-    data_centers = frame_of(request).data_centers
+    """The machines this person may see: as cards, with his quota, or as a table for who runs data centers."""
+    actor, frame, listing = actor_of(request), frame_of(request), Listing.of(request.GET)
+    shown, more = listing.page(selectors.my_vms(actor))
     context = {
         "section": "machines",
-        "query": query,
+        "listing": listing,
+        "chosen": next((row for row in frame.data_centers if row.pk == listing.data_center), None),
         "cards": parts.cards(actor, shown),
-        "more": urlencode(more),
-        "quotas": [{"data_center": row, "meters": quota.usage(row, actor.uid)} for row in data_centers],
-        "can_create": bool(data_centers),
+        "more": more,
+        "can_create": bool(frame.data_centers),
     }
-    return render(request, "home.html", context)
+    if frame.runs_data_centers:
+        by_age = listing.link(sort="" if listing.sort else NEWEST)
+        return render(request, "compute/vm_list.html", context | {"statuses": VmStatusChoice.choices, "by_age": by_age})
+    quotas = [{"data_center": row, "meters": quota.usage(row, actor.uid)} for row in frame.data_centers]
+    return render(request, "home.html", context | {"quotas": quotas})
 
 
 @require_safe
@@ -69,7 +64,7 @@ def home(request: HttpRequest) -> HttpResponse:
 def job_list(request: HttpRequest) -> HttpResponse:
     """The jobs this person may see, newest first."""
     found = jobs(actor_of(request))
-    before = _uid(request.GET.get("before"))
+    before = uid_or_none(request.GET.get("before"))
     last = found.filter(pk=before).first() if before else None
     if last is not None:
         found = found.filter(Q(created_at__lt=last.created_at) | Q(created_at=last.created_at, uid__lt=last.pk))
@@ -95,13 +90,6 @@ def job_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     job = get_job(actor, uid)
     target = selectors.my_vms(actor).filter(pk=job.target_uid).first()
     return render(request, "tenants/job_detail.html", {"section": "jobs", "job": job_json(job), "target": target})
-
-
-def _uid(text: str | None) -> UUID | None:
-    try:
-        return UUID(text or "")
-    except ValueError:
-        return None
 
 
 @require_POST

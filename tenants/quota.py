@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.contrib.auth.models import Group
 from django.db import transaction
-from django.db.models import F, Q, QuerySet, Sum
+from django.db.models import F, Q, Sum
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy
 
@@ -164,16 +164,17 @@ def _write_charges(
     )
 
 
-def _accounts(
-    data_center: DataCenter, user_uid: UUID | None, dimensions: Iterable[Dimension]
-) -> QuerySet[QuotaAccount]:
+def _accounts(data_center: DataCenter, user_uid: UUID | None, dimensions: Iterable[Dimension]) -> list[QuotaAccount]:
     """The accounts a charge counts on that are there, always in the same order."""
     whose = Q(subject_kind=SubjectKind.DATA_CENTER)
     if user_uid is not None:
+        whose |= Q(subject_kind=SubjectKind.USER, subject_uid=user_uid) | Q(subject_kind=SubjectKind.GROUP)
+    rows = list(QuotaAccount.objects.filter(whose, data_center=data_center, dimension__in=list(dimensions)))
+    others = {row.subject_uid for row in rows if row.subject_kind == SubjectKind.GROUP}
+    if others and user_uid is not None:
         groups = User.groups.through.objects.filter(user_id=user_uid).values_list("group_id", flat=True)
-        whose |= Q(subject_kind=SubjectKind.USER, subject_uid=user_uid)
-        whose |= Q(subject_kind=SubjectKind.GROUP, subject_uid__in=[group_uid(pk) for pk in groups])
-    return QuotaAccount.objects.filter(whose, data_center=data_center, dimension__in=list(dimensions))
+        others -= {group_uid(pk) for pk in groups}
+    return [row for row in rows if row.subject_uid not in others]
 
 
 def _open_accounts(
@@ -182,7 +183,7 @@ def _open_accounts(
     """The same, those of the data center and the user opened where they are not there yet. The data center is held."""
     subjects = [(SubjectKind.DATA_CENTER, data_center.pk)]
     subjects += [(SubjectKind.USER, user_uid)] if user_uid else []
-    there = list(_accounts(data_center, user_uid, dimensions))
+    there = _accounts(data_center, user_uid, dimensions)
     known = {(account.subject_kind, account.dimension) for account in there}
     return there + QuotaAccount.objects.bulk_create(
         QuotaAccount(data_center=data_center, subject_kind=kind, subject_uid=uid, dimension=dimension)

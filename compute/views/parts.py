@@ -33,19 +33,26 @@ class Verbs:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A machine on the home page."""
+    """A machine in the list, as a card or as a row of the table."""
 
     vm: Vm
     verbs: Verbs
     job_line: str
     owner: str  # empty when it is the reader's own
+    actions: list[Action]  # every verb, for a menu
 
 
 def cards(actor: Actor, vms: Sequence[Vm]) -> list[Card]:
     """The cards of these machines, in a number of queries that does not grow with them."""
     jobs = selectors.open_jobs_of([vm.pk for vm in vms])
     actions = selectors.actions_of(actor, vms, jobs)
-    return [Card(vm, _card_verbs(actions[vm.pk]), _line(jobs.get(vm.pk)), _owner(actor, vm)) for vm in vms]
+    return [_card(actor, vm, actions[vm.pk], jobs.get(vm.pk)) for vm in vms]
+
+
+def _card(actor: Actor, vm: Vm, actions: Sequence[Action], job: Job | None) -> Card:
+    by_verb = {action.verb: action for action in actions}
+    every = [by_verb[verb] for verb in (*FIRST_VERBS, *LAST_VERBS)]
+    return Card(vm, _card_verbs(actions), _line(job), _owner(actor, vm), every)
 
 
 def _owner(actor: Actor, vm: Vm) -> str:

@@ -139,9 +139,9 @@ def vm_verb(request: HttpRequest, uid: UUID, verb: str) -> HttpResponse:
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect("compute:vm-detail", uid=uid)
     vm = selectors.get_vm(actor, uid)
-    if request.POST.get("part") == "card":
+    if request.POST.get("part") in {"card", "row"}:
         [card] = parts.cards(actor, [vm])
-        return render(request, "compute/partials/_vm_card.html", {"card": card, "oob": True})
+        return render(request, f"compute/partials/_vm_{request.POST['part']}.html", {"card": card, "oob": True})
     if request.POST.get("part") == "console":
         return render(request, "compute/partials/_console_head.html", parts.at_console(actor, vm) | {"oob": True})
     return render(request, "compute/partials/_vm_parts.html", parts.machine(actor, vm) | {"oob": True})

@@ -122,6 +122,13 @@
       if (!menu.contains(event.target)) menu.open = false;
     }
   });
+  // So does a menu of which something was chosen.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const menu = event.target.closest("form") && event.target.closest("details[data-menu]");
+    if (!menu) return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     for (const menu of document.querySelectorAll("details[data-menu][open]")) {

@@ -140,8 +140,8 @@ def test_machine_that_is_gone_leads_to_the_job_that_tells_but_nobody_else(demo):
 def test_administrator_sees_whose_a_machine_is_and_who_asked_for_a_job(demo):
     demo.make_vm("alice")
     admin = demo.browser("physics-admin")
-    assert "owner: Alice" in admin.get("/").content.decode()
-    assert "<td>alice</td>" in admin.get("/jobs/").content.decode()
+    assert ">Alice</td>" in admin.get("/").content.decode()
+    assert ">alice</td>" in admin.get("/jobs/").content.decode()
     assert "owner:" not in demo.browser("alice").get("/").content.decode()
 
 

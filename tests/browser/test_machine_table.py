@@ -1,0 +1,32 @@
+"""The table of machines in a browser: it changes in place, its menus act, and it fits a phone."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Browser, expect
+
+from tests.browser.contrast import faint_texts
+from tests.browser.person import SIZES, UP_MILLISECONDS, log_in, make_machine, take_picture
+from tests.browser.portal_server import PortalServer
+from tests.lab.browser import new_context
+
+
+def test_table_lives_and_its_menu_acts(chromium: Browser, portal: PortalServer) -> None:
+    with new_context(chromium, size=SIZES["desk"]) as context:
+        page = context.new_page()
+        log_in(page, portal, "physics-admin")
+        make_machine(page, portal, "in-the-table")
+        page.goto(portal.url)
+        row = page.locator("tr", has=page.get_by_role("link", name="in-the-table"))
+        expect(row.locator(".state-up")).to_be_visible(timeout=UP_MILLISECONDS)
+        row.locator("summary").click()
+        take_picture(page, "table-desk-light-en")
+        row.locator("[data-verb=stop]").click()
+        expect(row.locator(".state-down")).to_be_visible(timeout=UP_MILLISECONDS)
+        page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+        assert faint_texts(page) == []
+        take_picture(page, "table-desk-dark-en")
+        page.set_viewport_size(dict(zip(("width", "height"), SIZES["phone"], strict=True)))
+        take_picture(page, "table-phone-dark-en")
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        row.locator("summary").click()
+        expect(row.locator("[data-verb=delete]")).to_be_in_viewport(ratio=1)
