@@ -121,7 +121,12 @@ def events_of(vm: Vm, permits: frozenset[Permit]) -> QuerySet[Event]:
     """
     if Permit.EVENT_VIEW not in permits:
         return Event.objects.none()
-    return Event.objects.filter(object_kind="vm", object_uid=vm.pk, data_center_uid__isnull=False)
+    rows = Event.objects.filter(object_kind="vm", object_uid=vm.pk, data_center_uid__isnull=False)
+    return rows.order_by("-at", "-uid")
+
+
+OF_CONSOLES = ("VM_CONNECT_REQUESTED", "VM_CONNECTED", "VM_DISCONNECTED")
+"""What sitting at a console leaves in the log: all of it in the whole list, none of it among the few newest."""
 
 
 def permits_of(actor: Actor, vm: Vm) -> frozenset[Permit]:

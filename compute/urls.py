@@ -10,6 +10,7 @@ app_name = "compute"
 urlpatterns = [
     path("machines/new/", vms.vm_create, name="vm-create"),
     path("machines/<uuid:uid>/", vms.vm_detail, name="vm-detail"),
+    path("machines/<uuid:uid>/events/", vms.vm_events, name="vm-events"),
     path("machines/<uuid:uid>/console/", consoles.vm_console, name="vm-console"),
     path("machines/<uuid:uid>/run/", vms.vm_verb, {"verb": "run"}, name="vm-run"),
     path("machines/<uuid:uid>/shut_down/", vms.vm_verb, {"verb": "shut_down"}, name="vm-shut_down"),

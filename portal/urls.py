@@ -7,6 +7,7 @@ from django.views.i18n import set_language
 from drf_spectacular.views import SpectacularAPIView
 
 from portal import views
+from tenants.views.events import event_list
 from tenants.views.logins import log_in
 
 api = ([path("", include("tenants.api.urls")), path("", include("compute.api.urls"))], "api")
@@ -27,6 +28,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("jobs/", views.job_list, name="jobs"),
     path("jobs/drawer/", views.jobs_drawer, name="jobs-drawer"),
     path("jobs/<uuid:uid>/", views.job_detail, name="job"),
+    path("events/", event_list, name="events"),
     path("", include("compute.urls")),
     path("theme/", views.set_theme, name="set-theme"),
 ]

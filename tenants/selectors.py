@@ -1,4 +1,4 @@
-"""Reading jobs through the policy."""
+"""Reading jobs, events and data centers through the policy."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from portal.common.actor import Actor
 from portal.common.errors import NotFound
+from portal.events.models import Event
 from portal.jobs.models import Job
 from tenants import policy
 from tenants.models import DataCenter, User
@@ -22,6 +23,15 @@ def jobs(actor: Actor) -> QuerySet[Job]:
     if policy.holds_everywhere(actor, Permit.JOB_VIEW):
         return rows
     centers = list(policy.visible(actor, Permit.JOB_VIEW, DataCenter.objects.all()).values_list("pk", flat=True))
+    return rows.filter(Q(actor_uid=actor.uid) | Q(data_center_uid__in=centers))
+
+
+def events(actor: Actor) -> QuerySet[Event]:
+    """One's own acts, and what happened in the data centers whose log one may read. Newest first."""
+    rows = Event.objects.order_by("-at", "-uid")
+    if policy.holds_everywhere(actor, Permit.EVENT_VIEW):
+        return rows
+    centers = list(policy.visible(actor, Permit.EVENT_VIEW, DataCenter.objects.all()).values_list("pk", flat=True))
     return rows.filter(Q(actor_uid=actor.uid) | Q(data_center_uid__in=centers))
 
 

@@ -8,6 +8,7 @@ urlpatterns = [
     path("templates/", templates.Templates.as_view(), name="template-list"),
     path("vms/", vms.Vms.as_view(), name="vm-list"),
     path("vms/<uuid:uid>/", vms.VmDetail.as_view(), name="vm-detail"),
+    path("vms/<uuid:uid>/events/", vms.VmEvents.as_view(), name="vm-events"),
     path("vms/<uuid:uid>/consoles/", consoles.VmConsoles.as_view(), name="vm-consoles"),
     *(path(f"vms/<uuid:uid>/{verb}/", vms.VmVerb.as_view(verb=verb), name=f"vm-{verb}") for verb in vms.VERBS),
     path("data-centers/<uuid:uid>/resources/", sharing.DataCenterResources.as_view(), name="data-center-resources"),

@@ -29,7 +29,9 @@ from portal.common.strict import (
     StrictUuid,
     checked,
 )
+from portal.events.models import Event
 from portal.jobs.models import Job
+from tenants.api.events import ByTime, EventSerializer
 from tenants.api.jobs import JobSerializer, StartedSerializer, started
 
 VERBS = {"run": vms.run_vm, "shut_down": vms.shut_down_vm, "stop": vms.stop_vm, "reboot": vms.reboot_vm}
@@ -184,6 +186,21 @@ class VmDetail(ApiView):
             return Response(_plan(vms.plan_verb(_actor(request), uid, "delete")))
         code, body, location = started(vms.delete_vm(_actor(request), uid))
         return Response(body, status=code, headers={"Location": location})
+
+
+class VmEvents(ListView):
+    """What happened to a machine, for those who may read that."""
+
+    serializer_class = EventSerializer
+    pagination_class = ByTime
+
+    def get_queryset(self) -> Any:
+        """Through the policy."""
+        if not self.request.user:
+            return Event.objects.none()
+        actor = _actor(self.request)
+        vm = selectors.get_vm(actor, self.kwargs["uid"])
+        return selectors.events_of(vm, selectors.permits_of(actor, vm))
 
 
 class VmVerb(ApiView):

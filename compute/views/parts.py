@@ -68,7 +68,7 @@ def machine(actor: Actor, vm: Vm) -> dict[str, Any]:
         "job": job_json(job) if job else None,
         "disks": list(vm.disks.select_related("storage_domain")),
         "nics": list(vm.nics.select_related("vnic_profile__network")),
-        "events": selectors.events_of(vm, permits)[:RECENT_EVENTS],
+        "events": selectors.events_of(vm, permits).exclude(code__in=selectors.OF_CONSOLES)[:RECENT_EVENTS],
     }
 
 

@@ -23,6 +23,7 @@ from portal.common.errors import NotFound, PortalError
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer, form_key, once
 from portal.common.login_first import login_required
+from tenants.views.events import events_page
 
 SECTION = {"section": "machines"}
 VERBS = {"run": vms.run_vm, "shut_down": vms.shut_down_vm, "stop": vms.stop_vm, "reboot": vms.reboot_vm}
@@ -128,6 +129,15 @@ def vm_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
         job = selectors.last_job_of(actor, uid)
         raise NotFound(error.detail, data={"job": {"id": str(job.pk)}} if job else None) from error
     return render(request, "compute/vm_detail.html", SECTION | parts.machine(actor, vm))
+
+
+@require_safe
+@login_required
+def vm_events(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Everything that happened to a machine, newest first."""
+    actor = actor_of(request)
+    vm = selectors.get_vm(actor, uid)
+    return events_page(request, selectors.events_of(vm, selectors.permits_of(actor, vm)), SECTION | {"vm": vm})
 
 
 @require_POST

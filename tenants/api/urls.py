@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.api import data_centers, jobs, me, tokens
+from tenants.api import data_centers, events, jobs, me, tokens
 
 urlpatterns = [
     path("tokens/", tokens.Tokens.as_view(), name="token-list"),
@@ -12,5 +12,6 @@ urlpatterns = [
     path("jobs/", jobs.Jobs.as_view(), name="job-list"),
     path("jobs/<uuid:uid>/", jobs.JobDetail.as_view(), name="job-detail"),
     path("jobs/<uuid:uid>/cancel/", jobs.JobCancel.as_view(), name="job-cancel"),
+    path("events/", events.Events.as_view(), name="event-list"),
     path("me/", me.Me.as_view(), name="me"),
 ]

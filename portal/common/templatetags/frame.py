@@ -125,19 +125,66 @@ EVENT_TITLES = {
     "VM_CONNECT_FAILED": gettext_lazy("Opening a console failed"),
     "VM_CONNECT_REFUSED": gettext_lazy("A console was refused"),
     "VM_DISCONNECTED": gettext_lazy("A console was closed"),
+    "QUOTA_THRESHOLD_PASSED": gettext_lazy("Use passed the threshold of a quota"),
+    "QUOTA_LIMIT_PASSED": gettext_lazy("Use passed the limit of a quota"),
     "JOB_STUCK": gettext_lazy("A job is stuck"),
     "PROVIDER_COMPARE_HELD": gettext_lazy("Many machines seem to have vanished at once, which was not believed"),
     "VM_LEFTOVER_REMOVED": gettext_lazy("What a failed creation had left over was removed"),
 }
 
 
+VERB_TITLES = {
+    "LOGIN": gettext_lazy("Logging in"),
+    "USER_CREATE": gettext_lazy("Creating a user"),
+    "USER_ENABLE": gettext_lazy("Enabling a user"),
+    "USER_DISABLE": gettext_lazy("Disabling a user"),
+    "PASSWORD_SET": gettext_lazy("Setting a password"),
+    "TOKEN_CREATE": gettext_lazy("Creating an API token"),
+    "TOKEN_REVOKE": gettext_lazy("Revoking an API token"),
+    "GRANT": gettext_lazy("Giving a role"),
+    "REVOKE": gettext_lazy("Taking a role back"),
+    "QUOTA_EDIT": gettext_lazy("Changing a quota"),
+    "DATA_CENTER_CREATE": gettext_lazy("Creating a data center"),
+    "DATA_CENTER_EDIT": gettext_lazy("Changing a data center"),
+    "RESOURCE_ASSIGN": gettext_lazy("Assigning a resource"),
+    "RESOURCE_UNASSIGN": gettext_lazy("Taking a resource back"),
+    "PROVIDER_CONNECT": gettext_lazy("Connecting a provider"),
+    "NETWORK_CREATE": gettext_lazy("Creating a network"),
+    "TEMPLATE_CREATE": gettext_lazy("Making a template"),
+    "JOB_CANCEL": gettext_lazy("Cancelling a job"),
+}
+ENDINGS = re.compile("_(REQUESTED|DONE|CREATED|REFUSED|FAILED)$")
+
+
 @register.filter
 def event_title(code: str) -> str:
-    """What an audit code says to people; a code without a sentence of its own stays as it is."""
-    return str(EVENT_TITLES.get(code, code))
+    """What an audit code says to people: a sentence of its own, or what was tried; else it stays as it is."""
+    verb = ENDINGS.sub("", code)
+    return str(EVENT_TITLES.get(code) or VERB_TITLES.get(verb) or VERB_TITLES.get(f"{verb}_CREATE") or code)
 
 
 register.filter("said", said)
+
+
+OUTCOMES = {
+    "requested": ("changing", gettext_lazy("asked for")),
+    "done": ("up", gettext_lazy("done")),
+    "refused": ("warning", gettext_lazy("refused")),
+    "failed": ("failed", gettext_lazy("failed")),
+    "noted": ("down", gettext_lazy("noted")),
+}
+
+
+@register.filter
+def outcome_title(outcome: str) -> str:
+    """How an event ended, in a word."""
+    return str(OUTCOMES[outcome][1])
+
+
+@register.filter
+def outcome_kind(outcome: str) -> str:
+    """The look of it."""
+    return OUTCOMES[outcome][0]
 
 
 STATUS_KINDS = {
