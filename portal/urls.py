@@ -29,6 +29,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("jobs/drawer/", views.jobs_drawer, name="jobs-drawer"),
     path("jobs/<uuid:uid>/", views.job_detail, name="job"),
     path("events/", event_list, name="events"),
+    path("", include("tenants.urls")),
     path("", include("compute.urls")),
     path("theme/", views.set_theme, name="set-theme"),
 ]

@@ -244,20 +244,34 @@ def _tell_passed(account: QuotaAccount, amount: int) -> None:
         )
 
 
+def limits(data_center: DataCenter, user_uid: UUID | None = None) -> dict[Dimension, int | None]:
+    """The limits of the data center or of a user's share, in every dimension; None is no limit."""
+    kind, uid = (SubjectKind.USER, user_uid) if user_uid else (SubjectKind.DATA_CENTER, data_center.pk)
+    rows = QuotaAccount.objects.filter(data_center=data_center, subject_kind=kind, subject_uid=uid)
+    return dict.fromkeys(Dimension) | {Dimension(row.dimension): row.limit for row in rows}
+
+
+def shares(data_center: DataCenter, users: Iterable[UUID]) -> dict[UUID, list[Usage]]:
+    """Use and limit of these users' shares; limited or used dimensions only."""
+    rows = QuotaAccount.objects.filter(
+        data_center=data_center, subject_kind=SubjectKind.USER, subject_uid__in=list(users)
+    )
+    found: dict[UUID, list[Usage]] = {}
+    for row in rows:
+        if row.limit is not None or row.used:
+            found.setdefault(row.subject_uid, []).append(_usage(row))
+    return found
+
+
 def usage(data_center: DataCenter, user_uid: UUID | None = None) -> list[Usage]:
     """Use and limit of the data center, and of the user's and his groups' shares; limited or used dimensions only."""
-    return [
-        Usage(
-            row.dimension,
-            str(Dimension(row.dimension).label),
-            row.used,
-            row.limit,
-            row.threshold_percent,
-            row.subject_kind,
-        )
-        for row in _accounts(data_center, user_uid, Dimension)
-        if row.limit is not None or row.used
-    ]
+    rows = _accounts(data_center, user_uid, Dimension)
+    return [_usage(row) for row in rows if row.limit is not None or row.used]
+
+
+def _usage(row: QuotaAccount) -> Usage:
+    label = str(Dimension(row.dimension).label)
+    return Usage(row.dimension, label, row.used, row.limit, row.threshold_percent, row.subject_kind)
 
 
 def what_if(data_center: DataCenter, user_uid: UUID | None, amounts: Mapping[Dimension, int]) -> list[Forecast]:

@@ -35,6 +35,13 @@ def events(actor: Actor) -> QuerySet[Event]:
     return rows.filter(Q(actor_uid=actor.uid) | Q(data_center_uid__in=centers))
 
 
+def users(actor: Actor, *, query: str = "", after: str = "") -> QuerySet[User]:
+    """All accounts by user name, those that a text names. Raises ``NotPermitted`` for whoever does not manage users."""
+    policy.authorize(actor, Permit.USER_MANAGE, policy.system())
+    rows = User.objects.filter(username__gt=after).order_by("username")
+    return rows.filter(Q(username__icontains=query) | Q(display_name__icontains=query)) if query else rows
+
+
 def data_centers(actor: Actor) -> QuerySet[DataCenter]:
     """The data centers this actor may see, by name."""
     return policy.visible(actor, Permit.DATA_CENTER_VIEW, DataCenter.objects.all()).order_by("name", "uid")

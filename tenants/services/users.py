@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from uuid import UUID
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -10,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from portal.common.access import access_changed
 from portal.common.actor import Actor
-from portal.common.errors import Conflict, Invalid, NotPermitted, Reason
+from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted, Reason
 from portal.events.record import Subject, attempt
 from tenants import policy
 from tenants.models import ApiToken, User
@@ -28,7 +29,8 @@ def create_user(actor: Actor, *, username: str, password: str, display_name: str
             text = _("A user name has 1 to 64 characters: letters A-Z, digits, '-', '_', '.' and '@'.")
             raise Invalid(text, reasons=(Reason("username_invalid", text, "username"),))
         if User.objects.filter(username__iexact=username).exists():
-            raise Conflict(_("A user of this name is already there."))
+            text = _("A user of this name is already there.")
+            raise Conflict(text, reasons=(Reason("username_taken", text, "username"),))
         user = User(username=username, display_name=display_name)
         _check_password(user, password)
         user.set_password(password)
@@ -37,14 +39,17 @@ def create_user(actor: Actor, *, username: str, password: str, display_name: str
     return user
 
 
-def set_password(actor: Actor, user: User, *, password: str) -> None:
+def set_password(actor: Actor, user: User, *, password: str, present: str = "") -> None:
     """A new password. Ends the user's log-ins everywhere: sessions (their hash no longer fits), tokens, open sockets.
 
-    For the user himself and for those who manage users. ``Invalid`` for a weak one.
+    For the user himself, who must tell the present one, and for those who manage users. ``Invalid`` for a weak one.
     """
     with attempt(actor, "PASSWORD_SET", Subject("user", user.pk, user.username)):
         if actor.scope != "write":
             raise NotPermitted(_("A token that may only read cannot set passwords."))
+        if actor.uid == user.pk and not user.check_password(present):
+            text = _("That is not your present password.")
+            raise Invalid(text, reasons=(Reason("password_wrong", text, "present"),))
         if not actor.is_system and actor.uid != user.pk:
             policy.authorize(actor, Permit.USER_MANAGE, policy.system())
         _check_password(user, password)
@@ -54,9 +59,26 @@ def set_password(actor: Actor, user: User, *, password: str) -> None:
         access_changed([user.pk])
 
 
+def authorize_users(actor: Actor) -> None:
+    """Raise ``NotPermitted`` for whoever does not manage users."""
+    policy.authorize(actor, Permit.USER_MANAGE, policy.system())
+
+
+def get_user(actor: Actor, uid: UUID) -> User:
+    """Oneself, or anybody for those who manage users. Raises ``NotPermitted`` or ``NotFound``."""
+    if uid != actor.uid:
+        authorize_users(actor)
+    row = User.objects.filter(pk=uid).first()
+    if row is None:
+        raise NotFound(_("There is no such user."))
+    return row
+
+
 def set_active(actor: Actor, user: User, *, active: bool) -> None:
     """Disable an account, or enable it again. Disabling ends everything of it at once, open consoles included."""
     with attempt(actor, "USER_ENABLE" if active else "USER_DISABLE", Subject("user", user.pk, user.username)):
+        if actor.uid == user.pk and not active:
+            raise Conflict(_("You cannot disable your own account. Another super-admin can."))
         if not actor.is_system:
             policy.authorize(actor, Permit.USER_MANAGE, policy.system())
         user.is_active = active

@@ -93,6 +93,20 @@ PAGES = {
     "GET /data-centers/{uid}/": "302 302 404 404 200 200 200 200",
     "GET /data-centers/{uid}/edit/": "302 302 404 404 403 403 200 200",
     "POST /data-centers/{uid}/edit/": "302 302 404 404 403 403 302 302",
+    "GET /data-centers/{uid}/people/": "302 302 404 404 403 403 200 200",
+    "POST /data-centers/{uid}/people/": "302 302 404 404 403 403 302 302",
+    "POST /data-centers/{uid}/people/{user}/remove/": "302 302 404 404 403 403 302 302",
+    "GET /data-centers/{uid}/people/{user}/share/": "302 302 404 404 403 403 200 200",
+    "POST /data-centers/{uid}/people/{user}/share/": "302 302 404 404 403 403 302 302",
+    "GET /data-centers/{uid}/quota/": "302 302 404 404 403 403 403 200",
+    "POST /data-centers/{uid}/quota/": "302 302 404 404 403 403 403 302",
+    "GET /users/": "302 302 403 403 403 403 403 200",
+    "GET /users/new/": "302 302 403 403 403 403 403 200",
+    "POST /users/new/": "302 302 403 403 403 403 403 302",
+    "GET /users/{uid}/password/": "302 302 403 403 200 403 403 200",
+    "POST /users/{uid}/password/": "302 302 403 403 302 403 403 302",
+    "POST /users/{uid}/disable/": "302 302 403 403 409 403 403 302",
+    "POST /users/{uid}/enable/": "302 302 403 403 403 403 403 302",
     "POST /data-centers/{uid}/disable/": "302 302 404 404 403 403 403 302",
     "POST /data-centers/{uid}/enable/": "302 302 404 404 403 403 403 302",
     "POST /data-centers/{uid}/assign/cluster/": "302 302 404 404 403 403 403 302",
@@ -112,7 +126,14 @@ KINDS = {
     "networks": "network",
     "templates": "template",
 }
-NOUNS = {"data-centers": "data_center", "tokens": "token", "jobs": "job", "vms": "vm", "machines": "vm"}
+NOUNS = {
+    "data-centers": "data_center",
+    "tokens": "token",
+    "jobs": "job",
+    "vms": "vm",
+    "machines": "vm",
+    "users": "user",
+}
 DOWN_FIRST = ("run", "delete")  # verbs of a machine that is off
 
 
@@ -131,6 +152,9 @@ def ready(world: World, operation: str) -> None:
 
 
 def body(world: World, operation: str) -> dict[str, Any]:
+    if "/people/" in operation or operation.startswith(("POST /users/", "POST /data-centers/{uid}/quota/")):
+        known = {"username": "bob" if "/people/" in operation else "erna", "role": "end-user", "machines": "5"}
+        return known | {"password": "another long one 42", "present": PASSWORD}
     if operation.endswith("/tokens/"):
         return {"username": "alice", "password": PASSWORD, "name": "more"}
     if operation == "POST /login/":
@@ -154,7 +178,9 @@ def ask(world: World, operation: str, client: Any, *, kind: str) -> Any:
     noun = NOUNS.get(path.removeprefix("/api/v1").split("/")[1], "")
     ready(world, f"{method} {path}")
     resource = world.ids.get(KINDS.get(path.split("/")[-3:][0], ""), "")
-    address = path.format(uid=world.ids.get(noun, ""), resource=resource) + "".join(query)
+    address = path.format(uid=world.ids.get(noun, ""), resource=resource, user=world.ids.get("user", "")) + "".join(
+        query
+    )
     as_json = {"content_type": "application/json"} if kind == "api" else {}
     with_body = (body(world, f"{method} {path}"),) if method in {"POST", "PATCH"} else ()
     return getattr(client, method.lower())(address, *with_body, **(as_json if with_body else {}))

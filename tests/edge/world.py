@@ -90,6 +90,7 @@ def make_world(place: Institute) -> World:
         "job": str(world.job.pk),
         "token": str(token.pk),
         "console": str(console.pk),
+        "user": str(place.users["bob"].pk),
     }
     return world
 

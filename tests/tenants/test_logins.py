@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from portal.common.access import access_version
-from portal.common.errors import NotAuthenticated, NotPermitted, TooMany
+from portal.common.errors import Invalid, NotAuthenticated, NotPermitted, TooMany
 from portal.common.models import IdempotencyKey
 from portal.events.models import Event
 from tenants.models import ApiToken, LoginTries, User
@@ -212,7 +212,9 @@ def test_a_new_password_ends_every_log_in_of_its_user(people, client):
     token = bearer(ask(client))
     client.force_login(people.alice)
     before = access_version(people.alice.pk)
-    users.set_password(as_actor(people.alice), people.alice, password="another long one 42")
+    with pytest.raises(Invalid):
+        users.set_password(as_actor(people.alice), people.alice, password="another long one 42", present="guessed it")
+    users.set_password(as_actor(people.alice), people.alice, password="another long one 42", present=PASSWORD)
     assert client.get("/api/v1/me/").status_code == 401
     assert client.get("/api/v1/me/", headers=token).status_code == 401
     assert access_version(people.alice.pk) > before

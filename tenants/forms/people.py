@@ -1,0 +1,97 @@
+"""The forms of people's pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django import forms
+from django.utils.functional import lazy
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
+
+from portal.common.forms import PageForm
+from portal.common.templatetags.frame import sentence
+from tenants.models import Role
+from tenants.models.quota import Dimension
+
+LONGEST_PASSWORD = 1024
+
+
+class PersonForm(PageForm):
+    """A user of that name, and the role to give him."""
+
+    username = forms.CharField(label=_("User name"), max_length=64)
+    role = forms.ChoiceField(label=_("Role"))
+
+    def __init__(self, data: Any, *, roles: Sequence[Role]) -> None:
+        super().__init__(data)
+        self.fields["role"].choices = [(row.codename, row.name) for row in roles]  # type: ignore[attr-defined]
+
+
+class QuotaForm(PageForm):
+    """A limit for every dimension; empty is none. ``version`` is the one that was looked at."""
+
+    version = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, data: Any, *, initial: dict[str, Any] | None = None) -> None:
+        super().__init__(data, initial=initial)
+        self.order_fields([*Dimension, "version"])
+
+    def limits(self) -> Mapping[Dimension, int | None]:
+        """What was entered."""
+        return {dimension: self.cleaned_data[dimension] for dimension in Dimension}
+
+
+def _label(dimension: Dimension) -> str:
+    return sentence(str(dimension.label))
+
+
+def _limit_field(dimension: Dimension) -> forms.IntegerField:
+    unit = "MiB" if dimension.endswith("_mib") else "GiB" if dimension.endswith("_gib") else ""
+    label = lazy(_label, str)(dimension)
+    return forms.IntegerField(
+        label=format_lazy("{} ({})", label, unit) if unit else label,
+        required=False,
+        min_value=0,
+        max_value=2**40,
+    )
+
+
+for _dimension in Dimension:
+    QuotaForm.base_fields[_dimension.value] = _limit_field(_dimension)
+
+
+class UserForm(PageForm):
+    """A new local account."""
+
+    username = forms.CharField(
+        label=_("User name"), max_length=200, help_text=_("Letters A-Z, digits, '-', '_', '.' and '@'")
+    )
+    display_name = forms.CharField(label=_("Name"), required=False, max_length=150)
+    password = forms.CharField(
+        label=_("Password"),
+        max_length=LONGEST_PASSWORD,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text=_("At least 12 characters; a few words are best."),
+    )
+
+
+class PasswordForm(PageForm):
+    """Another password; ``present`` of whoever changes his own."""
+
+    present = forms.CharField(
+        label=_("Present password"),
+        max_length=LONGEST_PASSWORD,
+        strip=False,
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+    password = forms.CharField(
+        label=_("New password"),
+        max_length=LONGEST_PASSWORD,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text=_("At least 12 characters; a few words are best."),
+    )
