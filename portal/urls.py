@@ -22,6 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/docs/", views.api_docs, name="api-docs"),
     path("api/v1/", include(api, namespace="api")),
     path("", views.home, name="home"),
+    path("search/", views.search, name="search"),
     path("login/", log_in, name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("language/", require_POST(set_language), name="set_language"),

@@ -24,10 +24,11 @@ from portal.context import THEME_COOKIE, THEMES, frame_of
 from portal.job_access import get_job
 from portal.jobs.feed import job_json
 from tenants import quota
-from tenants.selectors import jobs
+from tenants.selectors import data_centers, jobs, users
 
 PER_PAGE = 48
 IN_DRAWER = 8
+IN_SEARCH = 20
 YEAR = 365 * 24 * 3600
 
 
@@ -57,6 +58,26 @@ def home(request: HttpRequest) -> HttpResponse:
         return render(request, "compute/vm_list.html", context | {"statuses": VmStatusChoice.choices, "by_age": by_age})
     quotas = [{"data_center": row, "meters": quota.usage(row, actor.uid)} for row in frame.data_centers]
     return render(request, "home.html", context | {"quotas": quotas})
+
+
+@require_safe
+@login_required
+def search(request: HttpRequest) -> HttpResponse:
+    """Everything this person may see whose name holds a text, noun by noun."""
+    listing = Listing.of(request.GET)
+    found = _found(request, listing) if listing.query else {}
+    return render(request, "search.html", {"query": listing.query, "nothing": not any(found.values())} | found)
+
+
+def _found(request: HttpRequest, listing: Listing) -> dict[str, Any]:
+    actor, named = actor_of(request), {"name__icontains": listing.query}
+    every: dict[str, Any] = {
+        "machines": listing.matching(selectors.my_vms(actor)),
+        "data_centers": data_centers(actor).filter(**named),
+        "templates": selectors.visible_templates(actor).filter(**named).order_by("name", "uid"),
+        "users": users(actor, query=listing.query) if frame_of(request).manages_users else (),
+    }
+    return {noun: list(rows[:IN_SEARCH]) for noun, rows in every.items()}
 
 
 @require_safe

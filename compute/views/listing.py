@@ -47,7 +47,7 @@ class Listing:
 
     def page(self, rows: QuerySet[Vm]) -> tuple[list[Vm], str]:
         """The machines of this page, and the query string of the next one, empty at the end."""
-        found = list(self._beyond(self._matching(rows))[: PER_PAGE + 1])
+        found = list(self._beyond(self.matching(rows))[: PER_PAGE + 1])
         shown = found[:PER_PAGE]
         return shown, self._link(shown[-1]) if len(found) > PER_PAGE else ""
 
@@ -56,7 +56,8 @@ class Listing:
         asked = {"q": self.query, "data_center": self.data_center, "status": self.status, "sort": self.sort} | changes
         return urlencode({name: value for name, value in asked.items() if value})
 
-    def _matching(self, rows: QuerySet[Vm]) -> QuerySet[Vm]:
+    def matching(self, rows: QuerySet[Vm]) -> QuerySet[Vm]:
+        """Those asked for, in the order asked for."""
         if self.query:
             rows = rows.filter(Q(name__icontains=self.query) | Q(addresses__icontains=self.query))
         if self.data_center:

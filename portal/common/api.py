@@ -31,6 +31,8 @@ class ApiView(APIView):
 
     queries: ClassVar[dict[str, type[StrictSerializer]]] = {}
     bounded: ClassVar[tuple[str, ...]] = ()  # the methods that answer 429 when they are asked too often
+    versioned: ClassVar[tuple[str, ...]] = ("PATCH",)  # the methods that answer 412 to an ``If-Match`` of before
+    guarded: ClassVar[bool] = False  # whether even looking may be refused (403) to those who know that it is there
     query: dict[str, Any]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

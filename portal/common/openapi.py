@@ -97,9 +97,11 @@ class Schema(AutoSchema):
         found = dict(ALWAYS)
         if self.method != "GET":
             found |= OF_A_CHANGE
+        if getattr(self.view, "guarded", False):
+            found[403] = OF_A_CHANGE[403]
         if self.method in {"POST", "PUT", "PATCH"}:
             found |= WITH_A_BODY
-        if self.method == "PATCH":
+        if self.method in getattr(self.view, "versioned", ()):
             found |= OF_AN_EDIT
         if "{" in self.path or self.method == "POST":
             found |= OF_AN_OBJECT

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from portal.common.actor import Door
 from portal.common.api import ListView
 from portal.common.http import actor_of
+from portal.common.openapi import Data
 from portal.common.paging import NewestFirst
 from portal.common.strict import PageQuery
 from portal.events.codes import Outcome
@@ -24,9 +24,7 @@ class EventSerializer(serializers.ModelSerializer):
     job = serializers.UUIDField(source="correlation_id", allow_null=True, help_text="The job that carried it.")
     object = serializers.SerializerMethodField()
     data_center = serializers.UUIDField(source="data_center_uid", allow_null=True)
-    details = extend_schema_field({"type": "object", "additionalProperties": True, "description": "Free of secrets."})(
-        serializers.JSONField
-    )(source="data")
+    details = Data(source="data")
 
     class Meta:
         model = Event

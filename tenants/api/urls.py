@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.api import data_centers, events, jobs, me, tokens
+from tenants.api import data_centers, events, jobs, me, people, tokens
 
 urlpatterns = [
     path("tokens/", tokens.Tokens.as_view(), name="token-list"),
@@ -12,6 +12,14 @@ urlpatterns = [
     path("jobs/", jobs.Jobs.as_view(), name="job-list"),
     path("jobs/<uuid:uid>/", jobs.JobDetail.as_view(), name="job-detail"),
     path("jobs/<uuid:uid>/cancel/", jobs.JobCancel.as_view(), name="job-cancel"),
+    path("data-centers/<uuid:uid>/people/", people.People.as_view(), name="people"),
+    path("data-centers/<uuid:uid>/people/<uuid:user>/quota/", people.PersonQuota.as_view(), name="person-quota"),
+    path(
+        "data-centers/<uuid:uid>/people/<uuid:user>/roles/<slug:role>/", people.PersonRole.as_view(), name="person-role"
+    ),
+    path("data-centers/<uuid:uid>/quota/", people.DataCenterQuota.as_view(), name="data-center-quota"),
+    path("users/", people.Users.as_view(), name="user-list"),
+    path("users/<uuid:uid>/", people.UserDetail.as_view(), name="user"),
     path("events/", events.Events.as_view(), name="event-list"),
     path("me/", me.Me.as_view(), name="me"),
 ]

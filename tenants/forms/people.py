@@ -16,6 +16,7 @@ from tenants.models import Role
 from tenants.models.quota import Dimension
 
 LONGEST_PASSWORD = 1024
+LARGEST_LIMIT = 2**40
 
 
 class PersonForm(PageForm):
@@ -54,7 +55,7 @@ def _limit_field(dimension: Dimension) -> forms.IntegerField:
         label=format_lazy("{} ({})", label, unit) if unit else label,
         required=False,
         min_value=0,
-        max_value=2**40,
+        max_value=LARGEST_LIMIT,
     )
 
 

@@ -43,19 +43,19 @@ def authorize_people(actor: Actor, uid: UUID) -> DataCenter:
 def people(actor: Actor, uid: UUID, *, after: str = "") -> tuple[DataCenter, list[Person], str]:
     """Those who hold a role on a data center, a page of them by user name, and the name to go on from."""
     row = authorize_people(actor, uid)
-    found = _people_of(row).filter(username__gt=after).order_by("username")
+    found = people_of(row).filter(username__gt=after).order_by("username")
     users = list(found[: PER_PAGE + 1])
     more = users[PER_PAGE - 1].username if len(users) > PER_PAGE else ""
-    return row, _persons(row, users[:PER_PAGE]), more
+    return row, persons(row, users[:PER_PAGE]), more
 
 
 def person(actor: Actor, uid: UUID, user_uid: UUID) -> tuple[DataCenter, Person]:
     """One of them. Raises ``NotFound`` for whoever holds no role there."""
     row = authorize_people(actor, uid)
-    user = _people_of(row).filter(pk=user_uid).first()
+    user = people_of(row).filter(pk=user_uid).first()
     if user is None:
         raise NotFound(_("There is nobody of that kind in this data center."))
-    return row, _persons(row, [user])[0]
+    return row, persons(row, [user])[0]
 
 
 def roles_to_give() -> list[Role]:
@@ -117,12 +117,14 @@ def edit_quota(
     set_quota(actor, data_center, limits, user=user)
 
 
-def _people_of(data_center: DataCenter) -> QuerySet[User]:
+def people_of(data_center: DataCenter) -> QuerySet[User]:
+    """Those who hold a role on a data center themselves."""
     grants = live(DataCenterUserGrant.objects.filter(content_object=data_center))
     return User.objects.filter(pk__in=grants.values("user"))
 
 
-def _persons(data_center: DataCenter, users: list[User]) -> list[Person]:
+def persons(data_center: DataCenter, users: list[User]) -> list[Person]:
+    """These users as people of a data center, in a number of queries that does not grow with them."""
     grants = live(DataCenterUserGrant.objects.filter(content_object=data_center, user__in=users))
     roles: dict[UUID, dict[str, str]] = {}
     for uid, codename, name in grants.values_list("user_id", "permission__codename", "permission__name"):

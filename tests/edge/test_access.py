@@ -38,6 +38,17 @@ API = {
     "GET /api/v1/tokens/": "401 401 200:1 200:1 200:1 200:2 200:2 200:1 200:1",
     "POST /api/v1/tokens/": "201 401 201 201 201 403 201 201 201",
     "DELETE /api/v1/tokens/{uid}/": "401 401 404 404 404 403 204 404 404",
+    "GET /api/v1/users/": "401 401 403 403 403 403 403 403 200:7",
+    "POST /api/v1/users/": "401 401 403 403 403 403 403 403 201",
+    "GET /api/v1/users/{uid}/": "401 401 403 403 200 403 403 403 200",
+    "PATCH /api/v1/users/{uid}/": "401 401 403 403 200 403 403 403 200",
+    "GET /api/v1/data-centers/{uid}/people/": "401 401 404 404 403 403 403 200:4 200:4",
+    "POST /api/v1/data-centers/{uid}/people/": "401 401 404 404 403 403 403 201 201",
+    "DELETE /api/v1/data-centers/{uid}/people/{user}/roles/{role}/": "401 401 404 404 403 403 403 204 204",
+    "GET /api/v1/data-centers/{uid}/people/{user}/quota/": "401 401 404 404 403 403 403 200 200",
+    "PUT /api/v1/data-centers/{uid}/people/{user}/quota/": "401 401 404 404 403 403 403 200 200",
+    "GET /api/v1/data-centers/{uid}/quota/": "401 401 404 404 403 403 403 403 200",
+    "PUT /api/v1/data-centers/{uid}/quota/": "401 401 404 404 403 403 403 403 200",
     "GET /api/v1/events/": "401 401 200:1 200:7 200:1 200:5 200:5 200:10 200:33",
     "GET /api/v1/jobs/": "401 401 200:0 200:1 200:0 200:1 200:1 200:2 200:4",
     "GET /api/v1/jobs/{uid}/": "401 401 404 404 404 200 200 200 200",
@@ -67,6 +78,7 @@ PAGE_RANKS = tuple(rank for rank in API_RANKS if rank != "reader")
 # 302 is the log-in page for those who are not logged in, and for the others where a form leads.
 PAGES = {
     "GET /": "302 302 200 200 200 200 200 200",
+    "GET /search/": "302 302 200 200 200 200 200 200",
     "GET /login/": "200 200 200 200 200 200 200 200",
     "POST /login/": "302 302 302 302 302 302 302 302",
     "POST /logout/": "302 302 302 302 302 302 302 302",
@@ -134,6 +146,13 @@ NOUNS = {
     "machines": "vm",
     "users": "user",
 }
+OF_PEOPLE: dict[str, dict[str, Any]] = {
+    "POST /api/v1/users/": {"username": "erna", "password": "another long one 42"},
+    "PATCH /api/v1/users/{uid}/": {"password": "another long one 42", "present_password": PASSWORD},
+    "POST /api/v1/data-centers/{uid}/people/": {"username": "bob", "role": "end-user"},
+    "PUT /api/v1/data-centers/{uid}/quota/": {"limits": {"machines": 5}},
+    "PUT /api/v1/data-centers/{uid}/people/{user}/quota/": {"limits": {"machines": 5}},
+}
 DOWN_FIRST = ("run", "delete")  # verbs of a machine that is off
 
 
@@ -152,6 +171,8 @@ def ready(world: World, operation: str) -> None:
 
 
 def body(world: World, operation: str) -> dict[str, Any]:
+    if operation in OF_PEOPLE:
+        return OF_PEOPLE[operation]
     if "/people/" in operation or operation.startswith(("POST /users/", "POST /data-centers/{uid}/quota/")):
         known = {"username": "bob" if "/people/" in operation else "erna", "role": "end-user", "machines": "5"}
         return known | {"password": "another long one 42", "present": PASSWORD}
@@ -178,11 +199,11 @@ def ask(world: World, operation: str, client: Any, *, kind: str) -> Any:
     noun = NOUNS.get(path.removeprefix("/api/v1").split("/")[1], "")
     ready(world, f"{method} {path}")
     resource = world.ids.get(KINDS.get(path.split("/")[-3:][0], ""), "")
-    address = path.format(uid=world.ids.get(noun, ""), resource=resource, user=world.ids.get("user", "")) + "".join(
-        query
-    )
+    address = path.format(
+        uid=world.ids.get(noun, ""), resource=resource, user=world.ids.get("user", ""), role="end-user"
+    ) + "".join(query)
     as_json = {"content_type": "application/json"} if kind == "api" else {}
-    with_body = (body(world, f"{method} {path}"),) if method in {"POST", "PATCH"} else ()
+    with_body = (body(world, f"{method} {path}"),) if method in {"POST", "PATCH", "PUT"} else ()
     return getattr(client, method.lower())(address, *with_body, **(as_json if with_body else {}))
 
 

@@ -131,7 +131,12 @@ def token_of(client: Client) -> str:
 
 def address(world: World, path: str) -> str:
     uid = world.ids.get(NOUNS.get(path.removeprefix("/api/v1").split("/")[1], ""), "")
-    return path.format(uid=uid, resource=world.ids.get(KINDS.get(path.split("/")[-3:][0], ""), ""))
+    return path.format(
+        uid=uid,
+        user=world.ids["user"],
+        role="end-user",
+        resource=world.ids.get(KINDS.get(path.split("/")[-3:][0], ""), ""),
+    )
 
 
 def counts() -> tuple[int, ...]:

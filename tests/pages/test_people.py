@@ -12,7 +12,7 @@ from tenants import quota
 from tenants.models import DataCenter, DataCenterUserGrant, QuotaAccount, User
 from tenants.models.quota import Dimension
 
-PASSWORD = "a few words are best"
+PASSWORD = "Quiet rivers run deep"
 
 
 def physics() -> DataCenter:
