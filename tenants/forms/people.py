@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 from django.utils.functional import lazy
 from django.utils.text import format_lazy
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from portal.common.forms import PageForm
@@ -27,11 +28,13 @@ class PersonForm(PageForm):
 
     def __init__(self, data: Any, *, roles: Sequence[Role]) -> None:
         super().__init__(data)
-        self.fields["role"].choices = [(row.codename, row.name) for row in roles]  # type: ignore[attr-defined]
+        self.fields["role"].choices = [(row.codename, gettext(row.name)) for row in roles]  # type: ignore[attr-defined]
 
 
 class QuotaForm(PageForm):
     """A limit for every dimension; empty is none. ``version`` is the one that was looked at."""
+
+    all_optional = True
 
     version = forms.CharField(required=False, widget=forms.HiddenInput)
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.contrast import faint_texts
-from tests.browser.person import SIZES, log_in, take_picture
+from tests.browser.person import SIZES, log_in, make_machine, take_picture
 from tests.browser.portal_server import PortalServer
 from tests.lab.browser import new_context
 
@@ -20,6 +20,21 @@ def addresses(page: Page, portal: PortalServer) -> dict[str, str]:
     share = page.locator("a[href$='/share/']").first.get_attribute("href")
     places = (f"{center}people/", share, f"{center}quota/", "/users/", "/users/new/", "/events/", "/search/?q=i")
     return dict(zip(PAGES, (f"{portal.url}{place}" for place in places), strict=True))
+
+
+def test_nothing_runs_over_the_edge_at_320_pixels(chromium: Browser, portal: PortalServer) -> None:
+    """A desk's page at 400 % is as narrow (WCAG 2.2, reflow)."""
+    with new_context(chromium, size=(320, 640)) as context:
+        page = context.new_page()
+        log_in(page, portal, "admin")
+        make_machine(page, portal, "a-name-that-is-long-" + "x" * 44)
+        places = {"machine": page.url} | addresses(page, portal)
+        for name in ("", "jobs/", "machines/new/", "data-centers/", "data-centers/new/", "no-such-page/"):
+            places[name] = f"{portal.url}/{name}"
+        for name, address in places.items():
+            page.goto(address)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 320, name
+            take_picture(page, f"narrow-{name.strip('/').replace('/', '-') or 'home'}")
 
 
 @pytest.mark.parametrize(("size", "theme", "language"), [("desk", "light", "en"), ("phone", "dark", "el")])
