@@ -175,6 +175,17 @@ class Driver(ABC):
         """
 
     @abstractmethod
+    def adopt_vm(self, external_id: str) -> VmRef:
+        """Put this portal's mark on a VM that bears none, and change nothing else of it; that it is ours is success.
+
+        Raises ``NotFound``, and ``AlreadyExists`` where it bears another portal's mark or is a copy of a VM of ours.
+        """
+
+    @abstractmethod
+    def release_vm(self, ref: VmRef) -> None:
+        """Take this portal's mark off a VM again and leave it as it is; not ours or gone is success."""
+
+    @abstractmethod
     def run_vm(self, ref: VmRef) -> None:
         """Switch on."""
 

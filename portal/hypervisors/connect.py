@@ -260,6 +260,12 @@ class BoundedDriver(Driver):
     def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:
         self._change("delete_vm", lambda driver: driver.delete_vm(ref, nics=nics))
 
+    def adopt_vm(self, external_id: str) -> VmRef:
+        return self._change("adopt_vm", lambda driver: driver.adopt_vm(external_id))
+
+    def release_vm(self, ref: VmRef) -> None:
+        self._change("release_vm", lambda driver: driver.release_vm(ref))
+
     def run_vm(self, ref: VmRef) -> None:
         self._change("run_vm", lambda driver: driver.run_vm(ref))
 

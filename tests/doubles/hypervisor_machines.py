@@ -115,6 +115,23 @@ class DoubleMachines(DoubleStorage):
                 macs |= {nic["mac"] for nic in body["nics"]}
             self._give_back(db, macs)
 
+    def adopt_vm(self, external_id: str) -> VmRef:
+        with self.call("adopt_vm", external_id), self.store.change() as db:
+            body = get(db, "vm", external_id)
+            if body is None:
+                raise NotFound(detail=f"vm {external_id}")
+            uid = UUID(external_id)
+            if body["marker"] and not self._is(body, uid):
+                raise AlreadyExists(detail=f"vm {external_id}")
+            put(db, "vm", external_id, body | {"marker": self._mark(uid)})
+            return VmRef(uid, external_id)
+
+    def release_vm(self, ref: VmRef) -> None:
+        with self.call("release_vm", ref.external_id), self.store.change() as db:
+            body = get(db, "vm", ref.external_id)
+            if body is not None and self._is(body, ref.uid):
+                put(db, "vm", ref.external_id, body | {"marker": None})
+
     def run_vm(self, ref: VmRef) -> None:
         with self.call("run_vm", ref.external_id, kind="vm"):
             self._refuse_without_disks(ref)

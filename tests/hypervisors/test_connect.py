@@ -48,6 +48,8 @@ CHANGES: dict[str, Callable[[Driver], Any]] = {
     "delete_network": lambda driver: driver.delete_network(UID),
     "create_vm": lambda driver: driver.create_vm(VmSpec(UID, "web-1", "", 64, 1, ())),
     "delete_vm": lambda driver: driver.delete_vm(REF),
+    "adopt_vm": lambda driver: driver.adopt_vm(str(UID)),
+    "release_vm": lambda driver: driver.release_vm(REF),
     "run_vm": lambda driver: driver.run_vm(REF),
     "shut_down_vm": lambda driver: driver.shut_down_vm(REF),
     "stop_vm": lambda driver: driver.stop_vm(REF),

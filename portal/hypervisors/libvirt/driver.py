@@ -139,6 +139,12 @@ class LibvirtDriver(Driver):
     def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:
         self._machines.delete_vm(ref, nics=nics)
 
+    def adopt_vm(self, external_id: str) -> VmRef:
+        return self._machines.adopt_vm(external_id)
+
+    def release_vm(self, ref: VmRef) -> None:
+        self._machines.release_vm(ref)
+
     def run_vm(self, ref: VmRef) -> None:
         self._machines.run_vm(ref)
 

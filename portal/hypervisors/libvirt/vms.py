@@ -19,6 +19,7 @@ from portal.hypervisors.libvirt.domain_xml import DiskSource, DomainFacts, Parts
 from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
 from portal.hypervisors.libvirt.networks import Networks
 from portal.hypervisors.libvirt.storage import Storage
+from portal.hypervisors.libvirt.xml import MARK_PREFIX, NAMESPACE, mark_text
 from portal.hypervisors.specs import DiskRef, NicSpec, VmFound, VmRef, VmSpec
 
 log = logging.getLogger(__name__)
@@ -129,6 +130,38 @@ class Machines:
             if error.get_error_code() not in {libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_INVALID_ARG}:
                 raise
             domain.undefine()  # the test driver knows few of the flags
+
+    # -- other people's, taken into our care and given back
+
+    def adopt_vm(self, external_id: str) -> VmRef:
+        """Put our mark on it. Its own UUID is its uid here too, so that everything finds it as it finds what we made."""
+        uid = _uuid(external_id)
+        with calling("mark machine"):
+            domain = self._domain(uid)
+            if domain is None:
+                raise NotFound("The machine is not there.", detail=f"no domain {external_id}")
+            ours, there = self._session.marker(uid), self._facts(domain).marker
+            if there is not None and there != ours:
+                raise AlreadyExists(
+                    "The machine bears another portal's mark, or is a copy of one of ours.", detail=f"domain {uid}"
+                )
+            if there is None:
+                self._set_mark(domain, mark_text(ours))
+        return VmRef(uid, external_id)
+
+    def release_vm(self, ref: VmRef) -> None:
+        """Take our mark off."""
+        with calling("unmark machine"):
+            known = self._ours(ref.uid)
+            if known is not None:
+                self._set_mark(known[0], None)
+
+    @staticmethod
+    def _set_mark(domain: Any, text: str | None) -> None:
+        """In what is kept of it, and in what runs now: a transient machine has the second alone."""
+        flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG if domain.isPersistent() else 0
+        flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE if domain.isActive() else 0
+        domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, text, MARK_PREFIX, NAMESPACE, flags)
 
     # -- reading
 
@@ -267,6 +300,13 @@ def _disk_error(domain: Any) -> str:
         log.info("no word on a disk error: %s", error)  # the machine went on or off meanwhile
         return statuses.IO_ERROR
     return statuses.NO_SPACE if libvirt.VIR_DOMAIN_DISK_ERROR_NO_SPACE in errors.values() else statuses.IO_ERROR
+
+
+def _uuid(external_id: str) -> UUID:
+    try:
+        return UUID(external_id)
+    except ValueError as error:
+        raise NotFound("The machine is not there.", detail=f"{external_id!r} is no UUID") from error
 
 
 def fresh_password() -> str:

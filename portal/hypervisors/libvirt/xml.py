@@ -18,6 +18,7 @@ from portal.hypervisors.specs import Marker
 # Far above the largest real description of a machine, far below what would hurt.
 LARGEST = 4 * 1024 * 1024
 NAMESPACE = "urn:stegi:mark:1"
+MARK_PREFIX = "stegi"
 MARK = f"{{{NAMESPACE}}}object"
 
 Element = etree._Element
@@ -112,10 +113,18 @@ def attribute_of(root: Element, path: str, name: str) -> str:
 
 def metadata(marker: Marker) -> Element:
     """The ``<metadata>`` element that bears a mark."""
-    mark = etree.Element(MARK, {"portal": str(marker.portal_id), "uid": str(marker.uid)}, nsmap={"stegi": NAMESPACE})
+    mark = etree.Element(
+        MARK, {"portal": str(marker.portal_id), "uid": str(marker.uid)}, nsmap={MARK_PREFIX: NAMESPACE}
+    )
     holder = E.metadata()
     holder.append(mark)
     return holder
+
+
+def mark_text(marker: Marker) -> str:
+    """A mark by itself, to be put on what is there already; libvirt puts it into the namespace."""
+    mark = etree.Element(etree.QName(MARK).localname, {"portal": str(marker.portal_id), "uid": str(marker.uid)})
+    return etree.tostring(mark, encoding="unicode")
 
 
 def marker_of(root: Element) -> Marker | None:

@@ -1,0 +1,71 @@
+"""The contract of drivers: a machine that nobody's portal made is taken into our care, and given back as it was."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID, uuid4
+
+import pytest
+
+from portal.hypervisors.base import Driver
+from portal.hypervisors.errors import AlreadyExists, NotFound
+from portal.hypervisors.specs import VmRef, VmStatus
+from tests.hypervisors.contract.things import ON, Things
+from tests.hypervisors.contract.worlds import Dump, World
+
+
+def test_adopted_machine_obeys_and_released_it_is_as_it_was(world: World, driver: Driver, things: Things) -> None:
+    theirs = world.strangers()
+    before = world.dump()
+    for uid in (theirs.machine, theirs.running):
+        ref = driver.adopt_vm(str(uid))
+        assert ref == driver.adopt_vm(str(uid)) == VmRef(uid, str(uid)), "again is the same"
+        assert things.found(uid).external_id == str(uid)
+        marks = [vm.marker for vm in driver.inventory().vms if vm.external_id == str(uid)]
+        assert [mark.portal_id for mark in marks if mark] == [world.portal_id]
+    assert things.status(VmRef(theirs.running, str(theirs.running))) in ON
+    for uid in (theirs.machine, theirs.running):
+        driver.release_vm(VmRef(uid, str(uid)))
+        driver.release_vm(VmRef(uid, str(uid)))
+        assert driver.find_vm(uid) is None
+    assert bare(world.dump()) == bare(before)
+
+
+def bare(dump: Dump) -> Dump:
+    """libvirt keeps the element that held the mark, empty, where there was none; nothing else may differ."""
+    return {name: re.sub(r" *<metadata/>\n| *<metadata>\s*</metadata>\n", "", text) for name, text in dump.items()}
+
+
+def test_adopted_machine_is_run_and_stopped(world: World, driver: Driver, things: Things) -> None:
+    theirs = world.strangers()
+    ref = driver.adopt_vm(str(theirs.machine))
+    driver.run_vm(ref)
+    assert things.status(ref) in ON
+    driver.stop_vm(ref)
+    things.wait_for(ref, VmStatus.DOWN)
+
+
+def test_what_another_portal_marked_is_not_adopted(world: World, driver: Driver) -> None:
+    other = Things(world, world.driver(world.other_portal_id))
+    ref = other.vm()
+    before = world.dump()
+    with pytest.raises(AlreadyExists):
+        driver.adopt_vm(ref.external_id)
+    driver.release_vm(ref)
+    assert world.dump() == before
+
+
+def test_copy_of_ours_is_not_adopted(world: World, driver: Driver, things: Things) -> None:
+    ref, copy = things.vm(), uuid4()
+    world.copy(ref.uid, copy)
+    before = world.dump()
+    with pytest.raises(AlreadyExists):
+        driver.adopt_vm(str(copy))
+    assert world.dump() == before
+
+
+@pytest.mark.parametrize("external_id", [str(UUID(int=7)), "no-uuid", ""])
+def test_what_is_not_there_is_not_adopted(driver: Driver, external_id: str) -> None:
+    with pytest.raises(NotFound):
+        driver.adopt_vm(external_id)
+    driver.release_vm(VmRef(UUID(int=7), external_id))
