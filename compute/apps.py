@@ -10,7 +10,7 @@ class ComputeConfig(AppConfig):
     def ready(self) -> None:
         """Kinds and operations."""
         from compute.models import Template, TemplateGroupGrant, TemplateUserGrant, Vm, VmGroupGrant, VmUserGrant
-        from compute.operations import power, templates, vms
+        from compute.operations import adoption, power, templates, vms
         from tenants.policy import Kind, register_kind
 
         register_kind(
@@ -29,3 +29,4 @@ class ComputeConfig(AppConfig):
         vms.register_all()
         power.register_all()
         templates.register_all()
+        adoption.register_all()

@@ -49,6 +49,13 @@ HELD = "many machines seem to have vanished at once, which is not believed"
 """The detail of a provider that is up and whose inventory lacks too many machines to be true."""
 
 
+class FoundMark(TextChoices):
+    """Why a machine that was found cannot be adopted: whose mark it bears."""
+
+    PORTAL = "portal", _("another portal's")
+    COPY = "copy", _("a copy of a machine of ours")
+
+
 class StorageStatus(TextChoices):
     """Last observed status of a storage domain."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
@@ -163,6 +163,31 @@ def verb_reasons(verb: str, status: str, *, status_text: str, is_absent: bool) -
     ]
 
 
+ENDING = frozenset({"shut_down", "stop", "reboot", "delete", "release"})
+"""The verbs that end what others may depend on: on a protected machine they want a super-admin who types its name."""
+
+
+def protection_reasons(verb: str, name: str, *, protected: bool, is_super_admin: bool, confirm: str) -> list[Reason]:
+    """Why this verb is not done on a protected machine."""
+    if not protected or verb not in ENDING or (is_super_admin and confirm == name):
+        return []
+    if not is_super_admin:
+        text = _("This machine is protected: others depend on it. Ask a super-admin.")
+        return [Reason("protected", text)]
+    text = _("This machine is protected. Type its name, %(name)s, to confirm.") % {"name": name}
+    return [Reason("confirmation_missing", text, "confirm")]
+
+
+def adopted_reasons(verb: str, *, adopted: bool) -> list[Reason]:
+    """Why a machine that was found here is not deleted."""
+    if verb != "delete" or not adopted:
+        return []
+    text = _(
+        "This machine was adopted, not made here, so the portal does not delete it. A super-admin can give it back."
+    )
+    return [Reason("adopted", text)]
+
+
 def protocol_reasons(protocol: str, *, offered: tuple[str, ...]) -> list[Reason]:
     """Why a machine has no console of this protocol."""
     if protocol in offered:
@@ -177,6 +202,16 @@ def protocol_reasons(protocol: str, *, offered: tuple[str, ...]) -> list[Reason]
 def provider_name(name: str, uid_hex: str) -> str:
     """The name a hypervisor knows a machine by: unique there, and telling nothing of other departments' names."""
     return f"{name[:50]}-{uid_hex[:8]}"
+
+
+def adopted_name(name: str, *, taken: Container[str]) -> str:
+    """The name a machine that was found gets here: its own as far as our rules allow, with a number where it is taken."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-")[:58] or "vm"
+    number = 2
+    found = plain
+    while found in taken:
+        found, number = f"{plain}-{number}", number + 1
+    return found
 
 
 def mac_of(uid_hex: str) -> str:

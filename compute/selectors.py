@@ -43,6 +43,7 @@ class Action:
     title: str
     allowed: bool
     reason: str = ""
+    wants_name: bool = False  # the machine is protected: its name is to be typed
 
 
 def vms(actor: Actor) -> QuerySet[Vm]:
@@ -147,7 +148,8 @@ def actions_of(actor: Actor, rows: Sequence[Vm], busy: Container[UUID]) -> dict[
 
 def status_reasons(vm: Vm, verb: str) -> list[Reason]:
     """Why a verb is not legal as the machine was last seen."""
-    return rules.verb_reasons(verb, vm.status, status_text=vm.get_status_display(), is_absent=vm.is_absent)
+    found = rules.adopted_reasons(verb, adopted=vm.adopted)
+    return found or rules.verb_reasons(verb, vm.status, status_text=vm.get_status_display(), is_absent=vm.is_absent)
 
 
 def _actions(vm: Vm, permits: frozenset[Permit], *, is_busy: bool) -> list[Action]:
@@ -162,7 +164,8 @@ def _actions(vm: Vm, permits: frozenset[Permit], *, is_busy: bool) -> list[Actio
     found = []
     for verb, title in titles.items():
         reason = _why_not(vm, verb, permits, is_busy=is_busy)
-        found.append(Action(verb, title, allowed=not reason, reason=reason))
+        wants_name = vm.protected and verb in rules.ENDING
+        found.append(Action(verb, title, allowed=not reason, reason=reason, wants_name=wants_name))
     return found
 
 
@@ -172,7 +175,10 @@ def _why_not(vm: Vm, verb: str, permits: frozenset[Permit], *, is_busy: bool) ->
         return _("You lack the permit %(permit)s on this machine.") % {"permit": permit.value}
     if is_busy and verb != "connect":
         return _("Another job is at work on this machine.")
-    return " ".join(reason.text for reason in status_reasons(vm, verb))
+    kept = rules.protection_reasons(
+        verb, vm.name, protected=vm.protected, is_super_admin=Permit.SYSTEM_MANAGE in permits, confirm=vm.name
+    )
+    return " ".join(reason.text for reason in [*kept, *status_reasons(vm, verb)])
 
 
 @dataclass(frozen=True, slots=True)

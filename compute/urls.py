@@ -2,8 +2,9 @@
 
 from django.urls import path
 
+from compute.rules import ENDING
 from compute.services.sharing import SHAREABLE
-from compute.views import consoles, data_centers, vms
+from compute.views import adoption, consoles, data_centers, vms
 
 app_name = "compute"
 
@@ -16,6 +17,14 @@ urlpatterns = [
     path("machines/<uuid:uid>/shut_down/", vms.vm_verb, {"verb": "shut_down"}, name="vm-shut_down"),
     path("machines/<uuid:uid>/stop/", vms.vm_verb, {"verb": "stop"}, name="vm-stop"),
     path("machines/<uuid:uid>/reboot/", vms.vm_verb, {"verb": "reboot"}, name="vm-reboot"),
+    *(
+        path(f"machines/<uuid:uid>/confirm/{verb}/", vms.vm_confirm, {"verb": verb}, name=f"vm-confirm-{verb}")
+        for verb in sorted(ENDING)
+    ),
+    path("machines/<uuid:uid>/release/", adoption.vm_release, name="vm-release"),
+    path("machines/<uuid:uid>/protect/", adoption.vm_protect, {"protected": True}, name="vm-protect"),
+    path("machines/<uuid:uid>/unprotect/", adoption.vm_protect, {"protected": False}, name="vm-unprotect"),
+    path("unassigned/", adoption.unassigned, name="unassigned"),
     path("machines/<uuid:uid>/delete/", vms.vm_delete, name="vm-delete"),
     path("data-centers/", data_centers.data_center_list, name="data-centers"),
     path("data-centers/new/", data_centers.data_center_create, name="data-center-create"),

@@ -2,12 +2,15 @@
 
 from django.urls import path
 
-from compute.api import consoles, sharing, templates, vms
+from compute.api import adoption, consoles, sharing, templates, vms
 
 urlpatterns = [
     path("templates/", templates.Templates.as_view(), name="template-list"),
     path("vms/", vms.Vms.as_view(), name="vm-list"),
     path("vms/<uuid:uid>/", vms.VmDetail.as_view(), name="vm-detail"),
+    path("vms/<uuid:uid>/release/", adoption.VmRelease.as_view(), name="vm-release"),
+    path("unassigned-vms/", adoption.UnassignedVms.as_view(), name="unassigned-list"),
+    path("unassigned-vms/adopt/", adoption.Adoptions.as_view(), name="vms-adopt"),
     path("vms/<uuid:uid>/events/", vms.VmEvents.as_view(), name="vm-events"),
     path("vms/<uuid:uid>/consoles/", consoles.VmConsoles.as_view(), name="vm-consoles"),
     *(path(f"vms/<uuid:uid>/{verb}/", vms.VmVerb.as_view(verb=verb), name=f"vm-{verb}") for verb in vms.VERBS),

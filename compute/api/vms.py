@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from compute import selectors
 from compute.models import Vm
 from compute.services import vms
+from compute.services.adoption import set_protected
 from portal.common.actor import Actor, Door
 from portal.common.api import ApiView, ListView, answer_once
 from portal.common.http import actor_of
@@ -21,7 +22,6 @@ from portal.common.openapi import ReasonSerializer
 from portal.common.paging import ByName
 from portal.common.strict import (
     DryRunQuery,
-    Empty,
     StrictBoolean,
     StrictInteger,
     StrictSerializer,
@@ -66,9 +66,32 @@ class VmSerializer(serializers.ModelSerializer):
             "memory_mib",
             "vcpus",
             "addresses",
+            "adopted",
+            "protected",
             "created_at",
         ]
         read_only_fields = fields
+
+
+class ConfirmSerializer(StrictSerializer):
+    """What is asked for where others depend on the machine."""
+
+    confirm = StrictString(
+        default="",
+        allow_blank=True,
+        max_length=64,
+        help_text="The name of a protected machine, typed by a super-admin.",
+    )
+
+
+class VmEditSerializer(StrictSerializer):
+    protected = StrictBoolean()
+
+
+class DeleteQuery(DryRunQuery):
+    """Whether to do it or only to tell, and the name of a protected machine."""
+
+    confirm = StrictString(default="", allow_blank=True, max_length=64)
 
 
 class NewNicSerializer(StrictSerializer):
@@ -172,7 +195,8 @@ def _plan(plan: vms.Plan) -> dict[str, Any]:
 class VmDetail(ApiView):
     """One machine."""
 
-    queries: ClassVar = {"DELETE": DryRunQuery}
+    queries: ClassVar = {"DELETE": DeleteQuery}
+    versioned = ()
 
     @extend_schema(responses=VmSerializer)
     def get(self, request: Request, uid: UUID) -> Response:
@@ -184,8 +208,14 @@ class VmDetail(ApiView):
         """Delete it with its disks; with ``?dry_run=1`` only tell the plan."""
         if self.query["dry_run"] == "1":
             return Response(_plan(vms.plan_verb(_actor(request), uid, "delete")))
-        code, body, location = started(vms.delete_vm(_actor(request), uid))
+        code, body, location = started(vms.delete_vm(_actor(request), uid, confirm=self.query["confirm"]))
         return Response(body, status=code, headers={"Location": location})
+
+    @extend_schema(request=VmEditSerializer, responses=VmSerializer)
+    def patch(self, request: Request, uid: UUID) -> Response:
+        """Protect it, or no longer. For super-admins."""
+        data = checked(VmEditSerializer, request.data)
+        return Response(VmSerializer(set_protected(_actor(request), uid, protected=data["protected"])).data)
 
 
 class VmEvents(ListView):
@@ -209,14 +239,13 @@ class VmVerb(ApiView):
     queries: ClassVar = {"POST": DryRunQuery}
     verb = "run"
 
-    @extend_schema(request=Empty, responses={200: PlanSerializer, 202: StartedSerializer})
+    @extend_schema(request=ConfirmSerializer, responses={200: PlanSerializer, 202: StartedSerializer})
     def post(self, request: Request, uid: UUID) -> Response:
         """Start the job that does it; with ``?dry_run=1`` only tell the plan."""
-        checked(Empty, request.data)
-        actor = _actor(request)
+        confirm, actor = checked(ConfirmSerializer, request.data)["confirm"], _actor(request)
         if self.query["dry_run"] == "1":
             return Response(_plan(vms.plan_verb(actor, uid, self.verb)))
-        return answer_once(request, actor.user.pk, lambda: started(VERBS[self.verb](actor, uid)))
+        return answer_once(request, actor.user.pk, lambda: started(VERBS[self.verb](actor, uid, confirm=confirm)))
 
 
 def _actor(request: Request) -> Actor:

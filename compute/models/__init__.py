@@ -2,13 +2,14 @@ from compute.models.console import Console
 from compute.models.grants import TemplateGroupGrant, TemplateUserGrant, VmGroupGrant, VmUserGrant
 from compute.models.inventory import Cluster, ClusterAssignment, Host, StorageAssignment, StorageDomain
 from compute.models.template import Template, TemplateAssignment
-from compute.models.vm import Disk, Nic, Vm
+from compute.models.vm import Disk, FoundVm, Nic, Vm
 
 __all__ = [
     "Cluster",
     "ClusterAssignment",
     "Console",
     "Disk",
+    "FoundVm",
     "Host",
     "Nic",
     "StorageAssignment",

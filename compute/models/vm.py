@@ -7,7 +7,7 @@ from typing import ClassVar
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from compute.choices import ABSENT, VmStatusChoice
+from compute.choices import ABSENT, FoundMark, VmStatusChoice
 from compute.models.inventory import Cluster, Host, StorageDomain
 from compute.models.template import Template
 from network.models import VnicProfile
@@ -35,6 +35,10 @@ class Vm(UidModel):
     vcpus = models.PositiveSmallIntegerField(_("vCPUs"))
     addresses = models.JSONField(default=list)
     sealed_initial_run = models.TextField(blank=True)
+    # Found on its hypervisor, not made here: it keeps its disks and its name there when the portal lets go of it.
+    adopted = models.BooleanField(default=False)
+    # Others depend on it (directory, DNS, mail): what would end it needs a super-admin who types its name.
+    protected = models.BooleanField(default=False)
 
     class Meta:
         ordering: ClassVar = ["name", "uid"]
@@ -54,6 +58,25 @@ class Vm(UidModel):
     def is_absent(self) -> bool:
         """Whether its hypervisor answered and does not have it, which is not the same as not being heard of."""
         return self.status == VmStatusChoice.UNKNOWN and self.status_detail == ABSENT
+
+
+class FoundVm(UidModel):
+    """A machine on a provider that this portal neither made nor adopted, as it was last seen there."""
+
+    provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="found_vms")
+    external_id = models.CharField(max_length=100)
+    name = models.CharField(max_length=255)
+    status = models.CharField(max_length=20, choices=VmStatusChoice.choices)
+    memory_mib = models.PositiveBigIntegerField(default=0)
+    vcpus = models.PositiveIntegerField(default=0)
+    mark = models.CharField(max_length=6, choices=FoundMark.choices, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["name", "uid"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["provider", "external_id"], name="found_vm_once")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Disk(UidModel):

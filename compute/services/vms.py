@@ -328,11 +328,12 @@ DELETE = _Verb("delete", "VM_DELETE", Permit.VM_DELETE, DeleteVm)
 VERBS = {verb.name: verb for verb in (RUN, SHUT_DOWN, STOP, REBOOT, DELETE)}
 
 
-def _start(actor: Actor, vm_uid: UUID, verb: _Verb) -> Job:
+def _start(actor: Actor, vm_uid: UUID, verb: _Verb, confirm: str) -> Job:
     with attempt(actor, verb.audit, Subject("vm", vm_uid)) as trial:
         vm = selectors.get_vm(actor, vm_uid)
         trial.subject = Subject("vm", vm.pk, vm.name, vm.data_center_id)
         policy.authorize(actor, verb.permit, vm)
+        refuse_protected(actor, vm, verb.name, confirm)
         _refuse_busy(vm)
         _refuse(selectors.status_reasons(vm, verb.name), Conflict)
         if verb.charges and vm.status not in {"paused"}:
@@ -343,6 +344,15 @@ def _start(actor: Actor, vm_uid: UUID, verb: _Verb) -> Job:
         job = start_job(actor, request)
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
     return job
+
+
+def refuse_protected(actor: Actor, vm: Vm, verb: str, confirm: str) -> None:
+    """Raise ``Conflict`` where the machine is protected and this is not a super-admin who typed its name."""
+    is_super_admin = vm.protected and policy.holds_everywhere(actor, Permit.SYSTEM_MANAGE)
+    reasons = rules.protection_reasons(
+        verb, vm.name, protected=vm.protected, is_super_admin=is_super_admin, confirm=confirm
+    )
+    _refuse(reasons, Conflict)
 
 
 def _params(verb: _Verb) -> dict[str, Any]:
@@ -373,26 +383,26 @@ def plan_verb(actor: Actor, vm_uid: UUID, name: str) -> Plan:
     return Plan(tuple(str(step.title) for step in verb.operation.steps), tuple(meters), reasons)
 
 
-def run_vm(actor: Actor, vm_uid: UUID) -> Job:
-    """Run a machine. Raises ``QuotaExceeded``, ``Conflict`` with the status, ``Busy`` naming the job."""
-    return _start(actor, vm_uid, RUN)
+def run_vm(actor: Actor, vm_uid: UUID, *, confirm: str = "") -> Job:
+    """Run a machine; that ends nothing, so nothing is to be confirmed. Raises ``QuotaExceeded``, ``Conflict`` with the status, ``Busy`` naming the job."""
+    return _start(actor, vm_uid, RUN, confirm)
 
 
-def shut_down_vm(actor: Actor, vm_uid: UUID) -> Job:
+def shut_down_vm(actor: Actor, vm_uid: UUID, *, confirm: str = "") -> Job:
     """Ask a machine's guest to shut down."""
-    return _start(actor, vm_uid, SHUT_DOWN)
+    return _start(actor, vm_uid, SHUT_DOWN, confirm)
 
 
-def stop_vm(actor: Actor, vm_uid: UUID) -> Job:
+def stop_vm(actor: Actor, vm_uid: UUID, *, confirm: str = "") -> Job:
     """Cut a machine's power."""
-    return _start(actor, vm_uid, STOP)
+    return _start(actor, vm_uid, STOP, confirm)
 
 
-def reboot_vm(actor: Actor, vm_uid: UUID) -> Job:
+def reboot_vm(actor: Actor, vm_uid: UUID, *, confirm: str = "") -> Job:
     """Ask a machine's guest to reboot."""
-    return _start(actor, vm_uid, REBOOT)
+    return _start(actor, vm_uid, REBOOT, confirm)
 
 
-def delete_vm(actor: Actor, vm_uid: UUID) -> Job:
+def delete_vm(actor: Actor, vm_uid: UUID, *, confirm: str = "") -> Job:
     """Delete a machine with its disks."""
-    return _start(actor, vm_uid, DELETE)
+    return _start(actor, vm_uid, DELETE, confirm)

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from compute.choices import ABSENT, HELD
 from compute.models import Cluster, Host, StorageDomain, Vm
+from compute.sync.found import write_found
 from compute.sync.leftovers import remove_leftovers
 from compute.sync.vms import being_made, observe, settle_all
 from portal.common.actor import system_actor
@@ -34,6 +35,7 @@ def sync_provider(provider: Provider) -> Inventory:
         _write_hosts(provider, inventory)
         _write_storage(provider, inventory)
     held = _compare_vms(provider, inventory, began=began)
+    write_found(provider, inventory)
     settle_all(provider)
     remove_leftovers(provider)
     _write_provider(provider, held=held)

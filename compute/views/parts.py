@@ -15,6 +15,7 @@ from portal.common.actor import Actor
 from portal.jobs.feed import job_json
 from portal.jobs.models import Job
 from portal.jobs.selectors import latest_job
+from tenants.permits import Permit
 
 FIRST_VERBS = ("connect", "run", "shut_down")
 LAST_VERBS = ("reboot", "stop", "delete")
@@ -68,6 +69,7 @@ def machine(actor: Actor, vm: Vm) -> dict[str, Any]:
         "job": job_json(job) if job else None,
         "disks": list(vm.disks.select_related("storage_domain")),
         "nics": list(vm.nics.select_related("vnic_profile__network")),
+        "keeper": Permit.SYSTEM_MANAGE in permits,
         "events": selectors.events_of(vm, permits).exclude(code__in=selectors.OF_CONSOLES)[:RECENT_EVENTS],
     }
 

@@ -145,7 +145,7 @@ def vm_events(request: HttpRequest, uid: UUID) -> HttpResponse:
 def vm_verb(request: HttpRequest, uid: UUID, verb: str) -> HttpResponse:
     """Run, shut down, stop or reboot. With htmx the machine's part of the page is the answer, without it the page."""
     actor = actor_of(request)
-    VERBS[verb](actor, uid)
+    VERBS[verb](actor, uid, confirm=request.POST.get("confirm", ""))
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect("compute:vm-detail", uid=uid)
     vm = selectors.get_vm(actor, uid)
@@ -157,6 +157,14 @@ def vm_verb(request: HttpRequest, uid: UUID, verb: str) -> HttpResponse:
     return render(request, "compute/partials/_vm_parts.html", parts.machine(actor, vm) | {"oob": True})
 
 
+@require_safe
+@login_required
+def vm_confirm(request: HttpRequest, uid: UUID, verb: str) -> HttpResponse:
+    """Asks for the name of a protected machine before it is ended."""
+    vm = selectors.get_vm(actor_of(request), uid)
+    return render(request, "compute/vm_confirm.html", SECTION | {"vm": vm, "verb": verb})
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def vm_delete(request: HttpRequest, uid: UUID) -> HttpResponse:
@@ -165,6 +173,6 @@ def vm_delete(request: HttpRequest, uid: UUID) -> HttpResponse:
     vm = selectors.get_vm(actor, uid)
     if request.method != "POST":
         return render(request, "compute/vm_delete.html", SECTION | parts.machine(actor, vm))
-    job = vms.delete_vm(actor, uid)
+    job = vms.delete_vm(actor, uid, confirm=request.POST.get("confirm", ""))
     messages.info(request, _("%(name)s is being deleted.") % {"name": vm.name})
     return redirect("job", uid=job.pk)

@@ -229,6 +229,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {"VmStatus": "compute.choices.VmStatusChoice"},
 }
 
 HYPERVISOR_DRIVERS: dict[str, str] = {}

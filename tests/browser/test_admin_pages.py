@@ -10,7 +10,7 @@ from tests.browser.person import SIZES, log_in, make_machine, take_picture
 from tests.browser.portal_server import PortalServer
 from tests.lab.browser import new_context
 
-PAGES = ("people", "share", "quota", "users", "user-new", "events", "search")
+PAGES = ("people", "share", "quota", "users", "user-new", "events", "search", "unassigned")
 
 
 def addresses(page: Page, portal: PortalServer) -> dict[str, str]:
@@ -18,7 +18,16 @@ def addresses(page: Page, portal: PortalServer) -> dict[str, str]:
     center = page.get_by_role("link", name="physics").last.get_attribute("href")
     page.goto(f"{portal.url}{center}people/")
     share = page.locator("a[href$='/share/']").first.get_attribute("href")
-    places = (f"{center}people/", share, f"{center}quota/", "/users/", "/users/new/", "/events/", "/search/?q=i")
+    places = (
+        f"{center}people/",
+        share,
+        f"{center}quota/",
+        "/users/",
+        "/users/new/",
+        "/events/",
+        "/search/?q=i",
+        "/unassigned/",
+    )
     return dict(zip(PAGES, (f"{portal.url}{place}" for place in places), strict=True))
 
 

@@ -38,6 +38,10 @@ API = {
     "GET /api/v1/tokens/": "401 401 200:1 200:1 200:1 200:2 200:2 200:1 200:1",
     "POST /api/v1/tokens/": "201 401 201 201 201 403 201 201 201",
     "DELETE /api/v1/tokens/{uid}/": "401 401 404 404 404 403 204 404 404",
+    "GET /api/v1/unassigned-vms/": "401 401 403 403 403 403 403 403 200:1",
+    "POST /api/v1/unassigned-vms/adopt/": "401 401 403 403 403 403 403 403 202",
+    "POST /api/v1/vms/{uid}/release/": "401 401 404 404 404 403 403 403 409",
+    "PATCH /api/v1/vms/{uid}/": "401 401 404 404 404 403 403 403 200",
     "GET /api/v1/users/": "401 401 403 403 403 403 403 403 200:7",
     "POST /api/v1/users/": "401 401 403 403 403 403 403 403 201",
     "GET /api/v1/users/{uid}/": "401 401 403 403 200 403 403 403 200",
@@ -66,6 +70,7 @@ API = {
 }
 # The same with ``?dry_run=1``: the same refusals, and a plan instead of a job.
 DRY_RUNS = {
+    "POST /api/v1/unassigned-vms/adopt/": "401 401 403 403 403 403 403 403 200",
     "POST /api/v1/vms/": "401 401 404 404 200 403 200 200 200",
     "DELETE /api/v1/vms/{uid}/": "401 401 404 404 404 403 200 200 200",
     "POST /api/v1/vms/{uid}/run/": "401 401 404 404 404 403 200 200 200",
@@ -112,6 +117,16 @@ PAGES = {
     "POST /data-centers/{uid}/people/{user}/share/": "302 302 404 404 403 403 302 302",
     "GET /data-centers/{uid}/quota/": "302 302 404 404 403 403 403 200",
     "POST /data-centers/{uid}/quota/": "302 302 404 404 403 403 403 302",
+    "GET /unassigned/": "302 302 403 403 403 403 403 200",
+    "POST /unassigned/": "302 302 403 403 403 403 403 200",
+    "GET /machines/{uid}/confirm/delete/": "302 302 404 404 404 200 200 200",
+    "GET /machines/{uid}/confirm/reboot/": "302 302 404 404 404 200 200 200",
+    "GET /machines/{uid}/confirm/release/": "302 302 404 404 404 200 200 200",
+    "GET /machines/{uid}/confirm/shut_down/": "302 302 404 404 404 200 200 200",
+    "GET /machines/{uid}/confirm/stop/": "302 302 404 404 404 200 200 200",
+    "POST /machines/{uid}/release/": "302 302 404 404 404 403 403 409",
+    "POST /machines/{uid}/protect/": "302 302 404 404 404 403 403 302",
+    "POST /machines/{uid}/unprotect/": "302 302 404 404 404 403 403 302",
     "GET /users/": "302 302 403 403 403 403 403 200",
     "GET /users/new/": "302 302 403 403 403 403 403 200",
     "POST /users/new/": "302 302 403 403 403 403 403 302",
@@ -146,10 +161,15 @@ NOUNS = {
     "machines": "vm",
     "users": "user",
 }
-OF_PEOPLE: dict[str, dict[str, Any]] = {
+TO_ADOPT = {"POST /api/v1/unassigned-vms/adopt/": ("machines", True), "POST /unassigned/": ("machine", False)}
+FIXED: dict[str, dict[str, Any]] = {
     "POST /api/v1/users/": {"username": "erna", "password": "another long one 42"},
     "PATCH /api/v1/users/{uid}/": {"password": "another long one 42", "present_password": PASSWORD},
     "POST /api/v1/data-centers/{uid}/people/": {"username": "bob", "role": "end-user"},
+    "PATCH /api/v1/vms/{uid}/": {"protected": True},
+    "POST /login/": {"username": "alice", "password": PASSWORD},
+    "POST /language/": {"language": "el", "theme": "dark"},
+    "POST /theme/": {"language": "el", "theme": "dark"},
     "PUT /api/v1/data-centers/{uid}/quota/": {"limits": {"machines": 5}},
     "PUT /api/v1/data-centers/{uid}/people/{user}/quota/": {"limits": {"machines": 5}},
 }
@@ -171,15 +191,17 @@ def ready(world: World, operation: str) -> None:
 
 
 def body(world: World, operation: str) -> dict[str, Any]:
-    if operation in OF_PEOPLE:
-        return OF_PEOPLE[operation]
+    if operation in FIXED:
+        return FIXED[operation]
+    if operation in TO_ADOPT:
+        named, several = TO_ADOPT[operation]
+        chosen = world.ids["found_vm"]
+        return {named: [chosen] if several else chosen, "data_center": world.ids["data_center"], "owner": ""}
     if "/people/" in operation or operation.startswith(("POST /users/", "POST /data-centers/{uid}/quota/")):
         known = {"username": "bob" if "/people/" in operation else "erna", "role": "end-user", "machines": "5"}
         return known | {"password": "another long one 42", "present": PASSWORD}
     if operation.endswith("/tokens/"):
         return {"username": "alice", "password": PASSWORD, "name": "more"}
-    if operation == "POST /login/":
-        return {"username": "alice", "password": PASSWORD}
     if operation == "POST /api/v1/vms/":
         return {"name": "web-2", "data_center": world.ids["data_center"], "template": world.ids["template"]}
     if operation == "POST /machines/new/":
@@ -191,7 +213,7 @@ def body(world: World, operation: str) -> dict[str, Any]:
         return {"description": "ours"}
     if "/data-centers/" in operation and operation.split("/")[-2] in world.ids:
         return {"id": world.ids[operation.split("/")[-2]]}
-    return {"language": "el", "theme": "dark"} if operation in {"POST /language/", "POST /theme/"} else {}
+    return {}
 
 
 def ask(world: World, operation: str, client: Any, *, kind: str) -> Any:
@@ -228,7 +250,8 @@ def test_AZ01_a_dry_run_refuses_the_same_and_writes_nothing(world):  # noqa: N80
     assert walked(world, asked, API_RANKS, kind="api") == asked
     before = [table.objects.count() for table in (Vm, Job, Console, Event, QuotaCharge)]
     for operation in asked:
-        assert ask(world, operation, world.api("owner"), kind="api").json()["possible"], operation
+        rank = "root" if "adopt" in operation else "owner"
+        assert ask(world, operation, world.api(rank), kind="api").json()["possible"], operation
     assert [table.objects.count() for table in (Vm, Job, Console, Event, QuotaCharge)] == before
 
 

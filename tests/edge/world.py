@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 from django.conf import settings
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from compute.models import Cluster, Vm
+from compute.models import Cluster, FoundVm, Vm
 from compute.services.consoles import ConsoleRequest, open_console
 from network.models import Network
 from portal.common.actor import system_actor
@@ -91,6 +92,7 @@ def make_world(place: Institute) -> World:
         "token": str(token.pk),
         "console": str(console.pk),
         "user": str(place.users["bob"].pk),
+        "found_vm": str(FoundVm.objects.create(provider=place.provider, external_id=str(uuid4()), name="mail").pk),
     }
     return world
 

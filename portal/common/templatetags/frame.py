@@ -152,6 +152,10 @@ VERB_TITLES = {
     "NETWORK_CREATE": gettext_lazy("Creating a network"),
     "TEMPLATE_CREATE": gettext_lazy("Making a template"),
     "JOB_CANCEL": gettext_lazy("Cancelling a job"),
+    "VM_ADOPT": gettext_lazy("Adopting a machine"),
+    "VM_RELEASE": gettext_lazy("Giving a machine back"),
+    "VM_PROTECT": gettext_lazy("Protecting a machine"),
+    "VM_UNPROTECT": gettext_lazy("Ending a machine's protection"),
 }
 ENDINGS = re.compile("_(REQUESTED|DONE|CREATED|REFUSED|FAILED)$")
 

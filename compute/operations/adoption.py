@@ -1,0 +1,78 @@
+"""Taking a machine that was found into our care, and giving it back. It is marked and unmarked, and never changed else."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from compute.operations.machine import driver_of, ref_of, settle, vm_of
+from compute.operations.vms import forget
+from compute.sync.vms import observe
+from portal.jobs.operation import Operation, StepContext, StepDef, StepFailed, register
+
+
+def put_mark(ctx: StepContext) -> None:
+    """Mark it as ours; marked already is done."""
+    vm = vm_of(ctx)
+    driver_of(vm).adopt_vm(vm.external_id)
+    ctx.fault_point("marked")
+
+
+def take_mark(ctx: StepContext) -> None:
+    """Take the mark off; off already is done."""
+    vm = vm_of(ctx)
+    driver_of(vm).release_vm(ref_of(vm))
+    ctx.fault_point("unmarked")
+
+
+def read_back_as_it_is(ctx: StepContext) -> None:
+    """Success is what the hypervisor says: the machine is found by its mark, on or off as it was."""
+    vm = vm_of(ctx)
+    found = driver_of(vm).find_vm(vm.pk)
+    if found is None:
+        raise StepFailed(_("The hypervisor does not have the machine."), code="vm_not_found", can_retry=True)
+    observe(vm, found)
+
+
+def read_back_unmarked(ctx: StepContext) -> None:
+    """It is not found by our mark any more."""
+    vm = vm_of(ctx)
+    if driver_of(vm).find_vm(vm.pk) is not None:
+        raise StepFailed(_("The machine still bears this portal's mark."), code="still_marked", can_retry=True)
+
+
+class AdoptVm(Operation):
+    """Take a machine that is there into a data center's care."""
+
+    name = "compute.adopt_vm"
+    title = gettext_lazy("Adopt machine")
+    audit_verb = "VM_ADOPT"
+    when_failed = gettext_lazy("The machine is on its hypervisor as it was, and nobody's here.")
+    steps = (
+        StepDef("mark", gettext_lazy("Mark the machine"), put_mark, take_mark),
+        StepDef("read_back", gettext_lazy("Verify"), read_back_as_it_is),
+    )
+    on_finished = staticmethod(settle)
+    on_failed = staticmethod(forget)
+
+
+class ReleaseVm(Operation):
+    """Let go of an adopted machine, which stays on its hypervisor as it is."""
+
+    name = "compute.release_vm"
+    title = gettext_lazy("Give machine back")
+    audit_verb = "VM_RELEASE"
+    when_failed = gettext_lazy("The machine is still in the portal's care. Give it back again later.")
+    point_of_no_return = "unmark"
+    steps = (
+        StepDef("unmark", gettext_lazy("Take the mark off"), take_mark),
+        StepDef("read_back", gettext_lazy("Verify"), read_back_unmarked),
+    )
+    on_finished = staticmethod(forget)
+    on_failed = staticmethod(settle)
+
+
+def register_all() -> None:
+    """Make them known to the engine."""
+    register(AdoptVm)
+    register(ReleaseVm)

@@ -1,0 +1,215 @@
+"""The hallway of adoption: machines found on providers come into data centers' care, and go back as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils.translation import gettext as _
+
+from compute import rules, selectors
+from compute.choices import RUNNING
+from compute.models import FoundVm, Host, Vm
+from compute.operations.adoption import AdoptVm, ReleaseVm
+from compute.services.vms import refuse_protected
+from portal.common.actor import Actor
+from portal.common.errors import Conflict, Invalid, NotFound, Reason
+from portal.events.codes import Outcome
+from portal.events.record import Subject, attempt
+from portal.jobs.models import Job
+from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
+from tenants import policy, quota
+from tenants.models import DataCenter, User
+from tenants.models.quota import Dimension
+from tenants.permits import Permit
+
+MOST_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """Which found machines come into which data center, and whose they are to be; None: nobody's."""
+
+    machines: tuple[UUID, ...]
+    data_center_uid: UUID
+    owner: str = ""  # a user name
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A machine to adopt: the name it gets, and why it cannot be adopted."""
+
+    found: FoundVm
+    name: str
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def amounts(self) -> dict[Dimension, int]:
+        """What it costs from now on."""
+        sizes = {Dimension.VCPUS_DEFINED: self.found.vcpus, Dimension.MEMORY_DEFINED_MIB: self.found.memory_mib}
+        running = {Dimension.VCPUS_RUNNING: self.found.vcpus, Dimension.MEMORY_RUNNING_MIB: self.found.memory_mib}
+        return {Dimension.MACHINES: 1} | sizes | (running if self.found.status in RUNNING else {})
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptionPlan:
+    """What would be adopted, and what the data center's quota would be after it; over the limit is told, not refused."""
+
+    data_center: DataCenter
+    owner: User | None
+    candidates: tuple[Candidate, ...]
+    quota: tuple[quota.Forecast, ...] = field(default=())
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why not, all at once."""
+        return tuple(reason for one in self.candidates for reason in one.reasons)
+
+
+def unassigned(actor: Actor, *, query: str = "", after: str = "") -> QuerySet[FoundVm]:
+    """The machines that nobody here looks after, by name. For super-admins."""
+    policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+    known = Vm.objects.filter(provider=OuterRef("provider"), external_id=OuterRef("external_id"))
+    rows = FoundVm.objects.filter(~Exists(known), name__gt=after).select_related("provider")
+    return (rows.filter(name__icontains=query) if query else rows).order_by("name", "uid")
+
+
+def plan_adoption(actor: Actor, wish: Adoption) -> AdoptionPlan:
+    """The dry run: everything checked, the quota before and after told, nothing written."""
+    policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+    data_center, owner = _data_center(wish.data_center_uid), _owner(wish.owner)
+    candidates = tuple(_candidates(actor, data_center, wish.machines))
+    total: dict[Dimension, int] = {}
+    for one in candidates:
+        for dimension, amount in one.amounts.items():
+            total[dimension] = total.get(dimension, 0) + amount
+    forecast = quota.what_if(data_center, owner.pk if owner else None, total)
+    return AdoptionPlan(data_center, owner, candidates, tuple(forecast))
+
+
+def adopt(actor: Actor, wish: Adoption) -> list[tuple[Vm, Job]]:
+    """Take them all, or none: a row, a charge and a job for each. Raises ``Conflict`` with every reason."""
+    with attempt(actor, "VM_ADOPT", Subject("data_center", wish.data_center_uid)) as trial:
+        plan = plan_adoption(actor, wish)
+        trial.subject = Subject("data_center", plan.data_center.pk, plan.data_center.name, plan.data_center.pk)
+        trial.data = {"machines": [one.found.external_id for one in plan.candidates]}
+        if plan.reasons:
+            raise Conflict(" ".join(reason.text for reason in plan.reasons), reasons=plan.reasons)
+        taken = [_take(actor, plan, one) for one in plan.candidates]
+        trial.outcome = Outcome.REQUESTED
+    return taken
+
+
+def release_vm(actor: Actor, vm_uid: UUID, *, confirm: str = "") -> Job:
+    """Let go of an adopted machine; it stays on its hypervisor as it is. For super-admins."""
+    with attempt(actor, "VM_RELEASE", Subject("vm", vm_uid)) as trial:
+        vm = selectors.get_vm(actor, vm_uid)
+        trial.subject = Subject("vm", vm.pk, vm.name, vm.data_center_id)
+        policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+        if not vm.adopted:
+            raise Conflict(_("This machine was made here. It can be deleted, not given back."))
+        refuse_protected(actor, vm, "release", confirm)
+        job = start_job(actor, _request(ReleaseVm, vm))
+        trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
+    return job
+
+
+def set_protected(actor: Actor, vm_uid: UUID, *, protected: bool) -> Vm:
+    """Whether what would end this machine needs a super-admin who types its name. For super-admins."""
+    with attempt(actor, "VM_PROTECT" if protected else "VM_UNPROTECT", Subject("vm", vm_uid)) as trial:
+        vm = selectors.get_vm(actor, vm_uid)
+        trial.subject = Subject("vm", vm.pk, vm.name, vm.data_center_id)
+        policy.authorize(actor, Permit.SYSTEM_MANAGE, policy.system())
+        vm.protected = protected
+        vm.save(update_fields=["protected"])
+    return vm
+
+
+def _take(actor: Actor, plan: AdoptionPlan, one: Candidate) -> tuple[Vm, Job]:
+    found, owner = one.found, plan.owner
+    uid = UUID(found.external_id)
+    owner_uid = owner.pk if owner else None
+    quota.charge(quota.Consumer("vm", uid), plan.data_center, one.amounts, user_uid=owner_uid, found=True)
+    host = Host.objects.filter(provider=found.provider_id).select_related("cluster").order_by("name")[0]
+    vm = Vm.objects.create(
+        uid=uid,
+        name=one.name,
+        data_center=plan.data_center,
+        owner=owner,
+        cluster=host.cluster,
+        host=host,
+        provider_id=found.provider_id,
+        external_id=found.external_id,
+        status=found.status,
+        memory_mib=found.memory_mib,
+        vcpus=found.vcpus,
+        adopted=True,
+    )
+    if owner is not None:
+        policy.grant(policy.system_grantor(actor), "user-vm-manager", owner, vm)
+    return vm, start_job(actor, _request(AdoptVm, vm))
+
+
+def _request(operation: type[AdoptVm] | type[ReleaseVm], vm: Vm) -> JobRequest:
+    target = Target("vm", vm.pk, vm.name, vm.data_center_id)
+    gate = Gate(Permit.PROVIDER_MANAGE, "system", policy.system().pk)
+    return JobRequest(operation, target, gate, (Lock("vm", vm.pk),))
+
+
+def _data_center(uid: UUID) -> DataCenter:
+    row = DataCenter.objects.filter(pk=uid).first()
+    if row is None:
+        raise _invalid("data_center", _("There is no such data center."))
+    return row
+
+
+def _owner(username: str) -> User | None:
+    if not username.strip():
+        return None
+    row = User.objects.filter(username__iexact=username.strip()).first()
+    if row is None:
+        raise _invalid("owner", _("There is no user %(name)s.") % {"name": username[:64]})
+    return row
+
+
+def _candidates(actor: Actor, data_center: DataCenter, uids: Sequence[UUID]) -> Iterable[Candidate]:
+    if not 0 < len(uids) <= MOST_AT_ONCE:
+        text = _("Choose between 1 and %(most)d machines.") % {"most": MOST_AT_ONCE}
+        raise _invalid("machines", text)
+    rows = {row.pk: row for row in unassigned(actor).filter(pk__in=uids)}
+    if len(rows) != len(set(uids)):
+        raise NotFound(
+            _("One of these machines is not there any more, or was adopted meanwhile. Look at the list again.")
+        )
+    reached = set(_providers_of(data_center))
+    names = set(Vm.objects.filter(data_center=data_center).values_list("name", flat=True))
+    ours = set(Vm.objects.filter(pk__in=[row.external_id for row in rows.values()]).values_list("pk", flat=True))
+    for row in sorted(rows.values(), key=lambda row: row.name):
+        name = rules.adopted_name(row.name, taken=names)
+        names.add(name)
+        yield Candidate(row, name, tuple(_problems(row, reached=row.provider_id in reached, known=ours)))
+
+
+def _providers_of(data_center: DataCenter) -> QuerySet[Host, UUID]:
+    hosts = Host.objects.filter(cluster__assignments__data_center=data_center)
+    return hosts.values_list("provider_id", flat=True)
+
+
+def _problems(row: FoundVm, *, reached: bool, known: set[UUID]) -> Iterable[Reason]:
+    data = {"machine": str(row.pk), "name": row.name}
+    if row.mark:
+        text = _("%(name)s cannot be adopted: it bears the mark of %(whose)s.")
+        whose = {"name": row.name, "whose": row.get_mark_display()}
+        yield Reason("marked", text % whose, "machines", data)
+    if not reached:
+        text = _("%(name)s runs on a cluster that is not assigned to this data center. Assign it first.")
+        yield Reason("cluster_not_assigned", text % {"name": row.name}, "machines", data)
+    if UUID(row.external_id) in known:
+        text = _("%(name)s has the id of a machine that the portal has on another provider.")
+        yield Reason("id_taken", text % {"name": row.name}, "machines", data)
+
+
+def _invalid(field_name: str, text: str) -> Invalid:
+    return Invalid(text, reasons=(Reason(f"{field_name}_invalid", text, field_name),))

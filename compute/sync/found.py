@@ -1,0 +1,47 @@
+"""Writing down what is on a provider and not in our care, so that it can be adopted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from compute.models import FoundVm
+from portal.hypervisors.identity import portal_id
+from portal.hypervisors.models import Provider
+from portal.hypervisors.specs import Inventory, VmFound
+
+FIELDS = ("name", "status", "memory_mib", "vcpus", "mark")
+BATCH = 500
+
+
+def write_found(provider: Provider, inventory: Inventory) -> None:
+    """Bring the rows to what was found; those that did not change are not written."""
+    there = {row.external_id: row for row in FoundVm.objects.filter(provider=provider)}
+    seen = {vm.external_id: values for vm, values in _strangers(inventory)}
+    fresh = [FoundVm(provider=provider, external_id=key, **seen[key]) for key in seen.keys() - there.keys()]
+    changed = [_changed(there[key], values) for key, values in seen.items() if key in there]
+    FoundVm.objects.bulk_create(fresh, batch_size=BATCH)
+    FoundVm.objects.bulk_update([row for row in changed if row], FIELDS, batch_size=BATCH)
+    gone = [there[key].pk for key in there.keys() - seen.keys()]
+    for start in range(0, len(gone), BATCH):
+        FoundVm.objects.filter(pk__in=gone[start : start + BATCH]).delete()
+
+
+def _changed(row: FoundVm, values: dict[str, Any]) -> FoundVm | None:
+    if all(getattr(row, name) == value for name, value in values.items()):
+        return None
+    for name, value in values.items():
+        setattr(row, name, value)
+    return row
+
+
+def _strangers(inventory: Inventory) -> Iterator[tuple[VmFound, dict[str, Any]]]:
+    ours = portal_id()
+    for vm in inventory.vms:
+        mark = ""
+        if vm.marker is not None:
+            if vm.marker.portal_id == ours and str(vm.marker.uid) == vm.external_id:
+                continue
+            mark = "copy" if vm.marker.portal_id == ours else "portal"
+        sizes = {"memory_mib": vm.memory_mib, "vcpus": vm.vcpus}
+        yield vm, {"name": vm.name[:255], "status": vm.status.value, "mark": mark, **sizes}

@@ -1,0 +1,89 @@
+"""Pages of adoption: what was found on providers, taking it into a data center, giving it back; and protection."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_http_methods, require_POST
+
+from compute.services import adoption
+from compute.services.adoption import Adoption
+from compute.views.listing import uid_or_none
+from portal.common.errors import PortalError, Reason
+from portal.common.http import actor_of
+from portal.common.login_first import login_required
+from tenants.models import DataCenter
+
+SECTION = {"section": "unassigned"}
+PER_PAGE = 50
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def unassigned(request: HttpRequest) -> HttpResponse:
+    """The machines nobody here looks after. Posted: what adopting the chosen ones would mean, then their adoption."""
+    actor = actor_of(request)
+    if request.method != "POST":
+        return _list(request, {})
+    wish = _wish(request)
+    try:
+        if request.POST.get("action") == "adopt":
+            taken = adoption.adopt(actor, wish)
+        else:
+            plan = adoption.plan_adoption(actor, wish)
+            return render(request, "compute/adoption_review.html", SECTION | {"plan": plan, "wish": wish})
+    except PortalError as error:
+        if not error.reasons:
+            raise
+        return _list(request, {"reasons": error.reasons, "wish": wish}, status=error.status)
+    said = ngettext("%(count)d machine is being adopted.", "%(count)d machines are being adopted.", len(taken))
+    messages.success(request, said % {"count": len(taken)})
+    return redirect("home")
+
+
+@require_POST
+@login_required
+def vm_release(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Let go of an adopted machine."""
+    job = adoption.release_vm(actor_of(request), uid, confirm=request.POST.get("confirm", ""))
+    messages.info(
+        request, _("%(name)s is being given back. It stays on its hypervisor as it is.") % {"name": job.target_name}
+    )
+    return redirect("job", uid=job.pk)
+
+
+@require_POST
+@login_required
+def vm_protect(request: HttpRequest, uid: UUID, *, protected: bool) -> HttpResponse:
+    """Protect a machine, or no longer."""
+    vm = adoption.set_protected(actor_of(request), uid, protected=protected)
+    said = _("%(name)s is protected.") if protected else _("%(name)s is no longer protected.")
+    messages.info(request, said % {"name": vm.name})
+    return redirect("compute:vm-detail", uid=uid)
+
+
+def _wish(request: HttpRequest) -> Adoption:
+    chosen = [uid for uid in map(uid_or_none, request.POST.getlist("machine")) if uid is not None]
+    center = uid_or_none(request.POST.get("data_center")) or UUID(int=0)
+    return Adoption(tuple(chosen), center, request.POST.get("owner", "")[:150])
+
+
+def _list(request: HttpRequest, more: dict[str, Any], *, status: int = 200) -> HttpResponse:
+    query, after = request.GET.get("q", "").strip()[:64], request.GET.get("after", "")[:255]
+    rows = list(adoption.unassigned(actor_of(request), query=query, after=after)[: PER_PAGE + 1])
+    reasons: tuple[Reason, ...] = more.get("reasons", ())
+    context = {
+        "machines": rows[:PER_PAGE],
+        "more": rows[PER_PAGE - 1].name if len(rows) > PER_PAGE else "",
+        "query": query,
+        "data_centers": DataCenter.objects.filter(enabled=True).order_by("name"),
+        "chosen_machines": more["wish"].machines if "wish" in more else (),
+        "errors": [reason.text for reason in reasons],
+    }
+    return render(request, "compute/unassigned_list.html", SECTION | context | more, status=status)

@@ -1,0 +1,72 @@
+"""Adoption and protection through the pages, without JavaScript."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import pytest
+
+from compute.models import FoundVm, Vm
+from compute.sync.inventory import sync_provider
+from portal.hypervisors.models import Provider
+from portal.jobs.engine import run_to_end
+from portal.jobs.models import Job
+from tenants.models import DataCenter
+
+
+@pytest.fixture
+def mail(demo) -> FoundVm:
+    demo.double.plant_vm("mail", state="up")
+    sync_provider(Provider.objects.get())
+    return FoundVm.objects.get()
+
+
+def form(mail, action: str, **values: str) -> dict[str, str]:
+    center = DataCenter.objects.get(name="physics")
+    return {"machine": str(mail.pk), "data_center": str(center.pk), "owner": "alice", "action": action} | values
+
+
+def test_super_admin_reviews_adopts_protects_and_gives_back(demo, mail):
+    client = demo.browser("admin")
+    assert "mail" in client.get("/unassigned/").content.decode()
+    review = client.post("/unassigned/", form(mail, "review")).content.decode()
+    assert "0 → <strong>1</strong> / 10" in review
+    assert "The owner will be Alice." in review
+    assert not Vm.objects.exists()
+    assert client.post("/unassigned/", form(mail, "adopt")).status_code == HTTPStatus.FOUND
+    vm = Vm.objects.get()
+    run_to_end(Job.objects.get(target_uid=vm.pk).pk)
+    assert "Every machine on the connected hypervisors" in client.get("/unassigned/").content.decode()
+    here = f"/machines/{vm.pk}/"
+    assert "Give back" in client.get(here).content.decode()
+    assert "Give back" not in demo.browser("alice").get(here).content.decode()
+    client.post(f"{here}protect/")
+    page = demo.browser("alice").get(here).content.decode()
+    assert "This machine is protected: others depend on it. Ask a super-admin." in page
+    assert f"{here}confirm/stop/" in client.get(here).content.decode()
+    assert "Type mail to confirm" in client.get(f"{here}confirm/stop/").content.decode()
+    assert client.post(f"{here}stop/", {"confirm": "male"}).status_code == HTTPStatus.CONFLICT
+    assert client.post(f"{here}stop/", {"confirm": "mail"}).status_code == HTTPStatus.FOUND
+    run_to_end(Job.objects.get(target_uid=vm.pk, operation="compute.stop_vm").pk)
+    client.post(f"{here}unprotect/")
+    run_to_end(client.post(f"{here}release/").headers["Location"].rstrip("/").rpartition("/")[2])
+    assert not Vm.objects.exists()
+
+
+def test_refusals_stand_on_the_list_and_what_was_chosen_stays(demo, mail):
+    client = demo.browser("admin")
+    answer = client.post("/unassigned/", form(mail, "review", owner="nobody"))
+    page = answer.content.decode()
+    assert answer.status_code == HTTPStatus.BAD_REQUEST
+    assert "There is no user nobody." in page
+    assert 'value="nobody"' in page
+    assert f'value="{mail.pk}" aria-label="mail" checked' in page
+    none = client.post("/unassigned/", {"action": "review", "data_center": form(mail, "")["data_center"]})
+    assert "Choose between 1 and 100 machines." in none.content.decode()
+
+
+def test_what_cannot_be_adopted_says_why_at_the_review_and_the_button_is_off(demo, mail):
+    DataCenter.objects.get(name="physics").cluster_assignments.all().delete()
+    page = demo.browser("admin").post("/unassigned/", form(mail, "review")).content.decode()
+    assert "mail runs on a cluster that is not assigned to this data center." in page
+    assert 'value="adopt" disabled' in page
