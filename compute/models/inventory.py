@@ -72,6 +72,12 @@ class StorageDomain(UidModel):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def fullness(self) -> str:
+        """How full it is: "" , "warning" from 80 % on, "error" from 90 % on."""
+        percent = 100 * self.used_bytes // self.total_bytes if self.total_bytes else 0
+        return "error" if percent >= 90 else "warning" if percent >= 80 else ""
+
 
 class ClusterAssignment(UidModel):
     """A data center may run machines on a cluster."""
