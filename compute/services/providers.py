@@ -117,6 +117,7 @@ def store_tried(actor: Actor, *, name: str, trial: Trial) -> Provider:
     with attempt(actor, "PROVIDER_CONNECT", Subject("provider", None, name)) as recorded:
         authorize_management(actor)
         _refuse_name(name)
+        _refuse_twice(trial.connection)
         _refuse_failed(trial.steps)
         one = trial.connection
         row = Provider.objects.create(uid=one.provider_uid, name=name, kind=one.kind, **_stored(one))
@@ -165,6 +166,7 @@ def edit_provider(actor: Actor, uid: UUID, edit: ProviderEdit) -> Provider:
         if edit.version and edit.version != provider_version(row):
             raise PreconditionFailed(_("Somebody else changed this provider meanwhile. Look at it again."))
         if steps:
+            _refuse_twice(connection)
             _refuse_failed(steps)
             for column, value in _stored(connection).items():
                 setattr(row, column, value)
@@ -281,6 +283,14 @@ def _refuse_name(name: str, *, but: UUID | None = None) -> None:
     if others.filter(name__iexact=name).exists():
         text = _("A provider of this name is already connected. Choose another name.")
         raise Conflict(text, reasons=(Reason("name_taken", text, "name"),))
+
+
+def _refuse_twice(connection: Connection) -> None:
+    """Two rows of one hypervisor would count everything there twice."""
+    others = Provider.objects.filter(address__iexact=connection.address).exclude(pk=connection.provider_uid)
+    if (other := others.first()) is not None:
+        text = _("This hypervisor is already connected: %(name)s.") % {"name": other.name}
+        raise Conflict(text, reasons=(Reason("address_taken", text, "address"),))
 
 
 # -- what is ours there
