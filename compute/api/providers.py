@@ -70,7 +70,7 @@ class ProviderEditSerializer(StrictSerializer):
     enabled = StrictBoolean(required=False)
 
 
-class StepSerializer(serializers.Serializer):
+class DiagnosisStepSerializer(serializers.Serializer):
     step = serializers.CharField()
     title = serializers.CharField(help_text="For people, in their language.")
     status = serializers.ChoiceField(choices=["ok", "warning", "failed"])
@@ -82,7 +82,7 @@ class StepSerializer(serializers.Serializer):
 
 class DiagnosisSerializer(serializers.Serializer):
     reached = serializers.BooleanField()
-    steps = StepSerializer(many=True)
+    steps = DiagnosisStepSerializer(many=True)
 
 
 class Providers(ListView):

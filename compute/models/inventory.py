@@ -73,10 +73,14 @@ class StorageDomain(UidModel):
         return self.name
 
     @property
+    def percent(self) -> int:
+        """How much of it is used; 0 where its size is not known."""
+        return 100 * self.used_bytes // self.total_bytes if self.total_bytes else 0
+
+    @property
     def fullness(self) -> str:
-        """How full it is: "" , "warning" from 80 % on, "error" from 90 % on."""
-        percent = 100 * self.used_bytes // self.total_bytes if self.total_bytes else 0
-        return "error" if percent >= 90 else "warning" if percent >= 80 else ""
+        """What to say of that: nothing, "warning" from 80 % on, "error" from 90 % on."""
+        return "error" if self.percent >= 90 else "warning" if self.percent >= 80 else ""
 
 
 class ClusterAssignment(UidModel):

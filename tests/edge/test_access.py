@@ -167,6 +167,8 @@ def provider_body(world: World, operation: str) -> dict[str, Any]:
 
 
 def body(world: World, operation: str) -> dict[str, Any]:
+    if "/providers/" in operation:
+        return provider_body(world, operation)
     if operation.endswith("/tokens/"):
         return {"username": "alice", "password": PASSWORD, "name": "more"}
     if operation == "POST /login/":
@@ -178,8 +180,6 @@ def body(world: World, operation: str) -> dict[str, Any]:
         return form | {"action": "create", "key": "k" * 32}
     if operation.split()[1].endswith(("data-centers/", "data-centers/new/", "/edit/")):
         return {"name": "physics" if "/edit/" in operation else "chemistry", "description": "ours"}
-    if "/providers/" in operation:
-        return provider_body(world, operation)
     if operation.startswith("PATCH"):
         return {"description": "ours"}
     if "/data-centers/" in operation and operation.split("/")[-2] in world.ids:

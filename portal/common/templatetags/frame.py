@@ -52,6 +52,12 @@ register.filter("bytes_text", bytes_text)
 
 
 @register.filter
+def percent(share: int) -> str:
+    """A share with its sign."""
+    return f"{share} %"
+
+
+@register.filter
 def fill(value: int, limit: int | None) -> int:
     """How full, in steps of 5 percent between 0 and 100: the width class of a bar (no inline style is allowed)."""
     if not limit:
