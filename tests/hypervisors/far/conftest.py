@@ -12,23 +12,15 @@ from portal.hypervisors.models import Provider
 from tests.lab.far_host import FarHost
 
 
-@pytest.fixture(scope="package")
-def package_far() -> Iterator[FarHost]:
-    host = FarHost()
-    host.start()
-    yield host
-    host.close()
-
-
 @pytest.fixture
-def far(package_far: FarHost, transactional_db: None) -> Iterator[FarHost]:
+def far(session_far: FarHost, transactional_db: None) -> Iterator[FarHost]:
     """A test may freeze, stop or certify its servers: the next one finds them answering."""
-    package_far.libvirt.start()
-    package_far.ssh.start()
-    yield package_far
+    session_far.libvirt.start()
+    session_far.ssh.start()
+    yield session_far
     for uid in Provider.objects.values_list("uid", flat=True):
         forget(uid)
-    for server in (package_far.libvirt, package_far.ssh):
+    for server in (session_far.libvirt, session_far.ssh):
         if server.is_running:
             server.thaw()
 
