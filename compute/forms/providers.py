@@ -12,10 +12,16 @@ from portal.common.forms import PageForm
 LONGEST = 20_000
 
 
+class PemField(forms.CharField):
+    """A text that is needed or not as the address has it, so that no label says which."""
+
+    is_conditional = True
+
+
 def _pem(label: Any, hint: Any = "") -> forms.CharField:
     attrs = {"rows": 3, "spellcheck": "false", "class": "form-control font-monospace"}
     widget = forms.Textarea(attrs=attrs)
-    return forms.CharField(label=label, help_text=hint, required=False, max_length=LONGEST, widget=widget)
+    return PemField(label=label, help_text=hint, required=False, max_length=LONGEST, widget=widget)
 
 
 class ProviderForm(PageForm):

@@ -136,6 +136,7 @@ def _form_page(
             done = attempt(form, is_trial=request.POST.get("action") == "test")
         except NotReached as error:
             steps, status = error.steps, HTTPStatus(error.status)
+            context |= {"refused": error.detail}
         except PortalError as error:
             if not form.add_reasons(error.reasons):
                 raise
@@ -146,6 +147,8 @@ def _form_page(
             steps = done
     if form.errors:
         status = HTTPStatus.BAD_REQUEST
+    address = str(form["address"].value() or "")
+    context |= {"open_ssh": not address or address.startswith("qemu+ssh"), "open_tls": address.startswith("qemu+tls")}
     context |= {"steps": steps, "kept": _kept_names(request, form), "form": _blanked(actor_of(request), form)}
     context["found_key"] = next((step.data for step in steps if step.data.get("host_key")), None)
     return render(request, "compute/provider_form.html", SECTION | context, status=status)
