@@ -33,7 +33,11 @@ POLICY: Final = Path("/usr/sbin/policy-rc.d")
 POLICY_MARK: Final = "put here by the install step of Stegi, and removed when it ends"
 POLICY_TEXT: Final = f"#!/bin/sh\n# {POLICY_MARK}\nexit 101\n"
 # Programs we start ourselves. Freshly installed they must not come up at the machine's next boot either.
-PROGRAMS_ONLY: Final = {"redis-server": "redis-server.service", "postgresql": "postgresql.service"}
+PROGRAMS_ONLY: Final = {
+    "openssh-server": "ssh.service",
+    "postgresql": "postgresql.service",
+    "redis-server": "redis-server.service",
+}
 KVM: Final = Path("/dev/kvm")
 OLDEST_NODE: Final = 18
 APT_SECONDS: Final = 1800

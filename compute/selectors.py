@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from compute import rules
-from compute.models import Cluster, StorageDomain, Template, Vm
+from compute.models import Cluster, Disk, Host, StorageDomain, Template, Vm
 from network.models import Network
 from portal.common.actor import Actor
 from portal.common.errors import NotFound, Reason
 from portal.events.models import Event
+from portal.hypervisors.models import Provider
 from portal.jobs.models import Job
 from portal.jobs.states import RUNNABLE, JobStatus
 from tenants import policy
@@ -24,6 +27,7 @@ from tenants.policy import Permit
 from tenants.selectors import jobs
 
 MOST_OFFERED = 200
+MOST_NAMED = 10
 
 VERB_PERMITS = {
     "run": Permit.VM_RUN,
@@ -230,3 +234,86 @@ def resources(actor: Actor, data_center: DataCenter) -> list[Resources]:
         )
         found.append(Resources(kind, title, assigned, others))
     return found
+
+
+# -- providers and what they have
+
+
+def providers(actor: Actor) -> QuerySet[Provider]:
+    """The providers, for those who may see them all, with the number of our machines on each and of its hosts."""
+    if not policy.holds_everywhere(actor, Permit.PROVIDER_VIEW):
+        return Provider.objects.none()
+    machines, hosts = (
+        Coalesce(Subquery(_counted(model.objects.filter(provider=OuterRef("pk")), "provider")), 0)
+        for model in (Vm, Host)
+    )
+    return Provider.objects.annotate(machines=machines, host_count=hosts).order_by("name", "uid")
+
+
+def _counted(rows: QuerySet[Any], by: str) -> QuerySet[Any]:
+    counted: QuerySet[Any] = rows.order_by().values(by).annotate(count=Count("pk")).values("count")
+    return counted
+
+
+def get_provider(actor: Actor, uid: UUID) -> Provider:
+    """One provider. Raises ``NotFound`` alike for one that is not there and one that may not be seen."""
+    row = providers(actor).filter(pk=uid).first()
+    if row is None:
+        raise NotFound(_("There is no such provider, or you may not see it."))
+    return row
+
+
+def clusters(actor: Actor) -> QuerySet[Cluster]:
+    """The clusters this actor may see: all of them, or those assigned to data centers of his."""
+    return _assigned(actor, Cluster.objects.select_related("provider"), "assignments")
+
+
+def hosts(actor: Actor) -> QuerySet[Host]:
+    """The hosts this actor may see, as their clusters."""
+    return _assigned(actor, Host.objects.select_related("provider", "cluster"), "cluster__assignments")
+
+
+def storage_domains(actor: Actor) -> QuerySet[StorageDomain]:
+    """The storage domains this actor may see, each with what is promised on it (``promised_gib``, of our disks)."""
+    disks = Disk.objects.filter(storage_domain=OuterRef("pk")).order_by().values("storage_domain")
+    promised = Coalesce(Subquery(disks.annotate(total=Sum("size_gib")).values("total")), 0)
+    rows = StorageDomain.objects.select_related("provider").annotate(promised_gib=promised)
+    return _assigned(actor, rows, "assignments")
+
+
+def _assigned(actor: Actor, rows: QuerySet[Any], assignments: str) -> QuerySet[Any]:
+    if policy.holds_everywhere(actor, Permit.PROVIDER_VIEW):
+        return rows
+    centers = policy.visible(actor, Permit.DATA_CENTER_VIEW, DataCenter.objects.all())
+    through = rows.model._default_manager.filter(**{f"{assignments}__data_center__in": centers}).values("pk")
+    return rows.filter(pk__in=through)
+
+
+def depends_on(provider: Provider) -> list[Reason]:
+    """What would be left hanging without a provider, kind by kind, with the first names."""
+    of_it = {"provider": provider}
+    names: dict[str, QuerySet[Any]] = {
+        "machines": Vm.objects.filter(**of_it),
+        "templates": Template.objects.filter(storage_domain__provider=provider),
+        "networks": Network.objects.filter(**of_it),
+        "data_centers": (
+            DataCenter.objects.filter(cluster_assignments__cluster__provider=provider)
+            | DataCenter.objects.filter(storage_assignments__storage_domain__provider=provider)
+        ).distinct(),
+    }
+    return [_dependents(kind, rows) for kind, rows in names.items() if rows.exists()]
+
+
+def _dependents(kind: str, rows: QuerySet[Any]) -> Reason:
+    count = rows.count()
+    sentences = {
+        "machines": ngettext("%(count)d machine: %(names)s", "%(count)d machines: %(names)s", count),
+        "templates": ngettext("%(count)d template: %(names)s", "%(count)d templates: %(names)s", count),
+        "networks": ngettext("%(count)d network: %(names)s", "%(count)d networks: %(names)s", count),
+        "data_centers": ngettext(
+            "Assigned to %(count)d data center: %(names)s", "Assigned to %(count)d data centers: %(names)s", count
+        ),
+    }
+    names = list(rows.order_by("name").values_list("name", flat=True)[:MOST_NAMED])
+    shown = ", ".join(names) + (" …" if count > len(names) else "")
+    return Reason(kind, sentences[kind] % {"count": count, "names": shown}, data={"count": count, "names": names})

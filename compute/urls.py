@@ -4,7 +4,7 @@ from django.urls import path
 
 from compute.rules import ENDING
 from compute.services.sharing import SHAREABLE
-from compute.views import adoption, consoles, data_centers, vms
+from compute.views import adoption, consoles, data_centers, providers, vms
 
 app_name = "compute"
 
@@ -26,6 +26,14 @@ urlpatterns = [
     path("machines/<uuid:uid>/unprotect/", adoption.vm_protect, {"protected": False}, name="vm-unprotect"),
     path("unassigned/", adoption.unassigned, name="unassigned"),
     path("machines/<uuid:uid>/delete/", vms.vm_delete, name="vm-delete"),
+    path("providers/", providers.provider_list, name="providers"),
+    path("providers/new/", providers.provider_create, name="provider-create"),
+    path("providers/<uuid:uid>/", providers.provider_detail, name="provider"),
+    path("providers/<uuid:uid>/edit/", providers.provider_edit, name="provider-edit"),
+    path("providers/<uuid:uid>/test/", providers.provider_test, name="provider-test"),
+    path("providers/<uuid:uid>/enable/", providers.provider_enable, {"enabled": True}, name="provider-enable"),
+    path("providers/<uuid:uid>/disable/", providers.provider_enable, {"enabled": False}, name="provider-disable"),
+    path("providers/<uuid:uid>/remove/", providers.provider_remove, name="provider-remove"),
     path("data-centers/", data_centers.data_center_list, name="data-centers"),
     path("data-centers/new/", data_centers.data_center_create, name="data-center-create"),
     path("data-centers/<uuid:uid>/", data_centers.data_center_detail, name="data-center"),

@@ -41,6 +41,11 @@ class Frame:
         return policy.holds_everywhere(self._actor, Permit.USER_MANAGE)
 
     @cached_property
+    def runs_providers(self) -> bool:
+        """Whether this person connects hypervisors."""
+        return policy.holds_everywhere(self._actor, Permit.PROVIDER_VIEW)
+
+    @cached_property
     def open_jobs(self) -> int:
         """How many of this person's jobs run now."""
         return open_jobs_count(self._actor)

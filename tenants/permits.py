@@ -10,6 +10,7 @@ class Permit(StrEnum):
     """The right to one verb, in oVirt's manner (its engine calls them action groups)."""
 
     SYSTEM_MANAGE = "SYSTEM_MANAGE"
+    PROVIDER_VIEW = "PROVIDER_VIEW"
     PROVIDER_MANAGE = "PROVIDER_MANAGE"
     USER_MANAGE = "USER_MANAGE"
     GRANT = "GRANT"
@@ -62,7 +63,7 @@ PREDEFINED = (
         "data-center-admin",
         "Data center admin",
         "Runs one data center: its machines, people, templates and quota shares.",
-        frozenset(Permit) - {_P.SYSTEM_MANAGE, _P.PROVIDER_MANAGE},
+        frozenset(Permit) - {_P.SYSTEM_MANAGE, _P.PROVIDER_VIEW, _P.PROVIDER_MANAGE},
         administrative=True,
     ),
     PredefinedRole(

@@ -2,9 +2,16 @@
 
 from django.urls import path
 
-from compute.api import adoption, consoles, sharing, templates, vms
+from compute.api import adoption, consoles, inventory, providers, sharing, templates, vms
 
 urlpatterns = [
+    path("providers/", providers.Providers.as_view(), name="provider-list"),
+    path("providers/test/", providers.ProviderTry.as_view(), name="provider-try"),
+    path("providers/<uuid:uid>/", providers.ProviderDetail.as_view(), name="provider"),
+    path("providers/<uuid:uid>/test/", providers.ProviderTest.as_view(), name="provider-test"),
+    path("clusters/", inventory.Clusters.as_view(), name="cluster-list"),
+    path("hosts/", inventory.Hosts.as_view(), name="host-list"),
+    path("storage-domains/", inventory.StorageDomains.as_view(), name="storage-domain-list"),
     path("templates/", templates.Templates.as_view(), name="template-list"),
     path("vms/", vms.Vms.as_view(), name="vm-list"),
     path("vms/<uuid:uid>/", vms.VmDetail.as_view(), name="vm-detail"),

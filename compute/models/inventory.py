@@ -72,6 +72,16 @@ class StorageDomain(UidModel):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def percent(self) -> int:
+        """How much of it is used; 0 where its size is not known."""
+        return 100 * self.used_bytes // self.total_bytes if self.total_bytes else 0
+
+    @property
+    def fullness(self) -> str:
+        """What to say of that: nothing, "warning" from 80 % on, "error" from 90 % on."""
+        return "error" if self.percent >= 90 else "warning" if self.percent >= 80 else ""
+
 
 class ClusterAssignment(UidModel):
     """A data center may run machines on a cluster."""

@@ -1,47 +1,299 @@
-"""The hallway of providers: connecting one, reading it, and sharing out what it has."""
+"""The hallway of providers: tried, connected, changed, disabled and removed, by super-admins alone."""
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import transaction
 from django.utils.translation import gettext as _
 
+from compute.diagnosis import Told, reason, told
 from compute.models import Cluster, StorageDomain, Template
+from compute.selectors import depends_on, get_provider
 from compute.services.sharing import assign
 from compute.sync.inventory import sync_provider
+from portal.common import sealed
 from portal.common.actor import Actor
-from portal.common.errors import Conflict, Invalid, Unavailable
+from portal.common.errors import Conflict, Invalid, PreconditionFailed, Reason
+from portal.common.versions import version_of
 from portal.events.record import Subject, attempt
-from portal.hypervisors.connect import driver_for
-from portal.hypervisors.errors import HypervisorError
+from portal.hypervisors.connect import connection_of, forget
+from portal.hypervisors.diagnosis import diagnose
+from portal.hypervisors.errors import Denied, HypervisorError
 from portal.hypervisors.identity import portal_id
 from portal.hypervisors.models import Provider
-from portal.hypervisors.registry import kinds
+from portal.hypervisors.registry import driver_class, kinds
+from portal.hypervisors.specs import Connection
 from tenants import policy
 from tenants.models import DataCenter
 from tenants.permits import Permit
 
+log = logging.getLogger(__name__)
+
 IMAGE_FOLDER = "/var/lib/libvirt/images"
+NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+SECRETS = ("ssh_key", "host_key", "client_certificate", "client_key")
+LONGEST_SECRET = 20_000
+PLAIN_TCP = "plain_tcp"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderEdit:
+    """What is to be changed; None stays as it is, and so does each secret that is left out.
+
+    ``version`` of the row that was looked at; empty: whatever it is now.
+    """
+
+    name: str | None = None
+    address: str | None = None
+    ca_pem: str | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    version: str = ""
+
+    @property
+    def changes_connection(self) -> bool:
+        """Whether the provider must be tried anew."""
+        return self.address is not None or self.ca_pem is not None or bool(self.secrets)
+
+
+class NotReached(Conflict):
+    """A provider cannot be used as it was given; ``steps`` tell how far one gets, and what helps."""
+
+    code = "provider_not_reached"
+
+    def __init__(self, steps: tuple[Told, ...]) -> None:
+        self.steps = steps
+        last = steps[-1]
+        why = Reason(last.code, f"{last.title}: {last.text} {last.remedy}", data={"step": last.step, **last.data})
+        super().__init__(_("The hypervisor cannot be used yet. Nothing was stored."), reasons=(why,))
+
+
+def authorize_management(actor: Actor) -> None:
+    """Raise ``NotPermitted`` for whoever may not connect providers."""
+    policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A connection that was tried, and how far one gets."""
+
+    connection: Connection
+    steps: tuple[Told, ...]
+
+
+def try_new(
+    actor: Actor,
+    *,
+    kind: str,
+    address: str,
+    ca_pem: str = "",
+    secrets: Mapping[str, str] | None = None,
+    options: dict[str, str] | None = None,
+) -> Trial:
+    """Try to reach a hypervisor, step by step; nothing is stored. ``Invalid`` names the fields that cannot be.
+
+    Takes up to a minute and a half where something hangs, so it belongs into no transaction.
+    """
+    authorize_management(actor)
+    connection = _wanted(kind, address, ca_pem, secrets or {}, options or {})
+    return Trial(connection, _diagnosis(connection))
+
+
+def try_connected(actor: Actor, uid: UUID, edit: ProviderEdit | None = None) -> tuple[Told, ...]:
+    """Try a provider as it is connected, or as it would be after an edit."""
+    row = get_provider(actor, uid)
+    authorize_management(actor)
+    return _diagnosis(_edited(row, edit or ProviderEdit()))
+
+
+def store_tried(actor: Actor, *, name: str, trial: Trial) -> Provider:
+    """Connect what was tried. ``NotReached`` when the try failed: nothing is stored then."""
+    with attempt(actor, "PROVIDER_CONNECT", Subject("provider", None, name)) as recorded:
+        authorize_management(actor)
+        _refuse_name(name)
+        _refuse_twice(trial.connection)
+        _refuse_failed(trial.steps)
+        one = trial.connection
+        row = Provider.objects.create(uid=one.provider_uid, name=name, kind=one.kind, **_stored(one))
+        recorded.subject = Subject("provider", row.pk, name)
+    return row
+
+
+def read_new(trial: Trial) -> None:
+    """What it has, at once; when it fails just now the watcher reads it soon."""
+    row = Provider.objects.filter(pk=trial.connection.provider_uid).first()
+    if row is None:
+        return
+    try:
+        sync_provider(row)
+    except HypervisorError as error:
+        log.warning("a provider that was just connected cannot be read: %s", error.detail or error.public)
 
 
 def connect_provider(
-    actor: Actor, *, name: str, kind: str, address: str, options: dict[str, str] | None = None
+    actor: Actor,
+    *,
+    name: str,
+    kind: str,
+    address: str,
+    ca_pem: str = "",
+    secrets: Mapping[str, str] | None = None,
+    options: dict[str, str] | None = None,
 ) -> Provider:
-    """Connect a provider and read its inventory; a failed connection stores nothing."""
-    policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+    """Try a provider, connect it, and read its inventory. A try that fails (``NotReached``) stores nothing."""
+    authorize_management(actor)
+    _refuse_name(name)
+    trial = try_new(actor, kind=kind, address=address, ca_pem=ca_pem, secrets=secrets, options=options)
+    row = store_tried(actor, name=name, trial=trial)
+    read_new(trial)
+    return row
+
+
+def edit_provider(actor: Actor, uid: UUID, edit: ProviderEdit) -> Provider:
+    """Change name, address or credentials; these two are tried first. Calls under way end on the old connection."""
+    row = get_provider(actor, uid)
+    authorize_management(actor)
+    connection = _edited(row, edit)
+    steps = _diagnosis(connection) if edit.changes_connection else ()
+    with attempt(actor, "PROVIDER_EDIT", Subject("provider", uid, row.name)):
+        row = Provider.objects.select_for_update().get(pk=uid)
+        if edit.version and edit.version != provider_version(row):
+            raise PreconditionFailed(_("Somebody else changed this provider meanwhile. Look at it again."))
+        if steps:
+            _refuse_twice(connection)
+            _refuse_failed(steps)
+            for column, value in _stored(connection).items():
+                setattr(row, column, value)
+        if edit.name is not None:
+            _refuse_name(edit.name, but=uid)
+            row.name = edit.name
+        row.save(update_fields=["name", "address", "ca_pem", "options", "sealed_secrets"])
+    return row
+
+
+def set_provider_enabled(actor: Actor, uid: UUID, *, enabled: bool) -> Provider:
+    """Disable a provider (it is not watched, and nothing new is made on it), or enable it again. Its machines run on."""
+    verb = "PROVIDER_ENABLE" if enabled else "PROVIDER_DISABLE"
+    with attempt(actor, verb, Subject("provider", uid)) as trial:
+        row = get_provider(actor, uid)
+        trial.subject = Subject("provider", uid, row.name)
+        authorize_management(actor)
+        row.enabled = enabled
+        row.save(update_fields=["enabled"])
+        if not enabled:
+            transaction.on_commit(lambda: forget(uid), robust=True)
+    return row
+
+
+def remove_provider(actor: Actor, uid: UUID) -> None:
+    """Forget a provider on which nothing depends; on its hypervisor nothing changes. ``Conflict`` lists what depends."""
+    with attempt(actor, "PROVIDER_REMOVE", Subject("provider", uid)) as trial:
+        row = get_provider(actor, uid)
+        trial.subject = Subject("provider", uid, row.name)
+        authorize_management(actor)
+        row = Provider.objects.select_for_update().get(pk=uid)
+        if reasons := depends_on(row):
+            text = _("%(name)s is in use. Remove what depends on it first.") % {"name": row.name}
+            raise Conflict(text, reasons=tuple(reasons))
+        row.hosts.all().delete()
+        row.clusters.all().delete()
+        row.delete()
+        transaction.on_commit(lambda: forget(uid), robust=True)
+
+
+def provider_version(row: Provider) -> str:
+    """The version of what can be edited."""
+    return version_of(row.name, row.address, row.ca_pem, row.sealed_secrets)
+
+
+# -- trying
+
+
+def _diagnosis(connection: Connection) -> tuple[Told, ...]:
+    return told(diagnose(connection, storage_domain=pool_name(), path=f"{IMAGE_FOLDER}/{pool_name()}"))
+
+
+def _refuse_failed(steps: tuple[Told, ...]) -> None:
+    if steps[-1].status == "failed":
+        raise NotReached(steps)
+
+
+def _wanted(
+    kind: str,
+    address: str,
+    ca_pem: str,
+    secrets: Mapping[str, str],
+    options: dict[str, str],
+    *,
+    uid: UUID | None = None,
+) -> Connection:
+    """The connection that is asked for. ``Invalid`` names each field that cannot be."""
     if kind not in kinds():
-        raise Invalid(_("There is no such kind of provider. Known are: %(kinds)s.") % {"kinds": ", ".join(kinds())})
-    if Provider.objects.filter(name=name).exists():
-        raise Conflict(_("A provider of this name is already connected."))
-    provider = Provider.objects.create(name=name, kind=kind, address=address, options=options or {})
+        text = _("There is no such kind of provider. Known are: %(kinds)s.") % {"kinds": ", ".join(kinds())}
+        raise Invalid(text, reasons=(Reason("kind_unknown", text, "kind"),))
+    if settings.ALLOW_PLAIN_TCP:
+        options = options | {PLAIN_TCP: "yes"}
+    else:
+        options = {key: value for key, value in options.items() if key != PLAIN_TCP}
+    connection = Connection(
+        kind=kind,
+        address=address,
+        portal_id=portal_id(),
+        provider_uid=uid or uuid4(),
+        ca_pem=ca_pem.strip(),
+        options=options,
+        secrets={key: value.strip() for key, value in secrets.items() if value.strip()},
+    )
+    if refused := tuple(map(reason, driver_class(kind).refusals(connection))):
+        raise Invalid(" ".join(one.text for one in refused), reasons=refused)
+    return connection
+
+
+def _edited(row: Provider, edit: ProviderEdit) -> Connection:
+    """The connection as it would be. Credentials that cannot be opened any more are as good as none."""
     try:
-        driver = driver_for(provider)
-        driver.ensure_storage_domain(pool_name(), path=f"{IMAGE_FOLDER}/{pool_name()}")
-        sync_provider(provider)
-    except HypervisorError as error:
-        provider.delete()
-        raise Unavailable(error.public, private=error.detail) from error
-    with attempt(actor, "PROVIDER_CONNECT", Subject("provider", provider.pk, name)):
-        pass
-    return provider
+        secrets = connection_of(row).secrets
+    except Denied:
+        secrets = {}
+    address = row.address if edit.address is None else edit.address
+    ca_pem = row.ca_pem if edit.ca_pem is None else edit.ca_pem
+    return _wanted(row.kind, address, ca_pem, secrets | dict(edit.secrets), row.options, uid=row.pk)
+
+
+def _stored(connection: Connection) -> dict[str, Any]:
+    return {
+        "address": connection.address,
+        "ca_pem": connection.ca_pem,
+        "options": connection.options,
+        "sealed_secrets": sealed.seal_json(connection.secrets) if connection.secrets else "",
+    }
+
+
+def _refuse_name(name: str, *, but: UUID | None = None) -> None:
+    if not NAME.fullmatch(name):
+        text = _("A name has 1 to 64 characters: letters A-Z, digits, '-', '_' and '.'.")
+        raise Invalid(text, reasons=(Reason("name_invalid", text, "name"),))
+    others = Provider.objects.exclude(pk=but) if but else Provider.objects.all()
+    if others.filter(name__iexact=name).exists():
+        text = _("A provider of this name is already connected. Choose another name.")
+        raise Conflict(text, reasons=(Reason("name_taken", text, "name"),))
+
+
+def _refuse_twice(connection: Connection) -> None:
+    """Two rows of one hypervisor would count everything there twice."""
+    others = Provider.objects.filter(address__iexact=connection.address).exclude(pk=connection.provider_uid)
+    if (other := others.first()) is not None:
+        text = _("This hypervisor is already connected: %(name)s.") % {"name": other.name}
+        raise Conflict(text, reasons=(Reason("address_taken", text, "address"),))
+
+
+# -- what is ours there
 
 
 def pool_name() -> str:

@@ -9,15 +9,15 @@ import threading
 import time
 from uuid import UUID
 
-from django.db import close_old_connections, connections
+from django.db import DatabaseError, close_old_connections, connections
 from django.utils import timezone
 
 from compute.models import Vm
 from compute.sync.inventory import sync_provider
 from compute.sync.vms import being_made, observe, unknown_since_silence
 from portal.hypervisors.base import Watch
-from portal.hypervisors.connect import driver_for
-from portal.hypervisors.errors import HypervisorError, NotFound
+from portal.hypervisors.connect import driver_for, forget, is_current
+from portal.hypervisors.errors import Denied, HypervisorError, NotFound
 from portal.hypervisors.leases import claim_watch, release_watch
 from portal.hypervisors.models import Provider, ProviderStatus
 from portal.hypervisors.specs import VmRef
@@ -42,12 +42,22 @@ class ProviderWatcher(threading.Thread):
     def run(self) -> None:
         """Until told to stop: claim, read everything, follow the changes; a broken provider is tried again."""
         try:
-            while not self.stop_event.is_set():
+            while not self.stop_event.is_set() and self._is_wanted():
                 self._once()
                 self.stop_event.wait(RETRY_SECONDS)
         finally:
+            forget(self.provider_uid)
             release_watch(self.provider_uid, holder=self.holder)
             connections.close_all()
+
+    def _is_wanted(self) -> bool:
+        """Whether the provider is still there and enabled; a database that does not answer has not said no."""
+        close_old_connections()
+        try:
+            return Provider.objects.filter(pk=self.provider_uid, enabled=True).exists()
+        except DatabaseError:
+            log.exception("watching a provider failed; it is tried again")
+            return True
 
     def _once(self) -> None:
         close_old_connections()
@@ -77,6 +87,8 @@ class ProviderWatcher(threading.Thread):
         while not self.stop_event.is_set():
             if claim_watch(provider.pk, holder=self.holder, seconds=LEASE_SECONDS) is None:
                 return
+            if not is_current(provider):
+                return  # follow it by its new address or credentials
             changes = watch.next(timeout=2.0)
             close_old_connections()
             for external_id in {change.external_id for change in changes}:
@@ -98,8 +110,9 @@ class ProviderWatcher(threading.Thread):
 
     def _silent(self, error: HypervisorError) -> None:
         log.warning("provider does not answer: %s", error.detail or error.public)
+        status = ProviderStatus.DENIED if isinstance(error, Denied) else ProviderStatus.UNREACHABLE
         Provider.objects.filter(pk=self.provider_uid).update(
-            status=ProviderStatus.UNREACHABLE, status_at=timezone.now(), status_detail=error.public[:255]
+            status=status, status_at=timezone.now(), status_detail=error.public[:255]
         )
         unknown_since_silence(self.provider_uid)
 

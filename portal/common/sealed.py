@@ -42,6 +42,11 @@ def unseal(sealed: str) -> str:
         raise SealBroken("A sealed value cannot be opened: the key it was sealed with is not in SEAL_KEYS.") from error
 
 
+def reseal(sealed: str) -> str:
+    """The same secret, sealed with the newest key. Raises ``SealBroken`` when no key fits."""
+    return seal(unseal(sealed))
+
+
 def seal_json(value: dict[str, Any]) -> str:
     """Seal a small JSON object."""
     return seal(json.dumps(value, separators=(",", ":")))

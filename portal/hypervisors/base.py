@@ -26,11 +26,13 @@ from portal.hypervisors.specs import (
     DiskFound,
     DiskRef,
     DiskSpec,
+    Finding,
     InitialRun,
     Inventory,
     NetworkFound,
     NetworkSpec,
     NicSpec,
+    Probe,
     StorageDomainFound,
     VmFound,
     VmRef,
@@ -58,8 +60,20 @@ class Driver(ABC):
 
     kind: ClassVar[str]
 
+    # The oldest version of the API that this driver has been tried with; a diagnosis warns of an older one.
+    oldest: ClassVar[tuple[int, ...]] = ()
+
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+
+    @classmethod
+    def refusals(cls, connection: Connection) -> tuple[Finding, ...]:  # noqa: ARG003 - of the contract
+        """What is wrong with an address and its secrets as they stand, by field; nobody is asked."""
+        return ()
+
+    def reach(self) -> tuple[Probe, ...]:
+        """The looks to take before a connection is tried, in order: what stands between here and the manager."""
+        return ()
 
     # -- the connection
 

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from portal.common import sealed
 from portal.hypervisors.base import Driver, Watch
-from portal.hypervisors.errors import HypervisorError
+from portal.hypervisors.errors import Denied, HypervisorError
 from portal.hypervisors.identity import portal_id
 from portal.hypervisors.lanes import Lane, Limits, Pulse, close_aside
 from portal.hypervisors.models import Provider
@@ -61,7 +61,7 @@ def driver_for(provider: Provider) -> BoundedDriver:
         if known is None or known.fingerprint != key:
             if known:
                 known.lane.close()
-            connection = _connection(provider, mark=mark)
+            connection = connection_of(provider)
             known = _Known(key, connection, _lane(provider, connection))
             _lanes.known[provider.uid] = known
     return BoundedDriver(known.connection, known.lane)
@@ -73,6 +73,12 @@ def forget(provider_uid: UUID) -> None:
         known = _lanes.known.pop(provider_uid, None)
     if known:
         known.lane.close()
+
+
+def is_current(provider: Provider) -> bool:
+    """Whether the database still has the provider with this address and these credentials."""
+    now = Provider.objects.filter(pk=provider.pk).first()
+    return now is not None and _given(now) == _given(provider)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +113,32 @@ os.register_at_fork(after_in_child=_forget_parents)
 
 
 def _fingerprint(provider: Provider, *, mark: UUID) -> tuple[str, ...]:
+    return (*_given(provider), str(mark))
+
+
+def _given(provider: Provider) -> tuple[str, ...]:
     options = json.dumps(provider.options, sort_keys=True)
     login = (provider.username, provider.sealed_secrets, provider.ca_pem)
-    return (provider.kind, provider.name, provider.address, *login, options, str(mark))
+    return (provider.kind, provider.name, provider.address, *login, options)
 
 
-def _connection(provider: Provider, *, mark: UUID) -> Connection:
+def connection_of(provider: Provider) -> Connection:
+    """How to reach it, its secrets opened. Raises ``Denied`` when no key that we have opens them."""
+    try:
+        secrets = sealed.unseal_json(provider.sealed_secrets)
+    except sealed.SealBroken as error:
+        raise Denied(
+            "The provider's credentials cannot be opened any more. Give them anew.", detail=str(error)
+        ) from error
     return Connection(
         kind=provider.kind,
         address=provider.address,
-        portal_id=mark,
+        portal_id=portal_id(),
         provider_uid=provider.uid,
         username=provider.username,
         ca_pem=provider.ca_pem,
         options={str(key): str(value) for key, value in provider.options.items()},
-        secrets={key: str(value) for key, value in sealed.unseal_json(provider.sealed_secrets).items()},
+        secrets={key: str(value) for key, value in secrets.items()},
     )
 
 

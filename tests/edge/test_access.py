@@ -34,6 +34,16 @@ API = {
     "DELETE /api/v1/data-centers/{uid}/networks/{resource}/": "401 401 404 404 403 403 403 403 409",
     "PUT /api/v1/data-centers/{uid}/templates/{resource}/": "401 401 404 404 403 403 403 403 204",
     "DELETE /api/v1/data-centers/{uid}/templates/{resource}/": "401 401 404 404 403 403 403 403 204",
+    "GET /api/v1/providers/": "401 401 200:0 200:0 200:0 200:0 200:0 200:0 200:1",
+    "POST /api/v1/providers/": "401 401 403 403 403 403 403 403 201",
+    "POST /api/v1/providers/test/": "401 401 403 403 403 403 403 403 200",
+    "GET /api/v1/providers/{uid}/": "401 401 404 404 404 404 404 404 200",
+    "PATCH /api/v1/providers/{uid}/": "401 401 404 404 404 404 404 404 200",
+    "DELETE /api/v1/providers/{uid}/": "401 401 404 404 404 404 404 404 409",
+    "POST /api/v1/providers/{uid}/test/": "401 401 404 404 404 404 404 404 200",
+    "GET /api/v1/clusters/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:1",
+    "GET /api/v1/hosts/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:1",
+    "GET /api/v1/storage-domains/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:1",
     "GET /api/v1/templates/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:1",
     "GET /api/v1/tokens/": "401 401 200:1 200:1 200:1 200:2 200:2 200:1 200:1",
     "POST /api/v1/tokens/": "201 401 201 201 201 403 201 201 201",
@@ -104,6 +114,17 @@ PAGES = {
     "POST /machines/{uid}/reboot/": "302 302 404 404 404 302 302 302",
     "GET /machines/{uid}/delete/": "302 302 404 404 404 200 200 200",
     "POST /machines/{uid}/delete/": "302 302 404 404 404 302 302 302",
+    "GET /providers/": "302 302 403 403 403 403 403 200",
+    "GET /providers/new/": "302 302 403 403 403 403 403 200",
+    "POST /providers/new/": "302 302 403 403 403 403 403 302",
+    "GET /providers/{uid}/": "302 302 404 404 404 404 404 200",
+    "GET /providers/{uid}/edit/": "302 302 404 404 404 404 404 200",
+    "POST /providers/{uid}/edit/": "302 302 404 404 404 404 404 302",
+    "POST /providers/{uid}/test/": "302 302 404 404 404 404 404 200",
+    "POST /providers/{uid}/enable/": "302 302 404 404 404 404 404 302",
+    "POST /providers/{uid}/disable/": "302 302 404 404 404 404 404 302",
+    "GET /providers/{uid}/remove/": "302 302 404 404 404 404 404 200",
+    "POST /providers/{uid}/remove/": "302 302 404 404 404 404 404 409",
     "GET /data-centers/": "302 302 200 200 200 200 200 200",
     "GET /data-centers/new/": "302 302 403 403 403 403 403 200",
     "POST /data-centers/new/": "302 302 403 403 403 403 403 302",
@@ -160,6 +181,7 @@ NOUNS = {
     "vms": "vm",
     "machines": "vm",
     "users": "user",
+    "providers": "provider",
 }
 TO_ADOPT = {"POST /api/v1/unassigned-vms/adopt/": ("machines", True), "POST /unassigned/": ("machine", False)}
 FIXED: dict[str, dict[str, Any]] = {
@@ -167,6 +189,7 @@ FIXED: dict[str, dict[str, Any]] = {
     "PATCH /api/v1/users/{uid}/": {"password": "another long one 42", "present_password": PASSWORD},
     "POST /api/v1/data-centers/{uid}/people/": {"username": "bob", "role": "end-user"},
     "PATCH /api/v1/vms/{uid}/": {"protected": True},
+    "POST /api/v1/tokens/": {"username": "alice", "password": PASSWORD, "name": "more"},
     "POST /login/": {"username": "alice", "password": PASSWORD},
     "POST /language/": {"language": "el", "theme": "dark"},
     "POST /theme/": {"language": "el", "theme": "dark"},
@@ -190,23 +213,37 @@ def ready(world: World, operation: str) -> None:
     Job.objects.filter(pk=world.job.pk).update(status="queued" if verb == "cancel" else "finished")
 
 
+def provider_body(world: World, operation: str) -> dict[str, Any]:
+    old = world.place.provider
+    if operation.startswith("PATCH"):
+        return {"name": "renamed"}
+    if operation == "POST /providers/{uid}/edit/":
+        return {"name": "renamed", "kind": old.kind, "address": old.address}
+    new = {"kind": old.kind, "address": f"{old.address}2"}
+    if operation in {"POST /api/v1/providers/", "POST /providers/new/"}:
+        return new | {"name": "second"}
+    return new if operation == "POST /api/v1/providers/test/" else {}
+
+
+def adoption_body(world: World, operation: str) -> dict[str, Any]:
+    named, several = TO_ADOPT[operation]
+    chosen = world.ids["found_vm"]
+    return {named: [chosen] if several else chosen, "data_center": world.ids["data_center"], "owner": ""}
+
+
 def body(world: World, operation: str) -> dict[str, Any]:
     if operation in FIXED:
         return FIXED[operation]
     if operation in TO_ADOPT:
-        named, several = TO_ADOPT[operation]
-        chosen = world.ids["found_vm"]
-        return {named: [chosen] if several else chosen, "data_center": world.ids["data_center"], "owner": ""}
+        return adoption_body(world, operation)
     if "/people/" in operation or operation.startswith(("POST /users/", "POST /data-centers/{uid}/quota/")):
         known = {"username": "bob" if "/people/" in operation else "erna", "role": "end-user", "machines": "5"}
         return known | {"password": "another long one 42", "present": PASSWORD}
-    if operation.endswith("/tokens/"):
-        return {"username": "alice", "password": PASSWORD, "name": "more"}
-    if operation == "POST /api/v1/vms/":
-        return {"name": "web-2", "data_center": world.ids["data_center"], "template": world.ids["template"]}
-    if operation == "POST /machines/new/":
-        form = {"name": "web-2", "data_center": world.ids["data_center"], "template": world.ids["template"]}
-        return form | {"action": "create", "key": "k" * 32}
+    if "/providers/" in operation:
+        return provider_body(world, operation)
+    if operation in {"POST /api/v1/vms/", "POST /machines/new/"}:
+        wish = {"name": "web-2", "data_center": world.ids["data_center"], "template": world.ids["template"]}
+        return wish if "/api/" in operation else wish | {"action": "create", "key": "k" * 32}
     if operation.split()[1].endswith(("data-centers/", "data-centers/new/", "/edit/")):
         return {"name": "physics" if "/edit/" in operation else "chemistry", "description": "ours"}
     if operation.startswith("PATCH"):

@@ -87,6 +87,7 @@ def make_world(place: Institute) -> World:
         "cluster": str(Cluster.objects.get().pk),
         "storage_domain": str(place.template.storage_domain_id),
         "network": str(Network.objects.get(owner=place.centers["physics"]).pk),
+        "provider": str(place.provider.pk),
         "vm": str(world.vm.pk),
         "job": str(world.job.pk),
         "token": str(token.pk),

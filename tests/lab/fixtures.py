@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Error, Page
 
 from tests.lab.browser import new_context, picture_path, running_chromium, watched
+from tests.lab.far_host import FarHost
 from tests.lab.libvirt_server import LibvirtServer
 from tests.lab.postgres_server import PostgresServer
 from tests.lab.redis_server import RedisServer
@@ -24,6 +25,14 @@ def session_libvirtd() -> Iterator[LibvirtServer]:
     server.start()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def session_far() -> Iterator[FarHost]:
+    host = FarHost()
+    host.start()
+    yield host
+    host.close()
 
 
 @pytest.fixture

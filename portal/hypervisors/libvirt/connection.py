@@ -9,7 +9,6 @@ import logging
 import threading
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import libvirt
@@ -18,6 +17,8 @@ from portal.hypervisors.errors import Unavailable
 from portal.hypervisors.libvirt import names
 from portal.hypervisors.libvirt.event_loop import ensure_event_loop
 from portal.hypervisors.libvirt.failures import calling
+from portal.hypervisors.libvirt.transport import reached
+from portal.hypervisors.libvirt.uri import parsed
 from portal.hypervisors.specs import Connection, Marker
 
 log = logging.getLogger(__name__)
@@ -50,8 +51,8 @@ class Session:
     @property
     def is_local(self) -> bool:
         """Whether libvirt runs on this machine, so that its addresses can be read here."""
-        parts = urlsplit(self.connection.address)
-        return not parts.hostname and "+" not in parts.scheme
+        uri = parsed(self.connection.address)
+        return self.is_test or (not isinstance(uri, str) and not uri.host)
 
     def libvirt(self) -> Any:
         """The open connection. Raises ``Unavailable`` or ``Denied`` when it cannot be opened."""
@@ -92,7 +93,8 @@ class Session:
 
     def _connect(self) -> Any:
         wanted = [[*_CREDENTIALS], self._answer, None]
-        conn = libvirt.openAuth(self.connection.address, wanted, 0)
+        with reached(self.connection) as uri:
+            conn = libvirt.openAuth(uri, wanted, 0)
         conn.registerCloseCallback(lambda *_args: self._tell_broken(), None)
         try:
             conn.setKeepAlive(KEEPALIVE_SECONDS, KEEPALIVE_TIMES)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from portal.hypervisors.base import Driver, Watch
+from portal.hypervisors.libvirt import inputs, way
 from portal.hypervisors.libvirt.accelerator import KVM, Accelerator
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.consoles import Consoles
@@ -24,11 +25,13 @@ from portal.hypervisors.specs import (
     DiskFound,
     DiskRef,
     DiskSpec,
+    Finding,
     InitialRun,
     Inventory,
     NetworkFound,
     NetworkSpec,
     NicSpec,
+    Probe,
     StorageDomainFound,
     VmFound,
     VmRef,
@@ -49,6 +52,7 @@ class LibvirtDriver(Driver):
     """One libvirt URI. Connects at the first call."""
 
     kind = "libvirt"
+    oldest = (9, 0)
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -64,6 +68,13 @@ class LibvirtDriver(Driver):
         self._inventories = Inventories(
             self._session, storage=self._storage, networks=self._networks, accelerator=self._accelerator
         )
+
+    @classmethod
+    def refusals(cls, connection: Connection) -> tuple[Finding, ...]:
+        return inputs.refusals(connection)
+
+    def reach(self) -> tuple[Probe, ...]:
+        return way.probes(self.connection)
 
     # -- the connection
 

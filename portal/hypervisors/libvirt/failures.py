@@ -92,6 +92,8 @@ _WORDS: dict[str, type[HypervisorError]] = {
     "has asynchronous jobs running": Busy,
     "Network is already in use by interface": AlreadyExists,
 }
+# How libvirt's SSH (libssh) says that the host is not the one that was pinned.
+_OTHER_HOST_KEY = ("HOST KEY VERIFICATION FAILED", "callback for host key verification")
 _TRANSPORT = {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE}
 
 
@@ -106,12 +108,15 @@ def calling(what: str, *, opening: bool = False) -> Iterator[None]:
 
 def translated(error: libvirt.libvirtError, *, what: str, opening: bool = False) -> HypervisorError:
     """Our error for one of libvirt's."""
+    detail = f"{what}: {error} (libvirt error {error.get_error_code()}/{error.get_error_domain()})"
+    if opening and any(words in str(error) for words in _OTHER_HOST_KEY):
+        return Unavailable("The hypervisor's host shows another key than the one that was pinned.", detail=detail)
     kind = _kind(error)
     if not opening and (kind is Unavailable or _is_broken_transport(error, kind)):
         kind = OutcomeUnknown
     if opening and kind not in {Denied, Unsupported}:
         kind = Unavailable
-    return kind(detail=f"{what}: {error} (libvirt error {error.get_error_code()}/{error.get_error_domain()})")
+    return kind(detail=detail)
 
 
 def those_there(listed: Iterable[Any], read: Callable[[Any], T]) -> Iterator[T]:
@@ -136,6 +141,8 @@ def _kind(error: libvirt.libvirtError) -> type[HypervisorError]:
     if code == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() in _FULL_ERRNO:
         return NoCapacity
     said = (kind for words, kind in _WORDS.items() if words in text)
+    if code == libvirt.VIR_ERR_LIBSSH and "failed to authenticate" in text:
+        return Denied
     return _BY_CODE.get(code) or next(said, HypervisorError)
 
 

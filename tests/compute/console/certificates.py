@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -35,6 +36,23 @@ class Authority:
     @property
     def pem(self) -> str:
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    def leaf(self, address: str, *, days: tuple[int, int] = (-1, 30)) -> tuple[str, str]:
+        """Certificate and key (PEM) of an end, good for either side of a connection to an IP address."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        either = [x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH]
+        certificate = (
+            _builder(_name(address), issuer=self.certificate.subject, key=key, days=days)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(sign_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(either), critical=False)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+            .sign(self.key, hashes.SHA256())
+        )
+        private = serialization.PrivateFormat.PKCS8
+        pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+        return certificate.public_bytes(pem).decode(), key.private_bytes(pem, private, plain).decode()
 
     def issue(self, folder: Path, *, host: str, days: tuple[int, int] = (-1, 30)) -> Path:
         """Write what QEMU's ``tls-creds-x509`` reads into ``folder``; valid from and to so many days from now."""
@@ -82,7 +100,7 @@ def _usage(*, sign_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,
-        key_encipherment=False,
+        key_encipherment=not sign_certificates,  # libvirtd insists
         data_encipherment=False,
         key_agreement=False,
         key_cert_sign=sign_certificates,

@@ -1,0 +1,175 @@
+"""Providers over the API. No answer holds a secret."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.urls import reverse
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from compute import selectors
+from compute.diagnosis import Told
+from compute.services import providers as services
+from compute.services.providers import LONGEST_SECRET, ProviderEdit
+from portal.common.actor import Actor, Door
+from portal.common.api import ApiView, ListView, answer_once
+from portal.common.http import actor_of
+from portal.common.idempotency import Answer
+from portal.common.paging import ByName
+from portal.common.strict import Empty, StrictBoolean, StrictSerializer, StrictString, checked
+from portal.common.versions import etag, version_in
+from portal.hypervisors.models import Provider
+
+
+class ProviderSerializer(serializers.ModelSerializer):
+    id = serializers.UUIDField(source="uid", read_only=True)
+    machines = serializers.IntegerField(help_text="Of this portal.")
+    hosts = serializers.IntegerField(source="host_count")
+
+    class Meta:
+        model = Provider
+        fields = [
+            "id", "name", "kind", "address", "enabled", "status", "status_at", "status_detail", "machines", "hosts", "created_at",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+
+class SecretsSerializer(StrictSerializer):
+    """Write-only: what is given is sealed, and never answered again."""
+
+    ssh_key = StrictString(required=False, max_length=LONGEST_SECRET, help_text="Private key, for `qemu+ssh`.")
+    host_key = StrictString(
+        required=False, max_length=LONGEST_SECRET, help_text="The key to pin, as a test shows it, for `qemu+ssh`."
+    )
+    client_certificate = StrictString(required=False, max_length=LONGEST_SECRET, help_text="PEM, for `qemu+tls`.")
+    client_key = StrictString(required=False, max_length=LONGEST_SECRET, help_text="PEM, for `qemu+tls`.")
+
+
+class TrialSerializer(StrictSerializer):
+    kind = StrictString(max_length=32)
+    address = StrictString(max_length=1000)
+    ca_pem = StrictString(default="", max_length=LONGEST_SECRET, allow_blank=True, help_text="The CA, for `qemu+tls`.")
+    secrets = SecretsSerializer(default=dict)
+
+
+class NewProviderSerializer(TrialSerializer):
+    name = StrictString(max_length=200)
+
+
+class ProviderEditSerializer(StrictSerializer):
+    """What is left out stays as it is; the provider is tried anew before its address or credentials change."""
+
+    name = StrictString(required=False, max_length=200)
+    address = StrictString(required=False, max_length=1000)
+    ca_pem = StrictString(required=False, max_length=LONGEST_SECRET, allow_blank=True)
+    secrets = SecretsSerializer(required=False)
+    enabled = StrictBoolean(required=False)
+
+
+class DiagnosisStepSerializer(serializers.Serializer):
+    step = serializers.CharField()
+    title = serializers.CharField(help_text="For people, in their language.")
+    status = serializers.ChoiceField(choices=["ok", "warning", "failed"])
+    code = serializers.CharField(help_text="Stable; empty where all is well.")
+    text = serializers.CharField()
+    remedy = serializers.CharField()
+    details = serializers.DictField(child=serializers.CharField(), source="data")
+
+
+class DiagnosisSerializer(serializers.Serializer):
+    reached = serializers.BooleanField()
+    steps = DiagnosisStepSerializer(many=True)
+
+
+class Providers(ListView):
+    """The providers, for those who may see them."""
+
+    serializer_class = ProviderSerializer
+    pagination_class = ByName
+
+    def get_queryset(self) -> Any:
+        """Through the policy."""
+        return selectors.providers(_actor(self.request)) if self.request.user else Provider.objects.none()
+
+    @extend_schema(request=NewProviderSerializer, responses={201: ProviderSerializer}, operation_id="providers_create")
+    def post(self, request: Request) -> Response:
+        """Connect one. It is tried first; when that fails nothing is stored (409 with the step that failed)."""
+        data, actor = checked(NewProviderSerializer, request.data), _actor(request)
+        name = data.pop("name")
+        trial = services.try_new(actor, **data)  # before the transaction that holds the key
+
+        def work() -> Answer:
+            row = selectors.get_provider(actor, services.store_tried(actor, name=name, trial=trial).pk)
+            return Answer(status.HTTP_201_CREATED, ProviderSerializer(row).data, reverse("api:provider", args=[row.pk]))
+
+        response = answer_once(request, actor.user.pk, work)
+        services.read_new(trial)
+        return response
+
+
+class ProviderTry(ApiView):
+    """A hypervisor that is not connected yet."""
+
+    @extend_schema(request=TrialSerializer, responses=DiagnosisSerializer, operation_id="providers_try")
+    def post(self, request: Request) -> Response:
+        """Try to reach it, step by step. Nothing is stored."""
+        data, actor = checked(TrialSerializer, request.data), _actor(request)
+        return Response(_diagnosis(services.try_new(actor, **data).steps))
+
+
+class ProviderDetail(ApiView):
+    """One provider."""
+
+    @extend_schema(responses=ProviderSerializer)
+    def get(self, request: Request, uid: UUID) -> Response:
+        """As it was last seen; ``ETag`` is the version of what can be edited."""
+        return _answer(_actor(request), uid)
+
+    @extend_schema(
+        request=ProviderEditSerializer,
+        responses={200: ProviderSerializer},
+        parameters=[OpenApiParameter("If-Match", str, "header", description="The version that was looked at.")],
+    )
+    def patch(self, request: Request, uid: UUID) -> Response:
+        """Change it; with ``If-Match``, unless somebody else did meanwhile (412)."""
+        data, actor = checked(ProviderEditSerializer, request.data), _actor(request)
+        enabled = data.pop("enabled", None)
+        edit = ProviderEdit(**data, version=version_in(request.headers.get("If-Match", "")))
+        services.edit_provider(actor, uid, edit)
+        if enabled is not None:
+            services.set_provider_enabled(actor, uid, enabled=enabled)
+        return _answer(actor, uid)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, uid: UUID) -> Response:
+        """Remove it, unless something depends on it (409 with what does). On its hypervisor nothing changes."""
+        services.remove_provider(_actor(request), uid)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class ProviderTest(ApiView):
+    """A provider, tried as it is connected."""
+
+    @extend_schema(request=Empty, responses=DiagnosisSerializer, operation_id="providers_test")
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Try it, step by step."""
+        checked(Empty, request.data)
+        return Response(_diagnosis(services.try_connected(_actor(request), uid)))
+
+
+def _answer(actor: Actor, uid: UUID) -> Response:
+    row = selectors.get_provider(actor, uid)
+    return Response(ProviderSerializer(row).data, headers={"ETag": etag(services.provider_version(row))})
+
+
+def _diagnosis(steps: tuple[Told, ...]) -> dict[str, Any]:
+    body: dict[str, Any] = DiagnosisSerializer({"reached": steps[-1].status != "failed", "steps": steps}).data
+    return body
+
+
+def _actor(request: Request) -> Actor:
+    return actor_of(request, door=Door.API)

@@ -1,0 +1,202 @@
+"""What a diagnosis of a provider says to people: what was found, and what helps. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from portal.common.errors import Reason
+from portal.hypervisors.specs import Finding
+
+TITLES: dict[str, str | Promise] = {
+    "name": _("Name"),
+    "port": _("Port"),
+    "host_key": _("Host key"),
+    "tls": _("TLS"),
+    "authentication": _("Log-in"),
+    "version": _("Version"),
+    "rights": _("Rights"),
+    "accelerator": _("Accelerator"),
+}
+
+# Beside a step that went well.
+WELL: dict[str, str | Promise] = {
+    "name": _("It resolves to %(addresses)s."),
+    "port": _("It is open."),
+    "host_key": _("The host shows the pinned key %(fingerprint)s."),
+    "tls": _("The certificates are good on both sides."),
+    "authentication": _("%(host)s let us in."),
+    "version": _("%(product)s, libvirt %(api)s"),
+    "rights": _("We may make things there; ours go into the storage domain %(storage_domain)s."),
+    "accelerator": _("A machine ran on it."),
+}
+
+# Each with its remedy.
+FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
+    "address_invalid": (
+        _("This is no address of a hypervisor."),
+        _("Write it like qemu+ssh://user@host/system, qemu+tls://host/system or qemu:///system."),
+    ),
+    "address_scheme": (
+        _("This way to a hypervisor is not known here."),
+        _("Begin with qemu+ssh://, qemu+tls:// or qemu:///."),
+    ),
+    "address_parameters": (
+        _("An address holds no parameters."),
+        _("Leave out everything from the question mark on; keys and certificates have fields of their own."),
+    ),
+    "address_password": (_("An address holds no password."), _("Leave it out; log in with a key.")),
+    "address_path": (_("An address ends with /system."), _("Write it like qemu+ssh://user@host/system.")),
+    "address_local_host": (
+        _("A local address names no host."),
+        _("Write qemu:///system for this machine, or qemu+ssh://user@host/system for another."),
+    ),
+    "address_host": (_("The address names no host, or one that cannot be."), _("Write its name or IP address.")),
+    "address_no_user": (_("The address names no user."), _("Write it like qemu+ssh://user@host/system.")),
+    "address_user": (
+        _("The user in the address cannot be."),
+        _("Name one for qemu+ssh:// alone: letters, digits, '_', '-' and '.'."),
+    ),
+    "address_tcp": (
+        _("qemu+tcp:// has no encryption and no proof of who is there, so it is refused."),
+        _("Use qemu+ssh:// or qemu+tls://. Whoever runs the portal can allow it by its settings."),
+    ),
+    "ssh_key_missing": (_("A private key is missing."), _("Paste the key whose public half the host knows.")),
+    "client_key_missing": (_("A private key is missing."), _("Paste the key of the client certificate.")),
+    "key_invalid": (_("This is no private key."), _("Paste the whole of it, its first and last line too.")),
+    "key_passphrase": (
+        _("The private key is locked by a passphrase."),
+        _("Make one without for the portal, which keeps it sealed."),
+    ),
+    "host_key_invalid": (
+        _("This is no host key."),
+        _("Give its type and its base64, as a known_hosts file has them: ssh-ed25519 AAAA…"),
+    ),
+    "ca_missing": (_("The CA's certificate is missing."), _("Paste the one that signed the host's certificate.")),
+    "certificate_invalid": (_("This is no certificate."), _("Paste it as PEM, its first and last line too.")),
+    "client_certificate_missing": (
+        _("The client certificate is missing."),
+        _("Paste one that the host's CA signed for this portal."),
+    ),
+    "client_certificate_expired": (
+        _("The client certificate was good until %(until)s."),
+        _("Have the CA sign a new one."),
+    ),
+    "client_key_other": (
+        _("The private key does not belong to the client certificate."),
+        _("Paste the key that the certificate was made for."),
+    ),
+    "socket_missing": (
+        _("There is no libvirt on the portal's machine."),
+        _("Install and start it, or name another host in the address."),
+    ),
+    "socket_denied": (
+        _("The portal may not use libvirt on its machine."),
+        _("Put the portal's user into the group libvirt, and start the portal anew."),
+    ),
+    "socket_refused": (_("Libvirt does not run on the portal's machine."), _("Start it: systemctl start libvirtd")),
+    "name_unknown": (
+        _("The name %(host)s cannot be resolved."),
+        _("Check its spelling and the portal's name servers, or use the IP address."),
+    ),
+    "port_closed": (
+        _("Nothing listens on port %(port)s of %(host)s."),
+        _("Start the service there, or put another port into the address."),
+    ),
+    "port_unreachable": (
+        _("Port %(port)s of %(host)s cannot be reached."),
+        _("Check that the host is up, and the firewalls between it and the portal."),
+    ),
+    "host_key_none": (
+        _("Port %(port)s is open, and no SSH server answers there."),
+        _("Check the port, and that the SSH server there is not stuck."),
+    ),
+    "host_key_unpinned": (
+        _("The host shows the key %(fingerprint)s, which is not pinned yet."),
+        _("Compare it with ssh-keygen -lf on the host itself, then pin it."),
+    ),
+    "host_key_other": (
+        _("The host shows the key %(fingerprint)s, and %(pinned)s is pinned."),
+        _("Somebody may stand in between. Pin the new key only when you know why it changed."),
+    ),
+    "tls_none": (_("The port is open, and does not speak TLS as libvirt does."), _("Check the port and listen_tls.")),
+    "tls_expired": (_("The host's certificate has expired."), _("Have the CA sign a new one for the host.")),
+    "tls_not_yet_valid": (
+        _("The host's certificate is not valid yet."),
+        _("Check the clocks of the host and of the portal."),
+    ),
+    "tls_other_host": (
+        _("The host's certificate is not for %(host)s."),
+        _("Use the name that it is for, or have one signed for this name."),
+    ),
+    "tls_other_ca": (
+        _("The host's certificate was not signed by this CA."),
+        _("Paste the certificate of the CA that signed it. If there is none, somebody may stand in between."),
+    ),
+    "tls_client_refused": (
+        _("The host refuses the client certificate."),
+        _("Have it signed by the CA that the host trusts, and look at tls_allowed_dn_list there."),
+    ),
+    "denied": (
+        _("The host refuses the log-in."),
+        _("Check the user, and that the public half of the key is in its authorized_keys."),
+    ),
+    "no_answer": (
+        _("The host is there, and its libvirt cannot be reached."),
+        _("Check there that libvirtd runs, that the user may use it, and that netcat is installed."),
+    ),
+    "silent": (
+        _("It took the connection and does not answer."),
+        _("The service there seems to hang. Look at it, and start it anew."),
+    ),
+    "version_old": (
+        _("%(product)s, libvirt %(api)s: older than %(oldest)s, the oldest that was tried."),
+        _("It may work all the same."),
+    ),
+    "rights_missing": (
+        _("We may look and may not change anything."),
+        _("Put the user into the group libvirt there."),
+    ),
+    "step_failed": (_("The hypervisor refused it."), _("The portal's log has the hypervisor's own words.")),
+    "emulated": (
+        _("Machines are emulated, and slow."),
+        _("Switch virtualization on in the host's firmware, and give its libvirt /dev/kvm."),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A step of a diagnosis in words."""
+
+    step: str
+    title: str
+    status: str  # "ok", "warning" or "failed"
+    code: str
+    text: str
+    remedy: str
+    data: dict[str, str] = field(default_factory=dict)
+
+
+def told(found: Sequence[Finding]) -> tuple[Told, ...]:
+    """The steps of a diagnosis, for people."""
+    return tuple(_told(finding) for finding in found)
+
+
+def reason(finding: Finding) -> Reason:
+    """A refused input, with the field it is about."""
+    one = _told(finding)
+    return Reason(one.code, f"{one.text} {one.remedy}", finding.step)
+
+
+def _told(finding: Finding) -> Told:
+    title = str(TITLES.get(finding.step, finding.step))
+    if not finding.code:
+        text = str(WELL[finding.step]) if finding.data or "%(" not in str(WELL[finding.step]) else ""
+        return Told(finding.step, title, "ok", "", text % finding.data, "", finding.data)
+    what, remedy = FOUND[finding.code]
+    status = "warning" if finding.is_warning else "failed"
+    return Told(finding.step, title, status, finding.code, str(what) % finding.data, str(remedy), finding.data)

@@ -1,0 +1,217 @@
+"""Pages of providers: the list, one with what it has, and its connecting and changing. For super-admins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, cast
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from compute import selectors
+from compute.diagnosis import Told
+from compute.forms.providers import ProviderForm
+from compute.services import providers as services
+from compute.services.providers import NotReached, ProviderEdit
+from portal.common.actor import Actor
+from portal.common.errors import PortalError
+from portal.common.http import actor_of
+from portal.common.login_first import login_required
+from portal.common.sealed import SealBroken, seal_json, unseal_json
+from portal.hypervisors.models import Provider
+from portal.hypervisors.registry import kinds
+
+SECTION = {"section": "providers"}
+SECRETS = ("ssh_key", "client_certificate", "client_key")
+
+
+@require_safe
+@login_required
+def provider_list(request: HttpRequest) -> HttpResponse:
+    """All providers."""
+    actor = actor_of(request)
+    services.authorize_management(actor)
+    return render(request, "compute/provider_list.html", SECTION | {"providers": selectors.providers(actor)})
+
+
+@require_safe
+@login_required
+def provider_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """One provider: how it was last seen, and what it has."""
+    return _detail(request, selectors.get_provider(actor_of(request), uid))
+
+
+def _detail(request: HttpRequest, row: Provider, *, steps: tuple[Told, ...] = ()) -> HttpResponse:
+    actor = actor_of(request)
+    context = {
+        "provider": row,
+        "hosts": selectors.hosts(actor).filter(provider=row),
+        "storage_domains": selectors.storage_domains(actor).filter(provider=row),
+        "steps": steps,
+    }
+    return render(request, "compute/provider_detail.html", SECTION | context)
+
+
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def provider_create(request: HttpRequest) -> HttpResponse:
+    """Connect one: try it as often as wanted, then store it."""
+    actor = actor_of(request)
+    services.authorize_management(actor)
+
+    def attempt(form: ProviderForm, *, is_trial: bool) -> tuple[Told, ...] | Provider:
+        given = {name: form.cleaned_data[name] for name in ("kind", "address", "ca_pem")}
+        secrets = _secrets(actor, form)
+        if is_trial:
+            return services.try_new(actor, **given, secrets=secrets).steps
+        return services.connect_provider(actor, name=form.cleaned_data["name"], **given, secrets=secrets)
+
+    return _form_page(request, attempt, {}, said=_("%(name)s is connected. Share out what it has."))
+
+
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def provider_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Another name, address or credentials."""
+    actor = actor_of(request)
+    row = selectors.get_provider(actor, uid)
+    services.authorize_management(actor)
+
+    def attempt(form: ProviderForm, *, is_trial: bool) -> tuple[Told, ...] | Provider:
+        edit = _edit(actor, form, row)
+        if is_trial:
+            return services.try_connected(actor, uid, edit)
+        return services.edit_provider(actor, uid, edit)
+
+    return _form_page(request, attempt, {"provider": row}, said=_("%(name)s was changed."))
+
+
+def _edit(actor: Actor, form: ProviderForm, row: Provider) -> ProviderEdit:
+    """What differs. What was left empty stays."""
+    given = form.cleaned_data
+    return ProviderEdit(
+        name=given["name"] if given["name"] != row.name else None,
+        address=given["address"] if given["address"] != row.address else None,
+        ca_pem=given["ca_pem"] if given["ca_pem"].strip() != row.ca_pem else None,
+        secrets=_secrets(actor, form),
+        version=given["version"],
+    )
+
+
+def _secrets(actor: Actor, form: ProviderForm) -> dict[str, str]:
+    """What was typed now, else at the try before."""
+    typed = {name: form.cleaned_data[name] for name in (*SECRETS, "host_key") if form.cleaned_data[name].strip()}
+    return _opened(actor, form.cleaned_data["kept"]) | typed
+
+
+def _opened(actor: Actor, kept: str) -> dict[str, str]:
+    try:
+        found = unseal_json(kept)
+    except (SealBroken, ValueError):
+        return {}
+    return dict(found["secrets"]) if found.get("for") == str(actor.uid) else {}
+
+
+def _form_page(
+    request: HttpRequest,
+    attempt: Callable[..., tuple[Told, ...] | Provider],
+    context: dict[str, Any],
+    *,
+    said: str,
+) -> HttpResponse:
+    row: Provider | None = context.get("provider")
+    form = ProviderForm(request.POST or None, initial=_initial(row), kinds=kinds())
+    steps: tuple[Told, ...] = ()
+    status = HTTPStatus.OK
+    if request.method == "POST" and form.is_valid():
+        try:
+            done = attempt(form, is_trial=request.POST.get("action") == "test")
+        except NotReached as error:
+            steps, status = error.steps, HTTPStatus(error.status)
+            context |= {"refused": error.detail}
+        except PortalError as error:
+            if not form.add_reasons(error.reasons):
+                raise
+        else:
+            if isinstance(done, Provider):
+                messages.success(request, said % {"name": done.name})
+                return redirect("compute:provider", uid=done.pk)
+            steps = done
+    if form.errors:
+        status = HTTPStatus.BAD_REQUEST
+    address = str(form["address"].value() or "")
+    context |= {"open_ssh": not address or address.startswith("qemu+ssh"), "open_tls": address.startswith("qemu+tls")}
+    context |= {"steps": steps, "kept": _kept_names(request, form), "form": _blanked(actor_of(request), form)}
+    context["found_key"] = next((step.data for step in steps if step.data.get("host_key")), None)
+    return render(request, "compute/provider_form.html", SECTION | context, status=status)
+
+
+def _initial(row: Provider | None) -> dict[str, Any]:
+    if row is None:
+        return {"kind": "libvirt"}
+    version = services.provider_version(row)
+    return {"name": row.name, "kind": row.kind, "address": row.address, "ca_pem": row.ca_pem, "version": version}
+
+
+def _kept_names(request: HttpRequest, form: ProviderForm) -> list[str]:
+    """The secrets that need not be given again, by their fields' names."""
+    return sorted(set(_secrets(actor_of(request), form)) & set(SECRETS)) if _is_read(form) else []
+
+
+def _blanked(actor: Actor, form: ProviderForm) -> ProviderForm:
+    """The form without the secrets in it: they go back sealed."""
+    if not form.is_bound:
+        return form
+    data = cast("QueryDict", form.data).copy()
+    secrets = _secrets(actor, form) if _is_read(form) else {}
+    for name in SECRETS:
+        data[name] = ""
+    data["kept"] = seal_json({"for": str(actor.uid), "secrets": secrets}) if secrets else ""
+    form.data = data
+    return form
+
+
+def _is_read(form: ProviderForm) -> bool:
+    return form.is_bound and all(name in form.cleaned_data for name in (*SECRETS, "host_key", "kept"))
+
+
+@require_POST
+@login_required
+def provider_test(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Try it as it is connected, and show the steps on its page."""
+    actor = actor_of(request)
+    row = selectors.get_provider(actor, uid)
+    return _detail(request, row, steps=services.try_connected(actor, uid))
+
+
+@require_POST
+@login_required
+def provider_enable(request: HttpRequest, uid: UUID, *, enabled: bool) -> HttpResponse:
+    """Disable it, or enable it again."""
+    row = services.set_provider_enabled(actor_of(request), uid, enabled=enabled)
+    said = _("%(name)s is enabled again.") if enabled else _("%(name)s is disabled. Its machines run on.")
+    messages.info(request, said % {"name": row.name})
+    return redirect("compute:provider", uid=uid)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def provider_remove(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Remove it, when nothing depends on it; the page lists what does."""
+    actor = actor_of(request)
+    row = selectors.get_provider(actor, uid)
+    services.authorize_management(actor)
+    if request.method == "POST":
+        services.remove_provider(actor, uid)
+        messages.info(request, _("%(name)s was removed. On its hypervisor nothing changed.") % {"name": row.name})
+        return redirect("compute:providers")
+    context = {"provider": row, "reasons": selectors.depends_on(row)}
+    return render(request, "compute/provider_remove.html", SECTION | context)

@@ -1,0 +1,85 @@
+"""From a provider's address and secrets to a URI that libvirt connects by, for the moment of connecting.
+
+SSH is libvirt's own client within this process (libssh): no program is started, so nothing stands in a list of processes.
+It and TLS read keys from files alone. These lie in a folder for this user only, in memory where the system has such a
+place, and are removed as soon as the connection is open.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+
+from portal.hypervisors.errors import Invalid
+from portal.hypervisors.libvirt.uri import SSH, TLS, Uri, parsed
+from portal.hypervisors.specs import Connection
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+
+
+@contextmanager
+def reached(connection: Connection) -> Iterator[str]:
+    """The URI to open, good within the block. Raises ``Invalid`` for an address that this portal would not have taken."""
+    if connection.address == "test:///default":
+        yield connection.address
+        return
+    uri = parsed(connection.address)
+    if isinstance(uri, str):
+        raise Invalid(detail=f"the provider's address is not taken: {uri}")
+    if uri.scheme not in {SSH, TLS}:
+        yield connection.address
+        return
+    with private_folder() as folder:
+        yield (_ssh if uri.scheme == SSH else _tls)(uri, connection, folder)
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A folder that nobody else may look into, gone with all in it after the block."""
+    place = MEMORY if os.access(MEMORY, os.W_OK | os.X_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="stegi-keys-", dir=place))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def known_host(uri: Uri, host_key: str) -> str:
+    """The line of a ``known_hosts`` file that pins this key."""
+    name = uri.host if uri.port == 22 else f"[{uri.host}]:{uri.port}"
+    return f"{name} {host_key}\n"
+
+
+def write_pki(folder: Path, connection: Connection) -> None:
+    """The files that libvirt looks for in ``pkipath``."""
+    write_private(folder / "cacert.pem", connection.ca_pem)
+    write_private(folder / "clientcert.pem", connection.secrets.get("client_certificate", ""))
+    write_private(folder / "clientkey.pem", connection.secrets.get("client_key", ""))
+
+
+def write_private(path: Path, text: str) -> str:
+    """Write a file that only this user may read; its path."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text if text.endswith("\n") else f"{text}\n")
+    return str(path)
+
+
+def _ssh(uri: Uri, connection: Connection, folder: Path) -> str:
+    asked = {
+        "keyfile": write_private(folder / "key", connection.secrets.get("ssh_key", "")),
+        "known_hosts": write_private(folder / "known_hosts", known_host(uri, connection.secrets.get("host_key", ""))),
+        "known_hosts_verify": "normal",
+        "sshauth": "privkey",
+    }
+    return f"qemu+libssh://{uri.user}@{uri.bracketed}:{uri.port}/system?{urlencode(asked)}"
+
+
+def _tls(uri: Uri, connection: Connection, folder: Path) -> str:
+    write_pki(folder, connection)
+    return f"qemu+tls://{uri.bracketed}:{uri.port}/system?{urlencode({'pkipath': folder})}"

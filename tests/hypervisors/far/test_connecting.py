@@ -1,0 +1,244 @@
+"""A far libvirt over SSH and TLS: connected, and each way in which that fails told by a sentence of its own."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compute.services import providers
+from compute.services.providers import NotReached, ProviderEdit
+from portal.common.actor import Actor
+from portal.common.errors import Invalid
+from portal.events.models import Event
+from portal.hypervisors.connect import driver_for
+from portal.hypervisors.libvirt import transport
+from portal.hypervisors.libvirt.host_keys import fingerprint
+from portal.hypervisors.models import Provider
+from tests.compute.console.certificates import Authority
+from tests.lab.far_host import ADDRESS, SSH_PORT, FarHost
+
+pytestmark = [pytest.mark.libvirt, pytest.mark.long]
+
+STEPS = ["name", "port", "authentication", "version", "rights", "accelerator"]
+
+
+def over_ssh(far: FarHost, **changes: str) -> dict[str, Any]:
+    secrets = {"ssh_key": far.key("user"), "host_key": far.public("host")}
+    address = changes.pop("address", far.ssh_address)
+    return {"kind": "libvirt", "address": address, "secrets": secrets | changes}
+
+
+def over_tls(far: FarHost, **changes: Any) -> dict[str, Any]:
+    certificate, key = changes.get("signed_by", far.authority).leaf(ADDRESS)
+    secrets = {"client_certificate": certificate, "client_key": key}
+    ca_pem = changes.get("ca_pem", far.authority.pem)
+    return {"kind": "libvirt", "address": far.tls_address, "ca_pem": ca_pem, "secrets": secrets}
+
+
+def failing(actor: Actor, given: dict[str, Any]) -> tuple[str, str]:
+    """The step that fails and the code of what it says; it is stored nowhere, and the attempt is in the log of events."""
+    with pytest.raises(NotReached) as refused:
+        providers.connect_provider(actor, name="far", **given)
+    last = refused.value.steps[-1]
+    assert last.text
+    assert last.remedy
+    assert not Provider.objects.exists()
+    assert Event.objects.filter(code="PROVIDER_CONNECT_REFUSED", object_name="far").exists()
+    return last.step, last.code
+
+
+def test_ssh_with_the_pinned_key_is_connected_step_by_step_and_read(far, root):
+    steps = providers.try_new(root, **over_ssh(far)).steps
+    assert [step.step for step in steps] == [*STEPS[:2], "host_key", *STEPS[2:]]
+    assert {step.status for step in steps[:-1]} == {"ok"}
+    assert not Provider.objects.exists(), "a test stores nothing"
+    row = providers.connect_provider(root, name="far", **over_ssh(far))
+    assert row.hosts.get().name == "far.example"
+    assert row.storage_domains.filter(name=providers.pool_name(), status="active").exists()
+    assert Provider.objects.get().status == "up"
+
+
+def test_tls_with_certificates_on_both_sides_is_connected(far, root):
+    steps = providers.try_new(root, **over_tls(far)).steps
+    assert [step.step for step in steps] == [*STEPS[:2], "tls", *STEPS[2:]]
+    row = providers.connect_provider(root, name="far", **over_tls(far))
+    assert row.hosts.get().name == "far.example"
+
+
+def test_a_key_that_is_not_pinned_is_shown_to_be_compared(far, root):
+    assert failing(root, over_ssh(far, host_key="")) == ("host_key", "host_key_unpinned")
+    step = providers.try_new(root, **over_ssh(far, host_key="")).steps[-1]
+    listed = subprocess.run(
+        ["ssh-keygen", "-lf", str(far.folder / "host.pub")], capture_output=True, text=True, check=True, timeout=20
+    )
+    assert step.data["fingerprint"] == listed.stdout.split()[1]
+    assert step.data["host_key"] == far.public("host")
+
+
+def test_another_host_key_is_refused_by_the_test_and_by_the_connection(far, root):
+    row = providers.connect_provider(root, name="far", **over_ssh(far))
+    far.ssh.show("other-host")
+    try:
+        step = providers.try_connected(root, row.pk)[-1]
+        assert (step.step, step.code) == ("host_key", "host_key_other")
+        assert step.data["pinned"] == fingerprint(far.public("host"))
+        providers.forget(row.pk)
+        with pytest.raises(Exception, match="another key than the one that was pinned"):
+            driver_for(row).about()
+        providers.edit_provider(root, row.pk, ProviderEdit(secrets={"host_key": far.public("other-host")}))
+        assert driver_for(Provider.objects.get()).about().host_name == "far.example"
+    finally:
+        far.ssh.show("host")
+
+
+def test_a_key_that_the_host_does_not_know_is_refused(far, root):
+    assert failing(root, over_ssh(far, ssh_key=far.key("stranger"))) == ("authentication", "denied")
+
+
+def test_a_closed_port_a_dead_host_and_an_unknown_name_are_told_apart(far, root):
+    closed = far.ssh_address.replace(str(SSH_PORT), "2223")
+    assert failing(root, over_ssh(far, address=closed)) == ("port", "port_closed")
+    unknown = far.ssh_address.replace(ADDRESS, "no-such-host.invalid")
+    assert failing(root, over_ssh(far, address=unknown)) == ("name", "name_unknown")
+
+
+def test_a_daemon_that_hangs_is_told_within_bounds(far, root):
+    far.libvirt.freeze()
+    assert failing(root, over_ssh(far)) == ("authentication", "silent")
+    assert failing(root, over_tls(far)) == ("tls", "silent")
+    far.libvirt.thaw()
+    far.ssh.freeze()
+    assert failing(root, over_ssh(far)) == ("host_key", "host_key_none")
+
+
+def test_a_libvirt_that_is_not_there_is_told(far, root):
+    far.libvirt.stop()
+    assert failing(root, over_ssh(far)) == ("authentication", "no_answer")
+    assert failing(root, over_tls(far)) == ("port", "port_closed")
+
+
+def test_another_ca_on_either_side_is_refused(far, root):
+    other = Authority.make("another CA")
+    assert failing(root, over_tls(far, ca_pem=other.pem)) == ("tls", "tls_other_ca")
+    assert failing(root, over_tls(far, signed_by=other)) == ("tls", "tls_client_refused")
+
+
+@pytest.mark.parametrize(
+    ("certified", "code"),
+    [
+        ({"days": (-3, -1)}, "tls_expired"),
+        ({"days": (1, 3)}, "tls_not_yet_valid"),
+        ({"name": "198.18.7.9"}, "tls_other_host"),
+    ],
+)
+def test_a_certificate_of_the_host_that_is_not_good_is_refused(far, root, certified, code):
+    far.certify(**certified)
+    far.libvirt.stop()
+    try:
+        start_unchecked(far)
+        assert failing(root, over_tls(far)) == ("tls", code)
+    finally:
+        far.certify()
+        far.libvirt.restart()
+
+
+def start_unchecked(far: FarHost) -> None:
+    """libvirtd does not start with a certificate that is no good, unless told not to look."""
+    settings = far.folder / "root/etc/libvirt/libvirtd.conf"
+    text = settings.read_text()
+    settings.write_text(f"{text}tls_no_sanity_certificate = 1\n")
+    far.libvirt.start()
+    settings.write_text(text)
+
+
+def test_a_client_certificate_that_has_expired_is_refused_beside_its_field(far, root):
+    certificate, key = far.authority.leaf(ADDRESS, days=(-3, -1))
+    secrets = {"client_certificate": certificate, "client_key": key}
+    with pytest.raises(Invalid) as refused:
+        providers.try_new(root, **over_tls(far) | {"secrets": secrets})
+    assert [(one.code, one.field) for one in refused.value.reasons] == [
+        ("client_certificate_expired", "client_certificate")
+    ]
+
+
+def test_credentials_are_replaced_under_calls_that_go_on(far, root):
+    row = providers.connect_provider(root, name="far", **over_ssh(far))
+    old = driver_for(row)
+    assert old.about().host_name == "far.example"
+    tls = over_tls(far)
+    edit = ProviderEdit(address=tls["address"], ca_pem=tls["ca_pem"], secrets=tls["secrets"])
+    new = driver_for(providers.edit_provider(root, row.pk, edit))
+    assert new.connection.address == far.tls_address
+    assert new.about() == old.about()
+    other = Authority.make("another CA")
+    with pytest.raises(NotReached):
+        providers.edit_provider(root, row.pk, ProviderEdit(ca_pem=other.pem))
+    assert driver_for(Provider.objects.get()).about() == old.about(), "a try that fails changes nothing"
+
+
+def secrets_of(far: FarHost) -> list[str]:
+    """A line of the middle of each private key."""
+    return [far.key("user").splitlines()[2], far.key("stranger").splitlines()[2]]
+
+
+@contextmanager
+def argv_watched(seen: set[str]) -> Iterator[None]:
+    """The arguments of every process of the lab meanwhile."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.005):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with suppress(OSError):
+                    seen.add(path.read_bytes().decode(errors="replace"))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    yield
+    over.set()
+    watcher.join()
+
+
+def test_secrets_are_in_no_row_log_event_argument_or_file(far, root, caplog, monkeypatch, tmp_path):
+    monkeypatch.setattr(transport, "MEMORY", tmp_path)
+    caplog.set_level(logging.DEBUG)
+    seen: set[str] = set()
+    with argv_watched(seen):
+        failing(root, over_ssh(far, ssh_key=far.key("stranger")))
+        row = providers.connect_provider(root, name="far", **over_ssh(far))
+        driver_for(row).inventory()
+    row.refresh_from_db()
+    told = [caplog.text, *seen, str(vars(row)), *map(str, Event.objects.values())]
+    for secret in secrets_of(far):
+        assert not any(secret in text for text in told)
+    assert "keyfile" not in row.address
+    assert any("ssh-keyscan" in text for text in seen), "the arguments were looked at in time"
+    assert list(tmp_path.iterdir()) == [], "key files go as soon as the connection is open"
+
+
+def test_what_others_have_there_is_byte_for_byte_the_same_afterwards(far, root):
+    pool = "<pool type='dir'><name>theirs</name><target><path>/var/lib/libvirt/theirs</path></target></pool>"
+    network = "<network><name>theirs</name><bridge name='br-theirs'/><ip address='192.0.2.1' netmask='255.255.255.0'/></network>"
+    domain = "<domain type='qemu'><name>theirs</name><memory>65536</memory><os><type>hvm</type></os></domain>"
+    folder = far.folder / "root/var/lib/libvirt"
+    for kind, verb, xml in (("pool", "pool-define", pool), ("net", "net-define", network), ("dom", "define", domain)):
+        (folder / f"{kind}.xml").write_text(xml)
+        far.libvirt.virsh(verb, f"/var/lib/libvirt/{kind}.xml")
+
+    def all_of_it() -> list[str]:
+        return [far.libvirt.virsh(verb, "theirs").stdout for verb in ("pool-dumpxml", "net-dumpxml", "dumpxml")]
+
+    before = all_of_it()
+    row = providers.connect_provider(root, name="far", **over_ssh(far))
+    providers.try_connected(root, row.pk)
+    providers.set_provider_enabled(root, row.pk, enabled=False)
+    providers.remove_provider(root, row.pk)
+    assert all_of_it() == before
+    assert all(before)
