@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from portal.common.errors import Reason
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+TITLE = re.compile(r"[A-Za-z0-9_.+-]([A-Za-z0-9_.+ -]{0,62}[A-Za-z0-9_.+-])?")
 HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 SSH_KEY = re.compile(
@@ -61,6 +62,14 @@ def name_reasons(name: str) -> list[Reason]:
     if isinstance(name, str) and NAME.fullmatch(name) and name not in {".", ".."}:
         return []
     return [Reason("name_invalid", _("A name has 1 to 64 characters: letters A-Z, digits, '-', '_' and '.'."), "name")]
+
+
+def title_reasons(title: str) -> list[Reason]:
+    """Why this is no name for an image or a template; blanks within are allowed."""
+    if isinstance(title, str) and TITLE.fullmatch(title) and title.strip("."):
+        return []
+    text = _("A name has 1 to 64 characters: letters A-Z, digits, '-', '_', '.', '+' and blanks within.")
+    return [Reason("name_invalid", text, "name")]
 
 
 def text_reasons(description: str) -> list[Reason]:

@@ -2,9 +2,12 @@
 
 from django.urls import path
 
-from compute.api import consoles, sharing, templates, vms
+from compute.api import consoles, images, sharing, templates, vms
 
 urlpatterns = [
+    path("images/", images.Images.as_view(), name="image-list"),
+    path("images/<uuid:uid>/", images.ImageDetail.as_view(), name="image"),
+    path("images/<uuid:uid>/content/", images.ImageContent.as_view(), name="image-content"),
     path("templates/", templates.Templates.as_view(), name="template-list"),
     path("vms/", vms.Vms.as_view(), name="vm-list"),
     path("vms/<uuid:uid>/", vms.VmDetail.as_view(), name="vm-detail"),

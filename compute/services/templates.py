@@ -37,11 +37,7 @@ def import_template(actor: Actor, request: TemplateRequest) -> tuple[Template, J
     """Make an institute-wide template. For super-admins, by command."""
     with attempt(actor, "TEMPLATE_CREATE", Subject("template", None, request.name)) as trial:
         policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
-        if (
-            reasons := []
-            if request.name.replace(" ", "-") and not rules.name_reasons(request.name.replace(" ", "-"))
-            else rules.name_reasons(request.name)
-        ):
+        if reasons := rules.title_reasons(request.name):
             raise Invalid(" ".join(r.text for r in reasons), reasons=tuple(reasons))
         if Template.objects.filter(owner=None, name=request.name).exists():
             raise Conflict(_("A template of this name is already there."))

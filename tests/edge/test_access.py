@@ -35,6 +35,11 @@ API = {
     "PUT /api/v1/data-centers/{uid}/templates/{resource}/": "401 401 404 404 403 403 403 403 204",
     "DELETE /api/v1/data-centers/{uid}/templates/{resource}/": "401 401 404 404 403 403 403 403 204",
     "GET /api/v1/templates/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:1",
+    "GET /api/v1/images/": "401 401 200:0 200:0 200:0 200:0 200:0 200:1 200:1",
+    "POST /api/v1/images/": "401 401 404 404 403 403 403 201 201",
+    "GET /api/v1/images/{uid}/": "401 401 404 404 404 404 404 200 200",
+    "DELETE /api/v1/images/{uid}/": "401 401 404 404 404 404 404 204 204",
+    "PUT /api/v1/images/{uid}/content/": "401 401 404 404 404 404 404 200 200",
     "GET /api/v1/tokens/": "401 401 200:1 200:1 200:1 200:2 200:2 200:1 200:1",
     "POST /api/v1/tokens/": "201 401 201 201 201 403 201 201 201",
     "DELETE /api/v1/tokens/{uid}/": "401 401 404 404 404 403 204 404 404",
@@ -145,6 +150,7 @@ NOUNS = {
     "vms": "vm",
     "machines": "vm",
     "users": "user",
+    "images": "image",
 }
 OF_PEOPLE: dict[str, dict[str, Any]] = {
     "POST /api/v1/users/": {"username": "erna", "password": "another long one 42"},
@@ -182,6 +188,8 @@ def body(world: World, operation: str) -> dict[str, Any]:
         return {"username": "alice", "password": PASSWORD}
     if operation == "POST /api/v1/vms/":
         return {"name": "web-2", "data_center": world.ids["data_center"], "template": world.ids["template"]}
+    if operation == "POST /api/v1/images/":
+        return {"name": "disk", "format": "raw", "size_bytes": 10, "data_center": world.ids["data_center"]}
     if operation == "POST /machines/new/":
         form = {"name": "web-2", "data_center": world.ids["data_center"], "template": world.ids["template"]}
         return form | {"action": "create", "key": "k" * 32}
@@ -203,6 +211,8 @@ def ask(world: World, operation: str, client: Any, *, kind: str) -> Any:
         uid=world.ids.get(noun, ""), resource=resource, user=world.ids.get("user", ""), role="end-user"
     ) + "".join(query)
     as_json = {"content_type": "application/json"} if kind == "api" else {}
+    if path.endswith("/content/"):
+        return client.put(f"{address}?offset=0", b"x", content_type="application/octet-stream")
     with_body = (body(world, f"{method} {path}"),) if method in {"POST", "PATCH", "PUT"} else ()
     return getattr(client, method.lower())(address, *with_body, **(as_json if with_body else {}))
 

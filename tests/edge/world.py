@@ -15,6 +15,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from compute.models import Cluster, Vm
 from compute.services.consoles import ConsoleRequest, open_console
+from compute.services.images import ImageRequest, create_image
 from network.models import Network
 from portal.common.actor import system_actor
 from portal.jobs.engine import run_to_end
@@ -82,6 +83,7 @@ def make_world(place: Institute) -> World:
     Vm.objects.update(status="up")
     console = open_console(place.actor("alice"), world.vm.pk, ConsoleRequest()).console
     token = ApiToken.objects.get(name="owner")
+    image = create_image(place.actor("physics-admin"), ImageRequest("disk", "raw", 10, place.centers["physics"].pk))
     world.ids = ids | {
         "cluster": str(Cluster.objects.get().pk),
         "storage_domain": str(place.template.storage_domain_id),
@@ -91,6 +93,7 @@ def make_world(place: Institute) -> World:
         "token": str(token.pk),
         "console": str(console.pk),
         "user": str(place.users["bob"].pk),
+        "image": str(image.pk),
     }
     return world
 
