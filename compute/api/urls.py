@@ -9,6 +9,7 @@ urlpatterns = [
     path("images/<uuid:uid>/", images.ImageDetail.as_view(), name="image"),
     path("images/<uuid:uid>/content/", images.ImageContent.as_view(), name="image-content"),
     path("templates/", templates.Templates.as_view(), name="template-list"),
+    path("templates/<uuid:uid>/", templates.TemplateDetail.as_view(), name="template"),
     path("vms/", vms.Vms.as_view(), name="vm-list"),
     path("vms/<uuid:uid>/", vms.VmDetail.as_view(), name="vm-detail"),
     path("vms/<uuid:uid>/events/", vms.VmEvents.as_view(), name="vm-events"),

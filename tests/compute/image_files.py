@@ -15,7 +15,8 @@ SECRET = "/etc/passwd"
 def sound(folder: Path, *, kind: str = "qcow2", mib: int = 8) -> bytes:
     """An image with something on it."""
     raw, made = folder / "disk.raw", folder / f"disk.{kind}"
-    raw.write_bytes(os.urandom(300 * 1024) + bytes(mib * MIB - 300 * 1024))
+    raw.write_bytes(os.urandom(300 * 1024))
+    os.truncate(raw, mib * MIB)
     if kind != "raw":
         qemu_img("convert", "-f", "raw", "-O", kind, str(raw), str(made))
     return made.read_bytes()

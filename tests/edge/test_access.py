@@ -35,7 +35,11 @@ API = {
     "PUT /api/v1/data-centers/{uid}/templates/{resource}/": "401 401 404 404 403 403 403 403 204",
     "DELETE /api/v1/data-centers/{uid}/templates/{resource}/": "401 401 404 404 403 403 403 403 204",
     "GET /api/v1/templates/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:1",
-    "GET /api/v1/images/": "401 401 200:0 200:0 200:0 200:0 200:0 200:1 200:1",
+    "POST /api/v1/templates/": "401 401 404 404 403 403 403 202 202",
+    "GET /api/v1/templates/{uid}/": "401 401 200 200 200 200 200 200 200",
+    "PATCH /api/v1/templates/{uid}/": "401 401 403 403 403 403 403 403 200",
+    "DELETE /api/v1/templates/{uid}/": "401 401 403 403 403 403 403 403 409",
+    "GET /api/v1/images/": "401 401 200:0 200:0 200:0 200:0 200:0 200:2 200:2",
     "POST /api/v1/images/": "401 401 404 404 403 403 403 201 201",
     "GET /api/v1/images/{uid}/": "401 401 404 404 404 404 404 200 200",
     "DELETE /api/v1/images/{uid}/": "401 401 404 404 404 404 404 204 204",
@@ -151,6 +155,7 @@ NOUNS = {
     "machines": "vm",
     "users": "user",
     "images": "image",
+    "templates": "template",
 }
 OF_PEOPLE: dict[str, dict[str, Any]] = {
     "POST /api/v1/users/": {"username": "erna", "password": "another long one 42"},
@@ -190,6 +195,9 @@ def body(world: World, operation: str) -> dict[str, Any]:
         return {"name": "web-2", "data_center": world.ids["data_center"], "template": world.ids["template"]}
     if operation == "POST /api/v1/images/":
         return {"name": "disk", "format": "raw", "size_bytes": 10, "data_center": world.ids["data_center"]}
+    if operation == "POST /api/v1/templates/":
+        named = {name: world.ids[name] for name in ("data_center", "storage_domain")}
+        return {"name": "new", "image": world.ids["ready_image"]} | named
     if operation == "POST /machines/new/":
         form = {"name": "web-2", "data_center": world.ids["data_center"], "template": world.ids["template"]}
         return form | {"action": "create", "key": "k" * 32}
