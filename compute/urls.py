@@ -3,7 +3,7 @@
 from django.urls import path
 
 from compute.services.sharing import SHAREABLE
-from compute.views import consoles, data_centers, vms
+from compute.views import consoles, data_centers, images, templates, vms
 
 app_name = "compute"
 
@@ -17,6 +17,13 @@ urlpatterns = [
     path("machines/<uuid:uid>/stop/", vms.vm_verb, {"verb": "stop"}, name="vm-stop"),
     path("machines/<uuid:uid>/reboot/", vms.vm_verb, {"verb": "reboot"}, name="vm-reboot"),
     path("machines/<uuid:uid>/delete/", vms.vm_delete, name="vm-delete"),
+    path("images/", images.image_list, name="images"),
+    path("images/<uuid:uid>/delete/", images.image_delete, name="image-delete"),
+    path("templates/", templates.template_list, name="templates"),
+    path("templates/new/", templates.template_create, name="template-create"),
+    path("templates/<uuid:uid>/", templates.template_detail, name="template"),
+    path("templates/<uuid:uid>/edit/", templates.template_edit, name="template-edit"),
+    path("templates/<uuid:uid>/delete/", templates.template_delete, name="template-delete"),
     path("data-centers/", data_centers.data_center_list, name="data-centers"),
     path("data-centers/new/", data_centers.data_center_create, name="data-center-create"),
     path("data-centers/<uuid:uid>/", data_centers.data_center_detail, name="data-center"),

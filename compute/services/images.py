@@ -47,10 +47,17 @@ class ImageRequest:
     sha256: str = ""
 
 
-def images(actor: Actor) -> QuerySet[Image]:
-    """The images this actor may see, by name."""
+def images(actor: Actor, *, after: str = "") -> QuerySet[Image]:
+    """The images this actor may see, by name; those whose names come after one."""
     related = Image.objects.select_related("owner", "uploader")
-    return policy.visible(actor, Permit.IMAGE_VIEW, related).order_by("name", "uid")
+    rows = policy.visible(actor, Permit.IMAGE_VIEW, related).order_by("name", "uid")
+    return rows.filter(name__gt=after) if after else rows
+
+
+def authorize_uploads(actor: Actor) -> None:
+    """Raise ``NotPermitted`` for whoever may upload images nowhere."""
+    if not policy.holds_anywhere(actor, Permit.IMAGE_UPLOAD):
+        policy.authorize(actor, Permit.IMAGE_UPLOAD, policy.system())
 
 
 def get_image(actor: Actor, uid: UUID) -> Image:

@@ -12,10 +12,10 @@ MIB = 1024**2
 SECRET = "/etc/passwd"
 
 
-def sound(folder: Path, *, kind: str = "qcow2", mib: int = 8) -> bytes:
+def sound(folder: Path, *, kind: str = "qcow2", mib: int = 8, filled_kib: int = 300) -> bytes:
     """An image with something on it."""
     raw, made = folder / "disk.raw", folder / f"disk.{kind}"
-    raw.write_bytes(os.urandom(300 * 1024))
+    raw.write_bytes(os.urandom(filled_kib * 1024))
     os.truncate(raw, mib * MIB)
     if kind != "raw":
         qemu_img("convert", "-f", "raw", "-O", kind, str(raw), str(made))

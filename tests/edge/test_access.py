@@ -108,6 +108,15 @@ PAGES = {
     "POST /machines/{uid}/reboot/": "302 302 404 404 404 302 302 302",
     "GET /machines/{uid}/delete/": "302 302 404 404 404 200 200 200",
     "POST /machines/{uid}/delete/": "302 302 404 404 404 302 302 302",
+    "GET /images/": "302 302 403 200 403 403 200 200",
+    "POST /images/{uid}/delete/": "302 302 404 404 404 404 302 302",
+    "GET /templates/": "302 302 200 200 200 200 200 200",
+    "GET /templates/new/": "302 302 403 404 403 403 404 404",
+    "POST /templates/new/": "302 302 403 404 403 403 404 404",
+    "GET /templates/{uid}/": "302 302 200 200 200 200 200 200",
+    "GET /templates/{uid}/edit/": "302 302 403 403 403 403 403 200",
+    "POST /templates/{uid}/edit/": "302 302 403 403 403 403 403 302",
+    "POST /templates/{uid}/delete/": "302 302 403 403 403 403 403 409",
     "GET /data-centers/": "302 302 200 200 200 200 200 200",
     "GET /data-centers/new/": "302 302 403 403 403 403 403 200",
     "POST /data-centers/new/": "302 302 403 403 403 403 403 302",
@@ -181,23 +190,32 @@ def ready(world: World, operation: str) -> None:
     Job.objects.filter(pk=world.job.pk).update(status="queued" if verb == "cancel" else "finished")
 
 
+def shelf_body(world: World, operation: str) -> dict[str, Any]:
+    """Of images and templates."""
+    if operation == "POST /api/v1/images/":
+        return {"name": "disk", "format": "raw", "size_bytes": 10, "data_center": world.ids["data_center"]}
+    if operation == "POST /api/v1/templates/":
+        named = {name: world.ids[name] for name in ("data_center", "storage_domain")}
+        return {"name": "new", "image": world.ids["ready_image"]} | named
+    if operation == "POST /templates/{uid}/edit/":
+        return {"name": "ours", "icon": "server", "memory_mib": 256, "memory_min_mib": 128, "vcpus": 1}
+    return {}
+
+
 def body(world: World, operation: str) -> dict[str, Any]:
     if operation in OF_PEOPLE:
         return OF_PEOPLE[operation]
     if "/people/" in operation or operation.startswith(("POST /users/", "POST /data-centers/{uid}/quota/")):
         known = {"username": "bob" if "/people/" in operation else "erna", "role": "end-user", "machines": "5"}
         return known | {"password": "another long one 42", "present": PASSWORD}
+    if found := shelf_body(world, operation):
+        return found
     if operation.endswith("/tokens/"):
         return {"username": "alice", "password": PASSWORD, "name": "more"}
     if operation == "POST /login/":
         return {"username": "alice", "password": PASSWORD}
     if operation == "POST /api/v1/vms/":
         return {"name": "web-2", "data_center": world.ids["data_center"], "template": world.ids["template"]}
-    if operation == "POST /api/v1/images/":
-        return {"name": "disk", "format": "raw", "size_bytes": 10, "data_center": world.ids["data_center"]}
-    if operation == "POST /api/v1/templates/":
-        named = {name: world.ids[name] for name in ("data_center", "storage_domain")}
-        return {"name": "new", "image": world.ids["ready_image"]} | named
     if operation == "POST /machines/new/":
         form = {"name": "web-2", "data_center": world.ids["data_center"], "template": world.ids["template"]}
         return form | {"action": "create", "key": "k" * 32}
