@@ -76,6 +76,11 @@ def title_reasons(title: str) -> list[Reason]:
     return [Reason("name_invalid", text, "name")]
 
 
+def title_of(file_name: str) -> str:
+    """A name for an image, made from its file's."""
+    return re.sub(r"[^A-Za-z0-9_.+ -]", "_", file_name)[:64].strip() or "image"
+
+
 def text_reasons(description: str) -> list[Reason]:
     """Why this is no description."""
     if len(description) > LONGEST_DESCRIPTION:

@@ -18,6 +18,7 @@ urlpatterns = [
     path("machines/<uuid:uid>/reboot/", vms.vm_verb, {"verb": "reboot"}, name="vm-reboot"),
     path("machines/<uuid:uid>/delete/", vms.vm_delete, name="vm-delete"),
     path("images/", images.image_list, name="images"),
+    path("images/upload/", images.image_upload, name="image-upload"),
     path("images/<uuid:uid>/delete/", images.image_delete, name="image-delete"),
     path("templates/", templates.template_list, name="templates"),
     path("templates/new/", templates.template_create, name="template-create"),

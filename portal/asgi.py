@@ -24,5 +24,10 @@ websocket = URLRouter(
         re_path("", no_such_socket),  # type: ignore[arg-type]
     ]
 )
-bounded = BoundedBodies(http, limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE, part_limit=settings.IMAGE_CHUNK_BYTES)
+bounded = BoundedBodies(
+    http,
+    limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
+    part_limit=settings.IMAGE_CHUNK_BYTES,
+    form_limit=settings.IMAGE_FORM_BYTES,
+)
 application = ProtocolTypeRouter({"http": bounded, "websocket": websocket})

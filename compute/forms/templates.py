@@ -53,7 +53,7 @@ class TemplateForm(PageForm):
 class NewTemplateForm(TemplateForm):
     """A template to make from an image; ``places`` are the choices of data centers and of storage domains."""
 
-    data_center = forms.ChoiceField(label=_("Data center"), required=False)
+    data_center = forms.ChoiceField(label=_("Data center"), help_text=_("Whose it is"))
     storage_domain = forms.ChoiceField(
         label=_("Storage domain"), help_text=_("Where its disk lies, and those of its machines")
     )

@@ -27,6 +27,7 @@ from tenants.permits import Permit
 
 SECTION = {"section": "templates"}
 PER_PAGE = 50
+INSTITUTE = "institute"  # among the data centers to choose from
 
 
 @require_safe
@@ -74,12 +75,12 @@ def template_create(request: HttpRequest) -> HttpResponse:
     traits = TemplateTraits(name=image.name.removesuffix(".qcow2").removesuffix(".raw"))
     initial = {name: getattr(traits, name) for name in TemplateTraits.__dataclass_fields__}
     form = NewTemplateForm(
-        _posted(request), initial=initial | {"data_center": image.owner_id}, places=_places(actor, image)
+        _posted(request), initial=initial | {"data_center": image.owner_id or INSTITUTE}, places=_places(actor, image)
     )
 
     def work() -> HttpResponse:
         center, domain = form.cleaned_data["data_center"], form.cleaned_data["storage_domain"]
-        wish = NewTemplate(form.traits(), image.pk, UUID(domain), UUID(center) if center else None)
+        wish = NewTemplate(form.traits(), image.pk, UUID(domain), None if center == INSTITUTE else UUID(center))
         _template, job = templates.make_template(actor, wish)
         return redirect("job", uid=job.pk)
 
@@ -95,7 +96,7 @@ def _places(actor: Actor, image: Image) -> dict[str, list[tuple[str, str]]]:
     for center in centers:
         found |= {row.pk: row for row in selectors.storage_for_templates(center)}
     if policy.holds_everywhere(actor, Permit.TEMPLATE_CREATE):
-        whose.insert(0 if image.owner_id is None else len(whose), ("", _("The whole institute")))
+        whose.insert(0 if image.owner_id is None else len(whose), (INSTITUTE, _("The whole institute")))
         found |= {row.pk: row for row in selectors.storage_for_templates(None)}
     return {"data_center": whose, "storage_domain": [(str(row.pk), row.name) for row in found.values()]}
 

@@ -184,6 +184,7 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 # Uploaded images: where their bytes wait (web and workers see the same folder), and how much of them is taken.
 IMAGE_SPOOL = Path(env.text("IMAGE_SPOOL", str(DATA_DIR / "images")))
 IMAGE_CHUNK_BYTES = 4 * 1024 * 1024
+IMAGE_FORM_BYTES = 1024**3  # a plain form, without JavaScript: one file, whole
 IMAGE_MOST_BYTES = env.number("IMAGE_MOST_GIB", 64) * 1024**3
 IMAGE_MOST_VIRTUAL_BYTES = env.number("IMAGE_MOST_VIRTUAL_GIB", 256) * 1024**3
 IMAGE_SPARE_BYTES = env.number("IMAGE_SPARE_MIB", 1024) * 1024**2  # of the spool's file system uploads leave this free

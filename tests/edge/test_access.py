@@ -109,6 +109,7 @@ PAGES = {
     "GET /machines/{uid}/delete/": "302 302 404 404 404 200 200 200",
     "POST /machines/{uid}/delete/": "302 302 404 404 404 302 302 302",
     "GET /images/": "302 302 403 200 403 403 200 200",
+    "POST /images/upload/": "302 302 400 400 400 400 400 400",
     "POST /images/{uid}/delete/": "302 302 404 404 404 404 302 302",
     "GET /templates/": "302 302 200 200 200 200 200 200",
     "GET /templates/new/": "302 302 403 404 403 403 404 404",

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext, gettext_lazy, ngettext
 
 from portal.common.phrases import said
-from portal.common.units import amount_text, mib_text
+from portal.common.units import amount_text, bytes_text, mib_text
 
 register = template.Library()
 
@@ -48,6 +48,7 @@ def mib(size: int) -> str:
 
 
 register.filter("amount", amount_text)
+register.filter("size", bytes_text)
 
 
 @register.filter
