@@ -111,3 +111,21 @@ def test_an_upload_goes_on_after_a_pause_and_a_reload_and_a_cancelled_one_is_gon
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator("#uploads li")).to_have_count(0)
         expect(row(page, "large.raw")).to_have_count(1)
+
+
+def test_without_javascript_a_form_takes_a_whole_file(chromium: Browser, portal: PortalServer, tmp_path: Path) -> None:
+    file = tmp_path / "no script.raw"
+    file.write_bytes(os.urandom(9 * 1024**2))
+    context = chromium.new_context(java_script_enabled=False)
+    try:
+        page = context.new_page()
+        log_in(page, portal, "physics-admin")
+        page.goto(f"{portal.url}/images/")
+        page.set_input_files("#files", file)
+        take_picture(page, "images-no-script")
+        page.get_by_role("button", name="Upload").click()
+        page.wait_for_load_state()
+        expect(page.get_by_text("has arrived and is being inspected")).to_be_visible()
+        expect(row(page, file.name)).to_be_visible()
+    finally:
+        context.close()
