@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from compute import rules
@@ -82,12 +82,19 @@ def visible_templates(actor: Actor) -> QuerySet[Template]:
     return policy.visible(actor, Permit.TEMPLATE_VIEW, related).filter(status="ok")
 
 
+def latest(rows: QuerySet[Template]) -> QuerySet[Template]:
+    """Of each template the latest version that is ready."""
+    newer = Template.objects.filter(name=OuterRef("name"), version__gt=OuterRef("version"), status="ok")
+    of_owner, of_institute = newer.filter(owner=OuterRef("owner")), newer.filter(owner=None)
+    return rows.exclude(Exists(of_owner)).exclude(Q(owner=None) & Exists(of_institute))
+
+
 def all_templates(actor: Actor) -> QuerySet[Template]:
     """The templates this actor may see; those that are being made, or broken, only where he may change them."""
     related = Template.objects.select_related("owner", "storage_domain__provider")
     own = policy.visible(actor, Permit.TEMPLATE_EDIT, Template.objects.all()).values("pk")
     seen = policy.visible(actor, Permit.TEMPLATE_VIEW, related)
-    return seen.filter(Q(status="ok") | Q(pk__in=own)).order_by("name", "uid")
+    return seen.filter(Q(status="ok") | Q(pk__in=own)).order_by("name", "-version", "uid")
 
 
 def get_template(actor: Actor, uid: UUID) -> Template:

@@ -45,6 +45,7 @@ class TemplateSerializer(serializers.ModelSerializer):
         fields = [
             "id",
             "name",
+            "version",
             "data_center",
             "description",
             "icon",
@@ -83,6 +84,7 @@ class NewTemplateSerializer(TemplateEditSerializer):
     image = StrictUuid(help_text="One that is ready.")
     storage_domain = StrictUuid(help_text="One that the data center may use.")
     data_center = StrictUuid(allow_null=True, help_text="Whose it is; null: the institute's.")
+    next_version = StrictBoolean(default=False, help_text="Of the template of this name; else the name must be new.")
 
 
 class TemplateStartedSerializer(StartedSerializer):
@@ -110,7 +112,8 @@ class Templates(ListView):
         """Make one from an uploaded image; the job converts it and sends it to the storage domain."""
         data, actor = checked(NewTemplateSerializer, request.data), _actor(request)
         places = (data.pop("image"), data.pop("storage_domain"), data.pop("data_center"))
-        wish = NewTemplate(TemplateTraits(**data), *places)
+        next_version = data.pop("next_version")
+        wish = NewTemplate(TemplateTraits(**data), *places, next_version)
         return answer_once(request, actor.user.pk, lambda: _started(*templates.make_template(actor, wish)))
 
 

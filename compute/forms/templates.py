@@ -58,7 +58,13 @@ class NewTemplateForm(TemplateForm):
         label=_("Storage domain"), help_text=_("Where its disk lies, and those of its machines")
     )
 
-    field_order = ("name", "data_center", "storage_domain")
+    next_version = forms.BooleanField(
+        label=_("The next version of the template of this name"),
+        required=False,
+        help_text=_("New machines are made from it then; those of earlier versions stay as they are"),
+    )
+
+    field_order = ("name", "next_version", "data_center", "storage_domain")
 
     def __init__(self, data: Any, *, initial: dict[str, Any], places: dict[str, list[tuple[str, str]]]) -> None:
         super().__init__(data, initial=initial)

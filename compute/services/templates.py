@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from compute import rules, selectors
 from compute.choices import ImageStatus
-from compute.models import Image, StorageDomain, Template, Vm
+from compute.models import Image, StorageDomain, Template, TemplateAssignment, Vm
 from compute.operations.templates import GIB, DeleteTemplate, ImportTemplate, MakeTemplate
 from compute.services.images import get_image
 from portal.common.actor import Actor
@@ -73,12 +73,16 @@ class TemplateTraits:
 
 @dataclass(frozen=True, slots=True)
 class NewTemplate:
-    """A template to make from an uploaded image. ``data_center_uid`` None: the institute's."""
+    """A template to make from an uploaded image. ``data_center_uid`` None: the institute's.
+
+    ``next_version``: of the template of this name, which must be there; else there must be none.
+    """
 
     traits: TemplateTraits
     image_uid: UUID
     storage_domain_uid: UUID
     data_center_uid: UUID | None = None
+    next_version: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +127,9 @@ def make_template(actor: Actor, request: NewTemplate) -> tuple[Template, Job]:
         image = Image.objects.select_for_update(of=("self",)).get(pk=get_image(actor, request.image_uid).pk)
         domain = _storage(owner, request.storage_domain_uid)
         _refuse(rules.template_reasons(**asdict(request.traits)))
-        _refuse_name(request.traits.name, owner)
+        before = _version_before(owner, request)
         _refuse_image(image, domain)
-        template = _write(request.traits, owner, domain, disk_gib=-(-image.virtual_bytes // GIB))
+        template = _write(request.traits, owner, domain, disk_gib=-(-image.virtual_bytes // GIB), before=before)
         trial.subject = _subject(template)
         gate = _gate(Permit.TEMPLATE_CREATE, owner)
         locks = (Lock("image", image.pk, exclusive=False),)
@@ -147,10 +151,16 @@ def edit_template(actor: Actor, uid: UUID, edit: TemplateEdit) -> Template:
         _refuse(rules.template_reasons(**wanted))
         if wanted["name"] != template.name:
             _refuse_name(wanted["name"], template.owner)
+            _rename_versions(template, wanted["name"])
         for name, value in wanted.items():
             setattr(template, name, value)
         _save(template)
     return template
+
+
+def _rename_versions(template: Template, name: str) -> None:
+    """They are known by their common name."""
+    Template.objects.filter(owner=template.owner, name=template.name).exclude(pk=template.pk).update(name=name)
 
 
 def delete_template(actor: Actor, uid: UUID) -> Job:
@@ -208,8 +218,20 @@ def _refuse_name(name: str, owner: DataCenter | None) -> None:
         raise _taken()
 
 
+def _version_before(owner: DataCenter | None, request: NewTemplate) -> Template | None:
+    """The newest version that is there already, for a next one; None for a new template."""
+    if not request.next_version:
+        _refuse_name(request.traits.name, owner)
+        return None
+    before = Template.objects.filter(owner=owner, name=request.traits.name).order_by("-version").first()
+    if before is None:
+        text = _("There is no template of this name to make another version of.")
+        raise Invalid(text, reasons=(Reason("no_such_template", text, "name"),))
+    return before
+
+
 def _taken() -> Conflict:
-    text = _("A template of this name is already there. Choose another name.")
+    text = _("A template of this name is already there. Choose another name, or make it the next version.")
     return Conflict(text, reasons=(Reason("name_taken", text, "name"),))
 
 
@@ -238,9 +260,17 @@ def _refuse_needed(actor: Actor, template: Template) -> None:
     raise Conflict(text, reasons=(Reason("in_use", text, data={"count": count, "machines": list(names)}),))
 
 
-def _write(traits: TemplateTraits, owner: DataCenter | None, domain: StorageDomain, *, disk_gib: int) -> Template:
-    template = Template(owner=owner, storage_domain=domain, disk_gib=disk_gib, **asdict(traits))
+def _write(
+    traits: TemplateTraits, owner: DataCenter | None, domain: StorageDomain, *, disk_gib: int, before: Template | None
+) -> Template:
+    """The row; whoever may use the version before may use this one."""
+    version = before.version + 1 if before else 1
+    template = Template(owner=owner, storage_domain=domain, disk_gib=disk_gib, version=version, **asdict(traits))
     _save(template)
+    centers = before.assignments.values_list("data_center", flat=True) if before else []
+    TemplateAssignment.objects.bulk_create(
+        TemplateAssignment(template=template, data_center_id=center) for center in centers
+    )
     return template
 
 

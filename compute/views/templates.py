@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from compute import rules, selectors
 from compute.forms.templates import NewTemplateForm, TemplateForm
-from compute.models import Image, StorageDomain
+from compute.models import Image, StorageDomain, Template
 from compute.services import images, templates
 from compute.services.sharing import uid_in
 from compute.services.templates import NewTemplate, TemplateEdit, TemplateTraits
@@ -58,6 +58,7 @@ def template_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
         "template": row,
         "may_edit": Permit.TEMPLATE_EDIT in permits,
         "may_delete": Permit.TEMPLATE_DELETE in permits,
+        "is_latest": selectors.latest(Template.objects.filter(pk=row.pk)).exists(),
         "count": count,
         "names": names,
         "job": selectors.last_job_of(actor, row.pk),
@@ -80,7 +81,8 @@ def template_create(request: HttpRequest) -> HttpResponse:
 
     def work() -> HttpResponse:
         center, domain = form.cleaned_data["data_center"], form.cleaned_data["storage_domain"]
-        wish = NewTemplate(form.traits(), image.pk, UUID(domain), None if center == INSTITUTE else UUID(center))
+        owner = None if center == INSTITUTE else UUID(center)
+        wish = NewTemplate(form.traits(), image.pk, UUID(domain), owner, form.cleaned_data["next_version"])
         _template, job = templates.make_template(actor, wish)
         return redirect("job", uid=job.pk)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from hypothesis import HealthCheck, given
@@ -271,3 +273,26 @@ def test_only_bytes_are_taken_as_bytes(institute, api):
     answer = api.put(f"/api/v1/images/{image.pk}/content/?offset=0", "{}", content_type="application/json")
     assert answer.status_code == 415
     assert put(api, str(image.pk), b"", 0).status_code == 400
+
+
+def test_two_tabs_at_the_same_moment_write_each_byte_once(institute):
+    data = os.urandom(40_000)
+    image, actor = begin(institute, data), institute.actor("physics-admin")
+    taken: list[int] = []
+
+    def tab() -> None:
+        place = 0
+        while place < len(data):
+            try:
+                place = images.receive(actor, image.pk, data[place : place + 1000], offset=place).received_bytes
+                taken.append(place)
+            except Conflict as refused:
+                place = refused.data["offset"]
+        connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(tab) for _ in range(4)]:
+            done.result()
+    assert sorted(taken) == list(range(1000, len(data) + 1, 1000))
+    assert spool.uploaded(image.pk).read_bytes() == data
+    assert Job.objects.filter(target_uid=image.pk).count() == 1

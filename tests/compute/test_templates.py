@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,7 +11,7 @@ import pytest
 from django.test import Client
 
 from compute import qemu_img, selectors, spool
-from compute.models import Image, Template
+from compute.models import Image, Template, Vm
 from compute.services import images, templates, vms
 from compute.services.templates import NewTemplate, TemplateEdit, TemplateTraits
 from compute.services.vms import VmRequest
@@ -232,3 +233,62 @@ def test_the_api_makes_changes_and_removes_one(institute, image):
     assert gone.status_code == 202
     run_to_end(gone.json()["job"]["id"])
     assert client.get(f"/api/v1/templates/{uid}/").status_code == 404
+
+
+def test_TF17_a_template_whose_disk_was_removed_by_hand_makes_no_machine_and_can_be_deleted(institute, image, tmp_path):  # noqa: N802
+    template = made(institute, image)
+    double = HypervisorDouble(tmp_path / "hypervisor")
+    [key] = [key for key in double.things("disk") if str(template.pk) in key]
+    double.remove("disk", key)
+    machine = VmRequest(name="web", data_center_uid=institute.centers["physics"].pk, template_uid=template.pk)
+    vm, job = vms.create_vm(institute.actor("alice"), machine)
+    assert run_to_end(job.pk).error["code"] == "hypervisor_not_found"
+    assert not Vm.objects.filter(pk=vm.pk).exists()
+    assert run_to_end(templates.delete_template(institute.actor("physics-admin"), template.pk).pk).status == "finished"
+
+
+def test_TF13_a_hypervisor_that_is_away_for_a_while_delays_a_template_and_no_more(institute, image, tmp_path):  # noqa: N802
+    double = HypervisorDouble(tmp_path / "hypervisor")
+    double.forget_calls()
+    double.fail("upload_disk", Fault.GONE, times=2)
+    template = made(institute, image)
+    assert on_disk(template)
+    assert len(double.calls("upload_disk")) == 3
+
+
+def test_the_latest_version_is_what_is_offered_and_earlier_ones_can_still_be_named(institute, image):
+    first = made(institute, image)
+    second, job = templates.make_template(institute.actor("physics-admin"), next_of(institute, image))
+    alice, physics = institute.actor("alice"), institute.centers["physics"]
+    offered = selectors.latest(selectors.usable_templates(alice, physics))
+    assert first in offered  # the second is not ready yet
+    run_to_end(job.pk)
+    assert (second.name, second.version) == (first.name, 2)
+    assert second in offered.all()
+    assert first not in offered.all()
+    assert institute.template in offered.all()
+    machine = VmRequest(name="web", data_center_uid=physics.pk, template_uid=first.pk)
+    assert vms.create_vm(alice, machine)[0].template == first
+    templates.edit_template(institute.actor("physics-admin"), second.pk, TemplateEdit({"name": "Debian"}))
+    assert set(Template.objects.filter(name="Debian")) == {first, second}
+
+
+def next_of(institute: Any, image: Image, **traits: Any) -> NewTemplate:
+    return dataclasses.replace(wish(institute, image, **traits), next_version=True)
+
+
+def test_a_version_of_the_institutes_is_for_whom_the_one_before_was(institute, image):
+    own = institute.template
+    domain = own.storage_domain_id
+    request = NewTemplate(TemplateTraits(own.name), image.pk, domain, None, next_version=True)
+    template, job = templates.make_template(institute.actor("root"), request)
+    run_to_end(job.pk)
+    for person, center in (("alice", "physics"), ("charlie", "informatics")):
+        usable = selectors.usable_templates(institute.actor(person), institute.centers[center])
+        assert list(selectors.latest(usable)) == [template]
+
+
+def test_there_is_no_next_version_of_nothing(institute, image):
+    with pytest.raises(Invalid) as refused:
+        templates.make_template(institute.actor("physics-admin"), next_of(institute, image, name="New"))
+    assert refused.value.reasons[0].field == "name"
