@@ -9,8 +9,8 @@ class ComputeConfig(AppConfig):
 
     def ready(self) -> None:
         """Kinds and operations."""
-        from compute.models import Template, TemplateGroupGrant, TemplateUserGrant, Vm, VmGroupGrant, VmUserGrant
-        from compute.operations import adoption, power, templates, vms
+        from compute.models import Image, Template, TemplateGroupGrant, TemplateUserGrant, Vm, VmGroupGrant, VmUserGrant
+        from compute.operations import adoption, images, power, templates, vms
         from tenants.policy import Kind, register_kind
 
         register_kind(
@@ -26,6 +26,8 @@ class ComputeConfig(AppConfig):
                 group_grants=TemplateGroupGrant,
             )
         )
+        register_kind(Kind("image", Image, data_center_path="owner"))
+        images.register_all()
         vms.register_all()
         power.register_all()
         templates.register_all()

@@ -72,6 +72,39 @@ class TemplateStatus(TextChoices):
     ILLEGAL = "illegal", _("broken")
 
 
+class ImageFormat(TextChoices):
+    """What can be uploaded; everything else is refused."""
+
+    QCOW2 = "qcow2", "qcow2"
+    RAW = "raw", "raw"
+
+
+class ImageStatus(TextChoices):
+    """How far an uploaded image is."""
+
+    UPLOADING = "uploading", _("uploading")
+    INSPECTING = "inspecting", _("being inspected")
+    READY = "ready", _("ready")
+    REFUSED = "refused", _("refused")
+
+
+# Why an image was refused, by the code that its row keeps.
+IMAGE_REFUSALS = {
+    "checksum": _("What arrived has another SHA-256 checksum than was said. Upload the file again."),
+    "format": _("The image is not of the format it is said to be. Upload it as what it is."),
+    "foreign_format": _("The image is neither qcow2 nor raw. Convert it to qcow2 first."),
+    "backing_file": _("The image has a backing file, another image below it. Convert it to one that stands alone."),
+    "data_file": _("The image keeps its data in another file. Convert it to one that stands alone."),
+    "unknown_features": _("The image has features that are not known here. Convert it to a plain qcow2."),
+    "encrypted": _("The image is encrypted. Upload it without encryption."),
+    "partitions": _("The image's partition table is not sound."),
+    "broken": _("The image is damaged or not complete. Upload the file again."),
+    "too_large": _("The disk in the image is larger than is allowed here. Make it smaller first."),
+    "cancelled": _("The inspection was cancelled. Upload the file again."),
+}
+IMAGE_REFUSED = _("The image could not be inspected. Upload the file again, or ask an administrator.")
+
+
 # Why a console ended or was not to be had, by the code that its websocket closes with. Codes not named here are faults
 # of a client or a provider that no user can do anything about.
 CONSOLE_ENDINGS = {

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from django.utils.translation import gettext as _
 
 from portal.common.errors import Reason
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+TITLE = re.compile(r"[A-Za-z0-9_.+-]([A-Za-z0-9_.+ -]{0,62}[A-Za-z0-9_.+-])?")
 HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 SSH_KEY = re.compile(
@@ -21,6 +23,9 @@ LONGEST_DESCRIPTION = 2000
 MOST_KEYS = 10
 MEMORY_MIB = (64, 1024 * 1024)
 VCPUS = (1, 240)
+LONGEST_NOTE = 500
+ICONS = ("device-desktop", "server", "database", "terminal-2", "brand-debian", "brand-ubuntu", "brand-apple",
+         "brand-redhat", "brand-windows", "brand-docker", "flask", "school")  # fmt: skip
 MAC_PREFIX = "52:54:00"
 
 # Which verb is legal in which status: oVirt's action matrix (engine class ActionUtils), narrowed by its commands' rules.
@@ -61,6 +66,19 @@ def name_reasons(name: str) -> list[Reason]:
     if isinstance(name, str) and NAME.fullmatch(name) and name not in {".", ".."}:
         return []
     return [Reason("name_invalid", _("A name has 1 to 64 characters: letters A-Z, digits, '-', '_' and '.'."), "name")]
+
+
+def title_reasons(title: str) -> list[Reason]:
+    """Why this is no name for an image or a template; blanks within are allowed."""
+    if isinstance(title, str) and TITLE.fullmatch(title) and title.strip("."):
+        return []
+    text = _("A name has 1 to 64 characters: letters A-Z, digits, '-', '_', '.', '+' and blanks within.")
+    return [Reason("name_invalid", text, "name")]
+
+
+def title_of(file_name: str) -> str:
+    """A name for an image, made from its file's."""
+    return re.sub(r"[^A-Za-z0-9_.+ -]", "_", file_name)[:64].strip() or "image"
 
 
 def text_reasons(description: str) -> list[Reason]:
@@ -105,6 +123,28 @@ def size_reasons(sizes: Sizes) -> list[Reason]:
             )
         )
     return found
+
+
+def template_reasons(**traits: Any) -> list[Reason]:
+    """Why these traits of a template cannot be (see ``services.templates.TemplateTraits``)."""
+    found = title_reasons(traits["name"]) + _note_reasons(traits["description"])
+    if traits["icon"] not in ICONS:
+        text = _("Choose one of these icons: %(icons)s.") % {"icons": ", ".join(ICONS)}
+        found.append(Reason("icon_unknown", text, "icon"))
+    low, high = MEMORY_MIB
+    for name, least in (("memory_min_mib", low), ("memory_mib", max(low, traits["memory_min_mib"]))):
+        if not least <= traits[name] <= high:
+            text = _("Memory is between %(low)d and %(high)d MiB here.") % {"low": least, "high": high}
+            found.append(Reason("memory_out_of_range", text, name, {"minimum": least, "maximum": high}))
+    sizes = Sizes(high, traits["vcpus"], low)
+    return found + size_reasons(sizes)
+
+
+def _note_reasons(text: str) -> list[Reason]:
+    if len(text) <= LONGEST_NOTE:
+        return text_reasons(text)
+    said = _("A description has at most %(most)d characters.") % {"most": LONGEST_NOTE}
+    return [Reason("description_too_long", said, "description", {"limit": LONGEST_NOTE})]
 
 
 def initial_run_reasons(hostname: str, user_name: str, keys: Iterable[str]) -> list[Reason]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -85,6 +85,36 @@ def visible_templates(actor: Actor) -> QuerySet[Template]:
     """The templates this actor may see, with a token that may only read too, as far as they can be used now."""
     related = Template.objects.select_related("owner", "storage_domain")
     return policy.visible(actor, Permit.TEMPLATE_VIEW, related).filter(status="ok")
+
+
+def latest(rows: QuerySet[Template]) -> QuerySet[Template]:
+    """Of each template the latest version that is ready."""
+    newer = Template.objects.filter(name=OuterRef("name"), version__gt=OuterRef("version"), status="ok")
+    of_owner, of_institute = newer.filter(owner=OuterRef("owner")), newer.filter(owner=None)
+    return rows.exclude(Exists(of_owner)).exclude(Q(owner=None) & Exists(of_institute))
+
+
+def all_templates(actor: Actor) -> QuerySet[Template]:
+    """The templates this actor may see; those that are being made, or broken, only where he may change them."""
+    related = Template.objects.select_related("owner", "storage_domain__provider")
+    own = policy.visible(actor, Permit.TEMPLATE_EDIT, Template.objects.all()).values("pk")
+    seen = policy.visible(actor, Permit.TEMPLATE_VIEW, related)
+    return seen.filter(Q(status="ok") | Q(pk__in=own)).order_by("name", "-version", "uid")
+
+
+def get_template(actor: Actor, uid: UUID) -> Template:
+    """One of them. Raises ``NotFound`` alike for one that is not there and one that may not be seen."""
+    template = all_templates(actor).filter(pk=uid).first()
+    if template is None:
+        raise NotFound(_("There is no such template, or you may not see it."))
+    return template
+
+
+def storage_for_templates(owner: DataCenter | None) -> QuerySet[StorageDomain]:
+    """Where the disk of a template of this data center, or of the institute's, can lie."""
+    if owner is not None:
+        return usable_storage(owner).distinct().order_by("name", "uid")
+    return StorageDomain.objects.filter(status="active", provider__enabled=True).order_by("name", "uid")
 
 
 def usable_templates(actor: Actor, data_center: DataCenter | None = None) -> QuerySet[Template]:

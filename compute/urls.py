@@ -4,7 +4,7 @@ from django.urls import path
 
 from compute.rules import ENDING
 from compute.services.sharing import SHAREABLE
-from compute.views import adoption, consoles, data_centers, providers, vms
+from compute.views import adoption, consoles, data_centers, images, providers, templates, vms
 
 app_name = "compute"
 
@@ -34,6 +34,14 @@ urlpatterns = [
     path("providers/<uuid:uid>/enable/", providers.provider_enable, {"enabled": True}, name="provider-enable"),
     path("providers/<uuid:uid>/disable/", providers.provider_enable, {"enabled": False}, name="provider-disable"),
     path("providers/<uuid:uid>/remove/", providers.provider_remove, name="provider-remove"),
+    path("images/", images.image_list, name="images"),
+    path("images/upload/", images.image_upload, name="image-upload"),
+    path("images/<uuid:uid>/delete/", images.image_delete, name="image-delete"),
+    path("templates/", templates.template_list, name="templates"),
+    path("templates/new/", templates.template_create, name="template-create"),
+    path("templates/<uuid:uid>/", templates.template_detail, name="template"),
+    path("templates/<uuid:uid>/edit/", templates.template_edit, name="template-edit"),
+    path("templates/<uuid:uid>/delete/", templates.template_delete, name="template-delete"),
     path("data-centers/", data_centers.data_center_list, name="data-centers"),
     path("data-centers/new/", data_centers.data_center_create, name="data-center-create"),
     path("data-centers/<uuid:uid>/", data_centers.data_center_detail, name="data-center"),

@@ -24,6 +24,10 @@ websocket = URLRouter(
         re_path("", no_such_socket),  # type: ignore[arg-type]
     ]
 )
-application = ProtocolTypeRouter(
-    {"http": BoundedBodies(http, limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE), "websocket": websocket}
+bounded = BoundedBodies(
+    http,
+    limit=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
+    part_limit=settings.IMAGE_CHUNK_BYTES,
+    form_limit=settings.IMAGE_FORM_BYTES,
 )
+application = ProtocolTypeRouter({"http": bounded, "websocket": websocket})

@@ -1,7 +1,9 @@
 """Bodies of requests, bounded before anything looks at them, by what comes and not by what the client says will come.
 
 Django's ASGI handler writes a body of any size to disk before a view can refuse it, and the REST framework takes one that
-comes in chunks for none. Bodies are small here: each is read whole, and handed on with its true length.
+comes in chunks for none. Bodies are small here: each is read whole, and handed on with its true length. Parts of images are
+larger, at the one kind of address that takes them; and a form with a whole image goes through as it comes, from somebody
+who is logged in and may upload.
 """
 
 from __future__ import annotations
@@ -9,17 +11,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
+from asgiref.sync import sync_to_async
 from django.utils.translation import gettext as _
 from django.utils.translation import override
 
 from portal.common.api import PROBLEM
 from portal.common.errors import problem_json
-from portal.socket_login import language_of
+from portal.socket_login import actor_of_scope, language_of
+from tenants import policy
+from tenants.permits import Permit
 
 Scope = dict[str, Any]
 Message = Mapping[str, Any]
@@ -28,6 +34,9 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SECONDS = 60.0  # for all of a body to come
+IMAGE_FORM = "/images/upload/"
+FORM_OVERHEAD = 64 * 1024  # what a form has beside its file
+IMAGE_PART = re.compile(r"/api/v1/images/[0-9a-f-]{36}/content/")
 LINGER_SECONDS = 2.0
 LENGTH_HEADERS = {b"content-length", b"transfer-encoding"}
 
@@ -44,14 +53,30 @@ class Gone(Exception):
 
 
 class BoundedBodies:
-    """An application whose requests have a body of ``limit`` bytes at most; 413 for a longer one, 408 for a slow one."""
+    """An application whose requests have a body of ``limit`` bytes at most; 413 for a longer one, 408 for a slow one.
 
-    def __init__(self, application: Application, *, limit: int, seconds: float = SECONDS) -> None:
+    ``part_limit``: what a part of an image may have instead; ``form_limit``: a file in the form of images.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        *,
+        limit: int,
+        part_limit: int = 0,
+        form_limit: int = 0,
+        seconds: float = SECONDS,
+    ) -> None:
         self._application = application
         self._limit = limit
+        self._part_limit = max(limit, part_limit)
+        self._form_limit = form_limit + FORM_OVERHEAD
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if await self._is_image_form(scope):
+            await self._application(scope, receive, send)
+            return
         try:
             body = await self._read(scope, receive)
         except Refused as refusal:
@@ -62,25 +87,40 @@ class BoundedBodies:
             await self._application(_with_length(scope, len(body)), _first(body, receive), send)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
-        if _length_said(scope) > self._limit:
+        limit = self._limit_of(scope)
+        if _length_said(scope) > limit:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._take(receive)
+                return await self._take(receive, limit)
         except TimeoutError as error:
             raise Refused(HTTPStatus.REQUEST_TIMEOUT) from error
 
-    async def _take(self, receive: Receive) -> bytes:
+    async def _is_image_form(self, scope: Scope) -> bool:
+        """Whether a body goes through unread. Its length was said, and servers take no more than that."""
+        is_form = scope["method"] == "POST" and scope["path"] == IMAGE_FORM
+        return is_form and 0 < _length_said(scope) <= self._form_limit and await sync_to_async(_may_upload)(scope)
+
+    def _limit_of(self, scope: Scope) -> int:
+        is_part = scope["method"] == "PUT" and IMAGE_PART.fullmatch(scope["path"])
+        return self._part_limit if is_part else self._limit
+
+    async def _take(self, receive: Receive, limit: int) -> bytes:
         body = bytearray()
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise Gone
             body += message.get("body", b"")
-            if len(body) > self._limit:
+            if len(body) > limit:
                 raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             if not message.get("more_body", False):
                 return bytes(body)
+
+
+def _may_upload(scope: Scope) -> bool:
+    actor = actor_of_scope(scope)
+    return actor is not None and policy.holds_anywhere(actor, Permit.IMAGE_UPLOAD)
 
 
 def _length_said(scope: Scope) -> int:

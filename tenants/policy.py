@@ -65,6 +65,7 @@ SEE = {
     "vm": Permit.VM_VIEW,
     "data_center": Permit.DATA_CENTER_VIEW,
     "template": Permit.TEMPLATE_VIEW,
+    "image": Permit.IMAGE_VIEW,
     "network": Permit.NETWORK_VIEW,
     "system": Permit.SYSTEM_MANAGE,
 }

@@ -3,26 +3,52 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
 
-from compute import selectors
+from compute import rules, selectors
 from compute.models import Template
-from portal.common.actor import Door
-from portal.common.api import ListView
+from compute.services import templates
+from compute.services.templates import NewTemplate, TemplateEdit, TemplateTraits
+from portal.common.actor import Actor, Door
+from portal.common.api import ApiView, ListView, answer_once
 from portal.common.http import actor_of
+from portal.common.idempotency import Answer
 from portal.common.paging import ByName
+from portal.common.strict import (
+    LARGEST_NUMBER,
+    StrictBoolean,
+    StrictInteger,
+    StrictSerializer,
+    StrictString,
+    StrictUuid,
+    checked,
+)
+from portal.common.versions import etag, version_in
+from portal.jobs.models import Job
+from tenants.api.jobs import StartedSerializer, started
+
+SMALLEST_NUMBER = -LARGEST_NUMBER
+BOUNDS: dict[str, Any] = {"min_value": SMALLEST_NUMBER, "max_value": LARGEST_NUMBER}
 
 
 class TemplateSerializer(serializers.ModelSerializer):
     id = serializers.UUIDField(source="uid", read_only=True)
+    data_center = serializers.UUIDField(source="owner_id", allow_null=True, help_text="null: the institute's.")
 
     class Meta:
         model = Template
         fields = [
             "id",
             "name",
+            "version",
+            "data_center",
             "description",
+            "icon",
             "status",
             "disk_gib",
             "memory_mib",
@@ -35,6 +61,38 @@ class TemplateSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
+class TemplateEditSerializer(StrictSerializer):
+    """What is left out stays as it is."""
+
+    name = StrictString(required=False, max_length=200)
+    description = StrictString(required=False, max_length=20_000, allow_blank=True)
+    icon = serializers.ChoiceField(required=False, choices=rules.ICONS)
+    memory_mib = StrictInteger(required=False, **BOUNDS, help_text="What a machine gets unless it asks for more.")
+    memory_min_mib = StrictInteger(required=False, **BOUNDS, help_text="What it needs at least.")
+    vcpus = StrictInteger(required=False, **BOUNDS)
+    has_agent = StrictBoolean(required=False, help_text="The QEMU guest agent is in it.")
+    has_cloud_init = StrictBoolean(
+        required=False, help_text="cloud-init is in it: host name, user and SSH keys reach it."
+    )
+    has_serial_console = StrictBoolean(required=False, help_text="It talks on the serial console.")
+
+
+class NewTemplateSerializer(TemplateEditSerializer):
+    """A template to make from an uploaded image."""
+
+    name = StrictString(max_length=200)
+    image = StrictUuid(help_text="One that is ready.")
+    storage_domain = StrictUuid(help_text="One that the data center may use.")
+    data_center = StrictUuid(allow_null=True, help_text="Whose it is; null: the institute's.")
+    next_version = StrictBoolean(default=False, help_text="Of the template of this name; else the name must be new.")
+
+
+class TemplateStartedSerializer(StartedSerializer):
+    """The template, and the job that makes it."""
+
+    template = TemplateSerializer()
+
+
 class Templates(ListView):
     """The templates one may see."""
 
@@ -45,4 +103,53 @@ class Templates(ListView):
         """Through the policy."""
         if not self.request.user:
             return Template.objects.none()
-        return selectors.visible_templates(actor_of(self.request, door=Door.API))
+        return selectors.visible_templates(_actor(self.request))
+
+    @extend_schema(
+        request=NewTemplateSerializer, responses={202: TemplateStartedSerializer}, operation_id="templates_create"
+    )
+    def post(self, request: Request) -> Response:
+        """Make one from an uploaded image; the job converts it and sends it to the storage domain."""
+        data, actor = checked(NewTemplateSerializer, request.data), _actor(request)
+        places = (data.pop("image"), data.pop("storage_domain"), data.pop("data_center"))
+        next_version = data.pop("next_version")
+        wish = NewTemplate(TemplateTraits(**data), *places, next_version)
+        return answer_once(request, actor.user.pk, lambda: _started(*templates.make_template(actor, wish)))
+
+
+class TemplateDetail(ApiView):
+    """One template."""
+
+    @extend_schema(responses=TemplateSerializer)
+    def get(self, request: Request, uid: UUID) -> Response:
+        """As it is; ``ETag`` is its version."""
+        return _answer(selectors.get_template(_actor(request), uid))
+
+    @extend_schema(
+        request=TemplateEditSerializer,
+        responses={200: TemplateSerializer},
+        parameters=[OpenApiParameter("If-Match", str, "header", description="The version that was looked at.")],
+    )
+    def patch(self, request: Request, uid: UUID) -> Response:
+        """Change it; with ``If-Match``, unless somebody else did meanwhile (412)."""
+        changes = checked(TemplateEditSerializer, request.data)
+        edit = TemplateEdit(changes, version_in(request.headers.get("If-Match", "")))
+        return _answer(templates.edit_template(_actor(request), uid, edit))
+
+    @extend_schema(responses={202: StartedSerializer})
+    def delete(self, request: Request, uid: UUID) -> Response:
+        """Remove it with its disk, unless machines were made from it (409 with their names)."""
+        answer = started(templates.delete_template(_actor(request), uid))
+        return Response(answer.body, status=answer.status, headers={"Location": answer.location})
+
+
+def _answer(template: Template) -> Response:
+    return Response(TemplateSerializer(template).data, headers={"ETag": etag(templates.template_version(template))})
+
+
+def _started(template: Template, job: Job) -> Answer:
+    return started(job, template=TemplateSerializer(template).data)
+
+
+def _actor(request: Request) -> Actor:
+    return actor_of(request, door=Door.API)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from compute.api import adoption, consoles, inventory, providers, sharing, templates, vms
+from compute.api import adoption, consoles, images, inventory, providers, sharing, templates, vms
 
 urlpatterns = [
     path("providers/", providers.Providers.as_view(), name="provider-list"),
@@ -12,7 +12,11 @@ urlpatterns = [
     path("clusters/", inventory.Clusters.as_view(), name="cluster-list"),
     path("hosts/", inventory.Hosts.as_view(), name="host-list"),
     path("storage-domains/", inventory.StorageDomains.as_view(), name="storage-domain-list"),
+    path("images/", images.Images.as_view(), name="image-list"),
+    path("images/<uuid:uid>/", images.ImageDetail.as_view(), name="image"),
+    path("images/<uuid:uid>/content/", images.ImageContent.as_view(), name="image-content"),
     path("templates/", templates.Templates.as_view(), name="template-list"),
+    path("templates/<uuid:uid>/", templates.TemplateDetail.as_view(), name="template"),
     path("vms/", vms.Vms.as_view(), name="vm-list"),
     path("vms/<uuid:uid>/", vms.VmDetail.as_view(), name="vm-detail"),
     path("vms/<uuid:uid>/release/", adoption.VmRelease.as_view(), name="vm-release"),

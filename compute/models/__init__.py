@@ -1,5 +1,6 @@
 from compute.models.console import Console
 from compute.models.grants import TemplateGroupGrant, TemplateUserGrant, VmGroupGrant, VmUserGrant
+from compute.models.image import Image
 from compute.models.inventory import Cluster, ClusterAssignment, Host, StorageAssignment, StorageDomain
 from compute.models.template import Template, TemplateAssignment
 from compute.models.vm import Disk, FoundVm, Nic, Vm
@@ -11,6 +12,7 @@ __all__ = [
     "Disk",
     "FoundVm",
     "Host",
+    "Image",
     "Nic",
     "StorageAssignment",
     "StorageDomain",

@@ -16,11 +16,13 @@ from tenants.models import DataCenter
 class Template(UidModel):
     """A sealed image in one storage domain. ``owner`` None: the institute's, usable where it is assigned.
 
-    The image's disk bears the template's own uid.
+    The image's disk bears the template's own uid. Versions of one template share owner and name; the one with the highest
+    number that is ready is its latest, which machines are made from unless another is named.
     """
 
     name = models.CharField(_("name"), max_length=64)
     owner = models.ForeignKey(DataCenter, null=True, blank=True, on_delete=models.PROTECT, related_name="templates")
+    version = models.PositiveSmallIntegerField(default=1)
     description = models.CharField(_("description"), max_length=500, blank=True)
     icon = models.CharField(max_length=32, default="device-desktop")
     storage_domain = models.ForeignKey(StorageDomain, on_delete=models.PROTECT, related_name="templates")
@@ -36,8 +38,10 @@ class Template(UidModel):
     class Meta:
         ordering: ClassVar = ["name", "uid"]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["owner", "name"], name="template_name_per_owner"),
-            models.UniqueConstraint(fields=["name"], condition=models.Q(owner=None), name="template_name_of_institute"),
+            models.UniqueConstraint(fields=["owner", "name", "version"], name="template_name_per_owner"),
+            models.UniqueConstraint(
+                fields=["name", "version"], condition=models.Q(owner=None), name="template_name_of_institute"
+            ),
         ]
 
     def __str__(self) -> str:

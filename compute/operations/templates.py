@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from compute.models import Template
+from compute import qemu_img, spool
+from compute.models import Image, Template
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.specs import DiskRef, DiskSpec
 from portal.jobs.context import JobContext
@@ -16,6 +18,8 @@ from portal.jobs.operation import Operation, StepContext, StepDef, StepFailed, r
 
 CHUNK = 1024 * 1024
 GIB = 1024**3
+CONVERT_SECONDS = 1800.0
+UNDONE = gettext_lazy("What had been made was undone.")
 
 
 def _template(ctx: StepContext) -> Template:
@@ -29,10 +33,37 @@ def _ref(template: Template) -> DiskRef:
     return DiskRef(template.pk, template.storage_domain.external_id)
 
 
-def _chunks(path: str) -> Iterator[bytes]:
-    with Path(path).open("rb") as image:
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as image:
         while chunk := image.read(CHUNK):
             yield chunk
+
+
+def _source(ctx: StepContext) -> Path:
+    """The file that goes to the storage domain: one of the portal's machine, or what was converted."""
+    return Path(ctx.params["path"]) if "path" in ctx.params else spool.converted(ctx.target_uid)
+
+
+def convert(ctx: StepContext) -> None:
+    """Make a plain qcow2 image of what was uploaded: nothing of its maker's structures gets to a hypervisor."""
+    image = Image.objects.filter(pk=ctx.params["image"]).first()
+    if image is None:
+        raise StepFailed(_("The image is gone."), code="image_gone")
+    target = spool.converted(ctx.target_uid)
+    room = max(CHUNK, spool.free_bytes() - settings.IMAGE_SPARE_BYTES)
+    bounds = qemu_img.Bounds(CONVERT_SECONDS, file_bytes=min(qemu_img.most_bytes(image.virtual_bytes), room))
+    try:
+        if not target.exists():
+            qemu_img.convert(spool.uploaded(image.pk), said=image.format, target=target, bounds=bounds)
+    except qemu_img.QemuImgFailed as error:
+        text = _("The image cannot be converted: it is damaged, or there is no room for it.")
+        raise StepFailed(text, code="conversion_failed", detail=error.detail) from error
+    ctx.fault_point("made")
+
+
+def drop_converted(ctx: StepContext) -> None:
+    """Remove it; already gone is done."""
+    spool.remove(ctx.target_uid)
 
 
 def upload(ctx: StepContext) -> None:
@@ -41,7 +72,7 @@ def upload(ctx: StepContext) -> None:
     driver = driver_for(template.storage_domain.provider)
     if driver.find_disk(_ref(template)) is None:
         spec = DiskSpec(template.pk, template.storage_domain.external_id, template.disk_gib * GIB)
-        driver.upload_disk(spec, chunks=_chunks(ctx.params["path"]))
+        driver.upload_disk(spec, chunks=_chunks(_source(ctx)))
     ctx.fault_point("made")
 
 
@@ -56,12 +87,17 @@ def make_ready(ctx: StepContext) -> None:
     template = _template(ctx)
     if driver_for(template.storage_domain.provider).find_disk(_ref(template)) is None:
         raise StepFailed(_("The image did not arrive."), code="image_missing")
+    drop_converted(ctx)
     Template.objects.filter(pk=template.pk).update(status="ok")
 
 
 def forget(job: JobContext) -> None:
-    """Nothing was made: the row goes."""
+    """Nothing is there: the row goes."""
     Template.objects.filter(pk=job.target_uid).delete()
+
+
+UPLOAD = StepDef("upload", gettext_lazy("Upload the image"), upload, remove)
+MAKE_READY = StepDef("make_ready", gettext_lazy("Verify"), make_ready)
 
 
 class ImportTemplate(Operation):
@@ -70,14 +106,39 @@ class ImportTemplate(Operation):
     name = "compute.import_template"
     title = gettext_lazy("Import template")
     audit_verb = "TEMPLATE_CREATE"
-    when_failed = gettext_lazy("What had been made was undone.")
+    when_failed = UNDONE
+    steps = (UPLOAD, MAKE_READY)
+    on_failed = staticmethod(forget)
+
+
+class MakeTemplate(Operation):
+    """Make a template from an uploaded image."""
+
+    name = "compute.make_template"
+    title = gettext_lazy("Make template")
+    audit_verb = "TEMPLATE_CREATE"
+    when_failed = UNDONE
     steps = (
-        StepDef("upload", gettext_lazy("Upload the image"), upload, remove),
-        StepDef("make_ready", gettext_lazy("Verify"), make_ready),
+        StepDef("convert", gettext_lazy("Convert the image"), convert, drop_converted),
+        UPLOAD,
+        MAKE_READY,
     )
     on_failed = staticmethod(forget)
 
 
+class DeleteTemplate(Operation):
+    """Delete a template with its disk."""
+
+    name = "compute.delete_template"
+    title = gettext_lazy("Delete template")
+    audit_verb = "TEMPLATE_DELETE"
+    when_failed = gettext_lazy("The template is still there. Delete it again later.")
+    point_of_no_return = "delete_disk"
+    steps = (StepDef("delete_disk", gettext_lazy("Delete the disk"), remove, destructive=True),)
+    on_finished = staticmethod(forget)
+
+
 def register_all() -> None:
     """Make them known to the engine."""
-    register(ImportTemplate)
+    for operation in (ImportTemplate, MakeTemplate, DeleteTemplate):
+        register(operation)

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
-from compute import rules
-from compute.models import StorageDomain, Template
-from compute.operations.templates import ImportTemplate
+from compute import rules, selectors
+from compute.choices import ImageStatus
+from compute.models import Image, StorageDomain, Template, TemplateAssignment, Vm
+from compute.operations.templates import GIB, DeleteTemplate, ImportTemplate, MakeTemplate
+from compute.services.images import get_image
 from portal.common.actor import Actor
-from portal.common.errors import Conflict, Invalid
+from portal.common.errors import Conflict, Invalid, NotFound, PreconditionFailed, Reason
+from portal.common.units import bytes_text
+from portal.common.versions import version_of
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt
 from portal.jobs.models import Job
+from portal.jobs.operation import Operation
 from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
 from tenants import policy
+from tenants.models import DataCenter
 from tenants.permits import Permit
+from tenants.selectors import get_data_center
+
+MOST_NAMED = 10
+EDITABLE = (
+    "name",
+    "description",
+    "icon",
+    "memory_mib",
+    "memory_min_mib",
+    "vcpus",
+    "has_agent",
+    "has_cloud_init",
+    "has_serial_console",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +56,48 @@ class TemplateRequest:
     description: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TemplateTraits:
+    """What can be said of a template and changed later: sizes in MiB, and for what its system is ready."""
+
+    name: str
+    description: str = ""
+    icon: str = rules.ICONS[0]
+    memory_mib: int = 1024
+    memory_min_mib: int = 256
+    vcpus: int = 1
+    has_agent: bool = False
+    has_cloud_init: bool = False
+    has_serial_console: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NewTemplate:
+    """A template to make from an uploaded image. ``data_center_uid`` None: the institute's.
+
+    ``next_version``: of the template of this name, which must be there; else there must be none.
+    """
+
+    traits: TemplateTraits
+    image_uid: UUID
+    storage_domain_uid: UUID
+    data_center_uid: UUID | None = None
+    next_version: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateEdit:
+    """Traits to change; what is left out stays. ``version`` of the row that was looked at, empty: whatever it is now."""
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    version: str = ""
+
+
 def import_template(actor: Actor, request: TemplateRequest) -> tuple[Template, Job]:
     """Make an institute-wide template. For super-admins, by command."""
     with attempt(actor, "TEMPLATE_CREATE", Subject("template", None, request.name)) as trial:
         policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
-        if (
-            reasons := []
-            if request.name.replace(" ", "-") and not rules.name_reasons(request.name.replace(" ", "-"))
-            else rules.name_reasons(request.name)
-        ):
-            raise Invalid(" ".join(r.text for r in reasons), reasons=tuple(reasons))
-        if Template.objects.filter(owner=None, name=request.name).exists():
-            raise Conflict(_("A template of this name is already there."))
+        _refuse_name(request.name, None)
         template = Template.objects.create(
             name=request.name,
             description=request.description,
@@ -56,12 +109,196 @@ def import_template(actor: Actor, request: TemplateRequest) -> tuple[Template, J
             has_cloud_init=True,
             has_serial_console=True,
         )
-        trial.subject = Subject("template", template.pk, template.name)
+        trial.subject = _subject(template)
         gate = Gate(Permit.PROVIDER_MANAGE, "system", policy.system().pk)
-        lock = Lock("template", template.pk)
-        params = {"path": str(request.path)}
-        job = start_job(
-            actor, JobRequest(ImportTemplate, Target("template", template.pk, template.name), gate, (lock,), params)
-        )
+        job = _start(actor, ImportTemplate, template, gate, params={"path": str(request.path)})
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
     return template, job
+
+
+def make_template(actor: Actor, request: NewTemplate) -> tuple[Template, Job]:
+    """Make a template from an uploaded image: the row now, its disk by the job.
+
+    Raises ``Invalid`` naming the fields, ``NotFound`` for an image or a storage domain that may not be used, ``Conflict`` for
+    a taken name, an image that is not ready, or no room (with figures).
+    """
+    with attempt(actor, "TEMPLATE_CREATE", Subject("template", None, request.traits.name)) as trial:
+        owner = _owner(actor, request.data_center_uid)
+        image = Image.objects.select_for_update(of=("self",)).get(pk=get_image(actor, request.image_uid).pk)
+        domain = _storage(owner, request.storage_domain_uid)
+        _refuse(rules.template_reasons(**asdict(request.traits)))
+        before = _version_before(owner, request)
+        _refuse_image(image, domain)
+        template = _write(request.traits, owner, domain, disk_gib=-(-image.virtual_bytes // GIB), before=before)
+        trial.subject = _subject(template)
+        gate = _gate(Permit.TEMPLATE_CREATE, owner)
+        locks = (Lock("image", image.pk, exclusive=False),)
+        job = _start(actor, MakeTemplate, template, gate, locks=locks, params={"image": str(image.pk)})
+        trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
+    return template, job
+
+
+def edit_template(actor: Actor, uid: UUID, edit: TemplateEdit) -> Template:
+    """Change traits. ``PreconditionFailed`` when it is another version now."""
+    with attempt(actor, "TEMPLATE_EDIT", Subject("template", uid)) as trial:
+        template = selectors.get_template(actor, uid)
+        trial.subject = _subject(template)
+        policy.authorize(actor, Permit.TEMPLATE_EDIT, template)
+        template = Template.objects.select_for_update(of=("self",)).get(pk=uid)
+        if edit.version and edit.version != template_version(template):
+            raise PreconditionFailed(_("Somebody else changed this template meanwhile. Look at it again."))
+        wanted = {name: getattr(template, name) for name in EDITABLE} | edit.changes
+        _refuse(rules.template_reasons(**wanted))
+        if wanted["name"] != template.name:
+            _refuse_name(wanted["name"], template.owner)
+            _rename_versions(template, wanted["name"])
+        for name, value in wanted.items():
+            setattr(template, name, value)
+        _save(template)
+    return template
+
+
+def _rename_versions(template: Template, name: str) -> None:
+    """They are known by their common name."""
+    Template.objects.filter(owner=template.owner, name=template.name).exclude(pk=template.pk).update(name=name)
+
+
+def delete_template(actor: Actor, uid: UUID) -> Job:
+    """Remove a template and its disk. ``Conflict`` names the machines that were made from it: their disks lie over its."""
+    with attempt(actor, "TEMPLATE_DELETE", Subject("template", uid)) as trial:
+        template = selectors.get_template(actor, uid)
+        trial.subject = _subject(template)
+        policy.authorize(actor, Permit.TEMPLATE_DELETE, template)
+        _refuse_needed(actor, template)
+        job = _start(actor, DeleteTemplate, template, Gate(Permit.TEMPLATE_DELETE, "template", template.pk))
+        trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
+    return job
+
+
+def template_version(template: Template) -> str:
+    """The version of what can be edited."""
+    return version_of(*(getattr(template, name) for name in EDITABLE))
+
+
+def authorize_making(actor: Actor) -> None:
+    """Raise ``NotPermitted`` for whoever may make templates nowhere."""
+    if not policy.holds_anywhere(actor, Permit.TEMPLATE_CREATE):
+        policy.authorize(actor, Permit.TEMPLATE_CREATE, policy.system())
+
+
+def dependents(actor: Actor, template: Template) -> tuple[int, tuple[str, ...]]:
+    """How many machines were made from it, and the first names of those that this actor may see."""
+    there = Vm.objects.filter(template=template)
+    seen = selectors.vms(actor).filter(template=template).values_list("name", flat=True)
+    return there.count(), tuple(seen[:MOST_NAMED])
+
+
+def _owner(actor: Actor, uid: UUID | None) -> DataCenter | None:
+    owner = None if uid is None else get_data_center(actor, uid)
+    policy.authorize(actor, Permit.TEMPLATE_CREATE, owner or policy.system())
+    return owner
+
+
+def _storage(owner: DataCenter | None, uid: UUID) -> StorageDomain:
+    domain = selectors.storage_for_templates(owner).filter(pk=uid).first()
+    if domain is None:
+        text = _("There is no such storage domain, or this data center may not use it.")
+        raise NotFound(text, reasons=(Reason("storage_not_found", text, "storage_domain"),))
+    return domain
+
+
+def _refuse(reasons: list[Reason]) -> None:
+    if reasons:
+        raise Invalid(" ".join(reason.text for reason in reasons), reasons=tuple(reasons))
+
+
+def _refuse_name(name: str, owner: DataCenter | None) -> None:
+    _refuse(rules.title_reasons(name))
+    if Template.objects.filter(owner=owner, name=name).exists():
+        raise _taken()
+
+
+def _version_before(owner: DataCenter | None, request: NewTemplate) -> Template | None:
+    """The newest version that is there already, for a next one; None for a new template."""
+    if not request.next_version:
+        _refuse_name(request.traits.name, owner)
+        return None
+    before = Template.objects.filter(owner=owner, name=request.traits.name).order_by("-version").first()
+    if before is None:
+        text = _("There is no template of this name to make another version of.")
+        raise Invalid(text, reasons=(Reason("no_such_template", text, "name"),))
+    return before
+
+
+def _taken() -> Conflict:
+    text = _("A template of this name is already there. Choose another name, or make it the next version.")
+    return Conflict(text, reasons=(Reason("name_taken", text, "name"),))
+
+
+def _refuse_image(image: Image, domain: StorageDomain) -> None:
+    if image.status != ImageStatus.READY:
+        text = _("The image is not ready; it is %(status)s.") % {"status": image.get_status_display()}
+        raise Conflict(text, reasons=(Reason("image_not_ready", text, "image", {"status": image.status}),))
+    if domain.total_bytes and domain.free_bytes < image.size_bytes:
+        text = _("The storage domain has %(free)s left, and the image has %(size)s. Choose another, or free some.") % {
+            "free": bytes_text(domain.free_bytes),
+            "size": bytes_text(image.size_bytes),
+        }
+        data = {"free_bytes": domain.free_bytes, "size_bytes": image.size_bytes}
+        raise Conflict(text, reasons=(Reason("storage_full", text, "storage_domain", data),))
+
+
+def _refuse_needed(actor: Actor, template: Template) -> None:
+    count, names = dependents(actor, template)
+    if not count:
+        return
+    text = _("%(count)d machines were made from %(name)s and need it: %(machines)s. Delete them first.") % {
+        "count": count,
+        "name": template.name,
+        "machines": ", ".join(names) + (" …" if count > len(names) else ""),
+    }
+    raise Conflict(text, reasons=(Reason("in_use", text, data={"count": count, "machines": list(names)}),))
+
+
+def _write(
+    traits: TemplateTraits, owner: DataCenter | None, domain: StorageDomain, *, disk_gib: int, before: Template | None
+) -> Template:
+    """The row; whoever may use the version before may use this one."""
+    version = before.version + 1 if before else 1
+    template = Template(owner=owner, storage_domain=domain, disk_gib=disk_gib, version=version, **asdict(traits))
+    _save(template)
+    centers = before.assignments.values_list("data_center", flat=True) if before else []
+    TemplateAssignment.objects.bulk_create(
+        TemplateAssignment(template=template, data_center_id=center) for center in centers
+    )
+    return template
+
+
+def _save(template: Template) -> None:
+    try:
+        with transaction.atomic():
+            template.save()
+    except IntegrityError as error:  # another request was faster with this name
+        raise _taken() from error
+
+
+def _gate(permit: Permit, owner: DataCenter | None) -> Gate:
+    return Gate(permit, "data_center", owner.pk) if owner else Gate(permit, "system", policy.system().pk)
+
+
+def _start(
+    actor: Actor,
+    operation: type[Operation],
+    template: Template,
+    gate: Gate,
+    *,
+    locks: tuple[Lock, ...] = (),
+    params: dict[str, Any] | None = None,
+) -> Job:
+    target = Target("template", template.pk, template.name, template.owner_id)
+    held = (Lock("template", template.pk), *locks)
+    return start_job(actor, JobRequest(operation, target, gate, held, params or {}))
+
+
+def _subject(template: Template) -> Subject:
+    return Subject("template", template.pk, template.name, template.owner_id)

@@ -49,7 +49,7 @@ def vm_create(request: HttpRequest) -> HttpResponse:
 
 
 def _form(actor: Actor, data: Any, *, initial: dict[str, Any] | None = None, name: str = "") -> VmForm:
-    templates = list(selectors.usable_templates(actor))
+    templates = list(selectors.latest(selectors.usable_templates(actor)))
     data_centers = list(selectors.usable_data_centers(actor))
     if initial is None:
         taken = selectors.my_vms(actor).filter(owner_id=actor.uid).values_list("name", flat=True)

@@ -147,6 +147,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-jobs": {"task": "portal.jobs.tasks.sweep", "schedule": JOBS_SWEEP_SECONDS, "options": {"expires": 30}},
     "forget-keys": {"task": "portal.jobs.tasks.forget_keys", "schedule": 60, "options": {"expires": 30}},
     "forget-logins": {"task": "tenants.tasks.forget_logins", "schedule": 600, "options": {"expires": 300}},
+    "sweep-images": {"task": "compute.tasks.sweep_images", "schedule": 300, "options": {"expires": 120}},
     "reap-consoles": {"task": "compute.tasks.reap_consoles", "schedule": 15, "options": {"expires": 30}},
 }
 
@@ -179,6 +180,15 @@ SECURE_REFERRER_POLICY = "same-origin"
 TRUSTED_PROXIES = env.listed("TRUSTED_PROXIES")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
+
+# Uploaded images: where their bytes wait (web and workers see the same folder), and how much of them is taken.
+IMAGE_SPOOL = Path(env.text("IMAGE_SPOOL", str(DATA_DIR / "images")))
+IMAGE_CHUNK_BYTES = 4 * 1024 * 1024
+IMAGE_FORM_BYTES = 1024**3  # a plain form, without JavaScript: one file, whole
+IMAGE_MOST_BYTES = env.number("IMAGE_MOST_GIB", 64) * 1024**3
+IMAGE_MOST_VIRTUAL_BYTES = env.number("IMAGE_MOST_VIRTUAL_GIB", 256) * 1024**3
+IMAGE_SPARE_BYTES = env.number("IMAGE_SPARE_MIB", 1024) * 1024**2  # of the spool's file system uploads leave this free
+IMAGE_UPLOAD_HOURS = 24  # an upload that nobody went on with for so long is swept away
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("el", _("Greek"))]

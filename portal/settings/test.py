@@ -30,3 +30,4 @@ if "REDIS_URL" not in os.environ:
 (DATA_DIR / "static").mkdir(parents=True, exist_ok=True)
 HYPERVISOR_DRIVERS = {"double": "tests.doubles.hypervisor.DoubleDriver"}
 FAULT_POINTS_DIR = os.environ.get("FAULT_POINTS_DIR", "")
+IMAGE_SPARE_BYTES = 0

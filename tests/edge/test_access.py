@@ -45,6 +45,15 @@ API = {
     "GET /api/v1/hosts/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:1",
     "GET /api/v1/storage-domains/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:1",
     "GET /api/v1/templates/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:1",
+    "POST /api/v1/templates/": "401 401 404 404 403 403 403 202 202",
+    "GET /api/v1/templates/{uid}/": "401 401 200 200 200 200 200 200 200",
+    "PATCH /api/v1/templates/{uid}/": "401 401 403 403 403 403 403 403 200",
+    "DELETE /api/v1/templates/{uid}/": "401 401 403 403 403 403 403 403 409",
+    "GET /api/v1/images/": "401 401 200:0 200:0 200:0 200:0 200:0 200:2 200:2",
+    "POST /api/v1/images/": "401 401 404 404 403 403 403 201 201",
+    "GET /api/v1/images/{uid}/": "401 401 404 404 404 404 404 200 200",
+    "DELETE /api/v1/images/{uid}/": "401 401 404 404 404 404 404 204 204",
+    "PUT /api/v1/images/{uid}/content/": "401 401 404 404 404 404 404 200 200",
     "GET /api/v1/tokens/": "401 401 200:1 200:1 200:1 200:2 200:2 200:1 200:1",
     "POST /api/v1/tokens/": "201 401 201 201 201 403 201 201 201",
     "DELETE /api/v1/tokens/{uid}/": "401 401 404 404 404 403 204 404 404",
@@ -63,7 +72,7 @@ API = {
     "PUT /api/v1/data-centers/{uid}/people/{user}/quota/": "401 401 404 404 403 403 403 200 200",
     "GET /api/v1/data-centers/{uid}/quota/": "401 401 404 404 403 403 403 403 200",
     "PUT /api/v1/data-centers/{uid}/quota/": "401 401 404 404 403 403 403 403 200",
-    "GET /api/v1/events/": "401 401 200:1 200:7 200:1 200:5 200:5 200:10 200:33",
+    "GET /api/v1/events/": "401 401 200:1 200:7 200:1 200:5 200:5 200:12 200:35",
     "GET /api/v1/jobs/": "401 401 200:0 200:1 200:0 200:1 200:1 200:2 200:4",
     "GET /api/v1/jobs/{uid}/": "401 401 404 404 404 200 200 200 200",
     "POST /api/v1/jobs/{uid}/cancel/": "401 401 404 404 404 403 202 202 202",
@@ -125,6 +134,16 @@ PAGES = {
     "POST /providers/{uid}/disable/": "302 302 404 404 404 404 404 302",
     "GET /providers/{uid}/remove/": "302 302 404 404 404 404 404 200",
     "POST /providers/{uid}/remove/": "302 302 404 404 404 404 404 409",
+    "GET /images/": "302 302 403 200 403 403 200 200",
+    "POST /images/upload/": "302 302 400 400 400 400 400 400",
+    "POST /images/{uid}/delete/": "302 302 404 404 404 404 302 302",
+    "GET /templates/": "302 302 200 200 200 200 200 200",
+    "GET /templates/new/": "302 302 403 404 403 403 404 404",
+    "POST /templates/new/": "302 302 403 404 403 403 404 404",
+    "GET /templates/{uid}/": "302 302 200 200 200 200 200 200",
+    "GET /templates/{uid}/edit/": "302 302 403 403 403 403 403 200",
+    "POST /templates/{uid}/edit/": "302 302 403 403 403 403 403 302",
+    "POST /templates/{uid}/delete/": "302 302 403 403 403 403 403 409",
     "GET /data-centers/": "302 302 200 200 200 200 200 200",
     "GET /data-centers/new/": "302 302 403 403 403 403 403 200",
     "POST /data-centers/new/": "302 302 403 403 403 403 403 302",
@@ -182,6 +201,8 @@ NOUNS = {
     "machines": "vm",
     "users": "user",
     "providers": "provider",
+    "images": "image",
+    "templates": "template",
 }
 TO_ADOPT = {"POST /api/v1/unassigned-vms/adopt/": ("machines", True), "POST /unassigned/": ("machine", False)}
 FIXED: dict[str, dict[str, Any]] = {
@@ -231,6 +252,18 @@ def adoption_body(world: World, operation: str) -> dict[str, Any]:
     return {named: [chosen] if several else chosen, "data_center": world.ids["data_center"], "owner": ""}
 
 
+def shelf_body(world: World, operation: str) -> dict[str, Any]:
+    """Of images and templates."""
+    if operation == "POST /api/v1/images/":
+        return {"name": "disk", "format": "raw", "size_bytes": 10, "data_center": world.ids["data_center"]}
+    if operation == "POST /api/v1/templates/":
+        named = {name: world.ids[name] for name in ("data_center", "storage_domain")}
+        return {"name": "new", "image": world.ids["ready_image"]} | named
+    if operation == "POST /templates/{uid}/edit/":
+        return {"name": "ours", "icon": "server", "memory_mib": 256, "memory_min_mib": 128, "vcpus": 1}
+    return {}
+
+
 def body(world: World, operation: str) -> dict[str, Any]:
     if operation in FIXED:
         return FIXED[operation]
@@ -239,6 +272,8 @@ def body(world: World, operation: str) -> dict[str, Any]:
     if "/people/" in operation or operation.startswith(("POST /users/", "POST /data-centers/{uid}/quota/")):
         known = {"username": "bob" if "/people/" in operation else "erna", "role": "end-user", "machines": "5"}
         return known | {"password": "another long one 42", "present": PASSWORD}
+    if found := shelf_body(world, operation):
+        return found
     if "/providers/" in operation:
         return provider_body(world, operation)
     if operation in {"POST /api/v1/vms/", "POST /machines/new/"}:
@@ -262,6 +297,8 @@ def ask(world: World, operation: str, client: Any, *, kind: str) -> Any:
         uid=world.ids.get(noun, ""), resource=resource, user=world.ids.get("user", ""), role="end-user"
     ) + "".join(query)
     as_json = {"content_type": "application/json"} if kind == "api" else {}
+    if path.endswith("/content/"):
+        return client.put(f"{address}?offset=0", b"x", content_type="application/octet-stream")
     with_body = (body(world, f"{method} {path}"),) if method in {"POST", "PATCH", "PUT"} else ()
     return getattr(client, method.lower())(address, *with_body, **(as_json if with_body else {}))
 

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.db import connections
+from django.test import Client
 
 from portal import bodies, http_heads
 from portal.asgi import application
 from portal.http_heads import FIELDS_LIMIT, HEAD_LIMIT
+from tenants.models import User
 from tests.compute.console.serving import serving
 from tests.compute.console.world import eventually
 from tests.people import PASSWORD
@@ -239,3 +241,34 @@ def test_DO01_a_connection_goes_on_after_a_whole_request(port):  # noqa: N802
             assert Answer(link).status == 201
             link.sendall(b"GET /api/v1/me/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             assert Answer(link).status == 401
+
+
+def test_DO01_parts_of_images_are_larger_at_their_own_address_alone(port):  # noqa: N802
+    length = f"Content-Length: {LIMIT + 1}\r\n"
+    uid = "0b2f0baa-a03b-4278-805a-b8d67adbd236"
+    part = f"/api/v1/images/{uid}/content/?offset=0 HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    body = b"x" * (LIMIT + 1)
+    assert asked(port, f"PUT {part}{length}", body).status == 401
+    assert asked(port, f"POST {part}{length}", body).status == 413
+    most = settings.IMAGE_CHUNK_BYTES
+    assert asked(port, f"PUT {part}Content-Length: {most + 1}\r\n", body).status == 413
+    pieces = chunked(b"x" * (most + 1), 65536)
+    assert asked(port, f"PUT {part}Transfer-Encoding: chunked\r\n", pieces).status == 413
+
+
+@pytest.mark.parametrize("name", ["", "alice", "physics_admin"])
+def test_DO01_a_whole_image_is_taken_from_those_alone_who_may_upload(port, name):  # noqa: N802
+    cookie = f"Cookie: {settings.SESSION_COOKIE_NAME}={session_of(name)}\r\n" if name else ""
+    head = f"POST /images/upload/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\n{cookie}"
+    body = b"x" * (LIMIT + 1)
+    # 403: it came as far as the check of the form's token.
+    wanted = 403 if name == "physics_admin" else 413
+    assert asked(port, f"{head}Content-Length: {len(body)}\r\n", body).status == wanted
+    assert asked(port, f"{head}Content-Length: {settings.IMAGE_FORM_BYTES * 2}\r\n", body).status == 413
+    assert asked(port, f"{head}Transfer-Encoding: chunked\r\n", chunked(body)).status == 413
+
+
+def session_of(name: str) -> str:
+    client = Client()
+    client.force_login(User.objects.get(username=name))
+    return str(client.session.session_key)

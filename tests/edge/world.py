@@ -14,8 +14,9 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from compute.models import Cluster, FoundVm, Vm
+from compute.models import Cluster, FoundVm, Image, Vm
 from compute.services.consoles import ConsoleRequest, open_console
+from compute.services.images import ImageRequest, create_image
 from network.models import Network
 from portal.common.actor import system_actor
 from portal.jobs.engine import run_to_end
@@ -83,6 +84,9 @@ def make_world(place: Institute) -> World:
     Vm.objects.update(status="up")
     console = open_console(place.actor("alice"), world.vm.pk, ConsoleRequest()).console
     token = ApiToken.objects.get(name="owner")
+    image = create_image(place.actor("physics-admin"), ImageRequest("disk", "raw", 10, place.centers["physics"].pk))
+    ready = create_image(place.actor("physics-admin"), ImageRequest("whole", "raw", 10, place.centers["physics"].pk))
+    Image.objects.filter(pk=ready.pk).update(status="ready", virtual_bytes=10)
     world.ids = ids | {
         "cluster": str(Cluster.objects.get().pk),
         "storage_domain": str(place.template.storage_domain_id),
@@ -94,6 +98,8 @@ def make_world(place: Institute) -> World:
         "console": str(console.pk),
         "user": str(place.users["bob"].pk),
         "found_vm": str(FoundVm.objects.create(provider=place.provider, external_id=str(uuid4()), name="mail").pk),
+        "image": str(image.pk),
+        "ready_image": str(ready.pk),
     }
     return world
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.flows.place import Place, make_place
 
 
 @pytest.fixture
-def place(transactional_db: None, tmp_path: Path) -> Place:
-    """Two departments on a double, among other people's things."""
+def place(transactional_db: None, tmp_path: Path, settings: Any) -> Place:
+    """Two departments on a double, among other people's things, and a spool of their own."""
+    settings.IMAGE_SPOOL = tmp_path / "spool"
     return make_place(tmp_path)

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from compute import spool
 from compute.choices import RUNNING
-from compute.models import Disk, Nic, Template, Vm
+from compute.models import Disk, Image, Nic, Template, Vm
 from compute.sync.inventory import sync_provider
 from compute.sync.vms import running_amounts
 from network.models import Network
@@ -35,6 +36,7 @@ def assert_nothing_lost(place: Site, *, waiting: Iterable[Job] = ()) -> None:
         *_twice(seen),
         *_audit(),
         *_strangers(place, seen),
+        *_spool(),
     ]
     assert not found, "\n".join(found)
 
@@ -72,6 +74,15 @@ def _compare(kind: str, rows: Iterable[Any], objects: Iterable[Any], spared: set
     wanted, there = Counter(rows), Counter(objects)
     yield from (f"INV2 {kind} {uid} is lost" for uid in wanted - there if uid not in spared)
     yield from (f"INV2 {kind} {uid} is left over" for uid in there - wanted if uid not in spared)
+
+
+def _spool() -> Iterator[str]:
+    """Bytes of images are there for those that are whole, of refused ones none; of templates none when they are made."""
+    at_work = {str(uid) for uid in Job.objects.exclude(status__in=FINAL).values_list("target_uid", flat=True)}
+    whole = {f"{uid}.upload" for uid in Image.objects.filter(status="ready").values_list("pk", flat=True)}
+    there = {path.name for path in spool.folder().iterdir() if path.name.partition(".")[0] not in at_work}
+    wanted = {name for name in whole if name.partition(".")[0] not in at_work}
+    yield from (f"INV2 spool: {name} is {'lost' if name in wanted else 'left over'}" for name in wanted ^ there)
 
 
 # --- INV3: the ledger

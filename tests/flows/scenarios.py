@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compute.models import Image
+from compute.services.images import ImageRequest, create_image, receive
 from compute.services.providers import own_storage
-from compute.services.templates import TemplateRequest, import_template
+from compute.services.templates import (
+    NewTemplate,
+    TemplateRequest,
+    TemplateTraits,
+    delete_template,
+    import_template,
+    make_template,
+)
 from network.services import create_network, free_range
 from portal.common.actor import system_actor
 from portal.jobs import faults
+from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from portal.jobs.operation import Operation, all_operations
+from tests.compute.image_files import sound
 from tests.flows.place import Place
 
 UP = {"up", "powering_up"}
@@ -46,6 +58,38 @@ def _import(place: Place, name: str) -> Job:
     return import_template(system_actor(), request)[1]
 
 
+def _whole_image(place: Place) -> Image:
+    """An uploaded image that was inspected."""
+    image = _sent_image(place, "whole")
+    assert run_to_end(Job.objects.get(target_uid=image.pk).pk).status == "finished"
+    return image
+
+
+def _sent_image(place: Place, name: str) -> Image:
+    """One whose last byte has arrived."""
+    data, actor = sound(place.folder), place.actor("physics-admin")
+    center = place.centers["physics"].pk
+    image = create_image(actor, ImageRequest(name, "qcow2", len(data), center, hashlib.sha256(data).hexdigest()))
+    return receive(actor, image.pk, data, offset=0)
+
+
+def _inspect(place: Place, name: str) -> Job:
+    return Job.objects.get(target_uid=_sent_image(place, name).pk)
+
+
+def _make(place: Place, name: str) -> Job:
+    image = Image.objects.filter(status="ready").first() or _whole_image(place)
+    domain, center = own_storage(place.provider).pk, place.centers["physics"].pk
+    wish = NewTemplate(TemplateTraits(name), image.pk, domain, center)
+    return make_template(place.actor("physics-admin"), wish)[1]
+
+
+def _unmake(place: Place, name: str) -> Job:
+    made = _import(place, name)
+    assert run_to_end(made.pk).status == "finished"
+    return delete_template(system_actor(), made.target_uid)
+
+
 def _network(place: Place, name: str) -> Job:
     center, provider = place.centers["physics"], place.provider
     return create_network(system_actor(), center, provider=provider, name=name, cidr=free_range(provider))[1]
@@ -59,6 +103,9 @@ SCENARIOS: dict[str, Scenario] = {
     "compute.shut_down_vm": Scenario(_verb("shut_down", running=True), frozenset({"down"})),
     "compute.reboot_vm": Scenario(_verb("reboot", running=True), frozenset(UP), "reboot_uncertain"),
     "compute.import_template": Scenario(_import),
+    "compute.make_template": Scenario(_make),
+    "compute.delete_template": Scenario(_unmake),
+    "compute.inspect_image": Scenario(_inspect),
     "network.create_network": Scenario(_network),
 }
 

@@ -33,11 +33,11 @@ class Workers:
 
     def spawn(self, job_uid: UUID, **options: Any) -> int:
         """A process that works on a job until there is nothing to do for it; its process number."""
-        return int(self._ask({"act": "work", "job": str(job_uid), "faults": settings.FAULT_POINTS_DIR, **options}))
+        return int(self._ask({"act": "work", "job": str(job_uid), **_folders(), **options}))
 
     def spawn_call(self, function: str, **arguments: Any) -> int:
         """A process that calls a function ("a.module:name") and ends, as a web process may; its process number."""
-        request = {"act": "call", "function": function, "arguments": arguments, "faults": settings.FAULT_POINTS_DIR}
+        request = {"act": "call", "function": function, "arguments": arguments, **_folders()}
         return int(self._ask(request))
 
     def call(self, function: str, **arguments: Any) -> int:
@@ -58,6 +58,11 @@ class Workers:
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
         return json.loads(self._server.stdout.readline())
+
+
+def _folders() -> dict[str, str]:
+    """Where a test has its own of what workers share with it."""
+    return {"faults": str(settings.FAULT_POINTS_DIR), "spool": str(settings.IMAGE_SPOOL)}
 
 
 @contextmanager
@@ -100,7 +105,7 @@ def _forked(request: dict[str, Any]) -> int:
         return pid
     code = 1
     try:
-        settings.FAULT_POINTS_DIR = request["faults"]
+        settings.FAULT_POINTS_DIR, settings.IMAGE_SPOOL = request["faults"], request["spool"]
         {"work": _work, "call": _call}[request["act"]](request)
         code = 0
     finally:

@@ -11,7 +11,7 @@ import polib
 from django.conf import settings
 from django.utils.translation import override
 
-from compute.choices import CONSOLE_ENDINGS
+from compute.choices import CONSOLE_ENDINGS, IMAGE_REFUSALS
 from portal.common.phrases import kept, said
 from portal.common.templatetags.frame import EVENT_TITLES
 from portal.events.codes import Outcome, code_for
@@ -51,6 +51,7 @@ def test_sentences_that_wait_in_rows_have_their_greek():
     kept_in_rows = [
         *(error.default for error in [HypervisorError, *HypervisorError.__subclasses__(), OutcomeUnknown]),
         *(kept(sentence) for sentence in CONSOLE_ENDINGS.values()),
+        *(kept(sentence) for sentence in IMAGE_REFUSALS.values()),
         *(kept(sentence) for sentence in SENTENCES.values()),
     ]
     assert [sentence for sentence in kept_in_rows if sentence not in known] == []

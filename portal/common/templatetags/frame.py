@@ -48,13 +48,15 @@ def mib(size: int) -> str:
 
 
 register.filter("amount", amount_text)
-register.filter("bytes_text", bytes_text)
 
 
 @register.filter
 def percent(share: int) -> str:
     """A share with its sign."""
     return f"{share} %"
+
+
+register.filter("size", bytes_text)
 
 
 @register.filter

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("compute", "0003_console_sealed_session"),
+        ("compute", "0004_images"),
         ("hypervisors", "0001_initial"),
     ]
 

@@ -1,0 +1,121 @@
+"""The inspection of an uploaded image: its checksum, what it is by its bytes, and whether it is whole."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from compute import inspection, qemu_img, spool
+from compute.choices import IMAGE_REFUSALS, IMAGE_REFUSED, ImageFormat, ImageStatus
+from compute.models import Image
+from portal.jobs.context import JobContext
+from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, register
+
+CHECK_SECONDS = 600.0
+STEP_PERCENT = 5
+
+
+def image_of(ctx: StepContext) -> Image:
+    """The image that a job is about."""
+    image = Image.objects.filter(pk=ctx.target_uid).first()
+    if image is None:
+        raise StepFailed(_("The image is gone."), code="image_gone")
+    return image
+
+
+def refusal(code: str, detail: str) -> StepFailed:
+    """The failure of an inspection that found something; the code becomes the image's reason."""
+    return StepFailed(str(IMAGE_REFUSALS[code]), code=code, detail=detail)
+
+
+def checksum(ctx: StepContext) -> Done:
+    """Count the SHA-256 of what arrived, and compare it with what was said."""
+    image, told = image_of(ctx), 0
+    path = spool.uploaded(image.pk)
+    if not path.is_file() or path.stat().st_size != image.size_bytes:
+        raise refusal("broken", "the spool does not have all bytes")
+
+    def report(read: int) -> None:
+        nonlocal told
+        percent = 100 * read // image.size_bytes
+        if percent >= told + STEP_PERCENT:
+            told = percent
+            ctx.report("", progress=percent)
+
+    found = inspection.digest_of(path, report=report)
+    if image.sha256 and image.sha256 != found:
+        raise refusal("checksum", f"said {image.sha256}, is {found}")
+    return Done({"sha256": found})
+
+
+def inspect(ctx: StepContext) -> Done:
+    """What it is by its bytes; QEMU has not seen it yet."""
+    image = image_of(ctx)
+    try:
+        facts = inspection.inspect(
+            spool.uploaded(image.pk), said=image.format, most_virtual_bytes=settings.IMAGE_MOST_VIRTUAL_BYTES
+        )
+    except inspection.Refused as error:
+        raise refusal(error.code, error.detail) from error
+    return Done({"virtual_bytes": facts.virtual_bytes})
+
+
+def check(ctx: StepContext) -> None:
+    """Whether all its parts are there; a raw image has none."""
+    image = image_of(ctx)
+    if image.format != ImageFormat.QCOW2:
+        return
+    try:
+        qemu_img.check(spool.uploaded(image.pk), bounds=qemu_img.Bounds(CHECK_SECONDS, file_bytes=0))
+    except qemu_img.QemuImgFailed as error:
+        raise refusal("broken", error.detail) from error
+
+
+def drop_bytes(ctx: StepContext) -> None:
+    """What is refused is not kept."""
+    spool.remove(ctx.target_uid)
+
+
+def accept(job: JobContext) -> None:
+    """Templates can be made of it."""
+    Image.objects.filter(pk=job.target_uid).update(
+        status=ImageStatus.READY,
+        sha256=job.output("checksum")["sha256"],
+        virtual_bytes=job.output("inspect")["virtual_bytes"],
+    )
+
+
+def refuse(job: JobContext) -> None:
+    """It stays in the list, with the reason, until somebody removes it or the sweep does."""
+    Image.objects.filter(pk=job.target_uid).update(
+        status=ImageStatus.REFUSED, reason=str(job.error.get("code", ""))[:40]
+    )
+
+
+def refusal_text(image: Image) -> str:
+    """Why an image was refused, in the reader's language; empty for one that was not."""
+    if image.status != ImageStatus.REFUSED:
+        return ""
+    return str(IMAGE_REFUSALS.get(image.reason, IMAGE_REFUSED))
+
+
+class InspectImage(Operation):
+    """Look at an uploaded image before anything is made of it."""
+
+    name = "compute.inspect_image"
+    title = gettext_lazy("Inspect image")
+    audit_verb = "IMAGE_UPLOAD"
+    when_failed = gettext_lazy("The image was refused, and its bytes were removed.")
+    steps = (
+        StepDef("checksum", gettext_lazy("Count the checksum"), checksum, drop_bytes),
+        StepDef("inspect", gettext_lazy("Look at its format"), inspect),
+        StepDef("check", gettext_lazy("Check that it is whole"), check),
+    )
+    on_finished = staticmethod(accept)
+    on_failed = staticmethod(refuse)
+
+
+def register_all() -> None:
+    """Make them known to the engine."""
+    register(InspectImage)

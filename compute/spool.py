@@ -1,0 +1,76 @@
+"""The spool: a folder of the portal's own in which the bytes of uploaded images wait. Nobody else reads it (0700)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Container, Iterator
+from pathlib import Path
+from uuid import UUID
+
+from django.conf import settings
+
+UPLOADED, CONVERTED = "upload", "qcow2"
+YOUNG_SECONDS = 3600.0  # a file may be there a little before its row, or be a conversion at work
+
+
+def folder() -> Path:
+    """The spool, made if it is not there."""
+    path = Path(settings.IMAGE_SPOOL)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def uploaded(uid: UUID) -> Path:
+    """Where the bytes of an image are."""
+    return folder() / f"{uid}.{UPLOADED}"
+
+
+def converted(uid: UUID) -> Path:
+    """Where an image is that was converted for a template of this uid."""
+    return folder() / f"{uid}.{CONVERTED}"
+
+
+def free_bytes() -> int:
+    """What the spool's file system has left for us."""
+    return shutil.disk_usage(folder()).free
+
+
+def write(uid: UUID, data: bytes, *, offset: int) -> None:
+    """Put bytes where they belong, and wait until the disk has them. Raises ``OSError`` when there is no room."""
+    handle = os.open(uploaded(uid), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        rest, place = memoryview(data), offset
+        while rest:
+            sent = os.pwrite(handle, rest, place)
+            rest, place = rest[sent:], place + sent
+        os.fdatasync(handle)
+    finally:
+        os.close(handle)
+
+
+def cut(uid: UUID, *, length: int) -> None:
+    """Whatever a broken write left beyond the end goes."""
+    os.truncate(uploaded(uid), length)
+
+
+def remove(uid: UUID) -> None:
+    """All files of an image, or of a template that is made; already gone is done."""
+    for path in folder().glob(f"{uid}.*"):
+        path.unlink(missing_ok=True)
+
+
+def strays(known: Container[UUID]) -> Iterator[UUID]:
+    """The uids of files that are not young and belong to nothing known."""
+    for path in folder().iterdir():
+        uid = _uid_of(path)
+        if uid is not None and uid not in known and time.time() - path.stat().st_mtime > YOUNG_SECONDS:
+            yield uid
+
+
+def _uid_of(path: Path) -> UUID | None:
+    try:
+        return UUID(path.name.partition(".")[0])
+    except ValueError:
+        return None

@@ -1,0 +1,84 @@
+"""The page of images: what was uploaded, how far it is, and more to upload."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from compute import rules
+from compute.choices import ImageFormat
+from compute.models import Image
+from compute.operations.images import refusal_text
+from compute.services import images
+from compute.services.images import ImageRequest
+from compute.services.sharing import uid_in
+from portal.common.errors import Invalid
+from portal.common.http import actor_of
+from portal.common.login_first import login_required
+from portal.common.units import bytes_text
+from tenants import policy
+from tenants.permits import Permit
+
+QCOW2 = b"QFI\xfb"  # with which such a file begins
+SECTION = {"section": "images"}
+PER_PAGE = 50
+
+
+@require_safe
+@login_required
+def image_list(request: HttpRequest) -> HttpResponse:
+    """The images one may see, a page of them by name; for those who may upload any."""
+    actor = actor_of(request)
+    images.authorize_uploads(actor)
+    after = request.GET.get("after", "")[:64]
+    rows = list(images.images(actor, after=after)[: PER_PAGE + 1])
+    shown = [{"image": image, "reason": refusal_text(image), "percent": _percent(image)} for image in rows[:PER_PAGE]]
+    context = SECTION | {
+        "rows": shown,
+        "more": rows[PER_PAGE - 1].name if len(rows) > PER_PAGE else "",
+        "places": images.upload_places(actor),
+        "for_all": policy.holds_everywhere(actor, Permit.IMAGE_UPLOAD),
+        "chunk_bytes": settings.IMAGE_CHUNK_BYTES,
+        "form_size": bytes_text(settings.IMAGE_FORM_BYTES),
+    }
+    return render(request, "compute/image_list.html", context)
+
+
+def _percent(image: Image) -> int:
+    return 100 * image.received_bytes // image.size_bytes
+
+
+@require_POST
+@login_required
+def image_delete(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Cancel an upload, or remove an image."""
+    actor = actor_of(request)
+    name = images.get_image(actor, uid).name
+    images.delete_image(actor, uid)
+    messages.info(request, _("%(name)s was removed.") % {"name": name})
+    return redirect("compute:images")
+
+
+@require_POST
+@login_required
+def image_upload(request: HttpRequest) -> HttpResponse:
+    """A whole file in a plain form."""
+    actor, file = actor_of(request), request.FILES.get("file")
+    if file is None or not file.size:
+        raise Invalid(_("Choose a file that is not empty."))
+    place = request.POST.get("data_center", "")
+    head = file.read(len(QCOW2))
+    said = ImageFormat.QCOW2 if head == QCOW2 else ImageFormat.RAW
+    wish = ImageRequest(rules.title_of(file.name or ""), said, file.size, uid_in(place) if place else None)
+    image = images.create_image(actor, wish)
+    file.seek(0)
+    for number, part in enumerate(file.chunks(settings.IMAGE_CHUNK_BYTES)):
+        images.receive(actor, image.pk, part, offset=number * settings.IMAGE_CHUNK_BYTES)
+    messages.success(request, _("%(name)s has arrived and is being inspected.") % {"name": image.name})
+    return redirect("compute:images")

@@ -1,0 +1,148 @@
+"""Pages of templates: the list, one, and its making, changing and removing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from compute import rules, selectors
+from compute.forms.templates import NewTemplateForm, TemplateForm
+from compute.models import Image, StorageDomain, Template
+from compute.services import images, templates
+from compute.services.sharing import uid_in
+from compute.services.templates import NewTemplate, TemplateEdit, TemplateTraits
+from portal.common.actor import Actor
+from portal.common.errors import PortalError
+from portal.common.http import actor_of
+from portal.common.login_first import login_required
+from tenants import policy
+from tenants.permits import Permit
+
+SECTION = {"section": "templates"}
+PER_PAGE = 50
+INSTITUTE = "institute"  # among the data centers to choose from
+
+
+@require_safe
+@login_required
+def template_list(request: HttpRequest) -> HttpResponse:
+    """The templates one may see, a page of them by name."""
+    actor = actor_of(request)
+    after = request.GET.get("after", "")[:64]
+    found = selectors.all_templates(actor)
+    rows = list((found.filter(name__gt=after) if after else found)[: PER_PAGE + 1])
+    context = SECTION | {
+        "templates": rows[:PER_PAGE],
+        "more": rows[PER_PAGE - 1].name if len(rows) > PER_PAGE else "",
+        "may_make": policy.holds_anywhere(actor, Permit.TEMPLATE_CREATE),
+    }
+    return render(request, "compute/template_list.html", context)
+
+
+@require_safe
+@login_required
+def template_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """One template, and for its admins what needs it."""
+    actor = actor_of(request)
+    row = selectors.get_template(actor, uid)
+    permits = policy.permits_on(actor, [row])[row.pk]
+    count, names = templates.dependents(actor, row) if Permit.TEMPLATE_EDIT in permits else (0, ())
+    context = {
+        "template": row,
+        "may_edit": Permit.TEMPLATE_EDIT in permits,
+        "may_delete": Permit.TEMPLATE_DELETE in permits,
+        "is_latest": selectors.latest(Template.objects.filter(pk=row.pk)).exists(),
+        "count": count,
+        "names": names,
+        "job": selectors.last_job_of(actor, row.pk),
+    }
+    return render(request, "compute/template_detail.html", SECTION | context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def template_create(request: HttpRequest) -> HttpResponse:
+    """A template from an image (``?image=``). The page of the job that makes it follows."""
+    actor = actor_of(request)
+    templates.authorize_making(actor)
+    image = images.get_image(actor, uid_in(request.GET.get("image", "")))
+    traits = TemplateTraits(name=image.name.removesuffix(".qcow2").removesuffix(".raw"))
+    initial = {name: getattr(traits, name) for name in TemplateTraits.__dataclass_fields__}
+    form = NewTemplateForm(
+        _posted(request), initial=initial | {"data_center": image.owner_id or INSTITUTE}, places=_places(actor, image)
+    )
+
+    def work() -> HttpResponse:
+        center, domain = form.cleaned_data["data_center"], form.cleaned_data["storage_domain"]
+        owner = None if center == INSTITUTE else UUID(center)
+        wish = NewTemplate(form.traits(), image.pk, UUID(domain), owner, form.cleaned_data["next_version"])
+        _template, job = templates.make_template(actor, wish)
+        return redirect("job", uid=job.pk)
+
+    return _form_page(request, form, work, context={"image": image})
+
+
+def _places(actor: Actor, image: Image) -> dict[str, list[tuple[str, str]]]:
+    """Whose it can be (the image's owner first), and where its disk can lie."""
+    centers = list(policy.visible(actor, Permit.TEMPLATE_CREATE, images.upload_places(actor)))
+    centers.sort(key=lambda center: center.pk != image.owner_id)
+    whose = [(str(center.pk), center.name) for center in centers]
+    found: dict[Any, StorageDomain] = {}
+    for center in centers:
+        found |= {row.pk: row for row in selectors.storage_for_templates(center)}
+    if policy.holds_everywhere(actor, Permit.TEMPLATE_CREATE):
+        whose.insert(0 if image.owner_id is None else len(whose), (INSTITUTE, _("The whole institute")))
+        found |= {row.pk: row for row in selectors.storage_for_templates(None)}
+    return {"data_center": whose, "storage_domain": [(str(row.pk), row.name) for row in found.values()]}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def template_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Other words, sizes or flags."""
+    actor = actor_of(request)
+    row = selectors.get_template(actor, uid)
+    policy.authorize(actor, Permit.TEMPLATE_EDIT, row)
+    initial = {name: getattr(row, name) for name in templates.EDITABLE}
+    form = TemplateForm(_posted(request), initial=initial | {"version": templates.template_version(row)})
+
+    def work() -> HttpResponse:
+        changes = {name: form.cleaned_data[name] for name in templates.EDITABLE}
+        templates.edit_template(actor, uid, TemplateEdit(changes, form.cleaned_data["version"]))
+        messages.success(request, _("%(name)s was changed.") % {"name": changes["name"]})
+        return redirect("compute:template", uid=uid)
+
+    return _form_page(request, form, work, context={"template": row})
+
+
+@require_POST
+@login_required
+def template_delete(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Remove it; the page of the job follows."""
+    job = templates.delete_template(actor_of(request), uid)
+    return redirect("job", uid=job.pk)
+
+
+def _posted(request: HttpRequest) -> Any:
+    return request.POST if request.method == "POST" else None
+
+
+def _form_page(
+    request: HttpRequest, form: TemplateForm, work: Callable[[], HttpResponse], *, context: dict[str, Any]
+) -> HttpResponse:
+    if request.method == "POST" and form.is_valid():
+        try:
+            return work()
+        except PortalError as error:
+            if not form.add_reasons(error.reasons):
+                raise
+    status = 400 if form.errors else 200
+    context |= SECTION | {"form": form, "icons": rules.ICONS}
+    return render(request, "compute/template_form.html", context, status=status)

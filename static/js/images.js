@@ -1,0 +1,210 @@
+// Uploads of disk images: several files at once, each in parts, going on where they were after a reload or a lost connection.
+const form = document.getElementById("upload");
+const uploads = document.getElementById("uploads");
+const chunkBytes = Number(form.dataset.chunk);
+const words = form.dataset;
+const token = JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
+const LANES = 2;
+const PAUSE = 2000;
+const LOOK = 2000;
+const active = new Set();
+const queue = [];
+let running = 0;
+
+const ask = (method, address, body, type) =>
+  fetch(address, { method, body, headers: { "X-CSRFToken": token, "Content-Type": type, Accept: "application/json" } });
+
+const rest = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+
+const answered = async (answer) => {
+  try {
+    return await answer.json();
+  } catch {
+    return { detail: String(answer.status) };
+  }
+};
+
+// Which file an upload was begun with, so that after a reload another of the same name does not go on with it.
+const mark = (file, place) => `${file.name}/${file.size}/${file.lastModified}/${place}`;
+const remembered = (key) => Object.keys(localStorage).find((name) => name.startsWith("upload:") && localStorage[name] === key);
+
+const nameFor = (file) => file.name.replace(/[^A-Za-z0-9_.+ -]/g, "_").trim().slice(0, 64) || "image";
+
+const formatOf = async (file) => {
+  const head = new Uint8Array(await file.slice(0, 4).arrayBuffer());
+  return String.fromCharCode(...head) === "QFI\u00fb" ? "qcow2" : "raw";
+};
+
+class Upload {
+  constructor(file, place) {
+    this.file = file;
+    this.place = place;
+    this.offset = 0;
+    this.state = "waiting";
+    this.draw();
+  }
+
+  draw() {
+    this.row = document.createElement("li");
+    this.row.className = "list-group-item upload";
+    this.name = Object.assign(document.createElement("span"), { className: "upload-name", textContent: this.file.name });
+    this.bar = Object.assign(document.createElement("progress"), { max: this.file.size || 1, value: 0 });
+    this.bar.setAttribute("aria-label", this.file.name);
+    this.text = Object.assign(document.createElement("span"), { className: "upload-text text-secondary" });
+    this.switch = this.button(words.pause, () => (this.state === "paused" ? this.goOn() : this.pause()));
+    this.stop = this.button(words.cancel, () => this.cancel());
+    this.row.append(this.name, this.bar, this.text, this.switch, this.stop);
+    uploads.append(this.row);
+    uploads.hidden = false;
+    this.show(words.waiting);
+  }
+
+  button(label, act) {
+    const made = Object.assign(document.createElement("button"), { type: "button", className: "btn btn-sm", textContent: label });
+    made.setAttribute("aria-label", `${label}: ${this.file.name}`);
+    made.addEventListener("click", act);
+    return made;
+  }
+
+  show(text) {
+    this.bar.value = this.offset;
+    this.text.textContent = text ?? `${Math.floor((100 * this.offset) / this.file.size)} %`;
+    const label = this.state === "paused" ? words.goOn : words.pause;
+    this.switch.textContent = label;
+    this.switch.setAttribute("aria-label", `${label}: ${this.file.name}`);
+  }
+
+  pause() {
+    this.state = "paused";
+    this.show(words.paused);
+  }
+
+  goOn() {
+    this.state = "waiting";
+    this.show(words.waiting);
+    queue.push(this);
+    next();
+  }
+
+  end(text, failed) {
+    this.state = failed ? "failed" : "done";
+    if (this.uid) localStorage.removeItem(`upload:${this.uid}`);
+    active.delete(this.uid);
+    this.show(text);
+    this.row.classList.toggle("upload-failed", Boolean(failed));
+    this.switch.remove();
+    if (failed) this.stop.remove();
+    else this.row.remove();
+    uploads.hidden = !uploads.children.length;
+    look();
+  }
+
+  async cancel() {
+    this.state = "cancelled";
+    if (this.uid) await ask("DELETE", `/api/v1/images/${this.uid}/`, undefined, "application/json").catch(() => null);
+    this.end("", false);
+  }
+
+  async begin() {
+    const known = remembered(mark(this.file, this.place));
+    if (known && (await this.resume(known.slice("upload:".length)))) return true;
+    const wish = { name: nameFor(this.file), format: await formatOf(this.file), size_bytes: this.file.size, data_center: this.place || null };
+    const answer = await ask("POST", "/api/v1/images/", JSON.stringify(wish), "application/json");
+    const body = await answered(answer);
+    if (!answer.ok) {
+      this.end(body.reasons?.map((reason) => reason.text).join(" ") || body.detail, true);
+      return false;
+    }
+    this.uid = body.id;
+    active.add(this.uid);
+    localStorage[`upload:${this.uid}`] = mark(this.file, this.place);
+    return true;
+  }
+
+  async resume(uid) {
+    const answer = await fetch(`/api/v1/images/${uid}/`);
+    const body = answer.ok ? await answered(answer) : {};
+    if (body.status !== "uploading" || body.size_bytes !== this.file.size) {
+      localStorage.removeItem(`upload:${uid}`);
+      return false;
+    }
+    this.uid = uid;
+    this.offset = body.received_bytes;
+    active.add(uid);
+    return true;
+  }
+
+  async run() {
+    this.state = "running";
+    while (this.state === "running") {
+      try {
+        if (!this.uid && !(await this.begin())) return;
+        if (await this.send()) return;
+      } catch {
+        if (this.state !== "running") return;
+        this.show(words.lost);
+        await rest(PAUSE);
+      }
+    }
+  }
+
+  // One part. True when there is nothing more to send.
+  async send() {
+    this.show();
+    const part = this.file.slice(this.offset, this.offset + chunkBytes);
+    const answer = await ask("PUT", `/api/v1/images/${this.uid}/content/?offset=${this.offset}`, part, "application/octet-stream");
+    const body = await answered(answer);
+    if (this.state === "cancelled") return true;
+    if (answer.ok) this.offset = body.received_bytes;
+    else if (answer.status === 409 && Number.isInteger(body.offset)) this.offset = body.offset;
+    else if (answer.status === 409 || answer.status >= 500 || answer.status === 408) throw new Error(body.detail);
+    else {
+      this.end(body.detail, true);
+      return true;
+    }
+    if (this.offset < this.file.size) return false;
+    this.end(words.done, false);
+    return true;
+  }
+}
+
+const next = () => {
+  while (running < LANES && queue.length) {
+    const upload = queue.shift();
+    if (upload.state !== "waiting") continue;
+    running += 1;
+    upload.run().finally(() => {
+      running -= 1;
+      next();
+    });
+  }
+};
+
+// The list as it is now; what this page itself is sending is shown above it, and only there.
+const look = async () => {
+  try {
+    const answer = await fetch(location.href, { headers: { "X-Live-Refresh": "1" }, redirect: "manual" });
+    if (answer.ok) {
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("images-list");
+      const old = document.getElementById("images-list");
+      if (fresh && !old.contains(document.activeElement) && old.outerHTML !== fresh.outerHTML) old.replaceWith(document.importNode(fresh, true));
+    }
+  } catch {
+    // The bar above tells that the connection is lost.
+  }
+  for (const row of document.querySelectorAll("[data-image]")) row.hidden = active.has(row.dataset.image);
+};
+setInterval(() => {
+  if (active.size || document.querySelector("[data-moving]")) look();
+}, LOOK);
+
+document.getElementById("files").addEventListener("change", (event) => {
+  const place = document.getElementById("data_center").value;
+  for (const file of event.target.files) queue.push(new Upload(file, place));
+  event.target.value = "";
+  next();
+});
+
+window.addEventListener("beforeunload", (event) => {
+  if (running) event.preventDefault();
+});

@@ -1,0 +1,131 @@
+"""An admin of a department puts a system on the shelf with a browser: uploads, a reload in the midst, a template."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.person import SIZES, log_in, take_picture
+from tests.browser.portal_server import PortalServer
+from tests.compute.image_files import backing_file, sound
+from tests.lab.browser import new_context, watched
+
+MOST_MILLISECONDS = 60_000
+
+
+def files(folder: Path, name: str) -> list[Path]:
+    """Two images of three parts each, of both formats, and one that is refused."""
+    made = [folder / f"{name}.qcow2", folder / f"{name}.raw", folder / f"{name}-bad.qcow2"]
+    made[0].write_bytes(sound(folder, filled_kib=9000, mib=64))
+    made[1].write_bytes(os.urandom(9 * 1024**2))
+    made[2].write_bytes(backing_file(folder))
+    return made
+
+
+def fits(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+
+
+def row(page: Page, name: str):
+    return page.locator("#images-list tr").filter(has_text=name).filter(visible=True)
+
+
+@pytest.mark.parametrize(("size", "theme", "language"), [("desk", "light", "en"), ("phone", "dark", "el")])
+def test_two_files_are_uploaded_and_a_template_is_made(
+    chromium: Browser, portal: PortalServer, tmp_path: Path, *, size: str, theme: str, language: str
+) -> None:
+    look = f"{size}-{theme}-{language}"
+    with new_context(chromium, size=SIZES[size]) as context:
+        cookies = {"django_language": language, "theme": theme}
+        context.add_cookies([{"name": name, "value": value, "url": portal.url} for name, value in cookies.items()])
+        page = context.new_page()
+        complaints = watched(page)
+        log_in(page, portal, "physics-admin")
+        page.goto(f"{portal.url}/images/")
+        take_picture(page, f"images-none-{look}")
+        qcow2, raw, bad = files(tmp_path, size)
+        page.set_input_files("#files", [qcow2, raw, bad])
+        page.wait_for_selector("#uploads progress")
+        take_picture(page, f"images-uploading-{look}")
+        for name, state in ((qcow2.name, "up"), (raw.name, "up"), (bad.name, "down")):
+            expect(row(page, name).locator(f".state-{state}")).to_be_visible(timeout=MOST_MILLISECONDS)
+        take_picture(page, f"images-{look}")
+        assert fits(page)
+        row(page, qcow2.name).locator("a.btn-primary").click()
+        page.wait_for_url(re.compile("/templates/new/"))
+        page.fill("#name", "a<b")
+        page.locator(".icon-choice").nth(1).click()
+        page.click("main button[type=submit]")
+        page.wait_for_selector("#name-error")
+        take_picture(page, f"template-form-{look}")
+        assert fits(page)
+        page.fill("#name", f"Debian 12 {size}")
+        page.click("main button[type=submit]")
+        page.wait_for_url(re.compile(r"/jobs/[0-9a-f-]{36}/"))
+        expect(page.locator("main .state-up, main .state-finished, main .text-success").first).to_be_visible(
+            timeout=MOST_MILLISECONDS
+        )
+        take_picture(page, f"template-job-{look}")
+        page.goto(f"{portal.url}/templates/")
+        take_picture(page, f"templates-{look}")
+        assert fits(page)
+        page.get_by_role("link", name=f"Debian 12 {size}").click()
+        expect(page.locator(".head-status .state-up")).to_be_visible()
+        take_picture(page, f"template-{look}")
+        assert fits(page)
+        assert [each for each in complaints if "400" not in each] == []
+
+
+def test_an_upload_goes_on_after_a_pause_and_a_reload_and_a_cancelled_one_is_gone(
+    chromium: Browser, portal: PortalServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "large.raw"
+    file.write_bytes(os.urandom(21 * 1024**2))
+    with new_context(chromium, size=SIZES["desk"]) as context:
+        page = context.new_page()
+        log_in(page, portal, "physics-admin")
+        page.goto(f"{portal.url}/images/")
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(request.url) if request.method == "PUT" else None)
+        with page.expect_response(lambda answer: "offset=4194304" in answer.url):
+            page.set_input_files("#files", file)
+        page.get_by_role("button", name="Pause").click()
+        expect(page.locator(".upload-text")).to_have_text("paused")
+        page.once("dialog", lambda dialog: dialog.accept())
+        page.reload()
+        expect(row(page, "large.raw")).to_be_visible()
+        sent.clear()
+        page.set_input_files("#files", file)
+        expect(row(page, "large.raw").locator(".state-up")).to_be_visible(timeout=MOST_MILLISECONDS)
+        offsets = [int(url.rpartition("=")[2]) for url in sent]
+        assert offsets
+        assert min(offsets) >= 2 * 4194304
+        assert len(offsets) == len(set(offsets))
+        file.write_bytes(os.urandom(21 * 1024**2))
+        with page.expect_response(lambda answer: "offset=0" in answer.url):
+            page.set_input_files("#files", file)
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator("#uploads li")).to_have_count(0)
+        expect(row(page, "large.raw")).to_have_count(1)
+
+
+def test_without_javascript_a_form_takes_a_whole_file(chromium: Browser, portal: PortalServer, tmp_path: Path) -> None:
+    file = tmp_path / "no script.raw"
+    file.write_bytes(os.urandom(9 * 1024**2))
+    context = chromium.new_context(java_script_enabled=False)
+    try:
+        page = context.new_page()
+        log_in(page, portal, "physics-admin")
+        page.goto(f"{portal.url}/images/")
+        page.set_input_files("#files", file)
+        take_picture(page, "images-no-script")
+        page.get_by_role("button", name="Upload").click()
+        page.wait_for_load_state()
+        expect(page.get_by_text("has arrived and is being inspected")).to_be_visible()
+        expect(row(page, file.name)).to_be_visible()
+    finally:
+        context.close()
