@@ -58,7 +58,7 @@ API = {
     "PUT /api/v1/data-centers/{uid}/people/{user}/quota/": "401 401 404 404 403 403 403 200 200",
     "GET /api/v1/data-centers/{uid}/quota/": "401 401 404 404 403 403 403 403 200",
     "PUT /api/v1/data-centers/{uid}/quota/": "401 401 404 404 403 403 403 403 200",
-    "GET /api/v1/events/": "401 401 200:1 200:7 200:1 200:5 200:5 200:10 200:33",
+    "GET /api/v1/events/": "401 401 200:1 200:7 200:1 200:5 200:5 200:12 200:35",
     "GET /api/v1/jobs/": "401 401 200:0 200:1 200:0 200:1 200:1 200:2 200:4",
     "GET /api/v1/jobs/{uid}/": "401 401 404 404 404 200 200 200 200",
     "POST /api/v1/jobs/{uid}/cancel/": "401 401 404 404 404 403 202 202 202",
@@ -191,6 +191,13 @@ def ready(world: World, operation: str) -> None:
     Job.objects.filter(pk=world.job.pk).update(status="queued" if verb == "cancel" else "finished")
 
 
+def known_body(world: World, operation: str) -> dict[str, Any]:
+    """Of people, images and templates."""
+    if operation in OF_PEOPLE:
+        return OF_PEOPLE[operation]
+    return shelf_body(world, operation)
+
+
 def shelf_body(world: World, operation: str) -> dict[str, Any]:
     """Of images and templates."""
     if operation == "POST /api/v1/images/":
@@ -204,13 +211,11 @@ def shelf_body(world: World, operation: str) -> dict[str, Any]:
 
 
 def body(world: World, operation: str) -> dict[str, Any]:
-    if operation in OF_PEOPLE:
-        return OF_PEOPLE[operation]
+    if found := known_body(world, operation):
+        return found
     if "/people/" in operation or operation.startswith(("POST /users/", "POST /data-centers/{uid}/quota/")):
         known = {"username": "bob" if "/people/" in operation else "erna", "role": "end-user", "machines": "5"}
         return known | {"password": "another long one 42", "present": PASSWORD}
-    if found := shelf_body(world, operation):
-        return found
     if operation.endswith("/tokens/"):
         return {"username": "alice", "password": PASSWORD, "name": "more"}
     if operation == "POST /login/":
