@@ -152,6 +152,11 @@ VERB_TITLES = {
     "PROVIDER_CONNECT": gettext_lazy("Connecting a provider"),
     "NETWORK_CREATE": gettext_lazy("Creating a network"),
     "TEMPLATE_CREATE": gettext_lazy("Making a template"),
+    "TEMPLATE_EDIT": gettext_lazy("Changing a template"),
+    "TEMPLATE_DELETE": gettext_lazy("Deleting a template"),
+    "IMAGE_CREATE": gettext_lazy("Beginning to upload an image"),
+    "IMAGE_UPLOAD": gettext_lazy("Uploading an image"),
+    "IMAGE_DELETE": gettext_lazy("Removing an image"),
     "JOB_CANCEL": gettext_lazy("Cancelling a job"),
 }
 ENDINGS = re.compile("_(REQUESTED|DONE|CREATED|REFUSED|FAILED)$")
