@@ -266,6 +266,11 @@ def resources(actor: Actor, data_center: DataCenter) -> list[Resources]:
     return found
 
 
+def own_networks(data_center: DataCenter) -> QuerySet[Network]:
+    """The networks that a data center owns, by name."""
+    return Network.objects.filter(owner=data_center).select_related("provider").order_by("name", "uid")
+
+
 # -- providers and what they have
 
 

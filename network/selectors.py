@@ -11,6 +11,11 @@ from tenants.models import DataCenter
 from tenants.permits import Permit
 
 
+def networks(actor: Actor) -> QuerySet[Network]:
+    """The networks this actor may see, with a token that may only read too."""
+    return policy.visible(actor, Permit.NETWORK_VIEW, Network.objects.all())
+
+
 def usable_networks(actor: Actor) -> QuerySet[Network]:
     """The networks this actor may attach machines to."""
     return policy.visible(actor, Permit.NETWORK_USE, Network.objects.all()).order_by("name", "uid")

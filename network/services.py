@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network, ip_network
+from uuid import UUID
 
 from django.utils.translation import gettext as _
 
@@ -10,7 +11,7 @@ from network import rules
 from network.models import Network, VnicProfile
 from network.operations.networks import CreateNetwork
 from portal.common.actor import Actor
-from portal.common.errors import Conflict, Invalid
+from portal.common.errors import Conflict, Invalid, Reason
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt
 from portal.hypervisors.models import Provider
@@ -19,6 +20,7 @@ from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
 from tenants import policy
 from tenants.models import DataCenter
 from tenants.permits import Permit
+from tenants.selectors import get_data_center
 
 DEPARTMENTS = IPv4Network("10.99.0.0/16")
 
@@ -31,6 +33,9 @@ def create_network(
         policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
         taken = list(Network.objects.filter(provider=provider).values_list("cidr", flat=True))
         reasons = rules.network_reasons(name, cidr, taken)
+        if Network.objects.filter(owner=data_center, name=name).exists():
+            text = _("A network of this name is already in this data center. Choose another name.")
+            reasons.append(Reason("name_taken", text, "name"))
         if reasons:
             raise Invalid(" ".join(r.text for r in reasons), reasons=tuple(reasons))
         network = Network.objects.create(name=name, owner=data_center, provider=provider, cidr=cidr)
@@ -41,6 +46,19 @@ def create_network(
         job = start_job(actor, JobRequest(CreateNetwork, target, gate, (Lock("network", network.pk),)))
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
     return network, job
+
+
+def authorize_networks(actor: Actor, data_center_uid: UUID) -> DataCenter:
+    """The data center, for whoever may make networks. Raises ``NotFound`` or ``NotPermitted``."""
+    row = get_data_center(actor, data_center_uid)
+    policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+    return row
+
+
+def providers_for(actor: Actor) -> list[Provider]:
+    """The providers on which a network can be made now. Raises ``NotPermitted``."""
+    policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+    return list(Provider.objects.filter(enabled=True).order_by("name"))
 
 
 def free_range(provider: Provider, *, avoid: tuple[str, ...] = ()) -> str:

@@ -10,7 +10,14 @@ from portal import views
 from tenants.views.events import event_list
 from tenants.views.logins import log_in
 
-api = ([path("", include("tenants.api.urls")), path("", include("compute.api.urls"))], "api")
+api = (
+    [
+        path("", include("tenants.api.urls")),
+        path("", include("network.api.urls")),
+        path("", include("compute.api.urls")),
+    ],
+    "api",
+)
 
 handler400 = "portal.error_answers.bad_request"
 handler403 = "portal.error_answers.forbidden"
@@ -31,6 +38,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("jobs/<uuid:uid>/", views.job_detail, name="job"),
     path("events/", event_list, name="events"),
     path("", include("tenants.urls")),
+    path("", include("network.urls")),
     path("", include("compute.urls")),
     path("theme/", views.set_theme, name="set-theme"),
 ]

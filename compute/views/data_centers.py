@@ -61,6 +61,7 @@ def data_center_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
         "may": selectors.rights_over_data_centers(actor, row),
         "meters": quota.usage(row),
         "resources": selectors.resources(actor, row),
+        "networks": selectors.own_networks(row),
     }
     return render(request, "compute/data_center_detail.html", SECTION | context)
 

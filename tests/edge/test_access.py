@@ -61,6 +61,8 @@ API = {
     "POST /api/v1/unassigned-vms/adopt/": "401 401 403 403 403 403 403 403 202",
     "POST /api/v1/vms/{uid}/release/": "401 401 404 404 404 403 403 403 409",
     "PATCH /api/v1/vms/{uid}/": "401 401 404 404 404 403 403 403 200",
+    "GET /api/v1/networks/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:2",
+    "POST /api/v1/networks/": "401 401 404 404 403 403 403 403 202",
     "GET /api/v1/users/": "401 401 403 403 403 403 403 403 200:7",
     "POST /api/v1/users/": "401 401 403 403 403 403 403 403 201",
     "GET /api/v1/users/{uid}/": "401 401 403 403 200 403 403 403 200",
@@ -167,6 +169,8 @@ PAGES = {
     "POST /machines/{uid}/release/": "302 302 404 404 404 403 403 409",
     "POST /machines/{uid}/protect/": "302 302 404 404 404 403 403 302",
     "POST /machines/{uid}/unprotect/": "302 302 404 404 404 403 403 302",
+    "GET /data-centers/{uid}/networks/new/": "302 302 404 404 403 403 403 200",
+    "POST /data-centers/{uid}/networks/new/": "302 302 404 404 403 403 403 302",
     "GET /users/": "302 302 403 403 403 403 403 200",
     "GET /users/new/": "302 302 403 403 403 403 403 200",
     "POST /users/new/": "302 302 403 403 403 403 403 302",
@@ -246,7 +250,16 @@ def provider_body(world: World, operation: str) -> dict[str, Any]:
     return new if operation == "POST /api/v1/providers/test/" else {}
 
 
+def network_body(world: World, operation: str) -> dict[str, Any]:
+    if not operation.endswith(("/networks/", "/networks/new/")):
+        return {}
+    named = {"name": "second", "provider": world.ids["provider"]}
+    return named | ({"data_center": world.ids["data_center"]} if "/api/" in operation else {})
+
+
 def adoption_body(world: World, operation: str) -> dict[str, Any]:
+    if operation not in TO_ADOPT:
+        return {}
     named, several = TO_ADOPT[operation]
     chosen = world.ids["found_vm"]
     return {named: [chosen] if several else chosen, "data_center": world.ids["data_center"], "owner": ""}
@@ -267,8 +280,8 @@ def shelf_body(world: World, operation: str) -> dict[str, Any]:
 def body(world: World, operation: str) -> dict[str, Any]:
     if operation in FIXED:
         return FIXED[operation]
-    if operation in TO_ADOPT:
-        return adoption_body(world, operation)
+    if found := adoption_body(world, operation) or network_body(world, operation):
+        return found
     if "/people/" in operation or operation.startswith(("POST /users/", "POST /data-centers/{uid}/quota/")):
         known = {"username": "bob" if "/people/" in operation else "erna", "role": "end-user", "machines": "5"}
         return known | {"password": "another long one 42", "present": PASSWORD}

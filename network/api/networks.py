@@ -1,0 +1,86 @@
+"""Networks over the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from network import selectors, services
+from network.choices import NetworkStatus
+from network.models import Network
+from portal.common.actor import Actor, Door
+from portal.common.api import ListView, answer_once
+from portal.common.errors import Invalid, Reason
+from portal.common.http import actor_of
+from portal.common.idempotency import Answer
+from portal.common.paging import ByName
+from portal.common.strict import StrictSerializer, StrictString, StrictUuid, checked
+from tenants.api.jobs import JobSerializer, started
+
+
+class VnicProfileSerializer(serializers.Serializer):
+    id = serializers.UUIDField(source="pk")
+    name = serializers.CharField()
+
+
+class NetworkSerializer(serializers.Serializer):
+    id = serializers.UUIDField(source="pk")
+    name = serializers.CharField()
+    data_center = serializers.UUIDField(source="owner_id", allow_null=True, help_text="null: the institute's own.")
+    cidr = serializers.CharField()
+    status = serializers.ChoiceField(choices=NetworkStatus.choices)
+    vnic_profiles = VnicProfileSerializer(many=True)
+
+
+class NewNetworkSerializer(StrictSerializer):
+    name = StrictString(max_length=200)
+    data_center = StrictUuid()
+    provider = StrictUuid()
+    cidr = StrictString(default="", allow_blank=True, max_length=43, help_text="Empty: the next free range.")
+
+
+class StartedNetworkSerializer(serializers.Serializer):
+    network = NetworkSerializer()
+    job = JobSerializer()
+
+
+class Networks(ListView):
+    """The networks one may see."""
+
+    serializer_class = NetworkSerializer
+    pagination_class = ByName
+
+    def get_queryset(self) -> QuerySet[Network]:
+        """Through the policy."""
+        if not self.request.user:
+            return Network.objects.none()
+        return selectors.networks(_actor(self.request)).prefetch_related("vnic_profiles")
+
+    @extend_schema(
+        request=NewNetworkSerializer, responses={202: StartedNetworkSerializer}, operation_id="networks_create"
+    )
+    def post(self, request: Request) -> Response:
+        """Make a network of a data center's own. For super-admins."""
+        data, actor = checked(NewNetworkSerializer, request.data), _actor(request)
+        return answer_once(request, actor.user.pk, lambda: _made(actor, data))
+
+
+def _made(actor: Actor, data: dict[str, Any]) -> Answer:
+    row = services.authorize_networks(actor, data["data_center"])
+    provider = next((one for one in services.providers_for(actor) if one.pk == data["provider"]), None)
+    if provider is None:
+        text = _("There is no such provider, or it is disabled.")
+        raise Invalid(text, reasons=(Reason("provider_invalid", text, "provider"),))
+    cidr = data["cidr"] or services.free_range(provider)
+    network, job = services.create_network(actor, row, provider=provider, name=data["name"], cidr=cidr)
+    return started(job, network=NetworkSerializer(network).data)
+
+
+def _actor(request: Request) -> Actor:
+    return actor_of(request, door=Door.API)
