@@ -128,7 +128,7 @@ def _form_page(
     said: str,
 ) -> HttpResponse:
     row: Provider | None = context.get("provider")
-    form = ProviderForm(request.POST or None, initial=_initial(row), kinds=kinds())
+    form = ProviderForm(request.POST or None, initial=_initial(row), kinds=(row.kind,) if row else kinds())
     steps: tuple[Told, ...] = ()
     status = HTTPStatus.OK
     if request.method == "POST" and form.is_valid():
