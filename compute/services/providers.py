@@ -27,7 +27,7 @@ from portal.hypervisors.connect import connection_of, forget
 from portal.hypervisors.diagnosis import diagnose
 from portal.hypervisors.errors import Denied, HypervisorError
 from portal.hypervisors.identity import portal_id
-from portal.hypervisors.models import Provider
+from portal.hypervisors.models import Portal, Provider
 from portal.hypervisors.registry import driver_class, kinds
 from portal.hypervisors.specs import Connection
 from tenants import policy
@@ -116,6 +116,7 @@ def store_tried(actor: Actor, *, name: str, trial: Trial) -> Provider:
     """Connect what was tried. ``NotReached`` when the try failed: nothing is stored then."""
     with attempt(actor, "PROVIDER_CONNECT", Subject("provider", None, name)) as recorded:
         authorize_management(actor)
+        _one_at_a_time()
         _refuse_name(name)
         _refuse_twice(trial.connection)
         _refuse_failed(trial.steps)
@@ -162,6 +163,7 @@ def edit_provider(actor: Actor, uid: UUID, edit: ProviderEdit) -> Provider:
     connection = _edited(row, edit)
     steps = _diagnosis(connection) if edit.changes_connection else ()
     with attempt(actor, "PROVIDER_EDIT", Subject("provider", uid, row.name)):
+        _one_at_a_time()
         row = Provider.objects.select_for_update().get(pk=uid)
         if edit.version and edit.version != provider_version(row):
             raise PreconditionFailed(_("Somebody else changed this provider meanwhile. Look at it again."))
@@ -273,6 +275,11 @@ def _stored(connection: Connection) -> dict[str, Any]:
         "options": connection.options,
         "sealed_secrets": sealed.seal_json(connection.secrets) if connection.secrets else "",
     }
+
+
+def _one_at_a_time() -> None:
+    """Held until the transaction ends, so that no two of the same name or address are stored side by side."""
+    Portal.objects.select_for_update().get(uid=portal_id())
 
 
 def _refuse_name(name: str, *, but: UUID | None = None) -> None:

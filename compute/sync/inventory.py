@@ -75,6 +75,8 @@ def _write_hosts(provider: Provider, inventory: Inventory) -> None:
                 "accelerator": host.accelerator,
             },
         )
+    there = [host.external_id for host in inventory.hosts]
+    Host.objects.filter(provider=provider).exclude(external_id__in=there).update(status="unknown")
 
 
 def _write_storage(provider: Provider, inventory: Inventory) -> None:

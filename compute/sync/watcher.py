@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import DatabaseError, close_old_connections, connections
 from django.utils import timezone
 
-from compute.models import Vm
+from compute.models import Host, Vm
 from compute.sync.inventory import sync_provider
 from compute.sync.vms import being_made, observe, unknown_since_silence
 from portal.hypervisors.base import Watch
@@ -114,6 +114,7 @@ class ProviderWatcher(threading.Thread):
         Provider.objects.filter(pk=self.provider_uid).update(
             status=status, status_at=timezone.now(), status_detail=error.public[:255]
         )
+        Host.objects.filter(provider=self.provider_uid).update(status="unknown")
         unknown_since_silence(self.provider_uid)
 
 

@@ -128,7 +128,7 @@ def _form_page(
     said: str,
 ) -> HttpResponse:
     row: Provider | None = context.get("provider")
-    form = ProviderForm(request.POST or None, initial=_initial(row), kinds=kinds())
+    form = ProviderForm(request.POST or None, initial=_initial(row), kinds=(row.kind,) if row else kinds())
     steps: tuple[Told, ...] = ()
     status = HTTPStatus.OK
     if request.method == "POST" and form.is_valid():
@@ -183,12 +183,14 @@ def _is_read(form: ProviderForm) -> bool:
     return form.is_bound and all(name in form.cleaned_data for name in (*SECRETS, "host_key", "kept"))
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def provider_test(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """Try it as it is connected, and show the steps on its page."""
+    """Try it as it is connected, and show the steps on its page, where a look at this address leads back to."""
     actor = actor_of(request)
     row = selectors.get_provider(actor, uid)
+    if request.method != "POST":
+        return redirect("compute:provider", uid=uid)
     return _detail(request, row, steps=services.try_connected(actor, uid))
 
 

@@ -9,7 +9,9 @@ from http import HTTPStatus
 import pytest
 from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
+from django.db import connection, connections
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from compute.models import Host
 from compute.services import providers
@@ -48,6 +50,46 @@ def test_the_same_hypervisor_is_not_connected_twice(institute):
     with pytest.raises(Conflict) as refused:
         providers.connect_provider(institute.actor("root"), name="again", **again)
     assert refused.value.reasons[0].field == "address"
+
+
+def test_of_two_that_connect_the_same_at_once_one_is_told(institute, tmp_path):
+    root, ended = institute.actor("root"), []
+
+    def connect(address: str) -> None:
+        try:
+            ended.append(providers.connect_provider(root, name="twin", kind="double", address=address).name)
+        except Conflict as error:
+            ended.append(error.reasons[0].code)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=connect, args=(f"double://{tmp_path}/{number}",)) for number in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(60)
+    assert sorted(ended) == ["name_taken"] * 3 + ["twin"]
+
+
+def test_pages_and_lists_cost_no_more_with_more_providers(institute, tmp_path):
+    client, root = client_of(institute, "root"), institute.actor("root")
+    addresses = ("/providers/", "/api/v1/providers/", "/api/v1/hosts/", "/api/v1/storage-domains/")
+
+    def counted() -> list[int]:
+        found = []
+        for address in addresses:
+            with CaptureQueriesContext(connection) as queries:
+                assert client.get(address).status_code == HTTPStatus.OK
+            found.append(len(queries))
+        return found
+
+    counted()
+    few = counted()
+    for number in range(5):
+        address = f"double://{tmp_path}/{number}"
+        providers.connect_provider(root, name=f"more-{number}", kind="double", address=address)
+    assert counted() == few
+    assert few == [9, 5, 5, 5]
 
 
 def test_an_admin_of_a_department_connects_nothing_and_sees_no_provider(institute):

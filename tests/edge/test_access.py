@@ -131,6 +131,7 @@ PAGES = {
     "GET /providers/{uid}/": "302 302 404 404 404 404 404 200",
     "GET /providers/{uid}/edit/": "302 302 404 404 404 404 404 200",
     "POST /providers/{uid}/edit/": "302 302 404 404 404 404 404 302",
+    "GET /providers/{uid}/test/": "302 302 404 404 404 404 404 302",
     "POST /providers/{uid}/test/": "302 302 404 404 404 404 404 200",
     "POST /providers/{uid}/enable/": "302 302 404 404 404 404 404 302",
     "POST /providers/{uid}/disable/": "302 302 404 404 404 404 404 302",

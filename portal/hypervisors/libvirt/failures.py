@@ -92,8 +92,9 @@ _WORDS: dict[str, type[HypervisorError]] = {
     "has asynchronous jobs running": Busy,
     "Network is already in use by interface": AlreadyExists,
 }
-# How libvirt's SSH (libssh) says that the host is not the one that was pinned.
-_OTHER_HOST_KEY = ("HOST KEY VERIFICATION FAILED", "callback for host key verification")
+# What SSH says, which libvirt passes on: the host is not the one that was pinned; it does not take the key.
+_OTHER_HOST_KEY = "Host key verification failed"
+_SSH_DENIED = "Permission denied ("
 _TRANSPORT = {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE}
 
 
@@ -109,7 +110,7 @@ def calling(what: str, *, opening: bool = False) -> Iterator[None]:
 def translated(error: libvirt.libvirtError, *, what: str, opening: bool = False) -> HypervisorError:
     """Our error for one of libvirt's."""
     detail = f"{what}: {error} (libvirt error {error.get_error_code()}/{error.get_error_domain()})"
-    if opening and any(words in str(error) for words in _OTHER_HOST_KEY):
+    if opening and _OTHER_HOST_KEY in str(error):
         return Unavailable("The hypervisor's host shows another key than the one that was pinned.", detail=detail)
     kind = _kind(error)
     if not opening and (kind is Unavailable or _is_broken_transport(error, kind)):
@@ -141,7 +142,7 @@ def _kind(error: libvirt.libvirtError) -> type[HypervisorError]:
     if code == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() in _FULL_ERRNO:
         return NoCapacity
     said = (kind for words, kind in _WORDS.items() if words in text)
-    if code == libvirt.VIR_ERR_LIBSSH and "failed to authenticate" in text:
+    if code == libvirt.VIR_ERR_SYSTEM_ERROR and _SSH_DENIED in text:
         return Denied
     return _BY_CODE.get(code) or next(said, HypervisorError)
 

@@ -1,8 +1,8 @@
 """From a provider's address and secrets to a URI that libvirt connects by, for the moment of connecting.
 
-SSH is libvirt's own client within this process (libssh): no program is started, so nothing stands in a list of processes.
-It and TLS read keys from files alone. These lie in a folder for this user only, in memory where the system has such a
-place, and are removed as soon as the connection is open.
+Keys are read from files alone, by SSH as by TLS. These lie in a folder for this user only, in memory where the system has
+such a place, and are removed as soon as the connection is open. SSH is a program of its own (``pinned-ssh``): the client that
+libvirt has within the process (libssh, 9.0) takes the whole process with it when two threads are busy with it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,24 @@ from portal.hypervisors.errors import Invalid
 from portal.hypervisors.libvirt.uri import SSH, TLS, Uri, parsed
 from portal.hypervisors.specs import Connection
 
+PROGRAM = Path(__file__).with_name("pinned-ssh")
+# Nothing but this key, for no host but this one; and an end when that host says nothing.
+SETTINGS = """\
+UserKnownHostsFile "{folder}/known_hosts"
+GlobalKnownHostsFile none
+StrictHostKeyChecking yes
+UpdateHostKeys no
+IdentitiesOnly yes
+IdentityAgent none
+PreferredAuthentications publickey
+BatchMode yes
+ClearAllForwardings yes
+ControlPath none
+ConnectTimeout 10
+ServerAliveInterval 5
+ServerAliveCountMax 3
+LogLevel ERROR
+"""
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 
 
@@ -71,13 +89,11 @@ def write_private(path: Path, text: str) -> str:
 
 
 def _ssh(uri: Uri, connection: Connection, folder: Path) -> str:
-    asked = {
-        "keyfile": write_private(folder / "key", connection.secrets.get("ssh_key", "")),
-        "known_hosts": write_private(folder / "known_hosts", known_host(uri, connection.secrets.get("host_key", ""))),
-        "known_hosts_verify": "normal",
-        "sshauth": "privkey",
-    }
-    return f"qemu+libssh://{uri.user}@{uri.bracketed}:{uri.port}/system?{urlencode(asked)}"
+    write_private(folder / "known_hosts", known_host(uri, connection.secrets.get("host_key", "")))
+    write_private(folder / "ssh_config", SETTINGS.format(folder=folder))
+    key = write_private(folder / "key", connection.secrets.get("ssh_key", ""))
+    asked = urlencode({"command": PROGRAM, "keyfile": key, "no_tty": 1})
+    return f"qemu+ssh://{uri.user}@{uri.bracketed}:{uri.port}/system?{asked}"
 
 
 def _tls(uri: Uri, connection: Connection, folder: Path) -> str:

@@ -12,16 +12,28 @@ from typing import Any
 
 import pytest
 
-from compute.services import providers
+from compute.selectors import depends_on
+from compute.services import providers, vms
 from compute.services.providers import NotReached, ProviderEdit
-from portal.common.actor import Actor
+from compute.services.templates import TemplateRequest, import_template
+from compute.services.vms import VmRequest
+from network.services import create_network, free_range
+from portal.common.actor import Actor, Door
 from portal.common.errors import Invalid
 from portal.events.models import Event
 from portal.hypervisors.connect import driver_for
+from portal.hypervisors.errors import HypervisorError, Unavailable
 from portal.hypervisors.libvirt import transport
 from portal.hypervisors.libvirt.host_keys import fingerprint
 from portal.hypervisors.models import Provider
+from portal.jobs.engine import run_to_end
+from tenants import policy, quota
+from tenants.models.quota import Dimension
+from tenants.roles import sync_roles
+from tenants.services.data_centers import create_data_center
+from tenants.services.users import create_user
 from tests.compute.console.certificates import Authority
+from tests.hypervisors.libvirt.real import until
 from tests.lab.far_host import ADDRESS, SSH_PORT, FarHost
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.long]
@@ -242,3 +254,50 @@ def test_what_others_have_there_is_byte_for_byte_the_same_afterwards(far, root):
     providers.remove_provider(root, row.pk)
     assert all_of_it() == before
     assert all(before)
+
+
+@pytest.mark.parametrize("over", [over_ssh, over_tls])
+def test_a_hypervisor_that_falls_silent_delays_nobody_and_is_heard_again(far, root, over):
+    row = providers.connect_provider(root, name="far", **over(far))
+    assert driver_for(row).about().host_name == "far.example"
+    far.libvirt.freeze()
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            driver_for(row).about()
+    far.libvirt.thaw()
+    until(lambda: answers(row), "the hypervisor, heard again")
+    far.libvirt.restart()
+    until(lambda: answers(row), "the hypervisor, started anew")
+
+
+def answers(row: Provider) -> bool:
+    try:
+        return driver_for(row).about().host_name == "far.example"
+    except HypervisorError:
+        return False
+
+
+def test_a_machine_is_made_run_and_deleted_there_over_ssh(far, root, tiny_linux_image):
+    sync_roles()
+    row = providers.connect_provider(root, name="far", **over_ssh(far))
+    request = TemplateRequest("Tiny Linux", tiny_linux_image, providers.own_storage(row), 1, 192, 128)
+    template, job = import_template(root, request)
+    assert run_to_end(job.pk).status == "finished"
+    template.refresh_from_db()
+    center = create_data_center(root, name="physics")
+    providers.share_out(root, center, provider=row, templates=(template,))
+    _network, job = create_network(root, center, provider=row, name="physics", cidr=free_range(row))
+    assert run_to_end(job.pk).status == "finished"
+    quota.set_limits(center, {Dimension.MACHINES: 10, Dimension.VCPUS_RUNNING: 8})
+    admin = create_user(root, username="admin", password="correct-horse-battery-staple")
+    policy.grant(root, "super-admin", admin, policy.system())
+    actor = Actor(user=admin, door=Door.API, request_id="test")
+    vm, job = vms.create_vm(actor, VmRequest("far-1", center.pk, template.pk))
+    done = run_to_end(job.pk)
+    assert done.status == "finished", done.error
+    assert far.libvirt.virsh("domstate", str(vm.pk)).stdout.strip() == "running"
+    assert [one.code for one in depends_on(row)] == ["machines", "templates", "networks", "data_centers"]
+    for verb in (vms.stop_vm, vms.delete_vm):
+        done = run_to_end(verb(actor, vm.pk).pk)
+        assert done.status == "finished", done.error
+    assert str(vm.pk) not in far.libvirt.virsh("list", "--all", "--uuid").stdout
