@@ -10,11 +10,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from compute import qemu_img, spool
+from compute.choices import TemplateStatus
 from compute.models import Image, Template
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.specs import DiskRef, DiskSpec
 from portal.jobs.context import JobContext
-from portal.jobs.operation import Operation, StepContext, StepDef, StepFailed, register
+from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, register
 
 CHUNK = 1024 * 1024
 GIB = 1024**3
@@ -82,6 +83,18 @@ def remove(ctx: StepContext) -> None:
     driver_for(template.storage_domain.provider).delete_disk(_ref(template))
 
 
+def delete_disk(ctx: StepContext) -> Done:
+    """The same, for good; what comes after must know that it is gone."""
+    remove(ctx)
+    return Done({"gone": True})
+
+
+def tell_what_is_left(job: JobContext) -> None:
+    """A template whose disk is gone already makes no more machines; it can be deleted again."""
+    if job.output("delete_disk").get("gone"):
+        Template.objects.filter(pk=job.target_uid).update(status=TemplateStatus.ILLEGAL)
+
+
 def make_ready(ctx: StepContext) -> None:
     """Read back, and let it be used."""
     template = _template(ctx)
@@ -134,8 +147,9 @@ class DeleteTemplate(Operation):
     audit_verb = "TEMPLATE_DELETE"
     when_failed = gettext_lazy("The template is still there. Delete it again later.")
     point_of_no_return = "delete_disk"
-    steps = (StepDef("delete_disk", gettext_lazy("Delete the disk"), remove, destructive=True),)
+    steps = (StepDef("delete_disk", gettext_lazy("Delete the disk"), delete_disk, destructive=True),)
     on_finished = staticmethod(forget)
+    on_failed = staticmethod(tell_what_is_left)
 
 
 def register_all() -> None:
