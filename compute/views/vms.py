@@ -35,7 +35,8 @@ def vm_create(request: HttpRequest) -> HttpResponse:
     """The wizard: a form, a review of the plan, one button. Without JavaScript it is three plain posts."""
     actor = actor_of(request)
     if request.method != "POST":
-        return _form_page(request, _form(actor, None, name=request.GET.get("name", "")))
+        name, template = request.GET.get("name", ""), request.GET.get("template", "")
+        return _form_page(request, _form(actor, None, name=name, template=template))
     form = _form(actor, request.POST)
     action = request.POST.get("action", "review")
     if action == "edit":
@@ -48,14 +49,17 @@ def vm_create(request: HttpRequest) -> HttpResponse:
     return _review(request, form, preview=action == "preview")
 
 
-def _form(actor: Actor, data: Any, *, initial: dict[str, Any] | None = None, name: str = "") -> VmForm:
+def _form(
+    actor: Actor, data: Any, *, initial: dict[str, Any] | None = None, name: str = "", template: str = ""
+) -> VmForm:
     templates = list(selectors.latest(selectors.usable_templates(actor)))
     data_centers = list(selectors.usable_data_centers(actor))
+    offered = [str(row.pk) for row in templates]
     if initial is None:
         taken = selectors.my_vms(actor).filter(owner_id=actor.uid).values_list("name", flat=True)
         initial = {
             "name": name[:64] or proposed_name(actor.name, taken=list(taken)),
-            "template": str(templates[0].pk) if templates else "",
+            "template": template if template in offered else next(iter(offered), ""),
             "data_center": str(data_centers[0].pk) if data_centers else "",
             "user_name": "",
             "run": True,
