@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class VmStatusChoice(TextChoices):
@@ -84,7 +85,7 @@ class ImageStatus(TextChoices):
 
     UPLOADING = "uploading", _("uploading")
     INSPECTING = "inspecting", _("being inspected")
-    READY = "ready", _("ready")
+    READY = "ready", pgettext_lazy("image", "ready")
     REFUSED = "refused", _("refused")
 
 

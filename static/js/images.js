@@ -69,7 +69,7 @@ class Upload {
   show(text) {
     this.bar.value = this.offset;
     this.text.textContent = text ?? `${Math.floor((100 * this.offset) / this.file.size)} %`;
-    const label = this.state === "paused" ? words.goOn : words.pause;
+    const label = this.state === "paused" ? words.resume : words.pause;
     this.switch.textContent = label;
     this.switch.setAttribute("aria-label", `${label}: ${this.file.name}`);
   }

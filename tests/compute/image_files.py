@@ -68,6 +68,13 @@ def other_format(name: str) -> Callable[[Path], bytes]:
     return made
 
 
+def endless_vmdk(folder: Path) -> bytes:
+    """A head that says its description is far away."""
+    data = bytearray(sound(folder, kind="vmdk"))
+    data[28:36] = struct.pack("<Q", 1 << 40)
+    return bytes(data)
+
+
 def qed(_folder: Path) -> bytes:
     return (b"QED\0" + struct.pack("<IIIQQQQQ", 65536, 4, 1, 0, 0, 0, 65536, MIB)).ljust(65536, b"\0")
 
@@ -124,6 +131,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], bytes], str, str]] = {
     "VMDK descriptor": (vmdk_descriptor, "qcow2", "foreign_format"),
     "VMDK descriptor said to be raw": (vmdk_descriptor, "raw", "foreign_format"),
     "VMDK": (other_format("vmdk"), "raw", "foreign_format"),
+    "VMDK whose description is far away": (endless_vmdk, "raw", "foreign_format"),
     "VDI": (other_format("vdi"), "raw", "foreign_format"),
     "VHDX": (other_format("vhdx"), "raw", "foreign_format"),
     "VHD": (other_format("vpc"), "raw", "foreign_format"),

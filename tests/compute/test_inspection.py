@@ -96,3 +96,17 @@ def test_what_takes_too_long_is_stopped(tmp_path):
     source.write_bytes(sound(tmp_path))
     with pytest.raises(QemuImgFailed, match="longer"):
         qemu_img.check(source, bounds=Bounds(0.0001, file_bytes=0))
+
+
+def test_a_large_image_is_told_by_its_first_bytes(tmp_path, monkeypatch):
+    path, read = tmp_path / "uploaded", []
+    path.write_bytes(b"KDMV" + struct.pack("<IIQQQQ", 1, 3, 1 << 30, 128, 1 << 40, 1 << 30))
+    with path.open("r+b") as file:
+        file.truncate(1 << 34)
+    eat = inspection.format_inspector.InspectWrapper.read
+    monkeypatch.setattr(
+        inspection.format_inspector.InspectWrapper, "read", lambda self, size: read.append(size) or eat(self, size)
+    )
+    with pytest.raises(Refused):
+        inspection.inspect(path, said="raw", most_virtual_bytes=1 << 40)
+    assert sum(read) <= inspection.SEARCHED
