@@ -1,0 +1,103 @@
+"""Images and templates through the pages, without JavaScript."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from compute.models import Image, StorageDomain, Template
+from portal.jobs.engine import run_to_end
+from portal.jobs.models import Job
+from tenants.models import DataCenter
+from tests.compute.image_files import backing_file, sound
+
+
+@pytest.fixture(autouse=True)
+def own_spool(settings: Any, tmp_path: Path) -> None:
+    settings.IMAGE_SPOOL = tmp_path / "spool"
+
+
+def upload(demo: Any, data: bytes, name: str = "disk.qcow2") -> Image:
+    physics = DataCenter.objects.get(name="physics")
+    form = {"data_center": str(physics.pk), "file": SimpleUploadedFile(name, data)}
+    answer = demo.browser("physics-admin").post("/images/upload/", form)
+    assert answer.headers["Location"] == "/images/"
+    image = Image.objects.get(name=name)
+    run_to_end(Job.objects.get(target_uid=image.pk).pk)
+    return image
+
+
+def make(demo: Any, image: Image, **more: Any) -> Any:
+    form = {
+        "name": "Debian 12", "icon": "server", "memory_mib": 512, "memory_min_mib": 256, "vcpus": 1,
+        "data_center": str(image.owner_id), "storage_domain": str(StorageDomain.objects.get().pk),
+    }  # fmt: skip
+    answer = demo.browser("physics-admin").post(f"/templates/new/?image={image.pk}", form | more)
+    if answer.status_code == HTTPStatus.FOUND:
+        run_to_end(Job.objects.filter(operation="compute.make_template").latest("created_at").pk)
+    return answer
+
+
+def test_a_form_uploads_a_file_and_another_makes_its_template(demo, tmp_path):
+    image = upload(demo, sound(tmp_path))
+    page = demo.browser("physics-admin").get("/images/").content.decode()
+    assert f"/templates/new/?image={image.pk}" in page
+    assert make(demo, image).status_code == HTTPStatus.FOUND
+    template = Template.objects.get(name="Debian 12")
+    alice = demo.browser("alice")
+    assert "Debian 12" in alice.get("/templates/").content.decode()
+    assert "Debian 12" not in demo.browser("charlie").get("/templates/").content.decode()
+    detail = alice.get(f"/templates/{template.pk}/").content.decode()
+    assert f"/machines/new/?template={template.pk}" in detail
+    assert "/edit/" not in detail
+    form = alice.get(f"/machines/new/?template={template.pk}").context["form"]
+    assert form["template"].value() == str(template.pk)
+
+
+def test_a_refused_image_says_why_in_the_readers_language(demo, tmp_path):
+    upload(demo, backing_file(tmp_path), "over.qcow2")
+    client = demo.browser("physics-admin")
+    assert "has a backing file" in client.get("/images/").content.decode()
+    assert "στηρίζεται σε άλλη εικόνα" in client.get("/images/", headers={"Accept-Language": "el"}).content.decode()
+
+
+def test_a_taken_name_is_refused_beside_the_field_and_becomes_the_next_version_when_asked_for(demo, tmp_path):
+    image = upload(demo, sound(tmp_path))
+    make(demo, image)
+    again = make(demo, image)
+    assert again.status_code == HTTPStatus.BAD_REQUEST
+    assert 'id="name-error"' in again.content.decode()
+    assert make(demo, image, next_version="on").status_code == HTTPStatus.FOUND
+    second = Template.objects.get(name="Debian 12", version=2)
+    first = Template.objects.get(name="Debian 12", version=1)
+    client = demo.browser("physics-admin")
+    assert "version 2" in client.get("/templates/").content.decode()
+    assert "there is a later one" in client.get(f"/templates/{first.pk}/").content.decode()
+    offered = [str(uid) for uid, _label in client.get("/machines/new/").context["form"].fields["template"].choices]
+    assert str(second.pk) in offered
+    assert str(first.pk) not in offered
+
+
+def test_an_edit_over_somebody_elses_is_refused_and_a_bad_one_stays_in_the_form(demo, tmp_path):
+    make(demo, upload(demo, sound(tmp_path)))
+    row, client = Template.objects.get(name="Debian 12"), demo.browser("physics-admin")
+    form = client.get(f"/templates/{row.pk}/edit/").context["form"]
+    seen = {field.name: field.value() for field in form if field.value() not in {None, False}}
+    bad = client.post(f"/templates/{row.pk}/edit/", seen | {"vcpus": 0, "description": "kept"})
+    assert bad.status_code == HTTPStatus.BAD_REQUEST
+    assert "kept" in bad.content.decode()
+    Template.objects.filter(pk=row.pk).update(description="theirs")
+    assert client.post(f"/templates/{row.pk}/edit/", seen).status_code == HTTPStatus.PRECONDITION_FAILED
+
+
+def test_an_empty_form_and_another_departments_place_are_refused(demo):
+    client = demo.browser("physics-admin")
+    assert client.post("/images/upload/", {}).status_code == HTTPStatus.BAD_REQUEST
+    theirs = {"data_center": str(DataCenter.objects.get(name="informatics").pk)}
+    file = {"file": SimpleUploadedFile("x.raw", b"x" * 512)}
+    assert client.post("/images/upload/", theirs | file).status_code == HTTPStatus.NOT_FOUND
+    assert not Image.objects.exists()
