@@ -248,13 +248,18 @@ def _wanted(
         address=address,
         portal_id=portal_id(),
         provider_uid=uid or uuid4(),
-        ca_pem=ca_pem.strip(),
+        ca_pem=_lines(ca_pem),
         options=options,
-        secrets={key: value.strip() for key, value in secrets.items() if value.strip()},
+        secrets={key: _lines(value) for key, value in secrets.items() if value.strip()},
     )
     if refused := tuple(map(reason, driver_class(kind).refusals(connection))):
         raise Invalid(" ".join(one.text for one in refused), reasons=refused)
     return connection
+
+
+def _lines(pasted: str) -> str:
+    """As the programs that read keys want it: a browser ends the lines of what is pasted by CR and LF."""
+    return pasted.strip().replace("\r\n", "\n")
 
 
 def _edited(row: Provider, edit: ProviderEdit) -> Connection:

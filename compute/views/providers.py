@@ -100,7 +100,7 @@ def _edit(actor: Actor, form: ProviderForm, row: Provider) -> ProviderEdit:
     return ProviderEdit(
         name=given["name"] if given["name"] != row.name else None,
         address=given["address"] if given["address"] != row.address else None,
-        ca_pem=given["ca_pem"] if given["ca_pem"].strip() != row.ca_pem else None,
+        ca_pem=given["ca_pem"] if given["ca_pem"].replace("\r\n", "\n").strip() != row.ca_pem else None,
         secrets=_secrets(actor, form),
         version=given["version"],
     )

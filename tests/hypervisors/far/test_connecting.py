@@ -110,6 +110,14 @@ def test_another_host_key_is_refused_by_the_test_and_by_the_connection(far, root
         far.ssh.show("host")
 
 
+def test_keys_with_the_line_ends_of_a_browser_are_taken(far, root):
+    for given in (over_ssh(far, ssh_key=far.key("user").replace("\n", "\r\n")), over_tls(far)):
+        given["secrets"] = {
+            name: text.replace("\r\n", "\n").replace("\n", "\r\n") for name, text in given["secrets"].items()
+        }
+        assert providers.try_new(root, **given).steps[-1].step == "accelerator"
+
+
 def test_a_key_that_the_host_does_not_know_is_refused(far, root):
     assert failing(root, over_ssh(far, ssh_key=far.key("stranger"))) == ("authentication", "denied")
 
