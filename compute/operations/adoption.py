@@ -8,7 +8,8 @@ from django.utils.translation import gettext_lazy
 from compute.operations.machine import driver_of, ref_of, settle, vm_of
 from compute.operations.vms import forget
 from compute.sync.vms import observe
-from portal.jobs.operation import Operation, StepContext, StepDef, StepFailed, register
+from portal.jobs.context import JobContext
+from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, register
 
 
 def put_mark(ctx: StepContext) -> None:
@@ -18,11 +19,17 @@ def put_mark(ctx: StepContext) -> None:
     ctx.fault_point("marked")
 
 
-def take_mark(ctx: StepContext) -> None:
+def take_mark(ctx: StepContext) -> Done:
     """Take the mark off; off already is done."""
     vm = vm_of(ctx)
     driver_of(vm).release_vm(ref_of(vm))
     ctx.fault_point("unmarked")
+    return Done({"gone": True})
+
+
+def forget_released(job: JobContext) -> None:
+    """Given back it is, whatever failed then; else it is in our care as before."""
+    (forget if job.output("unmark").get("gone") else settle)(job)
 
 
 def read_back_as_it_is(ctx: StepContext) -> None:
@@ -69,7 +76,7 @@ class ReleaseVm(Operation):
         StepDef("read_back", gettext_lazy("Verify"), read_back_unmarked),
     )
     on_finished = staticmethod(forget)
-    on_failed = staticmethod(settle)
+    on_failed = staticmethod(forget_released)
 
 
 def register_all() -> None:

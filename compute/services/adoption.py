@@ -17,7 +17,7 @@ from compute.services.vms import refuse_protected
 from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, NotFound, Reason
 from portal.events.codes import Outcome
-from portal.events.record import Subject, attempt
+from portal.events.record import Subject, attempt, record
 from portal.jobs.models import Job
 from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
 from tenants import policy, quota
@@ -91,15 +91,13 @@ def plan_adoption(actor: Actor, wish: Adoption) -> AdoptionPlan:
 
 def adopt(actor: Actor, wish: Adoption) -> list[tuple[Vm, Job]]:
     """Take them all, or none: a row, a charge and a job for each. Raises ``Conflict`` with every reason."""
-    with attempt(actor, "VM_ADOPT", Subject("data_center", wish.data_center_uid)) as trial:
+    with attempt(actor, "VMS_ADOPT", Subject("data_center", wish.data_center_uid)) as trial:
         plan = plan_adoption(actor, wish)
         trial.subject = Subject("data_center", plan.data_center.pk, plan.data_center.name, plan.data_center.pk)
         trial.data = {"machines": [one.found.external_id for one in plan.candidates]}
         if plan.reasons:
             raise Conflict(" ".join(reason.text for reason in plan.reasons), reasons=plan.reasons)
-        taken = [_take(actor, plan, one) for one in plan.candidates]
-        trial.outcome = Outcome.REQUESTED
-    return taken
+        return [_take(actor, plan, one) for one in plan.candidates]
 
 
 def release_vm(actor: Actor, vm_uid: UUID, *, confirm: str = "") -> Job:
@@ -149,7 +147,10 @@ def _take(actor: Actor, plan: AdoptionPlan, one: Candidate) -> tuple[Vm, Job]:
     )
     if owner is not None:
         policy.grant(policy.system_grantor(actor), "user-vm-manager", owner, vm)
-    return vm, start_job(actor, _request(AdoptVm, vm))
+    job = start_job(actor, _request(AdoptVm, vm))
+    subject = Subject("vm", vm.pk, vm.name, plan.data_center.pk)
+    record(actor, "VM_ADOPT", outcome=Outcome.REQUESTED, subject=subject, correlation_id=job.pk)
+    return vm, job
 
 
 def _request(operation: type[AdoptVm] | type[ReleaseVm], vm: Vm) -> JobRequest:

@@ -150,6 +150,7 @@ def _outcomes_of(job: Job) -> list[Outcome]:
 
 
 def _strangers(place: Site, seen: Seen) -> Iterator[str]:
-    for name in place.strangers.keys() | seen.strangers.keys():
+    in_care = {f"vm {uid}" for uid in Vm.objects.filter(adopted=True).values_list("external_id", flat=True)}
+    for name in (place.strangers.keys() | seen.strangers.keys()) - in_care:
         if place.strangers.get(name) != seen.strangers.get(name):
             yield f"INV6 {name} was {place.strangers.get(name)} and is {seen.strangers.get(name)}"

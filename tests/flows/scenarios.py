@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compute.models import Image
+from compute.models import FoundVm, Image
+from compute.services.adoption import Adoption, adopt, release_vm
 from compute.services.images import ImageRequest, create_image, receive
 from compute.services.providers import own_storage
 from compute.services.templates import (
@@ -19,6 +20,7 @@ from compute.services.templates import (
     import_template,
     make_template,
 )
+from compute.sync.inventory import sync_provider
 from network.services import create_network, free_range
 from portal.common.actor import system_actor
 from portal.jobs import faults
@@ -95,6 +97,22 @@ def _network(place: Place, name: str) -> Job:
     return create_network(system_actor(), center, provider=provider, name=name, cidr=free_range(provider))[1]
 
 
+def _adopt(place: Place, name: str) -> Job:
+    key = place.double.plant_vm(name)
+    place.strangers = place.look().strangers  # as it is now it is to be left
+    sync_provider(place.provider)
+    found = FoundVm.objects.get(external_id=key)
+    wish = Adoption((found.pk,), place.centers["physics"].pk, "alice")
+    [(_vm, job)] = adopt(place.actor("root"), wish)
+    return job
+
+
+def _release(place: Place, name: str) -> Job:
+    adopted = _adopt(place, name)
+    assert run_to_end(adopted.pk).status == "finished"
+    return release_vm(place.actor("root"), adopted.target_uid)
+
+
 SCENARIOS: dict[str, Scenario] = {
     "compute.create_vm": Scenario(_create, frozenset(UP)),
     "compute.delete_vm": Scenario(_delete),
@@ -102,6 +120,8 @@ SCENARIOS: dict[str, Scenario] = {
     "compute.stop_vm": Scenario(_verb("stop", running=True), frozenset({"down"})),
     "compute.shut_down_vm": Scenario(_verb("shut_down", running=True), frozenset({"down"})),
     "compute.reboot_vm": Scenario(_verb("reboot", running=True), frozenset(UP), "reboot_uncertain"),
+    "compute.adopt_vm": Scenario(_adopt, frozenset({"down"})),
+    "compute.release_vm": Scenario(_release),
     "compute.import_template": Scenario(_import),
     "compute.make_template": Scenario(_make),
     "compute.delete_template": Scenario(_unmake),

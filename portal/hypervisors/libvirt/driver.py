@@ -151,10 +151,13 @@ class LibvirtDriver(Driver):
         self._machines.delete_vm(ref, nics=nics)
 
     def adopt_vm(self, external_id: str) -> VmRef:
-        return self._machines.adopt_vm(external_id)
+        ref = self._machines.adopt_vm(external_id)
+        self._inventories.forget(external_id)
+        return ref
 
     def release_vm(self, ref: VmRef) -> None:
         self._machines.release_vm(ref)
+        self._inventories.forget(ref.external_id)
 
     def run_vm(self, ref: VmRef) -> None:
         self._machines.run_vm(ref)

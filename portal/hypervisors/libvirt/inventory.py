@@ -162,9 +162,13 @@ class Inventories:
             self._is_listening = False
 
     def _changed(self, _conn: Any, domain: Any, *_rest: Any) -> None:
+        self.forget(domain.UUIDString())
+
+    def forget(self, uuid: str) -> None:
+        """A machine changed: what is kept of it is old, and what is being read of it may be."""
         with self._lock:
             self._generation += 1
-            self._kept.pop(domain.UUIDString(), None)
+            self._kept.pop(uuid, None)
 
 
 def _version(number: int) -> str:
