@@ -9,6 +9,9 @@ from pathlib import Path
 from uuid import uuid4
 
 MEMORY_BYTES = 1024**3  # of addresses: qemu-img's threads and caches want more than half of it
+# glibc reserves 64 MiB of addresses for each thread that allocates, and more for threads that are many at once: now and then
+# that was too much for the bound, and qemu-img could start no thread.
+ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}
 SOUND = (0, 3)  # 3: clusters that nobody uses, which the conversion leaves out
 OVERHEAD_BYTES = 64 * 1024**2  # what a qcow2 image has beside its data, and a little more
 OVERHEAD_SHARE = 64
@@ -72,7 +75,7 @@ def _run(arguments: list[str], *, bounds: Bounds) -> subprocess.CompletedProcess
             stderr=subprocess.PIPE,
             timeout=bounds.seconds,
             check=False,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"} | ONE_ARENA,
             umask=0o077,
         )
     except subprocess.TimeoutExpired as error:

@@ -125,7 +125,12 @@ def make_machine(page: Page) -> UUID:
     expect(page.locator(".head .state-up")).to_be_visible(timeout=WORK_MILLISECONDS)
     expect(page.locator("dl.facts code").first).to_contain_text("10.99.", timeout=WORK_MILLISECONDS)
     take_picture(page, "first-hour-machine")
-    return UUID(page.url.rstrip("/").rpartition("/")[2])
+    machine = page.url
+    page.click(".head a[data-verb=connect]")
+    expect(page.locator("#console-note")).to_have_text("Connected", timeout=WORK_MILLISECONDS)
+    take_picture(page, "first-hour-console")
+    page.goto(machine)
+    return UUID(machine.rstrip("/").rpartition("/")[2])
 
 
 def end_machine(page: Page) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ipaddress
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import libvirt
 
 from portal.hypervisors.errors import Busy, Unsupported
-from portal.hypervisors.libvirt import domain_xml
+from portal.hypervisors.libvirt import domain_xml, tunnel
+from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.domain_xml import DomainFacts
 from portal.hypervisors.libvirt.failures import calling
 from portal.hypervisors.libvirt.vms import AGENT_SECONDS, Machines, fresh_password
@@ -30,7 +32,8 @@ Interfaces = dict[str, dict[str, Any]]
 class Consoles:
     """The consoles of one connection's machines."""
 
-    def __init__(self, machines: Machines, *, protocols: tuple[str, ...]) -> None:
+    def __init__(self, session: Session, machines: Machines, *, protocols: tuple[str, ...]) -> None:
+        self._session = session
         self._machines = machines
         self._protocols = protocols
 
@@ -48,9 +51,10 @@ class Consoles:
                 domain.XMLDesc(0), password=password, valid_to=until.strftime("%Y-%m-%dT%H:%M:%S")
             )
             domain.updateDeviceFlags(element, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-        return ConsoleTarget(
-            protocol="vnc", host=domain_xml.LISTEN, port=facts.vnc_port, password=password, allow_plain=True
-        )
+        target = ConsoleTarget("vnc", domain_xml.LISTEN, facts.vnc_port, password=password, allow_plain=True)
+        if self._session.is_local:
+            return target
+        return replace(target, unix_path=str(tunnel.way_to(self._session.connection, facts.vnc_port)))
 
     def addresses(self, ref: VmRef) -> tuple[Address, ...]:
         """DHCP's leases first, then what the guest agent says that DHCP did not."""

@@ -64,7 +64,7 @@ class LibvirtDriver(Driver):
             self._session, storage=self._storage, networks=self._networks, accelerator=self._accelerator
         )
         self._declared = BARE if self._session.is_test else Capabilities()
-        self._consoles = Consoles(self._machines, protocols=self._declared.console_protocols)
+        self._consoles = Consoles(self._session, self._machines, protocols=self._declared.console_protocols)
         self._inventories = Inventories(
             self._session, storage=self._storage, networks=self._networks, accelerator=self._accelerator
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from portal.hypervisors.errors import HypervisorError, Unavailable
 from portal.hypervisors.libvirt import transport
 from portal.hypervisors.libvirt.host_keys import fingerprint
 from portal.hypervisors.models import Provider
+from portal.hypervisors.specs import VmRef
 from portal.jobs.engine import run_to_end
 from tenants import policy, quota
 from tenants.models.quota import Dimension
@@ -285,6 +287,16 @@ def answers(row: Provider) -> bool:
         return False
 
 
+def ways(path: str) -> list[str]:
+    """The programs that carry a screen to this socket."""
+    found = []
+    for one in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = one.read_text().split("\0")
+            found += [words[0]] if any(word.startswith(f"{path}:") for word in words) else []
+    return found
+
+
 def test_a_machine_is_made_run_and_deleted_there_over_ssh(far, root, tiny_linux_image):
     sync_roles()
     row = providers.connect_provider(root, name="far", **over_ssh(far))
@@ -304,6 +316,13 @@ def test_a_machine_is_made_run_and_deleted_there_over_ssh(far, root, tiny_linux_
     done = run_to_end(job.pk)
     assert done.status == "finished", done.error
     assert far.libvirt.virsh("domstate", str(vm.pk)).stdout.strip() == "running"
+    target = driver_for(row).console(VmRef(vm.pk, str(vm.pk)), protocol="vnc")
+    with socket.socket(socket.AF_UNIX) as screen:
+        screen.settimeout(10)
+        screen.connect(target.unix_path)
+        assert screen.recv(4) == b"RFB "
+        assert ways(target.unix_path) == ["ssh"], "one process carries it"
+    until(lambda: not ways(target.unix_path), "the way to the screen, gone with its user")
     assert [one.code for one in depends_on(row)] == ["machines", "templates", "networks", "data_centers"]
     for verb in (vms.stop_vm, vms.delete_vm):
         done = run_to_end(verb(actor, vm.pk).pk)

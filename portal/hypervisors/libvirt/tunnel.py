@@ -1,0 +1,95 @@
+"""The way to a screen on a host that is reached over SSH: displays listen on that host's loopback alone.
+
+OpenSSH carries it, with the same key and the same pinned host key as libvirt's own connection: one process for each
+console, which ends by itself when the console does, or when nobody has come in time.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from portal.hypervisors.errors import Unavailable, Unsupported
+from portal.hypervisors.libvirt.transport import MEMORY, SETTINGS, known_host, private_folder, write_private
+from portal.hypervisors.libvirt.uri import SSH, Uri, parsed
+from portal.hypervisors.specs import Connection
+
+log = logging.getLogger(__name__)
+
+PREFIX = "stegi-screen-"
+OPENING_SECONDS = 15
+# As long as a display's password lets somebody in; who is connected by then stays.
+WAITING_SECONDS = 30
+# libvirt's own connection wants no forwarding; this one is nothing else.
+FORWARDING = "ClearAllForwardings yes\n"
+OWN = "ExitOnForwardFailure yes\nStreamLocalBindMask 0177\n"
+
+
+def way_to(connection: Connection, port: int) -> Path:
+    """A unix socket that leads to a port on the far host's loopback. Raises ``Unavailable``, or ``Unsupported`` over TLS."""
+    uri = parsed(connection.address)
+    if isinstance(uri, str) or uri.scheme != SSH:
+        raise Unsupported(
+            "Screens of machines on this hypervisor cannot be reached: it is connected over TLS. Connect it over SSH."
+        )
+    _remove_old()
+    place = MEMORY if MEMORY.is_dir() else None
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+    way = folder / "screen"
+    try:
+        _start(uri, connection, way, port)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    _remove_later(folder)
+    return way
+
+
+def _start(uri: Uri, connection: Connection, way: Path, port: int) -> None:
+    """Returns when the way is open: the program goes into the background only then."""
+    with private_folder() as keys:
+        write_private(keys / "known_hosts", known_host(uri, connection.secrets.get("host_key", "")))
+        settings = SETTINGS.format(folder=keys).replace(FORWARDING, OWN)
+        config = write_private(keys / "ssh_config", settings)
+        key = write_private(keys / "key", connection.secrets.get("ssh_key", ""))
+        asked = ["-f", "-F", config, "-i", key, "-p", str(uri.port), "-L", f"{way}:127.0.0.1:{port}"]
+        command = ["ssh", *asked, "--", f"{uri.user}@{uri.host}", f"sleep {WAITING_SECONDS}"]
+        try:
+            # No pipes: the program in the background would keep them open.
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=OPENING_SECONDS,
+                check=False,
+            )
+        except (subprocess.TimeoutExpired, OSError) as error:
+            raise Unavailable(detail=f"the way to a screen did not open: {type(error).__name__}") from error
+    if done.returncode:
+        raise Unavailable(detail=f"the way to a screen did not open: ssh ended with {done.returncode}")
+
+
+def _remove_later(folder: Path) -> None:
+    """Who came is connected by then, and a socket's name is for coming alone."""
+    timer = threading.Timer(2 * WAITING_SECONDS, shutil.rmtree, [folder], {"ignore_errors": True})
+    timer.daemon = True
+    timer.start()
+
+
+def _remove_old() -> None:
+    """What a process that ended left behind."""
+    until = time.time() - 10 * WAITING_SECONDS
+    for place in (MEMORY, Path(tempfile.gettempdir())):
+        for folder in place.glob(f"{PREFIX}*"):
+            try:
+                is_old = folder.stat().st_mtime < until
+            except OSError:
+                continue
+            if is_old:
+                shutil.rmtree(folder, ignore_errors=True)
