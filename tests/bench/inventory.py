@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from uuid import uuid4
 
@@ -114,7 +115,8 @@ def main() -> None:
     asked = parser.parse_args()
     setup_test_environment()
     call_command("migrate", verbosity=0)
-    rows = row_15(Path(os.environ["DATA_DIR"]))
+    with redirect_stdout(sys.stderr):
+        rows = row_15(Path(os.environ["DATA_DIR"]))
     server = LibvirtServer()
     server.start()
     try:
