@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -15,3 +17,9 @@ pytest_plugins = ["tests.lab.fixtures", "tests.lab.selection", "tests.jobs.fixtu
 def institute(db: None, tmp_path: Path) -> Institute:
     """Two departments on a double."""
     return make_institute(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def own_spool(settings: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What one test uploads is no other's left-over."""
+    settings.IMAGE_SPOOL = tmp_path_factory.getbasetemp() / "spools" / uuid4().hex
