@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,7 @@ from compute.models import Vm
 
 PER_PAGE = 48
 NEWEST = "newest"
+ADDRESS = re.compile(r"(?=.*[.:])[0-9A-Fa-f.:]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,11 @@ class Listing:
     def matching(self, rows: QuerySet[Vm]) -> QuerySet[Vm]:
         """Those asked for, in the order asked for."""
         if self.query:
-            rows = rows.filter(Q(name__icontains=self.query) | Q(addresses__icontains=self.query))
+            found = Q(name__icontains=self.query)
+            # Only what looks like one: other words are in what an address is kept with.
+            if ADDRESS.fullmatch(self.query):
+                found |= Q(addresses__icontains=self.query)
+            rows = rows.filter(found)
         if self.data_center:
             rows = rows.filter(data_center_id=self.data_center)
         if self.status:

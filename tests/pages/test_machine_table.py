@@ -42,6 +42,7 @@ def test_super_admins_filter_by_data_center_status_name_and_address(demo, two):
     assert names(client, q="ALICE") == ["of-alice"]
     Vm.objects.filter(pk=two[1].pk).update(addresses=[{"ip": "192.0.2.77"}])
     assert names(client, q="192.0.2.7") == ["of-charlie"]
+    assert names(client, q="ip") == [], "a word of how addresses are kept"
     page = client.get("/?status=down").content.decode()
     assert "No machine is like that." in page
 
