@@ -68,11 +68,11 @@ class AdoptionPlan:
         return tuple(reason for one in self.candidates for reason in one.reasons)
 
 
-def unassigned(actor: Actor, *, query: str = "", after: str = "") -> QuerySet[FoundVm]:
+def unassigned(actor: Actor, *, query: str = "") -> QuerySet[FoundVm]:
     """The machines that nobody here looks after, by name. For super-admins."""
     policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
     known = Vm.objects.filter(provider=OuterRef("provider"), external_id=OuterRef("external_id"))
-    rows = FoundVm.objects.filter(~Exists(known), name__gt=after).select_related("provider")
+    rows = FoundVm.objects.filter(~Exists(known)).select_related("provider")
     return (rows.filter(name__icontains=query) if query else rows).order_by("name", "uid")
 
 

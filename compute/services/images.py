@@ -47,11 +47,10 @@ class ImageRequest:
     sha256: str = ""
 
 
-def images(actor: Actor, *, after: str = "") -> QuerySet[Image]:
-    """The images this actor may see, by name; those whose names come after one."""
+def images(actor: Actor) -> QuerySet[Image]:
+    """The images this actor may see, by name."""
     related = Image.objects.select_related("owner", "uploader")
-    rows = policy.visible(actor, Permit.IMAGE_VIEW, related).order_by("name", "uid")
-    return rows.filter(name__gt=after) if after else rows
+    return policy.visible(actor, Permit.IMAGE_VIEW, related).order_by("name", "uid")
 
 
 def authorize_uploads(actor: Actor) -> None:

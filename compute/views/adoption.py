@@ -18,6 +18,7 @@ from compute.views.listing import uid_or_none
 from portal.common.errors import PortalError, Reason
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
+from portal.common.paging import page_by_name
 from tenants.models import DataCenter
 
 SECTION = {"section": "unassigned"}
@@ -75,12 +76,13 @@ def _wish(request: HttpRequest) -> Adoption:
 
 
 def _list(request: HttpRequest, more: dict[str, Any], *, status: int = 200) -> HttpResponse:
-    query, after = request.GET.get("q", "").strip()[:64], request.GET.get("after", "")[:255]
-    rows = list(adoption.unassigned(actor_of(request), query=query, after=after)[: PER_PAGE + 1])
+    query = request.GET.get("q", "").strip()[:64]
+    found = adoption.unassigned(actor_of(request), query=query)
+    rows, onward = page_by_name(found, request.GET.get("after", ""), size=PER_PAGE)
     reasons: tuple[Reason, ...] = more.get("reasons", ())
     context = {
-        "machines": rows[:PER_PAGE],
-        "more": rows[PER_PAGE - 1].name if len(rows) > PER_PAGE else "",
+        "machines": rows,
+        "more": onward,
         "query": query,
         "data_centers": DataCenter.objects.filter(enabled=True).order_by("name"),
         "chosen_machines": more["wish"].machines if "wish" in more else (),

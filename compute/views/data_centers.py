@@ -15,7 +15,6 @@ from compute import selectors
 from compute.forms.data_centers import DataCenterForm
 from compute.services import sharing
 from portal.common.actor import Actor
-from portal.common.errors import PortalError
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from tenants import quota
@@ -98,15 +97,9 @@ def data_center_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
 def _form_page(
     request: HttpRequest, form: DataCenterForm, work: Any, *, said: str, context: dict[str, Any]
 ) -> HttpResponse:
-    if request.method == "POST" and form.is_valid():
-        try:
-            row = work()
-        except PortalError as error:
-            if not form.add_reasons(error.reasons):
-                raise
-        else:
-            messages.success(request, said % {"name": row.name})
-            return redirect("compute:data-center", uid=row.pk)
+    if request.method == "POST" and (row := form.tried(work)):
+        messages.success(request, said % {"name": row.name})
+        return redirect("compute:data-center", uid=row.pk)
     status = 400 if form.errors else 200
     return render(request, "compute/data_center_form.html", SECTION | context | {"form": form}, status=status)
 

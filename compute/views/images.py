@@ -21,6 +21,7 @@ from compute.services.sharing import uid_in
 from portal.common.errors import Invalid
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
+from portal.common.paging import page_by_name
 from portal.common.units import bytes_text
 from tenants import policy
 from tenants.permits import Permit
@@ -36,12 +37,11 @@ def image_list(request: HttpRequest) -> HttpResponse:
     """The images one may see, a page of them by name; for those who may upload any."""
     actor = actor_of(request)
     images.authorize_uploads(actor)
-    after = request.GET.get("after", "")[:64]
-    rows = list(images.images(actor, after=after)[: PER_PAGE + 1])
-    shown = [{"image": image, "reason": refusal_text(image), "percent": _percent(image)} for image in rows[:PER_PAGE]]
+    rows, more = page_by_name(images.images(actor), request.GET.get("after", ""), size=PER_PAGE)
+    shown = [{"image": image, "reason": refusal_text(image), "percent": _percent(image)} for image in rows]
     context = SECTION | {
         "rows": shown,
-        "more": rows[PER_PAGE - 1].name if len(rows) > PER_PAGE else "",
+        "more": more,
         "places": images.upload_places(actor),
         "for_all": policy.holds_everywhere(actor, Permit.IMAGE_UPLOAD),
         "chunk_bytes": settings.IMAGE_CHUNK_BYTES,

@@ -19,9 +19,9 @@ from compute.services import images, templates
 from compute.services.sharing import uid_in
 from compute.services.templates import NewTemplate, TemplateEdit, TemplateTraits
 from portal.common.actor import Actor
-from portal.common.errors import PortalError
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
+from portal.common.paging import page_by_name
 from tenants import policy
 from tenants.permits import Permit
 
@@ -35,12 +35,10 @@ INSTITUTE = "institute"  # among the data centers to choose from
 def template_list(request: HttpRequest) -> HttpResponse:
     """The templates one may see, a page of them by name."""
     actor = actor_of(request)
-    after = request.GET.get("after", "")[:64]
-    found = selectors.all_templates(actor)
-    rows = list((found.filter(name__gt=after) if after else found)[: PER_PAGE + 1])
+    rows, more = page_by_name(selectors.all_templates(actor), request.GET.get("after", ""), size=PER_PAGE)
     context = SECTION | {
-        "templates": rows[:PER_PAGE],
-        "more": rows[PER_PAGE - 1].name if len(rows) > PER_PAGE else "",
+        "templates": rows,
+        "more": more,
         "may_make": policy.holds_anywhere(actor, Permit.TEMPLATE_CREATE),
     }
     return render(request, "compute/template_list.html", context)
@@ -137,12 +135,8 @@ def _posted(request: HttpRequest) -> Any:
 def _form_page(
     request: HttpRequest, form: TemplateForm, work: Callable[[], HttpResponse], *, context: dict[str, Any]
 ) -> HttpResponse:
-    if request.method == "POST" and form.is_valid():
-        try:
-            return work()
-        except PortalError as error:
-            if not form.add_reasons(error.reasons):
-                raise
+    if request.method == "POST" and (answer := form.tried(work)):
+        return answer
     status = 400 if form.errors else 200
     context |= SECTION | {"form": form, "icons": rules.ICONS}
     return render(request, "compute/template_form.html", context, status=status)

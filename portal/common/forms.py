@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from django import forms
 
-from portal.common.errors import Reason
+from portal.common.errors import PortalError, Reason
+
+T = TypeVar("T")
 
 CLASSES = {
     forms.CheckboxInput: "form-check-input",
@@ -38,6 +40,20 @@ class PageForm(forms.Form):
                 self.add_error(field, str(reason.text))
                 placed = True
         return placed
+
+    def tried(self, work: Callable[[], T]) -> T | None:
+        """What came of the work, when the form is good; None when it is not, or a refusal stands beside a field now.
+
+        A refusal that is about no field of this form is the caller's to meet.
+        """
+        if not self.is_valid():
+            return None
+        try:
+            return work()
+        except PortalError as error:
+            if not self.add_reasons(error.reasons):
+                raise
+            return None
 
     def add_error(self, field: Any, error: Any) -> None:
         """As Django does, and the input is marked, and tells where its error stands."""

@@ -106,5 +106,27 @@ class ByName(NewestFirst):
     descending = False
 
 
+def page_by_name(rows: QuerySet[Any], after: str, *, size: int) -> tuple[list[Any], str]:
+    """For pages: the rows behind the one with the uid ``after``, by name and then uid, and the uid to go on after.
+
+    Names may repeat (machines of two hosts, versions of a template). One that is gone meanwhile begins at the first page.
+    """
+    ordered = rows.order_by("name", "uid")
+    last = ordered.filter(pk=after).first() if _is_uid(after) else None
+    if last is not None:
+        behind = Q(name__gt=last.name) | Q(name=last.name, uid__gt=last.pk)
+        ordered = ordered.filter(behind, name__gte=last.name)
+    found = list(ordered[: size + 1])
+    return found[:size], str(found[size - 1].pk) if len(found) > size else ""
+
+
+def _is_uid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _bad_cursor() -> ValidationError:
     return ValidationError({"cursor": [_("This is no cursor of this list. Begin at its first page.")]})

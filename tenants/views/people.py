@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -14,8 +13,6 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from portal.common.errors import PortalError
-from portal.common.forms import PageForm
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from tenants import selectors
@@ -35,7 +32,7 @@ def data_center_people(request: HttpRequest, uid: UUID) -> HttpResponse:
     row = people.authorize_people(actor, uid)
     posted = request.POST if request.method == "POST" else None
     form = PersonForm(posted, roles=people.roles_to_give())
-    if posted is not None and (user := _tried(form, lambda: people.add_person(actor, uid, **form.cleaned_data))):
+    if posted is not None and (user := form.tried(lambda: people.add_person(actor, uid, **form.cleaned_data))):
         messages.success(request, _("%(name)s is of %(data_center)s now.") % {"name": user, "data_center": row.name})
         return redirect("tenants:people", uid=uid)
     row, found, more = people.people(actor, uid, after=request.GET.get("after", "")[:150])
@@ -81,7 +78,7 @@ def _quota_page(request: HttpRequest, row: DataCenter, user: User | None, contex
         people.edit_quota(actor_of(request), row, form.limits(), user=user, version=version)
         return True
 
-    if request.method == "POST" and _tried(form, work):
+    if request.method == "POST" and form.tried(work):
         messages.success(request, _("The limits were set."))
         return redirect(context["back"])
     shown = OF_CENTERS | context | {"form": form, "data_center": row}
@@ -108,7 +105,7 @@ def user_create(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     users.authorize_users(actor)
     form = UserForm(request.POST if request.method == "POST" else None)
-    if request.method == "POST" and (user := _tried(form, lambda: users.create_user(actor, **form.cleaned_data))):
+    if request.method == "POST" and (user := form.tried(lambda: users.create_user(actor, **form.cleaned_data))):
         messages.success(request, _("%(name)s was created. Give a role in a data center next.") % {"name": user})
         return redirect("tenants:users")
     context = OF_USERS | {"form": form, "title": _("Create user"), "do": _("Create"), "back": reverse("tenants:users")}
@@ -144,21 +141,9 @@ def user_password(request: HttpRequest, uid: UUID) -> HttpResponse:
         return True
 
     back = reverse("home" if own else "tenants:users")
-    if request.method == "POST" and _tried(form, work):
+    if request.method == "POST" and form.tried(work):
         messages.success(request, _("The password of %(name)s is another now. Log in with it.") % {"name": user})
         return redirect(back)
     title = _("Password of %(name)s") % {"name": user}
     context = {"section": "" if own else "users", "form": form, "title": title, "do": _("Set"), "back": back}
     return render(request, "tenants/user_form.html", context, status=400 if form.errors else 200)
-
-
-def _tried(form: PageForm, work: Callable[[], Any]) -> Any:
-    """What came of the work, when the form is good; None when a refusal stands beside a field now."""
-    if not form.is_valid():
-        return None
-    try:
-        return work()
-    except PortalError as error:
-        if not form.add_reasons(error.reasons):
-            raise
-        return None

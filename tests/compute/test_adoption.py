@@ -75,6 +75,19 @@ def test_list_follows_the_hypervisor_and_writes_only_what_changed(place, double,
         sync_provider(place.provider)
 
 
+def test_machine_of_ours_whose_row_is_lost_is_adopted_again(place, double, found):
+    """As after a portal's backup was restored that is older than the machine."""
+    [vm] = adopted(place, found["dns"], owner="alice")
+    quota.release(quota.Consumer("vm", vm.pk))
+    Vm.objects.filter(pk=vm.pk).delete()
+    sync_provider(place.provider)
+    row = FoundVm.objects.get(external_id=vm.external_id)
+    assert row.mark == ""
+    [again] = adopted(place, row, owner="alice")
+    assert again.pk == vm.pk
+    assert double.things("vm")[vm.external_id]["marker"]["uid"] == str(vm.pk)
+
+
 def test_plan_shows_the_quota_after_and_writes_nothing(place, found):
     plan = adoption.plan_adoption(place.actor("root"), wish(place, found["mail server"], found["dns"], owner="ALICE"))
     assert [one.name for one in plan.candidates] == ["dns", "mail-server"]

@@ -65,6 +65,21 @@ def test_refusals_stand_on_the_list_and_what_was_chosen_stays(demo, mail):
     assert "Choose between 1 and 100 machines." in none.content.decode()
 
 
+def test_list_pages_through_machines_of_one_name_too(demo):
+    for _ in range(120):
+        demo.double.plant_vm("vm1")
+    sync_provider(Provider.objects.get())
+    client, seen, after = demo.browser("admin"), [], ""
+    while True:
+        context = client.get("/unassigned/", {"after": after}).context
+        seen += [row.pk for row in context["machines"]]
+        after = context["more"]
+        if not after:
+            break
+    assert len(seen) == len(set(seen)) == 120
+    assert len(client.get("/unassigned/?after=gone").context["machines"]) == 50
+
+
 def test_what_cannot_be_adopted_says_why_at_the_review_and_the_button_is_off(demo, mail):
     DataCenter.objects.get(name="physics").cluster_assignments.all().delete()
     page = demo.browser("admin").post("/unassigned/", form(mail, "review")).content.decode()

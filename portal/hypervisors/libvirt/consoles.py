@@ -54,7 +54,8 @@ class Consoles:
         target = ConsoleTarget("vnc", domain_xml.LISTEN, facts.vnc_port, password=password, allow_plain=True)
         if self._session.is_local:
             return target
-        return replace(target, unix_path=str(tunnel.way_to(self._session.connection, facts.vnc_port)))
+        way = tunnel.way_to(self._session.connection, facts.vnc_port, seconds=PASSWORD_SECONDS)
+        return replace(target, unix_path=str(way))
 
     def addresses(self, ref: VmRef) -> tuple[Address, ...]:
         """DHCP's leases first, then what the guest agent says that DHCP did not."""

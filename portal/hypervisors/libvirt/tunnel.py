@@ -23,15 +23,14 @@ log = logging.getLogger(__name__)
 
 PREFIX = "stegi-screen-"
 OPENING_SECONDS = 15
-# As long as a display's password lets somebody in; who is connected by then stays.
-WAITING_SECONDS = 30
+KEPT_SECONDS = 600  # then what a process left behind is swept
 # libvirt's own connection wants no forwarding; this one is nothing else.
 FORWARDING = "ClearAllForwardings yes\n"
 OWN = "ExitOnForwardFailure yes\nStreamLocalBindMask 0177\n"
 
 
-def way_to(connection: Connection, port: int) -> Path:
-    """A unix socket that leads to a port on the far host's loopback. Raises ``Unavailable``, or ``Unsupported`` over TLS."""
+def way_to(connection: Connection, port: int, *, seconds: int) -> Path:
+    """A unix socket that leads to a port on the far host's loopback, for whoever comes within ``seconds``; he stays. Raises ``Unavailable``, or ``Unsupported`` over TLS."""
     uri = parsed(connection.address)
     if isinstance(uri, str) or uri.scheme != SSH:
         raise Unsupported(
@@ -42,15 +41,15 @@ def way_to(connection: Connection, port: int) -> Path:
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
     way = folder / "screen"
     try:
-        _start(uri, connection, way, port)
+        _start(uri, connection, way, port, seconds)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    _remove_later(folder)
+    _remove_later(folder, 2 * seconds)
     return way
 
 
-def _start(uri: Uri, connection: Connection, way: Path, port: int) -> None:
+def _start(uri: Uri, connection: Connection, way: Path, port: int, seconds: int) -> None:
     """Returns when the way is open: the program goes into the background only then."""
     with private_folder() as keys:
         write_private(keys / "known_hosts", known_host(uri, connection.secrets.get("host_key", "")))
@@ -58,7 +57,7 @@ def _start(uri: Uri, connection: Connection, way: Path, port: int) -> None:
         config = write_private(keys / "ssh_config", settings)
         key = write_private(keys / "key", connection.secrets.get("ssh_key", ""))
         asked = ["-f", "-F", config, "-i", key, "-p", str(uri.port), "-L", f"{way}:127.0.0.1:{port}"]
-        command = ["ssh", *asked, "--", f"{uri.user}@{uri.host}", f"sleep {WAITING_SECONDS}"]
+        command = ["ssh", *asked, "--", f"{uri.user}@{uri.host}", f"sleep {seconds}"]
         try:
             # No pipes: the program in the background would keep them open.
             done = subprocess.run(
@@ -75,16 +74,16 @@ def _start(uri: Uri, connection: Connection, way: Path, port: int) -> None:
         raise Unavailable(detail=f"the way to a screen did not open: ssh ended with {done.returncode}")
 
 
-def _remove_later(folder: Path) -> None:
+def _remove_later(folder: Path, seconds: int) -> None:
     """Who came is connected by then, and a socket's name is for coming alone."""
-    timer = threading.Timer(2 * WAITING_SECONDS, shutil.rmtree, [folder], {"ignore_errors": True})
+    timer = threading.Timer(seconds, shutil.rmtree, [folder], {"ignore_errors": True})
     timer.daemon = True
     timer.start()
 
 
 def _remove_old() -> None:
     """What a process that ended left behind."""
-    until = time.time() - 10 * WAITING_SECONDS
+    until = time.time() - KEPT_SECONDS
     for place in (MEMORY, Path(tempfile.gettempdir())):
         for folder in place.glob(f"{PREFIX}*"):
             try:
