@@ -14,6 +14,7 @@ from compute import selectors
 from compute.models import Vm
 from compute.services import vms
 from compute.services.adoption import set_protected
+from compute.services.wishes import VmRequest
 from portal.common.actor import Actor, Door
 from portal.common.api import ApiView, ListView, answer_once
 from portal.common.http import actor_of
@@ -122,10 +123,10 @@ class NewVmSerializer(StrictSerializer):
     run = StrictBoolean(default=True)
 
 
-def wish_of(data: dict[str, Any]) -> vms.VmRequest:
+def wish_of(data: dict[str, Any]) -> VmRequest:
     """As the service takes it."""
     initial, nics = data.get("initial_run", {}), data.get("nics")
-    return vms.VmRequest(
+    return VmRequest(
         name=data["name"],
         data_center_uid=data["data_center"],
         template_uid=data["template"],

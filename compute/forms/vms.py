@@ -12,7 +12,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from compute.models import Template
-from compute.services.vms import VmRequest
+from compute.services.wishes import VmRequest
 from portal.common.forms import PageForm
 from portal.common.units import mib_text
 from tenants.models import DataCenter

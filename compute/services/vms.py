@@ -10,14 +10,13 @@ from django.db import IntegrityError
 from django.utils.translation import gettext as _
 
 from compute import rules, selectors
-from compute.models import Disk, Host, Nic, StorageDomain, Template, Vm
+from compute.models import Disk, Host, Nic, Vm
 from compute.operations.power import RebootVm, RunVm, ShutDownVm, StopVm
 from compute.operations.vms import CreateVm, DeleteVm
+from compute.services.wishes import VmRequest, Wish, name_reasons, name_taken, place_reasons, resolved, rule_reasons
 from compute.sync.vms import running_amounts
-from network.models import VnicProfile
-from network.selectors import usable_vnic_profiles
 from portal.common.actor import Actor
-from portal.common.errors import Busy, Conflict, Invalid, NotFound, Reason
+from portal.common.errors import Busy, Conflict, Invalid, Reason
 from portal.common.sealed import seal_json
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt
@@ -28,25 +27,6 @@ from tenants import policy, quota
 from tenants.models import DataCenter
 from tenants.models.quota import Dimension
 from tenants.policy import Permit
-
-FREE_SHARE = 0.05  # a storage domain keeps this share free
-
-
-@dataclass(frozen=True, slots=True)
-class VmRequest:
-    """What is asked for; sizes None are the template's."""
-
-    name: str
-    data_center_uid: UUID
-    template_uid: UUID
-    memory_mib: int | None = None
-    vcpus: int | None = None
-    user_name: str = ""
-    hostname: str = ""
-    ssh_authorized_keys: tuple[str, ...] = ()
-    description: str = ""
-    vnic_profile_uids: tuple[UUID, ...] | None = None
-    run: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,115 +50,12 @@ class Plan:
     reasons: tuple[Reason, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """A request whose names have become rows that the actor may use."""
-
-    request: VmRequest
-    data_center: DataCenter
-    template: Template
-    memory_mib: int
-    vcpus: int
-    profiles: tuple[VnicProfile, ...]
-
-    def amounts(self) -> dict[Dimension, int]:
-        return {
-            Dimension.MACHINES: 1,
-            Dimension.VCPUS_DEFINED: self.vcpus,
-            Dimension.MEMORY_DEFINED_MIB: self.memory_mib,
-        }
-
-    def running(self) -> dict[Dimension, int]:
-        return (
-            {Dimension.VCPUS_RUNNING: self.vcpus, Dimension.MEMORY_RUNNING_MIB: self.memory_mib}
-            if self.request.run
-            else {}
-        )
-
-
-@policy.one_look()
-def _wish(actor: Actor, request: VmRequest) -> _Wish:
-    data_center = (
-        policy.visible(actor, Permit.DATA_CENTER_VIEW, DataCenter.objects.all())
-        .filter(pk=request.data_center_uid)
-        .first()
-    )
-    if data_center is None:
-        raise NotFound(_("There is no such data center, or you may not see it."))
-    policy.authorize(actor, Permit.VM_CREATE, data_center)
-    policy.authorize(actor, Permit.QUOTA_CONSUME, data_center)
-    template = selectors.usable_templates(actor, data_center).filter(pk=request.template_uid).first()
-    if template is None:
-        raise NotFound(_("There is no such template, or you may not use it in this data center."))
-    return _Wish(
-        request,
-        data_center,
-        template,
-        template.memory_mib if request.memory_mib is None else request.memory_mib,
-        template.vcpus if request.vcpus is None else request.vcpus,
-        _profiles(actor, data_center, template, request.vnic_profile_uids),
-    )
-
-
-def _profiles(
-    actor: Actor, data_center: DataCenter, template: Template, uids: tuple[UUID, ...] | None
-) -> tuple[VnicProfile, ...]:
-    """Of networks on the template's own provider: the machine will be there."""
-    usable = usable_vnic_profiles(actor, data_center).filter(network__provider=template.storage_domain.provider_id)
-    if uids is None:
-        return tuple(usable[:1])
-    found = {profile.pk: profile for profile in usable.filter(pk__in=uids)}
-    if len(found) != len(set(uids)):
-        raise NotFound(_("There is no such vNIC profile, or you may not use it in this data center."))
-    return tuple(found[uid] for uid in uids)
-
-
-def _rule_reasons(wish: _Wish) -> list[Reason]:
-    request = wish.request
-    found = rules.name_reasons(request.name) + rules.text_reasons(request.description)
-    found += rules.size_reasons(rules.Sizes(wish.memory_mib, wish.vcpus, wish.template.memory_min_mib))
-    hostname = request.hostname or rules.default_hostname(request.name)
-    return found + rules.initial_run_reasons(hostname, request.user_name, request.ssh_authorized_keys)
-
-
-def _name_taken(wish: _Wish) -> list[Reason]:
-    there = Vm.objects.filter(data_center=wish.data_center, name=wish.request.name).exists()
-    return [_taken()] if there else []
-
-
-def _storage(wish: _Wish) -> StorageDomain | None:
-    """The template's own storage domain: a linked clone lives beside its base."""
-    return selectors.usable_storage(wish.data_center).filter(pk=wish.template.storage_domain_id).first()
-
-
-def _place_reasons(wish: _Wish) -> list[Reason]:
-    domain = _storage(wish)
-    if domain is None:
-        return [
-            Reason(
-                "no_storage",
-                _("The data center has no active storage domain that holds this template. Ask its administrator."),
-                "template",
-            )
-        ]
-    if domain.total_bytes and domain.free_bytes < domain.total_bytes * FREE_SHARE:
-        return [
-            Reason(
-                "storage_full",
-                _("The storage domain is full. Ask the administrator to free or add space."),
-                "template",
-                {"free_bytes": domain.free_bytes, "total_bytes": domain.total_bytes},
-            )
-        ]
-    return []
-
-
 def plan_create(actor: Actor, request: VmRequest) -> Plan:
     """The dry run of ``create_vm``: permission, rules and quota checked, the plan told, nothing written."""
-    wish = _wish(actor, request)
+    wish = resolved(actor, request)
     total = wish.amounts() | wish.running() | {Dimension.STORAGE_GIB: wish.template.disk_gib}
     meters, over = _forecast(wish.data_center, actor.uid, total)
-    reasons = (*_rule_reasons(wish), *_name_taken(wish), *_place_reasons(wish), *over)
+    reasons = (*rule_reasons(wish), *name_reasons(wish), *place_reasons(wish), *over)
     return Plan(tuple(str(step.title) for step in CreateVm.steps), tuple(meters), reasons)
 
 
@@ -198,9 +75,9 @@ def create_vm(actor: Actor, request: VmRequest) -> tuple[Vm, Job]:
     ``NotFound`` for a data center or template that the actor may not use.
     """
     with attempt(actor, "VM_CREATE", Subject("vm", None, str(request.name)[:64])) as trial:
-        wish = _wish(actor, request)
-        _refuse(_rule_reasons(wish), Invalid)
-        _refuse(_name_taken(wish) + _place_reasons(wish), Conflict)
+        wish = resolved(actor, request)
+        _refuse(rule_reasons(wish), Invalid)
+        _refuse(name_reasons(wish) + place_reasons(wish), Conflict)
         vm = _write(actor, wish)
         trial.subject = Subject("vm", vm.pk, vm.name, wish.data_center.pk)
         job = start_job(actor, _create_request(wish, vm))
@@ -213,7 +90,7 @@ def _refuse(reasons: list[Reason], kind: type[Invalid | Conflict]) -> None:
         raise kind(" ".join(reason.text for reason in reasons), reasons=tuple(reasons))
 
 
-def _write(actor: Actor, wish: _Wish) -> Vm:
+def _write(actor: Actor, wish: Wish) -> Vm:
     uid, disk_uid = uuid4(), uuid4()
     _charge(actor, wish, vm_uid=uid, disk_uid=disk_uid)
     vm = _vm_row(actor, wish, uid)
@@ -226,7 +103,7 @@ def _write(actor: Actor, wish: _Wish) -> Vm:
     return vm
 
 
-def _charge(actor: Actor, wish: _Wish, *, vm_uid: UUID, disk_uid: UUID) -> None:
+def _charge(actor: Actor, wish: Wish, *, vm_uid: UUID, disk_uid: UUID) -> None:
     """The ledger first: its accounts are the narrow gate, and are always taken before other rows."""
     costs = {
         quota.Consumer("vm", vm_uid): wish.amounts() | wish.running(),
@@ -236,7 +113,7 @@ def _charge(actor: Actor, wish: _Wish, *, vm_uid: UUID, disk_uid: UUID) -> None:
         quota.charge(consumer, wish.data_center, amounts, user_uid=actor.uid)
 
 
-def _host(wish: _Wish) -> Host:
+def _host(wish: Wish) -> Host:
     reached = Host.objects.filter(
         provider_id=wish.template.storage_domain.provider_id, cluster__assignments__data_center=wish.data_center
     )
@@ -246,7 +123,7 @@ def _host(wish: _Wish) -> Host:
     return host
 
 
-def _vm_row(actor: Actor, wish: _Wish, uid: UUID) -> Vm:
+def _vm_row(actor: Actor, wish: Wish, uid: UUID) -> Vm:
     request, host = wish.request, _host(wish)
     initial = {
         "hostname": request.hostname or rules.default_hostname(request.name),
@@ -269,7 +146,7 @@ def _vm_row(actor: Actor, wish: _Wish, uid: UUID) -> Vm:
             sealed_initial_run=seal_json(initial),
         )
     except IntegrityError as error:
-        raise Conflict(_taken().text, reasons=(_taken(),)) from error
+        raise Conflict(name_taken().text, reasons=(name_taken(),)) from error
 
 
 def _nic_uid() -> UUID:
@@ -280,13 +157,7 @@ def _nic_uid() -> UUID:
             return uid
 
 
-def _taken() -> Reason:
-    return Reason(
-        "name_taken", _("A machine of this name is already in this data center. Choose another name."), "name"
-    )
-
-
-def _create_request(wish: _Wish, vm: Vm) -> JobRequest:
+def _create_request(wish: Wish, vm: Vm) -> JobRequest:
     return JobRequest(
         operation=CreateVm,
         target=_target(vm),
@@ -384,7 +255,10 @@ def plan_verb(actor: Actor, vm_uid: UUID, name: str) -> Plan:
 
 
 def run_vm(actor: Actor, vm_uid: UUID, *, confirm: str = "") -> Job:
-    """Run a machine; that ends nothing, so nothing is to be confirmed. Raises ``QuotaExceeded``, ``Conflict`` with the status, ``Busy`` naming the job."""
+    """Run a machine; that ends nothing, so nothing is to be confirmed.
+
+    Raises ``QuotaExceeded``, ``Conflict`` with the status, ``Busy`` naming the job.
+    """
     return _start(actor, vm_uid, RUN, confirm)
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from compute.services.providers import connect_provider, own_storage, share_out
 from compute.services.templates import TemplateRequest, import_template
-from compute.services.vms import VmRequest, create_vm
+from compute.services.vms import create_vm
+from compute.services.wishes import VmRequest
 from network.models import VnicProfile
 from portal.common.actor import system_actor
 from portal.common.errors import NotFound

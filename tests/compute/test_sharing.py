@@ -9,7 +9,7 @@ import pytest
 from compute import selectors
 from compute.models import Cluster, StorageAssignment, TemplateAssignment
 from compute.services import sharing, vms
-from compute.services.vms import VmRequest
+from compute.services.wishes import VmRequest
 from network.models import Network
 from portal.common.access import access_version
 from portal.common.errors import Conflict, NotFound, NotPermitted

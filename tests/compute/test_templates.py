@@ -14,7 +14,7 @@ from compute import qemu_img, selectors, spool
 from compute.models import Image, Template, Vm
 from compute.services import images, templates, vms
 from compute.services.templates import NewTemplate, TemplateEdit, TemplateTraits
-from compute.services.vms import VmRequest
+from compute.services.wishes import VmRequest
 from portal.common.errors import Busy, Conflict, Invalid, NotFound, NotPermitted, PreconditionFailed
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.specs import DiskRef

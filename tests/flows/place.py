@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef
 
 from compute.models import Vm
 from compute.services import vms
-from compute.services.vms import VmRequest
+from compute.services.wishes import VmRequest
 from compute.sync.inventory import sync_provider
 from portal.jobs.models import Job
 from portal.jobs.states import FINAL

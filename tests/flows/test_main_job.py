@@ -7,7 +7,7 @@ import pytest
 from compute import selectors
 from compute.models import Disk, Vm
 from compute.services import vms
-from compute.services.vms import VmRequest
+from compute.services.wishes import VmRequest
 from portal.common.errors import Busy, Conflict, Invalid, NotFound, NotPermitted, QuotaExceeded
 from portal.events.models import Event
 from portal.hypervisors.connect import driver_for

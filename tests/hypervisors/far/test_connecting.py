@@ -17,7 +17,7 @@ from compute.selectors import depends_on
 from compute.services import providers, vms
 from compute.services.providers import NotReached, ProviderEdit
 from compute.services.templates import TemplateRequest, import_template
-from compute.services.vms import VmRequest
+from compute.services.wishes import VmRequest
 from network.services import create_network, free_range
 from portal.common.actor import Actor, Door
 from portal.common.errors import Invalid

@@ -20,7 +20,7 @@ from django.core.management import call_command
 from compute import rules
 from compute.models import Vm
 from compute.services import vms
-from compute.services.vms import VmRequest
+from compute.services.wishes import VmRequest
 from portal.hypervisors.base import Driver
 from portal.hypervisors.connect import driver_for, forget
 from portal.hypervisors.models import Provider
