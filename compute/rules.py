@@ -203,7 +203,7 @@ def verb_reasons(verb: str, status: str, *, status_text: str, is_absent: bool) -
     ]
 
 
-ENDING = frozenset({"shut_down", "stop", "reboot", "delete", "release"})
+ENDING = frozenset({"shut_down", "stop", "reboot", "delete", "unadopt"})
 """The verbs that end what others may depend on: on a protected machine they want a super-admin who types its name."""
 
 

@@ -21,7 +21,7 @@ urlpatterns = [
         path(f"machines/<uuid:uid>/confirm/{verb}/", vms.vm_confirm, {"verb": verb}, name=f"vm-confirm-{verb}")
         for verb in sorted(ENDING)
     ),
-    path("machines/<uuid:uid>/release/", adoption.vm_release, name="vm-release"),
+    path("machines/<uuid:uid>/unadopt/", adoption.vm_unadopt, name="vm-unadopt"),
     path("machines/<uuid:uid>/protect/", adoption.vm_protect, {"protected": True}, name="vm-protect"),
     path("machines/<uuid:uid>/unprotect/", adoption.vm_protect, {"protected": False}, name="vm-unprotect"),
     path("unassigned/", adoption.unassigned, name="unassigned"),

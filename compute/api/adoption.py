@@ -97,14 +97,14 @@ class Adoptions(ApiView):
         return answer_once(request, actor.user.pk, lambda: _adopted(actor, wish))
 
 
-class VmRelease(ApiView):
+class VmUnadopt(ApiView):
     """Letting go of an adopted machine."""
 
-    @extend_schema(request=ConfirmSerializer, responses={202: StartedSerializer}, operation_id="vms_release")
+    @extend_schema(request=ConfirmSerializer, responses={202: StartedSerializer}, operation_id="vms_unadopt")
     def post(self, request: Request, uid: UUID) -> Response:
         """Give it back; it stays on its hypervisor as it is."""
         confirm, actor = checked(ConfirmSerializer, request.data)["confirm"], _actor(request)
-        return answer_once(request, actor.user.pk, lambda: started(adoption.release_vm(actor, uid, confirm=confirm)))
+        return answer_once(request, actor.user.pk, lambda: started(adoption.unadopt_vm(actor, uid, confirm=confirm)))
 
 
 def _adopted(actor: Actor, wish: Adoption) -> Answer:

@@ -22,12 +22,12 @@ def put_mark(ctx: StepContext) -> None:
 def take_mark(ctx: StepContext) -> Done:
     """Take the mark off; off already is done."""
     vm = vm_of(ctx)
-    driver_of(vm).release_vm(ref_of(vm))
+    driver_of(vm).unadopt_vm(ref_of(vm))
     ctx.fault_point("unmarked")
     return Done({"gone": True})
 
 
-def forget_released(job: JobContext) -> None:
+def forget_unadopted(job: JobContext) -> None:
     """Given back it is, whatever failed then; else it is in our care as before."""
     (forget if job.output("unmark").get("gone") else settle)(job)
 
@@ -63,12 +63,12 @@ class AdoptVm(Operation):
     on_failed = staticmethod(forget)
 
 
-class ReleaseVm(Operation):
+class UnadoptVm(Operation):
     """Let go of an adopted machine, which stays on its hypervisor as it is."""
 
-    name = "compute.release_vm"
+    name = "compute.unadopt_vm"
     title = gettext_lazy("Give machine back")
-    audit_verb = "VM_RELEASE"
+    audit_verb = "VM_UNADOPT"
     when_failed = gettext_lazy("The machine is still in the portal's care. Give it back again later.")
     point_of_no_return = "unmark"
     steps = (
@@ -76,10 +76,10 @@ class ReleaseVm(Operation):
         StepDef("read_back", gettext_lazy("Verify"), read_back_unmarked),
     )
     on_finished = staticmethod(forget)
-    on_failed = staticmethod(forget_released)
+    on_failed = staticmethod(forget_unadopted)
 
 
 def register_all() -> None:
     """Make them known to the engine."""
     register(AdoptVm)
-    register(ReleaseVm)
+    register(UnadoptVm)

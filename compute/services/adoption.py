@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from compute import rules, selectors
 from compute.choices import RUNNING
 from compute.models import FoundVm, Host, Vm
-from compute.operations.adoption import AdoptVm, ReleaseVm
+from compute.operations.adoption import AdoptVm, UnadoptVm
 from compute.services.vms import refuse_protected
 from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, NotFound, Reason
@@ -100,16 +100,16 @@ def adopt(actor: Actor, wish: Adoption) -> list[tuple[Vm, Job]]:
         return [_take(actor, plan, one) for one in plan.candidates]
 
 
-def release_vm(actor: Actor, vm_uid: UUID, *, confirm: str = "") -> Job:
+def unadopt_vm(actor: Actor, vm_uid: UUID, *, confirm: str = "") -> Job:
     """Let go of an adopted machine; it stays on its hypervisor as it is. For super-admins."""
-    with attempt(actor, "VM_RELEASE", Subject("vm", vm_uid)) as trial:
+    with attempt(actor, "VM_UNADOPT", Subject("vm", vm_uid)) as trial:
         vm = selectors.get_vm(actor, vm_uid)
         trial.subject = Subject("vm", vm.pk, vm.name, vm.data_center_id)
         policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
         if not vm.adopted:
             raise Conflict(_("This machine was made here. It can be deleted, not given back."))
-        refuse_protected(actor, vm, "release", confirm)
-        job = start_job(actor, _request(ReleaseVm, vm))
+        refuse_protected(actor, vm, "unadopt", confirm)
+        job = start_job(actor, _request(UnadoptVm, vm))
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
     return job
 
@@ -153,7 +153,7 @@ def _take(actor: Actor, plan: AdoptionPlan, one: Candidate) -> tuple[Vm, Job]:
     return vm, job
 
 
-def _request(operation: type[AdoptVm] | type[ReleaseVm], vm: Vm) -> JobRequest:
+def _request(operation: type[AdoptVm] | type[UnadoptVm], vm: Vm) -> JobRequest:
     target = Target("vm", vm.pk, vm.name, vm.data_center_id)
     gate = Gate(Permit.PROVIDER_MANAGE, "system", policy.system().pk)
     return JobRequest(operation, target, gate, (Lock("vm", vm.pk),))

@@ -50,9 +50,9 @@ def unassigned(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @login_required
-def vm_release(request: HttpRequest, uid: UUID) -> HttpResponse:
+def vm_unadopt(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Let go of an adopted machine."""
-    job = adoption.release_vm(actor_of(request), uid, confirm=request.POST.get("confirm", ""))
+    job = adoption.unadopt_vm(actor_of(request), uid, confirm=request.POST.get("confirm", ""))
     messages.info(
         request, _("%(name)s is being given back. It stays on its hypervisor as it is.") % {"name": job.target_name}
     )

@@ -196,7 +196,7 @@ class Driver(ABC):
         """
 
     @abstractmethod
-    def release_vm(self, ref: VmRef) -> None:
+    def unadopt_vm(self, ref: VmRef) -> None:
         """Take this portal's mark off a VM again and leave it as it is; not ours or gone is success."""
 
     @abstractmethod

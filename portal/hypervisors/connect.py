@@ -280,8 +280,8 @@ class BoundedDriver(Driver):
     def adopt_vm(self, external_id: str) -> VmRef:
         return self._change("adopt_vm", lambda driver: driver.adopt_vm(external_id))
 
-    def release_vm(self, ref: VmRef) -> None:
-        self._change("release_vm", lambda driver: driver.release_vm(ref))
+    def unadopt_vm(self, ref: VmRef) -> None:
+        self._change("unadopt_vm", lambda driver: driver.unadopt_vm(ref))
 
     def run_vm(self, ref: VmRef) -> None:
         self._change("run_vm", lambda driver: driver.run_vm(ref))

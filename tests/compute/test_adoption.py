@@ -121,8 +121,8 @@ def test_given_back_it_is_as_it_was(place, double, found):
     before = double.things("vm")
     [vm] = adopted(place, found["mail server"], owner="alice")
     with pytest.raises(NotPermitted):
-        adoption.release_vm(place.actor("alice"), vm.pk)
-    assert run_to_end(adoption.release_vm(place.actor("root"), vm.pk).pk).status == "finished"
+        adoption.unadopt_vm(place.actor("alice"), vm.pk)
+    assert run_to_end(adoption.unadopt_vm(place.actor("root"), vm.pk).pk).status == "finished"
     assert double.things("vm") == before
     assert not Vm.objects.exists()
     assert not QuotaCharge.objects.exists()
@@ -136,7 +136,7 @@ def test_adopted_machine_is_not_deleted_and_a_made_one_not_given_back(place, fou
         vms.delete_vm(place.actor("alice"), vm.pk)
     Vm.objects.update(adopted=False)
     with pytest.raises(Conflict, match="made here"):
-        adoption.release_vm(place.actor("root"), vm.pk)
+        adoption.unadopt_vm(place.actor("root"), vm.pk)
 
 
 @pytest.mark.parametrize("why", ["marked", "cluster_not_assigned", "id_taken"])
@@ -182,9 +182,9 @@ def test_machine_that_cannot_be_marked_is_nobodys_again(place, double, found):
 
 def test_lost_answers_end_in_one_adoption(place, double, found):
     double.fail("adopt_vm", Fault.LOST)
-    double.fail("release_vm", Fault.LOST)
+    double.fail("unadopt_vm", Fault.LOST)
     [vm] = adopted(place, found["dns"])
-    assert run_to_end(adoption.release_vm(place.actor("root"), vm.pk).pk).status == "finished"
+    assert run_to_end(adoption.unadopt_vm(place.actor("root"), vm.pk).pk).status == "finished"
     assert double.things("vm")[vm.external_id]["marker"] is None
 
 
@@ -199,7 +199,7 @@ def test_protected_machine_is_ended_by_a_super_admin_who_types_its_name_alone(pl
                 verb(place.actor(person), vm.pk, confirm=typed)
             assert caught.value.reasons[0].code in {"protected", "confirmation_missing"}
     with pytest.raises(Conflict):
-        adoption.release_vm(place.actor("root"), vm.pk)
+        adoption.unadopt_vm(place.actor("root"), vm.pk)
     assert not Job.objects.filter(target_uid=vm.pk, operation="compute.stop_vm").exists()
     assert run_to_end(vms.stop_vm(place.actor("root"), vm.pk, confirm=vm.name).pk).status == "finished"
     assert run_to_end(vms.run_vm(place.actor("alice"), vm.pk).pk).status == "finished", "running ends nothing"

@@ -126,8 +126,8 @@ class DoubleMachines(DoubleStorage):
             put(db, "vm", external_id, body | {"marker": self._mark(uid)})
             return VmRef(uid, external_id)
 
-    def release_vm(self, ref: VmRef) -> None:
-        with self.call("release_vm", ref.external_id), self.store.change() as db:
+    def unadopt_vm(self, ref: VmRef) -> None:
+        with self.call("unadopt_vm", ref.external_id), self.store.change() as db:
             body = get(db, "vm", ref.external_id)
             if body is not None and self._is(body, ref.uid):
                 put(db, "vm", ref.external_id, body | {"marker": None})

@@ -14,7 +14,7 @@ from django.db import connections
 from compute.services.consoles import ConsoleRequest, open_console
 from portal.asgi import application, websocket
 from portal.jobs.models import Job
-from tests.edge.test_access import API_RANKS
+from tests.edge.access_table import API_RANKS
 from tests.edge.world import World, make_world
 from tests.people import make_institute
 

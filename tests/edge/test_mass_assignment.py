@@ -11,7 +11,7 @@ from drf_spectacular.generators import SchemaGenerator
 from compute.models import Console, Disk, Nic, Vm
 from portal.jobs.models import Job
 from tenants.models import ApiToken, QuotaCharge
-from tests.edge.test_access import NOUNS, body
+from tests.edge.access_bodies import NOUNS, body
 from tests.edge.world import World
 
 OURS = (

@@ -14,7 +14,9 @@ from compute.models import Vm
 from portal.common.sessions import SessionStore, kept
 from portal.jobs.models import Job
 from tenants.models import ApiToken
-from tests.edge.test_access import API, API_RANKS, KINDS, NOUNS, PAGE_RANKS, PAGES, body, ready
+from tests.edge.access_bodies import KINDS, NOUNS, body
+from tests.edge.access_table import API, API_RANKS, PAGE_RANKS, PAGES
+from tests.edge.test_access import ready
 from tests.edge.world import World
 from tests.people import PASSWORD
 

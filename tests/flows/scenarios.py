@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compute.models import FoundVm, Image
-from compute.services.adoption import Adoption, adopt, release_vm
+from compute.services.adoption import Adoption, adopt, unadopt_vm
 from compute.services.images import ImageRequest, create_image, receive
 from compute.services.providers import own_storage
 from compute.services.templates import (
@@ -107,10 +107,10 @@ def _adopt(place: Place, name: str) -> Job:
     return job
 
 
-def _release(place: Place, name: str) -> Job:
+def _unadopt(place: Place, name: str) -> Job:
     adopted = _adopt(place, name)
     assert run_to_end(adopted.pk).status == "finished"
-    return release_vm(place.actor("root"), adopted.target_uid)
+    return unadopt_vm(place.actor("root"), adopted.target_uid)
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -121,7 +121,7 @@ SCENARIOS: dict[str, Scenario] = {
     "compute.shut_down_vm": Scenario(_verb("shut_down", running=True), frozenset({"down"})),
     "compute.reboot_vm": Scenario(_verb("reboot", running=True), frozenset(UP), "reboot_uncertain"),
     "compute.adopt_vm": Scenario(_adopt, frozenset({"down"})),
-    "compute.release_vm": Scenario(_release),
+    "compute.unadopt_vm": Scenario(_unadopt),
     "compute.import_template": Scenario(_import),
     "compute.make_template": Scenario(_make),
     "compute.delete_template": Scenario(_unmake),

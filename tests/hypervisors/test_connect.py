@@ -49,7 +49,7 @@ CHANGES: dict[str, Callable[[Driver], Any]] = {
     "create_vm": lambda driver: driver.create_vm(VmSpec(UID, "web-1", "", 64, 1, ())),
     "delete_vm": lambda driver: driver.delete_vm(REF),
     "adopt_vm": lambda driver: driver.adopt_vm(str(UID)),
-    "release_vm": lambda driver: driver.release_vm(REF),
+    "unadopt_vm": lambda driver: driver.unadopt_vm(REF),
     "run_vm": lambda driver: driver.run_vm(REF),
     "shut_down_vm": lambda driver: driver.shut_down_vm(REF),
     "stop_vm": lambda driver: driver.stop_vm(REF),

@@ -168,7 +168,7 @@ VERB_TITLES = {
     "JOB_CANCEL": gettext_lazy("Cancelling a job"),
     "VM_ADOPT": gettext_lazy("Adopting a machine"),
     "VMS_ADOPT": gettext_lazy("Adopting machines"),
-    "VM_RELEASE": gettext_lazy("Giving a machine back"),
+    "VM_UNADOPT": gettext_lazy("Giving a machine back"),
     "VM_PROTECT": gettext_lazy("Protecting a machine"),
     "VM_UNPROTECT": gettext_lazy("Ending a machine's protection"),
 }

@@ -155,8 +155,8 @@ class LibvirtDriver(Driver):
         self._inventories.forget(external_id)
         return ref
 
-    def release_vm(self, ref: VmRef) -> None:
-        self._machines.release_vm(ref)
+    def unadopt_vm(self, ref: VmRef) -> None:
+        self._machines.unadopt_vm(ref)
         self._inventories.forget(ref.external_id)
 
     def run_vm(self, ref: VmRef) -> None:

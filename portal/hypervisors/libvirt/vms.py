@@ -149,7 +149,7 @@ class Machines:
                 self._set_mark(domain, mark_text(ours))
         return VmRef(uid, external_id)
 
-    def release_vm(self, ref: VmRef) -> None:
+    def unadopt_vm(self, ref: VmRef) -> None:
         """Take our mark off."""
         with calling("unmark machine"):
             known = self._ours(ref.uid)

@@ -25,8 +25,8 @@ def test_adopted_machine_obeys_and_released_it_is_as_it_was(world: World, driver
         assert [mark.portal_id for mark in marks if mark] == [world.portal_id]
     assert things.status(VmRef(theirs.running, str(theirs.running))) in ON
     for uid in (theirs.machine, theirs.running):
-        driver.release_vm(VmRef(uid, str(uid)))
-        driver.release_vm(VmRef(uid, str(uid)))
+        driver.unadopt_vm(VmRef(uid, str(uid)))
+        driver.unadopt_vm(VmRef(uid, str(uid)))
         assert driver.find_vm(uid) is None
     assert bare(world.dump()) == bare(before)
 
@@ -51,7 +51,7 @@ def test_what_another_portal_marked_is_not_adopted(world: World, driver: Driver)
     before = world.dump()
     with pytest.raises(AlreadyExists):
         driver.adopt_vm(ref.external_id)
-    driver.release_vm(ref)
+    driver.unadopt_vm(ref)
     assert world.dump() == before
 
 
@@ -68,4 +68,4 @@ def test_copy_of_ours_is_not_adopted(world: World, driver: Driver, things: Thing
 def test_what_is_not_there_is_not_adopted(driver: Driver, external_id: str) -> None:
     with pytest.raises(NotFound):
         driver.adopt_vm(external_id)
-    driver.release_vm(VmRef(UUID(int=7), external_id))
+    driver.unadopt_vm(VmRef(UUID(int=7), external_id))

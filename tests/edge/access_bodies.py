@@ -1,0 +1,102 @@
+"""What is sent to every address when the access tests walk it, and whose ids stand in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.edge.world import World
+from tests.people import PASSWORD
+
+KINDS = {
+    "clusters": "cluster",
+    "storage-domains": "storage_domain",
+    "networks": "network",
+    "templates": "template",
+}
+NOUNS = {
+    "data-centers": "data_center",
+    "tokens": "token",
+    "jobs": "job",
+    "vms": "vm",
+    "machines": "vm",
+    "users": "user",
+    "providers": "provider",
+    "images": "image",
+    "templates": "template",
+}
+TO_ADOPT = {"POST /api/v1/unassigned-vms/adopt/": ("machines", True), "POST /unassigned/": ("machine", False)}
+FIXED: dict[str, dict[str, Any]] = {
+    "POST /api/v1/users/": {"username": "erna", "password": "another long one 42"},
+    "PATCH /api/v1/users/{uid}/": {"password": "another long one 42", "present_password": PASSWORD},
+    "POST /api/v1/data-centers/{uid}/people/": {"username": "bob", "role": "end-user"},
+    "PATCH /api/v1/vms/{uid}/": {"protected": True},
+    "POST /api/v1/tokens/": {"username": "alice", "password": PASSWORD, "name": "more"},
+    "POST /login/": {"username": "alice", "password": PASSWORD},
+    "POST /language/": {"language": "el", "theme": "dark"},
+    "POST /theme/": {"language": "el", "theme": "dark"},
+    "PUT /api/v1/data-centers/{uid}/quota/": {"limits": {"machines": 5}},
+    "PUT /api/v1/data-centers/{uid}/people/{user}/quota/": {"limits": {"machines": 5}},
+}
+
+
+def provider_body(world: World, operation: str) -> dict[str, Any]:
+    old = world.place.provider
+    if operation.startswith("PATCH"):
+        return {"name": "renamed"}
+    if operation == "POST /providers/{uid}/edit/":
+        return {"name": "renamed", "kind": old.kind, "address": old.address}
+    new = {"kind": old.kind, "address": f"{old.address}2"}
+    if operation in {"POST /api/v1/providers/", "POST /providers/new/"}:
+        return new | {"name": "second"}
+    return new if operation == "POST /api/v1/providers/test/" else {}
+
+
+def network_body(world: World, operation: str) -> dict[str, Any]:
+    if not operation.endswith(("/networks/", "/networks/new/")):
+        return {}
+    named = {"name": "second", "provider": world.ids["provider"]}
+    return named | ({"data_center": world.ids["data_center"]} if "/api/" in operation else {})
+
+
+def adoption_body(world: World, operation: str) -> dict[str, Any]:
+    if operation not in TO_ADOPT:
+        return {}
+    named, several = TO_ADOPT[operation]
+    chosen = world.ids["found_vm"]
+    return {named: [chosen] if several else chosen, "data_center": world.ids["data_center"], "owner": ""}
+
+
+def shelf_body(world: World, operation: str) -> dict[str, Any]:
+    """Of images and templates."""
+    if operation == "POST /api/v1/images/":
+        return {"name": "disk", "format": "raw", "size_bytes": 10, "data_center": world.ids["data_center"]}
+    if operation == "POST /api/v1/templates/":
+        named = {name: world.ids[name] for name in ("data_center", "storage_domain")}
+        return {"name": "new", "image": world.ids["ready_image"]} | named
+    if operation == "POST /templates/{uid}/edit/":
+        return {"name": "ours", "icon": "server", "memory_mib": 256, "memory_min_mib": 128, "vcpus": 1}
+    return {}
+
+
+def body(world: World, operation: str) -> dict[str, Any]:
+    if operation in FIXED:
+        return FIXED[operation]
+    if found := adoption_body(world, operation) or network_body(world, operation):
+        return found
+    if "/people/" in operation or operation.startswith(("POST /users/", "POST /data-centers/{uid}/quota/")):
+        known = {"username": "bob" if "/people/" in operation else "erna", "role": "end-user", "machines": "5"}
+        return known | {"password": "another long one 42", "present": PASSWORD}
+    if found := shelf_body(world, operation):
+        return found
+    if "/providers/" in operation:
+        return provider_body(world, operation)
+    if operation in {"POST /api/v1/vms/", "POST /machines/new/"}:
+        wish = {"name": "web-2", "data_center": world.ids["data_center"], "template": world.ids["template"]}
+        return wish if "/api/" in operation else wish | {"action": "create", "key": "k" * 32}
+    if operation.split()[1].endswith(("data-centers/", "data-centers/new/", "/edit/")):
+        return {"name": "physics" if "/edit/" in operation else "chemistry", "description": "ours"}
+    if operation.startswith("PATCH"):
+        return {"description": "ours"}
+    if "/data-centers/" in operation and operation.split("/")[-2] in world.ids:
+        return {"id": world.ids[operation.split("/")[-2]]}
+    return {}
