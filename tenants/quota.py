@@ -65,8 +65,13 @@ class Forecast:
     used: int
     after: int
     limit: int | None
-    subject: str
+    subject: str  # whose: the data center's, the user's, or a group's of his
     reasons: tuple[Reason, ...]
+
+    @property
+    def label(self) -> str:
+        """The dimension for people, in their language."""
+        return str(Dimension(self.dimension).label)
 
 
 def charge(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,21 +25,8 @@ from portal.jobs.models import Job
 from portal.jobs.operation import Operation
 from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
 from tenants import policy, quota
-from tenants.models import DataCenter
 from tenants.models.quota import Dimension
 from tenants.policy import Permit
-
-
-@dataclass(frozen=True, slots=True)
-class Meter:
-    """A dimension of the quota before and after."""
-
-    dimension: str
-    label: str
-    used: int
-    after: int
-    limit: int | None
-    subject: str  # whose: the data center's, the user's, or a group's of his
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +34,7 @@ class Plan:
     """What would be done, in order, and what it would cost; ``reasons`` is why not, all at once."""
 
     steps: tuple[str, ...]
-    quota: tuple[Meter, ...]
+    quota: tuple[quota.Forecast, ...]
     reasons: tuple[Reason, ...]
 
 
@@ -54,18 +42,14 @@ def plan_create(actor: Actor, request: VmRequest) -> Plan:
     """The dry run of ``create_vm``: permission, rules and quota checked, the plan told, nothing written."""
     wish = resolved(actor, request)
     total = wish.amounts() | wish.running() | {Dimension.STORAGE_GIB: wish.template.disk_gib}
-    meters, over = _forecast(wish.data_center, actor.uid, total)
-    reasons = (*rule_reasons(wish), *name_reasons(wish), *place_reasons(wish), *over)
+    meters = quota.what_if(wish.data_center, actor.uid, total)
+    reasons = (*rule_reasons(wish), *name_reasons(wish), *place_reasons(wish), *over_quota(meters))
     return Plan(tuple(str(step.title) for step in CreateVm.steps), tuple(meters), reasons)
 
 
-def _forecast(
-    data_center: DataCenter, user_uid: UUID | None, amounts: dict[Dimension, int]
-) -> tuple[list[Meter], list[Reason]]:
-    """The quota before and after, and why it would be too much."""
-    rows = quota.what_if(data_center, user_uid, amounts)
-    meters = [Meter(r.dimension, str(Dimension(r.dimension).label), r.used, r.after, r.limit, r.subject) for r in rows]
-    return meters, [reason for row in rows for reason in row.reasons]
+def over_quota(forecasts: Iterable[quota.Forecast]) -> list[Reason]:
+    """Why it would be too much."""
+    return [reason for forecast in forecasts for reason in forecast.reasons]
 
 
 def create_vm(actor: Actor, request: VmRequest) -> tuple[Vm, Job]:
@@ -249,8 +233,8 @@ def plan_verb(actor: Actor, vm_uid: UUID, name: str) -> Plan:
     verb = VERBS[name]
     vm = selectors.get_vm(actor, vm_uid)
     policy.authorize(actor, verb.permit, vm)
-    meters, over = _forecast(vm.data_center, vm.owner_id, running_amounts(vm) if verb.charges else {})
-    reasons = (*_busy_reasons(vm), *selectors.status_reasons(vm, verb.name), *over)
+    meters = quota.what_if(vm.data_center, vm.owner_id, running_amounts(vm) if verb.charges else {})
+    reasons = (*_busy_reasons(vm), *selectors.status_reasons(vm, verb.name), *over_quota(meters))
     return Plan(tuple(str(step.title) for step in verb.operation.steps), tuple(meters), reasons)
 
 

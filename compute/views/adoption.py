@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from compute.services import adoption
 from compute.services.adoption import Adoption
 from compute.views.listing import uid_or_none
+from compute.views.vms import confirmed, machine_answer
 from portal.common.errors import PortalError, Reason
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
@@ -52,21 +53,22 @@ def unassigned(request: HttpRequest) -> HttpResponse:
 @login_required
 def vm_unadopt(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Let go of an adopted machine."""
-    job = adoption.unadopt_vm(actor_of(request), uid, confirm=request.POST.get("confirm", ""))
-    messages.info(
-        request, _("%(name)s is being given back. It stays on its hypervisor as it is.") % {"name": job.target_name}
-    )
-    return redirect("job", uid=job.pk)
+
+    def work() -> HttpResponse:
+        job = adoption.unadopt_vm(actor_of(request), uid, confirm=request.POST.get("confirm", ""))
+        said = _("%(name)s is being given back. It stays on its hypervisor as it is.")
+        messages.info(request, said % {"name": job.target_name})
+        return redirect("job", uid=job.pk)
+
+    return confirmed(request, uid, "unadopt", work)
 
 
 @require_POST
 @login_required
 def vm_protect(request: HttpRequest, uid: UUID, *, protected: bool) -> HttpResponse:
     """Protect a machine, or no longer."""
-    vm = adoption.set_protected(actor_of(request), uid, protected=protected)
-    said = _("%(name)s is protected.") if protected else _("%(name)s is no longer protected.")
-    messages.info(request, said % {"name": vm.name})
-    return redirect("compute:vm-detail", uid=uid)
+    adoption.set_protected(actor_of(request), uid, protected=protected)
+    return machine_answer(request, uid)
 
 
 def _wish(request: HttpRequest) -> Adoption:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 from secrets import token_urlsafe
 from typing import Any
@@ -19,7 +20,7 @@ from compute.forms.vms import VmForm, proposed_name
 from compute.services import vms
 from compute.views import parts
 from portal.common.actor import Actor
-from portal.common.errors import NotFound, PortalError
+from portal.common.errors import Conflict, NotFound, PortalError
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer, form_key, once
 from portal.common.login_first import login_required
@@ -148,8 +149,30 @@ def vm_events(request: HttpRequest, uid: UUID) -> HttpResponse:
 @login_required
 def vm_verb(request: HttpRequest, uid: UUID, verb: str) -> HttpResponse:
     """Run, shut down, stop or reboot. With htmx the machine's part of the page is the answer, without it the page."""
+    actor, confirm = actor_of(request), request.POST.get("confirm", "")
+
+    def work() -> HttpResponse:
+        VERBS[verb](actor, uid, confirm=confirm)
+        return machine_answer(request, uid)
+
+    return confirmed(request, uid, verb, work)
+
+
+def confirmed(request: HttpRequest, uid: UUID, verb: str, work: Callable[[], HttpResponse]) -> HttpResponse:
+    """The answer to the work; the question once more where the name of a protected machine was not typed as it is."""
+    try:
+        return work()
+    except Conflict as error:
+        if "confirm" not in {reason.field for reason in error.reasons}:
+            raise
+        vm = selectors.get_vm(actor_of(request), uid)
+        context = SECTION | {"vm": vm, "verb": verb, "error": error.detail}
+        return render(request, "compute/vm_confirm.html", context, status=error.status)
+
+
+def machine_answer(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """After something was done to a machine: with htmx its part of the page, without it the page."""
     actor = actor_of(request)
-    VERBS[verb](actor, uid, confirm=request.POST.get("confirm", ""))
     if not request.htmx:  # type: ignore[attr-defined]
         return redirect("compute:vm-detail", uid=uid)
     vm = selectors.get_vm(actor, uid)
@@ -177,6 +200,10 @@ def vm_delete(request: HttpRequest, uid: UUID) -> HttpResponse:
     vm = selectors.get_vm(actor, uid)
     if request.method != "POST":
         return render(request, "compute/vm_delete.html", SECTION | parts.machine(actor, vm))
-    job = vms.delete_vm(actor, uid, confirm=request.POST.get("confirm", ""))
-    messages.info(request, _("%(name)s is being deleted.") % {"name": vm.name})
-    return redirect("job", uid=job.pk)
+
+    def work() -> HttpResponse:
+        job = vms.delete_vm(actor, uid, confirm=request.POST.get("confirm", ""))
+        messages.info(request, _("%(name)s is being deleted.") % {"name": vm.name})
+        return redirect("job", uid=job.pk)
+
+    return confirmed(request, uid, "delete", work)

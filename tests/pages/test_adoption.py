@@ -8,6 +8,7 @@ import pytest
 
 from compute.models import FoundVm, Vm
 from compute.sync.inventory import sync_provider
+from portal import page_parts
 from portal.hypervisors.models import Provider
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
@@ -32,6 +33,8 @@ def test_super_admin_reviews_adopts_protects_and_gives_back(demo, mail):
     review = client.post("/unassigned/", form(mail, "review")).content.decode()
     assert "0 → <strong>1</strong> / 10" in review
     assert "The owner will be Alice." in review
+    assert "Machines <span" in review, "each meter says what it measures"
+    assert "share of Alice" in review
     assert not Vm.objects.exists()
     assert client.post("/unassigned/", form(mail, "adopt")).status_code == HTTPStatus.FOUND
     vm = Vm.objects.get()
@@ -40,12 +43,17 @@ def test_super_admin_reviews_adopts_protects_and_gives_back(demo, mail):
     here = f"/machines/{vm.pk}/"
     assert "Give back" in client.get(here).content.decode()
     assert "Give back" not in demo.browser("alice").get(here).content.decode()
+    pushed = page_parts.vm(demo.actor("admin"), vm.pk)
+    assert f'hx-post="{here}protect/"' in pushed, "a form that came over the socket has no token of its own"
     client.post(f"{here}protect/")
     page = demo.browser("alice").get(here).content.decode()
     assert "This machine is protected: others depend on it. Ask a super-admin." in page
     assert f"{here}confirm/stop/" in client.get(here).content.decode()
     assert "Type mail to confirm" in client.get(f"{here}confirm/stop/").content.decode()
-    assert client.post(f"{here}stop/", {"confirm": "male"}).status_code == HTTPStatus.CONFLICT
+    for verb in ("stop", "delete", "unadopt"):
+        wrong = client.post(f"{here}{verb}/", {"confirm": "male"})
+        assert wrong.status_code == HTTPStatus.CONFLICT
+        assert 'id="confirm-error"' in wrong.content.decode(), "asked again"
     assert client.post(f"{here}stop/", {"confirm": "mail"}).status_code == HTTPStatus.FOUND
     run_to_end(Job.objects.get(target_uid=vm.pk, operation="compute.stop_vm").pk)
     client.post(f"{here}unprotect/")
