@@ -1,6 +1,6 @@
 """What failed before this pytest run is a failed test of this run, so that pytest's closing line tells the truth.
 
-bin/test runs the checks first, then the pass on PostgreSQL, then the one on SQLite whose closing line is its last word.
+bin/test runs the checks first, then the passes, the last of which has its last word.
 Each hands its failures on in a file: `[{"name": ..., "what": ...}]`.
 """
 
@@ -51,5 +51,6 @@ def keep_failures(config: pytest.Config) -> None:
     if not path or reporter is None:
         return
     failed = [report for outcome in ("failed", "error") for report in reporter.stats.get(outcome, [])]
-    kept = [{"name": f"[PostgreSQL] {report.nodeid}", "what": report.longreprtext} for report in failed]
+    where = "PostgreSQL" if os.environ.get("STEGI_TEST_PASS") == "postgres" else "SQLite"
+    kept = [{"name": f"[{where}] {report.nodeid}", "what": report.longreprtext} for report in failed]
     Path(path).write_text(json.dumps(kept))

@@ -12,9 +12,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import pytest
 
@@ -24,6 +25,12 @@ from tests.lab.servers import RealPartFailed, new_folder
 
 # What a pass sets, and must not inherit where passes run within a pass (this file's own tests).
 OURS: Final = ("DATABASE_URL", "STEGI_TEST_PASS", READ, WRITE)
+TITLES: Final = {
+    "postgres": "PostgreSQL",
+    "sqlite": "SQLite",
+    "rows": "SQLite, beside those on PostgreSQL",
+    "real": "SQLite with hypervisor, browser and the whole portal",
+}
 NOTHING_SELECTED: Final = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
@@ -35,38 +42,63 @@ def main(arguments: Sequence[str]) -> int:
     failures = [
         {"name": f"bin/test {name}", "what": f"{name} failed: its output is above"} for name in options.failed_checks
     ]
-    return run_passes(["postgres", "sqlite"] if options.db == "both" else [options.db], command, failures)
+    return run_passes(passes_of(options.db, has_arguments=bool(command)), command, failures)
+
+
+def passes_of(database: str, *, has_arguments: bool) -> list[str]:
+    """The whole suite goes in three parts (a pass for each, two of them side by side); a selection once on each database."""
+    if database != "both":
+        return [database]
+    return ["postgres", "sqlite"] if has_arguments else ["postgres", "rows", "real"]
 
 
 def run_passes(passes: Sequence[str], arguments: Sequence[str], failures: list[dict[str, str]]) -> int:
-    """Runs the suite on each database; the last pass reports what failed before it too, and ends the output."""
-    folder, codes = new_folder("passes"), []
-    for name in passes:
-        print(f"== tests on {'PostgreSQL' if name == 'postgres' else 'SQLite'}", flush=True)
-        is_last = name == passes[-1]
-        handed_on = (
-            {READ: _written(folder / "earlier.json", failures)} if is_last else {WRITE: str(folder / f"{name}.json")}
-        )
-        try:
-            codes.append(_run_pass(name, arguments, handed_on))
-        except RealPartFailed as error:
-            failures.append({"name": f"[{name}] the lab", "what": str(error)})
-        if not is_last:
-            failures.extend(_failures_of(folder / f"{name}.json", name, codes))
+    """Runs them side by side but for the last, which runs alone, reports what failed before it, and ends the output."""
+    folder, *before, last = new_folder("passes"), *passes
+    codes = []
+    if before:
+        with ThreadPoolExecutor(max_workers=len(before)) as pool:
+            running = [pool.submit(_run_early, name, arguments, folder, streams=name == before[-1]) for name in before]
+        for done in running:
+            code, found = done.result()
+            codes.append(code)
+            failures.extend(found)
+    print(f"== tests on {TITLES[last]}", flush=True)
+    try:
+        codes.append(_run_pass(last, arguments, {READ: _written(folder / "earlier.json", failures)}))
+    except RealPartFailed as error:
+        failures.append({"name": f"[{last}] the lab", "what": str(error)})
     return _verdict(codes, has_failed=bool(failures))
 
 
-def _run_pass(name: str, arguments: Sequence[str], handed_on: Mapping[str, str]) -> int:
+def _run_early(name: str, arguments: Sequence[str], folder: Path, *, streams: bool) -> tuple[int, list[dict[str, str]]]:
+    """A pass before the last: its code and its failures. One of those side by side streams, the others print at their end."""
+    kept, log, title = folder / f"{name}.json", folder / f"{name}.log", f"== tests on {TITLES[name]}"
+    try:
+        if streams:
+            print(title, flush=True)
+            code = _run_pass(name, arguments, {WRITE: str(kept)})
+        else:
+            with log.open("w") as output:
+                code = _run_pass(name, arguments, {WRITE: str(kept)}, output=output)
+            print(f"\n{title}\n{log.read_text()}", end="", flush=True)
+    except RealPartFailed as error:
+        return 1, [{"name": f"[{name}] the lab", "what": str(error)}]
+    return code, _failures_of(kept, name, code)
+
+
+def _run_pass(name: str, arguments: Sequence[str], handed_on: Mapping[str, str], output: IO[str] | None = None) -> int:
     with database(name) as environment:
         environment |= {"STEGI_TEST_PASS": name, **handed_on}
-        return subprocess.run([sys.executable, "-m", "pytest", *arguments], env=environment, check=False).returncode
+        command = [sys.executable, "-m", "pytest", *arguments]
+        return subprocess.run(command, env=environment, stdout=output, check=False).returncode
 
 
-def _failures_of(path: Path, name: str, codes: Sequence[int]) -> list[dict[str, str]]:
+def _failures_of(path: Path, name: str, code: int) -> list[dict[str, str]]:
     """What the pass kept; a pass that broke down without a failed test is a failure of its own."""
     kept: list[dict[str, str]] = json.loads(path.read_text()) if path.exists() else []
-    broke_down = bool(codes) and codes[-1] not in {0, NOTHING_SELECTED}
-    return kept or ([{"name": f"[{name}] pytest", "what": f"pytest ended with {codes[-1]}"}] if broke_down else [])
+    broke_down = code not in {0, NOTHING_SELECTED}
+    return kept or ([{"name": f"[{name}] pytest", "what": f"pytest ended with {code}"}] if broke_down else [])
 
 
 def _verdict(codes: Sequence[int], *, has_failed: bool) -> int:

@@ -67,7 +67,10 @@ def _place(item: pytest.Item) -> int:
 
 
 def _leave_to_other_pass(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """bin/test runs the suite on SQLite, and on PostgreSQL what touches the database (STEGI_TEST_PASS names which)."""
+    """bin/test runs the suite on SQLite, and on PostgreSQL what touches the database (STEGI_TEST_PASS names which).
+
+    The run on SQLite may come in two: what needs rows alone, and what runs once.
+    """
     this_pass = os.environ.get("STEGI_TEST_PASS")
     if not this_pass:
         return
@@ -78,10 +81,10 @@ def _leave_to_other_pass(config: pytest.Config, items: list[pytest.Item]) -> Non
 
 def _belongs(item: pytest.Item, this_pass: str) -> bool:
     on_postgres_only = item.get_closest_marker("postgres") is not None
-    if this_pass == "sqlite":
-        return not on_postgres_only
     runs_once = any(item.get_closest_marker(part) for part in RUN_ONCE)
-    return on_postgres_only or (_touches_database(item) and not runs_once)
+    if this_pass == "postgres":
+        return on_postgres_only or (_touches_database(item) and not runs_once)
+    return not on_postgres_only and {"sqlite": True, "rows": not runs_once, "real": runs_once}[this_pass]
 
 
 def _touches_database(item: pytest.Item) -> bool:

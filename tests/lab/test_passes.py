@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.run import run_passes
+from tests.lab.run import passes_of, run_passes
 
 pytestmark = pytest.mark.long
 
@@ -75,6 +75,34 @@ def test_a_test_for_postgresql_runs_there_and_only_there(suite: Path, capfd: pyt
     )
     assert passes(suite, names=["postgres", "sqlite"]) == 0
     assert "1 passed" in capfd.readouterr().out
+
+
+@pytest.mark.postgres
+def test_each_test_of_the_whole_suite_runs_in_one_pass_on_sqlite_and_failures_of_all_are_told_at_the_end(
+    suite: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    suite.write_text(
+        "import pytest\nfrom django.db import connection\n"
+        "@pytest.mark.django_db\ndef test_vendor(): assert connection.vendor == 'postgresql'\n"
+        "@pytest.mark.django_db\n@pytest.mark.browser\ndef test_page(): assert connection.vendor == 'sqlite'\n"
+        "def test_plain(): pass\n"
+    )
+    names = passes_of("both", has_arguments=False)
+    assert passes(suite, names=names) == 1
+    told = capfd.readouterr().out
+    counts = [line for line in told.splitlines() if "deselected in" in line or " passed" in line]
+    assert sorted(line.partition(" in ")[0] for line in counts) == [
+        "1 failed, 1 passed, 1 deselected",  # on SQLite, what needs rows alone
+        "1 failed, 1 passed, 2 deselected",  # its failure again, and what runs once
+        "1 passed, 2 deselected",  # on PostgreSQL
+    ]
+    assert "[SQLite]" in told.strip().splitlines()[-2]
+    assert told.strip().splitlines()[-1].startswith("1 failed, 1 passed")
+
+
+def test_a_selection_runs_once_on_each_database() -> None:
+    assert passes_of("both", has_arguments=True) == ["postgres", "sqlite"]
+    assert passes_of("sqlite", has_arguments=False) == ["sqlite"]
 
 
 def test_a_test_for_postgresql_fails_on_another_database(suite: Path) -> None:
