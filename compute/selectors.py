@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 
 from compute import rules
 from compute.models import Cluster, Disk, Host, StorageDomain, Template, Vm
-from network.models import Network
+from network.models import FoundNetwork, Network
 from portal.common.actor import Actor
 from portal.common.errors import NotFound, Reason
 from portal.events.models import Event
@@ -296,6 +296,11 @@ def get_provider(actor: Actor, uid: UUID) -> Provider:
     if row is None:
         raise NotFound(_("There is no such provider, or you may not see it."))
     return row
+
+
+def found_networks(actor: Actor, provider_uid: UUID) -> QuerySet[FoundNetwork]:
+    """The networks on a provider, anybody's, and its host's own bridges. Raises ``NotFound`` as ``get_provider``."""
+    return FoundNetwork.objects.filter(provider=get_provider(actor, provider_uid)).order_by("name", "uid")
 
 
 def clusters(actor: Actor) -> QuerySet[Cluster]:

@@ -9,6 +9,8 @@ from rest_framework.request import Request
 
 from compute import selectors
 from compute.models import Cluster, Host, StorageDomain
+from network.choices import FoundOwner
+from network.models import FoundNetwork
 from portal.common.actor import Actor, Door
 from portal.common.api import ListView
 from portal.common.http import actor_of
@@ -43,6 +45,30 @@ class StorageDomainSerializer(serializers.ModelSerializer):
         fields = [
             "id", "name", "type", "status", "status_at", "total_bytes", "used_bytes", "free_bytes", "fullness", "promised_gib",
         ]  # fmt: skip
+
+
+class FoundNetworkSerializer(serializers.ModelSerializer):
+    id = serializers.UUIDField(source="uid", read_only=True)
+    owner = serializers.ChoiceField(choices=FoundOwner.choices, help_text="Whose mark it bears; empty: nobody's.")
+    ranges = serializers.ListField(child=serializers.CharField(), help_text="In CIDR form; taken, whosever it is.")
+    members = serializers.ListField(child=serializers.CharField(), help_text="Of a bridge: the host's cards on it.")
+
+    class Meta:
+        model = FoundNetwork
+        fields = ["id", "name", "kind", "external_id", "active", "forward", "bridge", "ranges", "members", "owner"]
+
+
+class FoundNetworks(ListView):
+    """The networks that are on a provider, anybody's, and its host's own bridges. For super-admins."""
+
+    serializer_class = FoundNetworkSerializer
+    pagination_class = ByName
+
+    def get_queryset(self) -> Any:
+        """Through the policy."""
+        if not self.request.user:
+            return FoundNetwork.objects.none()
+        return selectors.found_networks(_actor(self.request), self.kwargs["uid"])
 
 
 class Clusters(ListView):

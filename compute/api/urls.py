@@ -9,6 +9,7 @@ urlpatterns = [
     path("providers/test/", providers.ProviderTry.as_view(), name="provider-try"),
     path("providers/<uuid:uid>/", providers.ProviderDetail.as_view(), name="provider"),
     path("providers/<uuid:uid>/test/", providers.ProviderTest.as_view(), name="provider-test"),
+    path("providers/<uuid:uid>/networks/", inventory.FoundNetworks.as_view(), name="provider-networks"),
     path("clusters/", inventory.Clusters.as_view(), name="cluster-list"),
     path("hosts/", inventory.Hosts.as_view(), name="host-list"),
     path("storage-domains/", inventory.StorageDomains.as_view(), name="storage-domain-list"),

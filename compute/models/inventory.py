@@ -41,6 +41,8 @@ class Host(UidModel):
     memory_free_mib = models.PositiveBigIntegerField(default=0)
     version = models.CharField(max_length=60, blank=True)
     accelerator = models.CharField(max_length=10, blank=True)
+    # Whether it tells all its bridges; else those are known that networks name.
+    tells_bridges = models.BooleanField(default=False)
 
     class Meta:
         ordering: ClassVar = ["name", "uid"]

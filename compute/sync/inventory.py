@@ -14,6 +14,7 @@ from compute.models import Cluster, Host, StorageDomain, Vm
 from compute.sync.found import write_found
 from compute.sync.leftovers import remove_leftovers
 from compute.sync.vms import being_made, observe, settle_all
+from network.sync import write_networks
 from portal.common.actor import system_actor
 from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, record
@@ -34,6 +35,7 @@ def sync_provider(provider: Provider) -> Inventory:
     with transaction.atomic():
         _write_hosts(provider, inventory)
         _write_storage(provider, inventory)
+        write_networks(provider, inventory, began=began)
     held = _compare_vms(provider, inventory, began=began)
     write_found(provider, inventory)
     settle_all(provider)
@@ -73,6 +75,7 @@ def _write_hosts(provider: Provider, inventory: Inventory) -> None:
                 "memory_free_mib": host.memory_free_mib,
                 "version": host.version[:60],
                 "accelerator": host.accelerator,
+                "tells_bridges": host.tells_bridges,
             },
         )
     there = [host.external_id for host in inventory.hosts]

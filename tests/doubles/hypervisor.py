@@ -11,6 +11,7 @@ import time
 from portal.hypervisors.base import Watch
 from portal.hypervisors.specs import (
     About,
+    BridgeFound,
     Capabilities,
     Change,
     HostFound,
@@ -62,7 +63,8 @@ class DoubleDriver(DoubleMachines, DoubleNetworks):
     def inventory(self) -> Inventory:
         about = self.about()
         with self.call("inventory"), self.store.open() as db:
-            host = HostFound("double", "double", "up", 8, 32768, 16384, "1", "kvm")
+            bridges = tuple(BridgeFound(name, bool(body["active"])) for name, body in every(db, "bridge").items())
+            host = HostFound("double", "double", "up", 8, 32768, 16384, "1", "kvm", bridges, tells_bridges=True)
             return Inventory(
                 about=about,
                 hosts=(host,),

@@ -25,6 +25,7 @@ API = {
     "GET /api/v1/providers/{uid}/": "401 401 404 404 404 404 404 404 200",
     "PATCH /api/v1/providers/{uid}/": "401 401 404 404 404 404 404 404 200",
     "DELETE /api/v1/providers/{uid}/": "401 401 404 404 404 404 404 404 409",
+    "GET /api/v1/providers/{uid}/networks/": "401 401 404 404 404 404 404 404 200:1",
     "POST /api/v1/providers/{uid}/test/": "401 401 404 404 404 404 404 404 200",
     "GET /api/v1/clusters/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:1",
     "GET /api/v1/hosts/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:1",

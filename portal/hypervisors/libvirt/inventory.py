@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import libvirt
@@ -77,11 +77,13 @@ class Inventories:
         host = self._host(about)
         with calling("read everything"):
             conn = self._session.libvirt()
+            networks = tuple(those_there(conn.listAllNetworks(0), self._networks.found))
+            bridges, is_all = self._networks.bridges(networks)
             return Inventory(
                 about=about,
-                hosts=(host,),
+                hosts=(replace(host, bridges=bridges, tells_bridges=is_all),),
                 storage_domains=tuple(those_there(conn.listAllStoragePools(0), self._storage.found_now)),
-                networks=tuple(those_there(conn.listAllNetworks(0), self._networks.found)),
+                networks=networks,
                 vms=tuple(self._vms(conn)),
             )
 
