@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from compute import selectors
-from compute.models import Cluster, Host, StorageDomain
+from compute.models import Host, StorageDomain
 from network.choices import FoundOwner
 from network.models import FoundNetwork
 from portal.common.actor import Actor, Door
@@ -17,21 +17,13 @@ from portal.common.http import actor_of
 from portal.common.paging import ByName
 
 
-class ClusterSerializer(serializers.ModelSerializer):
-    id = serializers.UUIDField(source="uid", read_only=True)
-
-    class Meta:
-        model = Cluster
-        fields = ["id", "name"]
-
-
 class HostSerializer(serializers.ModelSerializer):
     id = serializers.UUIDField(source="uid", read_only=True)
 
     class Meta:
         model = Host
         fields = [
-            "id", "name", "cluster", "status", "status_at", "cpus", "memory_mib", "memory_free_mib", "version", "accelerator",
+            "id", "name", "cluster", "status", "status_at", "cpus", "memory_mib", "memory_free_mib", "version", "accelerator", "arch", "cpu_model", "cpu_vendor",
         ]  # fmt: skip
 
 
@@ -69,17 +61,6 @@ class FoundNetworks(ListView):
         if not self.request.user:
             return FoundNetwork.objects.none()
         return selectors.found_networks(_actor(self.request), self.kwargs["uid"])
-
-
-class Clusters(ListView):
-    """The clusters one may see."""
-
-    serializer_class = ClusterSerializer
-    pagination_class = ByName
-
-    def get_queryset(self) -> Any:
-        """Through the policy."""
-        return selectors.clusters(_actor(self.request)) if self.request.user else Cluster.objects.none()
 
 
 class Hosts(ListView):

@@ -63,6 +63,9 @@ class Driver(ABC):
     # The oldest version of the API that this driver has been tried with; a diagnosis warns of an older one.
     oldest: ClassVar[tuple[int, ...]] = ()
 
+    # Whether it has clusters itself, as an engine does; else the portal groups its hosts.
+    has_clusters: ClassVar[bool] = True
+
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 

@@ -210,6 +210,16 @@ class VmFound:
 
 
 @dataclass(frozen=True, slots=True)
+class CpuFound:
+    """A host's processor as its hypervisor tells it. ``features``: all that it has, its model's too; empty: not told."""
+
+    arch: str = ""
+    model: str = ""
+    vendor: str = ""
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HostFound:
     """A hypervisor machine."""
 
@@ -222,6 +232,7 @@ class HostFound:
     version: str
     accelerator: str  # "kvm", "tcg", or "" where unknown
     bridges: tuple[BridgeFound, ...] = ()
+    cpu: CpuFound = CpuFound()
     tells_bridges: bool = False  # False: there are more, perhaps; these are the ones that networks name
 
 
@@ -237,6 +248,7 @@ class StorageDomainFound:
     used_bytes: int
     free_bytes: int
     marker: Marker | None = None
+    shared_source: str = ""  # what other hosts that have it too would say of it; empty: this host alone has it
 
 
 @dataclass(frozen=True, slots=True)

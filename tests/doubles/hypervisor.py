@@ -14,6 +14,7 @@ from portal.hypervisors.specs import (
     BridgeFound,
     Capabilities,
     Change,
+    CpuFound,
     HostFound,
     Inventory,
     VmStatus,
@@ -48,6 +49,7 @@ class DoubleDriver(DoubleMachines, DoubleNetworks):
     """See the module."""
 
     kind = "double"
+    has_clusters = False
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -64,7 +66,12 @@ class DoubleDriver(DoubleMachines, DoubleNetworks):
         about = self.about()
         with self.call("inventory"), self.store.open() as db:
             bridges = tuple(BridgeFound(name, bool(body["active"])) for name, body in every(db, "bridge").items())
-            host = HostFound("double", "double", "up", 8, 32768, 16384, "1", "kvm", bridges, tells_bridges=True)
+            cpu = self.store.setting("cpu")
+            host = HostFound(
+                "double", str(self.store.setting("host_name")), "up", 8, 32768, 16384, str(self.store.setting("version")),
+                "kvm" if self.store.setting("accelerated") else "tcg", bridges,
+                CpuFound(**cpu | {"features": tuple(cpu["features"])}), tells_bridges=True,
+            )  # fmt: skip
             return Inventory(
                 about=about,
                 hosts=(host,),

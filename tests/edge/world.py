@@ -14,7 +14,7 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from compute.models import Cluster, FoundVm, Image, Vm
+from compute.models import Cluster, FoundVm, Host, Image, Vm
 from compute.services.consoles import ConsoleRequest, open_console
 from compute.services.images import ImageRequest, create_image
 from network.models import FoundNetwork, Network
@@ -90,6 +90,7 @@ def make_world(place: Institute) -> World:
     FoundNetwork.objects.create(provider=place.provider, kind="network", external_id=str(uuid4()), name="lan")
     world.ids = ids | {
         "cluster": str(Cluster.objects.get().pk),
+        "host": str(Host.objects.get().pk),
         "storage_domain": str(place.template.storage_domain_id),
         "network": str(Network.objects.get(owner=place.centers["physics"]).pk),
         "provider": str(place.provider.pk),

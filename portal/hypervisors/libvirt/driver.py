@@ -53,6 +53,7 @@ class LibvirtDriver(Driver):
 
     kind = "libvirt"
     oldest = (9, 0)
+    has_clusters = False
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
