@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from compute import selectors
+from compute import health, selectors
 from compute.models import Host, StorageDomain
 from network.choices import FoundOwner
 from network.models import FoundNetwork
@@ -30,13 +31,25 @@ class HostSerializer(serializers.ModelSerializer):
 class StorageDomainSerializer(serializers.ModelSerializer):
     id = serializers.UUIDField(source="uid", read_only=True)
     fullness = serializers.ChoiceField(choices=["", "warning", "error"], help_text="From 80 % and from 90 % on.")
+    shared = serializers.SerializerMethodField(help_text="Whether other hosts may have it too.")
+    data_centers = serializers.SerializerMethodField(help_text="Those it is assigned to, of those one may see.")
     promised_gib = serializers.IntegerField(help_text="The sizes of all disks of this portal in it, full or not.")
 
     class Meta:
         model = StorageDomain
         fields = [
-            "id", "name", "type", "status", "status_at", "total_bytes", "used_bytes", "free_bytes", "fullness", "promised_gib",
+            "id", "name", "provider", "type", "shared", "status", "status_at", "total_bytes", "used_bytes", "free_bytes",
+            "fullness", "promised_gib", "data_centers",
         ]  # fmt: skip
+
+    def get_shared(self, row: StorageDomain) -> bool:
+        """By what its hypervisor says of its source."""
+        return bool(row.shared_source)
+
+    @extend_schema_field(serializers.ListField(child=serializers.UUIDField()))
+    def get_data_centers(self, row: Any) -> list[str]:
+        """By the assignments that were read along."""
+        return [str(one.data_center_id) for one in row.seen]
 
 
 class FoundNetworkSerializer(serializers.ModelSerializer):
@@ -82,7 +95,7 @@ class StorageDomains(ListView):
 
     def get_queryset(self) -> Any:
         """Through the policy."""
-        return selectors.storage_domains(_actor(self.request)) if self.request.user else StorageDomain.objects.none()
+        return health.storage_of(_actor(self.request)) if self.request.user else StorageDomain.objects.none()
 
 
 def _actor(request: Request) -> Actor:

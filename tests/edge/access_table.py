@@ -129,6 +129,7 @@ PAGES = {
     "POST /providers/{uid}/disable/": "302 302 404 404 404 404 404 302",
     "GET /providers/{uid}/remove/": "302 302 404 404 404 404 404 200",
     "POST /providers/{uid}/remove/": "302 302 404 404 404 404 404 409",
+    "GET /storage/": "302 302 403 200 403 403 200 200",
     "GET /clusters/": "302 302 403 403 403 403 403 200",
     "GET /clusters/new/": "302 302 403 403 403 403 403 200",
     "POST /clusters/new/": "302 302 403 403 403 403 403 302",
