@@ -42,7 +42,7 @@ class ClusterSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
-class ProblemSerializer(serializers.Serializer):
+class ClusterProblemSerializer(serializers.Serializer):
     code = serializers.CharField(help_text="Stable.")
     text = serializers.CharField(help_text="With the names of the hosts.")
     remedy = serializers.CharField()
@@ -57,7 +57,7 @@ class MemorySerializer(serializers.Serializer):
 class ClusterDetailSerializer(ClusterSerializer):
     hosts = serializers.ListField(child=serializers.UUIDField())
     memory = MemorySerializer()
-    problems = ProblemSerializer(many=True, allow_null=True, help_text="null: not for you to see.")
+    problems = ClusterProblemSerializer(many=True, allow_null=True, help_text="null: not for you to see.")
 
     class Meta(ClusterSerializer.Meta):
         fields = [*ClusterSerializer.Meta.fields, "hosts", "memory", "problems"]
@@ -81,7 +81,7 @@ class ClusterEditSerializer(StrictSerializer):
 class ClusterPlanSerializer(serializers.Serializer):
     possible = serializers.BooleanField()
     reasons = ReasonSerializer(many=True)
-    problems = ProblemSerializer(many=True, help_text="What would not work among these hosts.")
+    problems = ClusterProblemSerializer(many=True, help_text="What would not work among these hosts.")
     data_centers = serializers.ListField(
         child=serializers.CharField(), help_text="Whose machines could run on all its hosts then."
     )
@@ -172,7 +172,7 @@ def _plan(plan: ClusterPlan) -> dict[str, Any]:
     return {
         "possible": not plan.reasons,
         "reasons": [reason.as_json() for reason in plan.reasons],
-        "problems": ProblemSerializer(plan.problems, many=True).data,
+        "problems": ClusterProblemSerializer(plan.problems, many=True).data,
         "data_centers": list(plan.data_centers),
     }
 

@@ -78,6 +78,10 @@ class Driver(ABC):
         """The looks to take before a connection is tried, in order: what stands between here and the manager."""
         return ()
 
+    def surroundings(self) -> tuple[Probe, ...]:
+        """Looks at what else a host needs: names, clock, ports. What cannot be seen from here is told as not known."""
+        return ()
+
     # -- the connection
 
     @property

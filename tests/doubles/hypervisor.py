@@ -15,8 +15,10 @@ from portal.hypervisors.specs import (
     Capabilities,
     Change,
     CpuFound,
+    Finding,
     HostFound,
     Inventory,
+    Probe,
     VmStatus,
 )
 from tests.doubles.hypervisor_machines import DoubleMachines, DoubleNetworks, network_found
@@ -50,6 +52,13 @@ class DoubleDriver(DoubleMachines, DoubleNetworks):
 
     kind = "double"
     has_clusters = False
+
+    def surroundings(self) -> tuple[Probe, ...]:
+        return (Probe("clock", self._clock),)
+
+    def _clock(self) -> Finding:
+        with self.call("clock"):
+            return Finding("clock", data={"skew_seconds": str(self.store.setting("skew_seconds"))})
 
     def close(self) -> None:
         """Nothing to give back."""

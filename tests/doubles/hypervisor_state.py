@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "capacity_bytes": 1 << 40,
     "accelerated": True,
     "host_name": "double",
+    "skew_seconds": "0",
     "version": "1",
     "cpu": {"arch": "x86_64", "model": "Skylake", "vendor": "Intel", "features": ["aes", "avx"]},
     # Shares of all calls (0 to 1) that suffer by chance when nothing else is armed for them.

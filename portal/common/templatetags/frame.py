@@ -164,6 +164,7 @@ VERB_TITLES = {
     "DATA_CENTER_EDIT": gettext_lazy("Changing a data center"),
     "RESOURCE_ASSIGN": gettext_lazy("Assigning a resource"),
     "RESOURCE_UNASSIGN": gettext_lazy("Taking a resource back"),
+    "READINESS_CHECK": gettext_lazy("Checking readiness"),
     "CLUSTER_CREATE": gettext_lazy("Making a cluster"),
     "CLUSTER_EDIT": gettext_lazy("Changing a cluster"),
     "CLUSTER_REMOVE": gettext_lazy("Dissolving a cluster"),
