@@ -139,9 +139,11 @@ def is_missing(error: libvirt.libvirtError) -> bool:
     return _BY_CODE.get(error.get_error_code()) is NotFound
 
 
-def is_unsupported(error: libvirt.libvirtError) -> bool:
-    """Whether this libvirt, or this user of it, does not have such a thing at all."""
-    return _BY_CODE.get(error.get_error_code()) in {Unsupported, Denied}
+def refuse_silence(error: libvirt.libvirtError, *, what: str) -> None:
+    """Raise ours for a connection that broke; whatever else libvirt says is for the caller, who can do without."""
+    ours = translated(error, what=what)
+    if isinstance(ours, Unavailable):
+        raise ours from error
 
 
 def _kind(error: libvirt.libvirtError) -> type[HypervisorError]:

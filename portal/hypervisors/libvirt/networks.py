@@ -14,7 +14,7 @@ from portal.hypervisors.errors import AlreadyExists, Busy, NoCapacity, NotFound,
 from portal.hypervisors.libvirt import domain_xml, names, network_xml
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.domain_xml import NicSource
-from portal.hypervisors.libvirt.failures import calling, is_missing, is_unsupported, those_there
+from portal.hypervisors.libvirt.failures import calling, is_missing, refuse_silence, those_there
 from portal.hypervisors.libvirt.host_addresses import host_addresses, refuse_blind_host
 from portal.hypervisors.libvirt.network_xml import NetworkFacts, Plan
 from portal.hypervisors.specs import BridgeFound, NetworkFound, NetworkSpec, NicSpec
@@ -156,13 +156,21 @@ class Networks:
         try:
             listed = self._session.libvirt().listAllInterfaces(0)
         except libvirt.libvirtError as error:
-            if not is_unsupported(error):
-                raise
+            refuse_silence(error, what="list interfaces")
             log.debug("libvirt does not tell of the host's interfaces: %s", error)
             return None
-        listed = [one for one in listed if not one.name().startswith(GUESTS)]
-        read = those_there(listed, lambda one: (bool(one.isActive()), network_xml.read_bridge(one.XMLDesc(0))))
-        return {facts.name: BridgeFound(facts.name, active, facts.members) for active, facts in read if facts}
+        found = filter(None, (self._bridge(one) for one in listed if not one.name().startswith(GUESTS)))
+        return {bridge.name: bridge for bridge in found}
+
+    @staticmethod
+    def _bridge(interface: Any) -> BridgeFound | None:
+        try:
+            facts, active = network_xml.read_bridge(interface.XMLDesc(0)), bool(interface.isActive())
+        except libvirt.libvirtError as error:
+            # Interfaces come and go; of one that went libvirt says no more than "internal error".
+            refuse_silence(error, what="read an interface")
+            return None
+        return BridgeFound(facts.name, active, facts.members) if facts else None
 
     def _network(self, uid: UUID) -> Any | None:
         try:

@@ -7,9 +7,8 @@ import time
 
 import libvirt
 
-from portal.hypervisors.errors import Unavailable
 from portal.hypervisors.libvirt.connection import Session
-from portal.hypervisors.libvirt.failures import translated
+from portal.hypervisors.libvirt.failures import refuse_silence
 from portal.hypervisors.libvirt.xml import Element, attribute_of, parse, text_of, write
 from portal.hypervisors.specs import CpuFound
 
@@ -41,8 +40,7 @@ class Processor:
             # The host's own list leaves out what its model implies; this spells it out.
             whole = conn.baselineCPU([write(cpu)], libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES)
         except libvirt.libvirtError as error:
-            if isinstance(translated(error, what="expand the processor's features"), Unavailable):
-                raise
+            refuse_silence(error, what="expand the processor's features")
             log.info("libvirt does not tell the features of its host's processor: %s", error)
             return _cpu(cpu, features=())
         return _cpu(cpu, features=features_of(parse(whole)))

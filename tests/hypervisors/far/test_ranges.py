@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -77,3 +78,13 @@ def test_a_range_that_was_taken_meanwhile_fails_the_job_by_its_networks_name(far
     assert "Choose another range" in done.error["text"]
     assert not Network.objects.filter(pk=network.pk).exists()
     assert str(network.pk) not in far.libvirt.virsh("net-list", "--all", "--uuid").stdout
+
+
+def test_a_real_host_tells_its_processor_with_every_feature(far, root):
+    row = providers.connect_provider(root, name="far", **over_ssh(far))
+    host = row.hosts.get()
+    assert host.arch == os.uname().machine
+    assert host.cpu_model
+    assert len(host.cpu_features) > 20
+    assert host.cpu_features == sorted(set(host.cpu_features))
+    assert not row.storage_domains.exclude(shared_source="").exists(), "folders are the host's alone"
