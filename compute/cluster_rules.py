@@ -131,7 +131,7 @@ def _storage(hosts: Sequence[HostFacts]) -> Problem | None:
     if common:
         return None
     has = {host.name: sorted(host.shared.values()) for host in hosts}
-    listed = "; ".join(f"{name}: {_some(domains) if domains else _('none')}" for name, domains in sorted(has.items()))
+    listed = "; ".join(f"{name}: {_some(domains) or '–'}" for name, domains in sorted(has.items()))
     text = _("No storage domain is shared by all hosts (shared ones of each: %(has)s). A folder is its host's alone.")
     remedy = _(
         "Machines stay on the host they were made on. Give all hosts the same NFS export, iSCSI target or volume."

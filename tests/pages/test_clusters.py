@@ -109,7 +109,7 @@ def test_a_folder_is_not_shared_and_the_check_says_so(demo):
     assert "A folder is its host's alone" in problem["text"]
     share(demo.double)  # on one of them only
     [problem] = plan(demo)["problems"]
-    assert "double: nas; second: none" in problem["text"]
+    assert "double: nas; second: –" in problem["text"]
 
 
 def test_hosts_of_two_architectures_are_refused_beside_the_field(demo):
@@ -189,7 +189,7 @@ def test_each_compare_looks_again_and_records_what_is_new_once(demo):
     ]
     page = demo.browser("admin").get(f"/clusters/{lab.pk}/").content.decode()
     assert 'data-problem="storage_not_shared"' in page
-    assert "double: nas; second: none" in page
+    assert "double: nas; second: –" in page
     theirs = demo.browser("physics-admin").get(f"/clusters/{lab.pk}/").content.decode()
     assert "nas" not in theirs, "storage that is not theirs to see"
     assert demo.browser("physics-admin").get(f"/api/v1/clusters/{lab.pk}/").json()["problems"] is None
