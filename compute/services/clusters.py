@@ -127,6 +127,7 @@ def create_cluster(actor: Actor, edit: ClusterEdit) -> Cluster:
         row = Cluster.objects.create(name=str(edit.name), **_overcommit(edit))
         trial.subject = Subject("cluster", row.pk, row.name)
         trial.data = {"hosts": _join(row, _wanted(edit, None))}
+        _note_problems(row)
     return row
 
 
@@ -150,6 +151,7 @@ def edit_cluster(actor: Actor, uid: UUID, edit: ClusterEdit) -> Cluster:
             wanted = _wanted(edit, row)
             _leave(row, but=wanted)
             trial.data = {"hosts": _join(row, wanted)}
+            _note_problems(row)
     return row
 
 
@@ -271,6 +273,12 @@ def _join(row: Cluster, wanted: Iterable[Host]) -> list[str]:
         Vm.objects.filter(provider=host.provider_id, cluster=host.cluster_id).update(cluster=row)
         Host.objects.filter(pk=host.pk).update(cluster=row)
     return [host.name for host in new]
+
+
+def _note_problems(row: Cluster) -> None:
+    """What whoever made it was told already is no news to the next compare."""
+    row.problems = sorted(problem.code for problem in cluster_problems(facts_of(row.hosts.all())))
+    row.save(update_fields=["problems"])
 
 
 def _leave(row: Cluster, *, but: Iterable[Host]) -> None:

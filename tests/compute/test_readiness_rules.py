@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+from uuid import uuid4
+
 import pytest
 
 from compute.diagnosis import told
 from compute.readiness_rules import DomainState, HostState, graded, known_findings
+from portal.hypervisors.libvirt import surroundings
 from portal.hypervisors.libvirt.surroundings import skew
-from portal.hypervisors.specs import Finding
+from portal.hypervisors.specs import Connection, Finding
 
 
 @pytest.mark.parametrize(
@@ -51,3 +55,43 @@ def test_what_the_rows_tell_is_judged_and_each_failure_has_a_hint(
     for check in checks:
         assert "%(" not in check.text + check.remedy
         assert bool(check.remedy) == (check.status != "ok"), check
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_local_hypervisor_has_our_clock_and_its_plain_port_is_looked_at(
+    listens: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(surroundings, "PLAIN_PORT", listener.getsockname()[1])
+        if not listens:
+            listener.close()
+        local = Connection("libvirt", "qemu:///system", uuid4(), uuid4())
+        found = {probe.step: graded(probe.look()) for probe in surroundings.probes(local)}
+    assert found["plain_port"].code == ("plain_port_open" if listens else "")
+    assert (found["clock"].code, found["screens"].code) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [
+        ({}, "name_no_reverse"),
+        ({"192.0.2.7": "node.islab.local"}, ""),
+        ({"192.0.2.7": "other.islab.local"}, "name_reverse_other"),
+    ],
+)
+def test_a_name_must_lead_there_and_back(names: dict[str, str], code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"node.islab.local": "192.0.2.7", "other.islab.local": "192.0.2.8"}
+
+    def forward(host: str, *_args: object, **_more: object) -> list[object]:
+        return [(0, 0, 0, "", (known[host], 0))]
+
+    def back(address: str) -> tuple[str, list[str], list[str]]:
+        if address not in names:
+            raise socket.herror
+        return names[address], [], [address]
+
+    monkeypatch.setattr(socket, "getaddrinfo", forward)
+    monkeypatch.setattr(socket, "gethostbyaddr", back)
+    far = Connection("libvirt", "qemu+ssh://me@node.islab.local/system", uuid4(), uuid4())
+    look = next(probe.look for probe in surroundings.probes(far) if probe.step == "name_back")
+    assert look().code == code

@@ -103,11 +103,12 @@ def _date_there(uri: Uri, connection: Connection) -> float | None:
 
 def _plain_port(uri: Uri) -> Finding:
     """Where libvirt listens without encryption everybody who gets there owns the host."""
-    data = {"host": uri.host, "port": str(PLAIN_PORT)}
-    if not uri.host or uri.scheme == TCP:
-        return Finding("plain_port", "" if not uri.host else "plain_port_used", data, is_warning=True)
+    host = uri.host or "127.0.0.1"
+    data = {"host": host, "port": str(PLAIN_PORT)}
+    if uri.scheme == TCP:
+        return Finding("plain_port", "plain_port_used", data, is_warning=True)
     try:
-        with socket.create_connection((uri.host, PLAIN_PORT), timeout=SECONDS):
+        with socket.create_connection((host, PLAIN_PORT), timeout=SECONDS):
             return Finding("plain_port", "plain_port_open", data, is_warning=True)
     except OSError:
         return Finding("plain_port", data=data)
