@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 
 from compute import rules
 from compute.models import Cluster, Disk, Host, StorageDomain, Template, Vm
-from network.models import Network
+from network.models import FoundNetwork, Network
 from portal.common.actor import Actor
 from portal.common.errors import NotFound, Reason
 from portal.events.models import Event
@@ -298,9 +298,42 @@ def get_provider(actor: Actor, uid: UUID) -> Provider:
     return row
 
 
+def found_networks(actor: Actor, provider_uid: UUID) -> QuerySet[FoundNetwork]:
+    """The networks on a provider, anybody's, and its host's own bridges. Raises ``NotFound`` as ``get_provider``."""
+    return FoundNetwork.objects.filter(provider=get_provider(actor, provider_uid)).order_by("name", "uid")
+
+
 def clusters(actor: Actor) -> QuerySet[Cluster]:
     """The clusters this actor may see: all of them, or those assigned to data centers of his."""
     return _assigned(actor, Cluster.objects.select_related("provider"), "assignments")
+
+
+def clusters_with_hosts(actor: Actor) -> QuerySet[Cluster]:
+    """The clusters that have hosts, each with their number and memory (``host_count``, ``physical_mib``)."""
+    counted = Count("hosts"), Coalesce(Sum("hosts__memory_mib"), 0)
+    return clusters(actor).annotate(host_count=counted[0], physical_mib=counted[1]).filter(host_count__gt=0)
+
+
+def get_cluster(actor: Actor, uid: UUID) -> Cluster:
+    """One cluster. Raises ``NotFound`` alike for one that is not there and one that may not be seen."""
+    row = clusters(actor).filter(pk=uid).first()
+    if row is None:
+        raise NotFound(_("There is no such cluster, or you may not see it."))
+    return row
+
+
+def machines_on(host: Host) -> QuerySet[Vm]:
+    """The machines on a host; of those whose host is not known, the ones on its provider."""
+    return Vm.objects.filter(Q(host=host) | Q(host=None, provider=host.provider_id), cluster=host.cluster_id)
+
+
+def cluster_depends(cluster: Cluster) -> list[Reason]:
+    """What would be left hanging without a cluster, kind by kind, with the first names."""
+    of_it: dict[str, QuerySet[Any]] = {
+        "machines": Vm.objects.filter(cluster=cluster),
+        "data_centers": DataCenter.objects.filter(cluster_assignments__cluster=cluster).distinct(),
+    }
+    return [_dependents(kind, rows) for kind, rows in of_it.items() if rows.exists()]
 
 
 def hosts(actor: Actor) -> QuerySet[Host]:
@@ -333,6 +366,7 @@ def depends_on(provider: Provider) -> list[Reason]:
         "networks": Network.objects.filter(**of_it),
         "data_centers": (
             DataCenter.objects.filter(cluster_assignments__cluster__provider=provider)
+            | DataCenter.objects.filter(cluster_assignments__cluster__hosts__provider=provider)
             | DataCenter.objects.filter(storage_assignments__storage_domain__provider=provider)
         ).distinct(),
     }

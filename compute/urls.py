@@ -4,7 +4,18 @@ from django.urls import path
 
 from compute.rules import ENDING
 from compute.services.sharing import SHAREABLE
-from compute.views import adoption, consoles, data_centers, images, providers, templates, vms
+from compute.views import (
+    adoption,
+    clusters,
+    consoles,
+    data_centers,
+    images,
+    providers,
+    readiness,
+    storage,
+    templates,
+    vms,
+)
 
 app_name = "compute"
 
@@ -34,6 +45,13 @@ urlpatterns = [
     path("providers/<uuid:uid>/enable/", providers.provider_enable, {"enabled": True}, name="provider-enable"),
     path("providers/<uuid:uid>/disable/", providers.provider_enable, {"enabled": False}, name="provider-disable"),
     path("providers/<uuid:uid>/remove/", providers.provider_remove, name="provider-remove"),
+    path("readiness/", readiness.readiness, name="readiness"),
+    path("storage/", storage.storage_list, name="storage"),
+    path("clusters/", clusters.cluster_list, name="clusters"),
+    path("clusters/new/", clusters.cluster_create, name="cluster-create"),
+    path("clusters/<uuid:uid>/", clusters.cluster_detail, name="cluster"),
+    path("clusters/<uuid:uid>/edit/", clusters.cluster_edit, name="cluster-edit"),
+    path("clusters/<uuid:uid>/remove/", clusters.cluster_remove, name="cluster-remove"),
     path("images/", images.image_list, name="images"),
     path("images/upload/", images.image_upload, name="image-upload"),
     path("images/<uuid:uid>/delete/", images.image_delete, name="image-delete"),

@@ -2,14 +2,17 @@
 
 from django.urls import path
 
-from compute.api import adoption, consoles, images, inventory, providers, sharing, templates, vms
+from compute.api import adoption, clusters, consoles, images, inventory, providers, readiness, sharing, templates, vms
 
 urlpatterns = [
     path("providers/", providers.Providers.as_view(), name="provider-list"),
     path("providers/test/", providers.ProviderTry.as_view(), name="provider-try"),
     path("providers/<uuid:uid>/", providers.ProviderDetail.as_view(), name="provider"),
     path("providers/<uuid:uid>/test/", providers.ProviderTest.as_view(), name="provider-test"),
-    path("clusters/", inventory.Clusters.as_view(), name="cluster-list"),
+    path("providers/<uuid:uid>/networks/", inventory.FoundNetworks.as_view(), name="provider-networks"),
+    path("readiness/", readiness.Readiness.as_view(), name="readiness"),
+    path("clusters/", clusters.Clusters.as_view(), name="cluster-list"),
+    path("clusters/<uuid:uid>/", clusters.ClusterDetail.as_view(), name="cluster"),
     path("hosts/", inventory.Hosts.as_view(), name="host-list"),
     path("storage-domains/", inventory.StorageDomains.as_view(), name="storage-domain-list"),
     path("images/", images.Images.as_view(), name="image-list"),

@@ -322,7 +322,7 @@ def share_out(
     actor: Actor, data_center: DataCenter, *, provider: Provider, templates: tuple[Template, ...] = ()
 ) -> None:
     """Assign a provider's clusters and our storage domain on it, and templates, to a data center; again is nothing new."""
-    for cluster in Cluster.objects.filter(provider=provider):
+    for cluster in Cluster.objects.filter(hosts__provider=provider).distinct():
         assign(actor, data_center.pk, "cluster", cluster.pk)
     assign(actor, data_center.pk, "storage_domain", own_storage(provider).pk)
     for template in templates:

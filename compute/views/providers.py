@@ -53,6 +53,7 @@ def _detail(request: HttpRequest, row: Provider, *, steps: tuple[Told, ...] = ()
         "provider": row,
         "hosts": selectors.hosts(actor).filter(provider=row),
         "storage_domains": selectors.storage_domains(actor).filter(provider=row),
+        "networks": selectors.found_networks(actor, row.pk),
         "steps": steps,
     }
     return render(request, "compute/provider_detail.html", SECTION | context)

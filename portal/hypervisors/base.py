@@ -63,6 +63,9 @@ class Driver(ABC):
     # The oldest version of the API that this driver has been tried with; a diagnosis warns of an older one.
     oldest: ClassVar[tuple[int, ...]] = ()
 
+    # Whether it has clusters itself, as an engine does; else the portal groups its hosts.
+    has_clusters: ClassVar[bool] = True
+
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
@@ -73,6 +76,10 @@ class Driver(ABC):
 
     def reach(self) -> tuple[Probe, ...]:
         """The looks to take before a connection is tried, in order: what stands between here and the manager."""
+        return ()
+
+    def surroundings(self) -> tuple[Probe, ...]:
+        """Looks at what else a host needs: names, clock, ports. What cannot be seen from here is told as not known."""
         return ()
 
     # -- the connection

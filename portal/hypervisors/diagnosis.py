@@ -39,6 +39,25 @@ def diagnose(connection: Connection, *, storage_domain: str, path: str) -> tuple
     return tuple(found)
 
 
+def look_around(connection: Connection) -> tuple[Finding, ...]:
+    """Whether a host that is connected is reached and lets us in, and what else it needs; nothing is made there.
+
+    Where it is not reached the rest is not looked at; what else it needs is looked at to the end.
+    """
+    driver = driver_class(connection.kind)(connection)
+    run = _Run(driver)
+    found = []
+    for probe in (*driver.reach(), Probe("authentication", lambda: _authentication(driver), CONNECT)):
+        found.append(run.take(probe))
+        if found[-1].has_failed:
+            break
+    else:
+        found.append(run.take(Probe("version", lambda: _version(driver), CONNECT)))
+        found += [run.take(probe) for probe in driver.surroundings()]
+    run.close()
+    return tuple(found)
+
+
 def _within(driver: Driver, storage_domain: str, path: str) -> Iterator[Probe]:
     yield Probe("authentication", lambda: _authentication(driver), CONNECT)
     yield Probe("version", lambda: _version(driver), CONNECT)

@@ -210,6 +210,16 @@ class VmFound:
 
 
 @dataclass(frozen=True, slots=True)
+class CpuFound:
+    """A host's processor as its hypervisor tells it. ``features``: all that it has, its model's too; empty: not told."""
+
+    arch: str = ""
+    model: str = ""
+    vendor: str = ""
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HostFound:
     """A hypervisor machine."""
 
@@ -221,6 +231,9 @@ class HostFound:
     memory_free_mib: int
     version: str
     accelerator: str  # "kvm", "tcg", or "" where unknown
+    bridges: tuple[BridgeFound, ...] = ()
+    cpu: CpuFound = CpuFound()
+    tells_bridges: bool = False  # False: there are more, perhaps; these are the ones that networks name
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +248,7 @@ class StorageDomainFound:
     used_bytes: int
     free_bytes: int
     marker: Marker | None = None
+    shared_source: str = ""  # what other hosts that have it too would say of it; empty: this host alone has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +278,20 @@ class NetworkFound:
     marker: Marker | None
     active: bool
     bridge: str
-    cidr: str
+    cidr: str  # its first IPv4 range; empty where it has none
     filter: str = ""  # the network filter that a NIC on it must use
+    uid: str = ""  # the provider's own id, which a name is not everywhere
+    forward: str = ""  # "nat", "route", "bridge" ...; empty: it leads nowhere
+    ranges: tuple[str, ...] = ()  # every range it has, of IPv4 and IPv6, in CIDR form
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeFound:
+    """A bridge of a host's own, which no network of the provider made."""
+
+    name: str
+    active: bool
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,9 @@ class JobErrorSerializer(serializers.Serializer):
     request_id = serializers.CharField()
     undone = serializers.ListField(child=serializers.CharField(), help_text="The steps undone so far.")
     reasons = ReasonSerializer(many=True, required=False)
+    figures = serializers.DictField(
+        child=serializers.CharField(), required=False, help_text="What stands in the sentence."
+    )
     stuck = StuckSerializer(required=False)
 
 

@@ -13,6 +13,7 @@ from portal.hypervisors.errors import (
     Busy,
     Invalid,
     NotFound,
+    RangeTaken,
     Unsupported,
 )
 from portal.hypervisors.specs import (
@@ -241,8 +242,10 @@ def _refuse_network(db: sqlite3.Connection, spec: NetworkSpec) -> None:
     if wanted.prefixlen > 29:
         raise Invalid(detail=f"network {spec.cidr}")
     for other in every(db, "network").values():
-        if other["name"] == spec.name or ipaddress.ip_network(other["cidr"]).overlaps(wanted):
-            raise AlreadyExists(detail=f"network {spec.name} {spec.cidr}")
+        if other["name"] == spec.name:
+            raise AlreadyExists(detail=f"network {spec.name}")
+        if ipaddress.ip_network(other["cidr"]).overlaps(wanted):
+            raise RangeTaken(detail=spec.cidr, figures={"range": other["cidr"], "network": other["name"]})
 
 
 def network_found(uid: str, body: Body) -> NetworkFound:
@@ -255,4 +258,7 @@ def network_found(uid: str, body: Body) -> NetworkFound:
         bridge,
         body["cidr"],
         f"double-{uid}",
+        uid,
+        body.get("forward", "nat"),
+        (body["cidr"],),
     )

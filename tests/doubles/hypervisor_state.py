@@ -35,6 +35,10 @@ DEFAULTS: dict[str, Any] = {
     "console_password": "",  # of a real screen behind the double; empty: a fresh one each time, as hypervisors do
     "capacity_bytes": 1 << 40,
     "accelerated": True,
+    "host_name": "double",
+    "skew_seconds": "0",
+    "version": "1",
+    "cpu": {"arch": "x86_64", "model": "Skylake", "vendor": "Intel", "features": ["aes", "avx"]},
     # Shares of all calls (0 to 1) that suffer by chance when nothing else is armed for them.
     "error_share": 0.0,
     "lost_share": 0.0,

@@ -136,7 +136,9 @@ class DoubleStorage(DoubleCalls):
         used = sum(disk["allocated"] for disk in every(db, "disk").values() if disk["storage_domain"] == name)
         total = int(self.store.setting("capacity_bytes"))
         marker = marker_of(body["marker"])
-        return StorageDomainFound(name, name, "dir", "active", total, used, max(0, total - used), marker)
+        source = body.get("source", "")
+        kind, free = "netfs" if source else "dir", max(0, total - used)
+        return StorageDomainFound(name, name, kind, "active", total, used, free, marker, source)
 
 
 def _disk_found(key: str, body: Body) -> DiskFound:

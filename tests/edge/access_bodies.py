@@ -21,6 +21,7 @@ NOUNS = {
     "machines": "vm",
     "users": "user",
     "providers": "provider",
+    "clusters": "cluster",
     "images": "image",
     "templates": "template",
 }
@@ -49,6 +50,13 @@ def provider_body(world: World, operation: str) -> dict[str, Any]:
     if operation in {"POST /api/v1/providers/", "POST /providers/new/"}:
         return new | {"name": "second"}
     return new if operation == "POST /api/v1/providers/test/" else {}
+
+
+def cluster_body(world: World, operation: str) -> dict[str, Any]:
+    if not operation.endswith((" /api/v1/clusters/", " /clusters/new/", "/clusters/{uid}/", "/clusters/{uid}/edit/")):
+        return {}
+    named = {"name": "joined", "memory_overcommit_percent": 200}
+    return named if "{uid}" in operation else named | {"hosts": [world.ids["host"]]}
 
 
 def network_body(world: World, operation: str) -> dict[str, Any]:
@@ -81,7 +89,7 @@ def shelf_body(world: World, operation: str) -> dict[str, Any]:
 def body(world: World, operation: str) -> dict[str, Any]:
     if operation in FIXED:
         return FIXED[operation]
-    if found := adoption_body(world, operation) or network_body(world, operation):
+    if found := adoption_body(world, operation) or network_body(world, operation) or cluster_body(world, operation):
         return found
     if "/people/" in operation or operation.startswith(("POST /users/", "POST /data-centers/{uid}/quota/")):
         known = {"username": "bob" if "/people/" in operation else "erna", "role": "end-user", "machines": "5"}

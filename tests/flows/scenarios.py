@@ -12,6 +12,7 @@ from compute.models import FoundVm, Image
 from compute.services.adoption import Adoption, adopt, unadopt_vm
 from compute.services.images import ImageRequest, create_image, receive
 from compute.services.providers import own_storage
+from compute.services.readiness import check_readiness
 from compute.services.templates import (
     NewTemplate,
     TemplateRequest,
@@ -113,6 +114,10 @@ def _unadopt(place: Place, name: str) -> Job:
     return unadopt_vm(place.actor("root"), adopted.target_uid)
 
 
+def _check_readiness(place: Place, _name: str) -> Job:
+    return check_readiness(place.actor("root"))
+
+
 SCENARIOS: dict[str, Scenario] = {
     "compute.create_vm": Scenario(_create, frozenset(UP)),
     "compute.delete_vm": Scenario(_delete),
@@ -127,6 +132,7 @@ SCENARIOS: dict[str, Scenario] = {
     "compute.delete_template": Scenario(_unmake),
     "compute.inspect_image": Scenario(_inspect),
     "network.create_network": Scenario(_network),
+    "compute.check_readiness": Scenario(_check_readiness),
 }
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from portal.hypervisors.base import Driver, Watch
-from portal.hypervisors.libvirt import inputs, way
+from portal.hypervisors.libvirt import inputs, surroundings, way
 from portal.hypervisors.libvirt.accelerator import KVM, Accelerator
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.consoles import Consoles
@@ -53,6 +53,7 @@ class LibvirtDriver(Driver):
 
     kind = "libvirt"
     oldest = (9, 0)
+    has_clusters = False
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -75,6 +76,9 @@ class LibvirtDriver(Driver):
 
     def reach(self) -> tuple[Probe, ...]:
         return way.probes(self.connection)
+
+    def surroundings(self) -> tuple[Probe, ...]:
+        return surroundings.probes(self.connection)
 
     # -- the connection
 

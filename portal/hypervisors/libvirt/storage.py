@@ -82,15 +82,17 @@ class Storage:
         state, capacity, allocation, available = pool.info()
         name = pool.name()
         ours = names.is_pool(self._session.portal_id, name)
+        facts = storage_xml.read_pool(pool.XMLDesc(0))
         return StorageDomainFound(
             external_id=name,
             name=name,
-            type=storage_xml.read_pool(pool.XMLDesc(0)).type,
+            type=facts.type,
             status=_POOL_STATUS.get(state, "inactive"),
             total_bytes=capacity,
             used_bytes=allocation,
             free_bytes=available,
             marker=Marker(self._session.portal_id, UUID(pool.UUIDString())) if ours else None,
+            shared_source=facts.shared_source,
         )
 
     def found_now(self, pool: Any) -> StorageDomainFound:
