@@ -61,6 +61,11 @@ class Sizes:
     memory_min_mib: int
 
 
+def gib_of(size_bytes: int) -> int:
+    """What bytes cost in the unit of storage: each begun GiB counts."""
+    return -(-size_bytes // 1024**3)
+
+
 def name_reasons(name: str) -> list[Reason]:
     """Why this is no name for a machine."""
     if isinstance(name, str) and NAME.fullmatch(name) and name not in {".", ".."}:

@@ -11,6 +11,7 @@ from compute.choices import IMAGE_REFUSALS, IMAGE_REFUSED, ImageFormat, ImageSta
 from compute.models import Image
 from portal.jobs.context import JobContext
 from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, register
+from tenants import quota
 
 CHECK_SECONDS = 600.0
 STEP_PERCENT = 5
@@ -87,7 +88,8 @@ def accept(job: JobContext) -> None:
 
 
 def refuse(job: JobContext) -> None:
-    """It stays in the list, with the reason, until somebody removes it or the sweep does."""
+    """It stays in the list, with the reason, until somebody removes it or the sweep does; its bytes are gone already."""
+    quota.release(quota.Consumer("image", job.target_uid))
     Image.objects.filter(pk=job.target_uid).update(
         status=ImageStatus.REFUSED, reason=str(job.error.get("code", ""))[:40]
     )

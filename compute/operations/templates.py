@@ -16,6 +16,7 @@ from portal.hypervisors.connect import driver_for
 from portal.hypervisors.specs import DiskRef, DiskSpec
 from portal.jobs.context import JobContext
 from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, register
+from tenants import quota
 
 CHUNK = 1024 * 1024
 GIB = 1024**3
@@ -105,7 +106,8 @@ def make_ready(ctx: StepContext) -> None:
 
 
 def forget(job: JobContext) -> None:
-    """Nothing is there: the row goes."""
+    """Nothing is there: the row goes, and the quota comes back."""
+    quota.release(quota.Consumer("template", job.target_uid))
     Template.objects.filter(pk=job.target_uid).delete()
 
 

@@ -6,7 +6,7 @@ import logging
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
@@ -25,8 +25,9 @@ from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt
 from portal.jobs.models import JobLock
 from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
-from tenants import policy
+from tenants import policy, quota
 from tenants.models import DataCenter
+from tenants.models.quota import Dimension
 from tenants.permits import Permit
 from tenants.selectors import get_data_center
 
@@ -73,12 +74,20 @@ def upload_places(actor: Actor) -> QuerySet[DataCenter]:
 
 
 def create_image(actor: Actor, request: ImageRequest) -> Image:
-    """Begin an upload. ``Invalid`` names the field, ``Conflict`` has the figures where there is no room for so much."""
+    """Begin an upload. ``Invalid`` names the field, ``Conflict`` has the figures where there is no room for so much.
+
+    What is promised to it (the size of its file) is charged to the data center; ``QuotaExceeded`` has the figures.
+    """
     with attempt(actor, "IMAGE_CREATE", Subject("image", None, request.name)) as trial:
         owner = _owner(actor, request.data_center_uid)
         _refuse(request)
+        uid = uuid4()
+        if owner is not None:
+            amounts = {Dimension.STORAGE_GIB: rules.gib_of(request.size_bytes)}
+            quota.charge(quota.Consumer("image", uid), owner, amounts, user_uid=None)
         _refuse_without_room(request.size_bytes)
         image = Image.objects.create(
+            uid=uid,
             name=request.name,
             owner=owner,
             uploader=actor.user,
@@ -190,6 +199,7 @@ def delete_image(actor: Actor, uid: UUID) -> None:
         image = _locked(actor, uid, Permit.IMAGE_DELETE)
         trial.subject = _subject(image)
         _refuse_held(image)
+        quota.release(quota.Consumer("image", uid))
         image.delete()
         transaction.on_commit(lambda: spool.remove(uid), robust=True)
 
@@ -220,6 +230,7 @@ def _sweep_one(uid: UUID) -> bool:
         row = Image.objects.select_for_update().filter(pk=uid, changed_at__lt=old).first()
         if row is None or JobLock.objects.filter(kind="image", uid=uid).exists():
             return False
+        quota.release(quota.Consumer("image", uid))
         row.delete()
     return True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from compute import rules, selectors
 from compute.choices import ImageStatus
 from compute.models import Image, StorageDomain, Template, TemplateAssignment, Vm
-from compute.operations.templates import GIB, DeleteTemplate, ImportTemplate, MakeTemplate
+from compute.operations.templates import DeleteTemplate, ImportTemplate, MakeTemplate
 from compute.services.images import get_image
 from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, NotFound, PreconditionFailed, Reason
@@ -24,8 +24,9 @@ from portal.events.record import Subject, attempt
 from portal.jobs.models import Job
 from portal.jobs.operation import Operation
 from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
-from tenants import policy
+from tenants import policy, quota
 from tenants.models import DataCenter
+from tenants.models.quota import Dimension
 from tenants.permits import Permit
 from tenants.selectors import get_data_center
 
@@ -129,7 +130,7 @@ def make_template(actor: Actor, request: NewTemplate) -> tuple[Template, Job]:
         _refuse(rules.template_reasons(**asdict(request.traits)))
         before = _version_before(owner, request)
         _refuse_image(image, domain)
-        template = _write(request.traits, owner, domain, disk_gib=-(-image.virtual_bytes // GIB), before=before)
+        template = _write(request.traits, owner, domain, disk_gib=rules.gib_of(image.virtual_bytes), before=before)
         trial.subject = _subject(template)
         gate = _gate(Permit.TEMPLATE_CREATE, owner)
         locks = (Lock("image", image.pk, exclusive=False),)
@@ -263,9 +264,14 @@ def _refuse_needed(actor: Actor, template: Template) -> None:
 def _write(
     traits: TemplateTraits, owner: DataCenter | None, domain: StorageDomain, *, disk_gib: int, before: Template | None
 ) -> Template:
-    """The row; whoever may use the version before may use this one."""
+    """The row, and what its disk promises charged; whoever may use the version before may use this one."""
     version = before.version + 1 if before else 1
-    template = Template(owner=owner, storage_domain=domain, disk_gib=disk_gib, version=version, **asdict(traits))
+    uid = uuid4()
+    if owner is not None:
+        quota.charge(quota.Consumer("template", uid), owner, {Dimension.STORAGE_GIB: disk_gib}, user_uid=None)
+    template = Template(
+        uid=uid, owner=owner, storage_domain=domain, disk_gib=disk_gib, version=version, **asdict(traits)
+    )
     _save(template)
     centers = before.assignments.values_list("data_center", flat=True) if before else []
     TemplateAssignment.objects.bulk_create(

@@ -189,6 +189,13 @@ class Driver(ABC):
         """
 
     @abstractmethod
+    def disk_sizes(self, external_ids: tuple[str, ...]) -> dict[str, int | None]:
+        """The bytes that the disks of each of these VMs promise in all, whoever's they are; None where it cannot be told.
+
+        One that is not there is left out.
+        """
+
+    @abstractmethod
     def adopt_vm(self, external_id: str) -> VmRef:
         """Put this portal's mark on a VM that bears none, and change nothing else of it; that it is ours is success.
 

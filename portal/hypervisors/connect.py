@@ -277,6 +277,9 @@ class BoundedDriver(Driver):
     def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:
         self._change("delete_vm", lambda driver: driver.delete_vm(ref, nics=nics))
 
+    def disk_sizes(self, external_ids: tuple[str, ...]) -> dict[str, int | None]:
+        return self._read("disk_sizes", lambda driver: driver.disk_sizes(external_ids))
+
     def adopt_vm(self, external_id: str) -> VmRef:
         return self._change("adopt_vm", lambda driver: driver.adopt_vm(external_id))
 

@@ -228,13 +228,18 @@ class HypervisorDouble:
         with self.store.open() as db:
             return every(db, kind)
 
-    def plant_vm(self, name: str, *, state: str = "down", portal_id: UUID | None = None) -> str:
-        """A machine somebody else made (or a portal, with its mark); its external id, which is its uid there too."""
+    def plant_vm(
+        self, name: str, *, state: str = "down", portal_id: UUID | None = None, disk_bytes: int | None = 0
+    ) -> str:
+        """A machine somebody else made (or a portal, with its mark); its external id, which is its uid there too.
+
+        ``disk_bytes``: what its disks promise; None cannot be told.
+        """
         uid = str(uuid4())
         marker = {"portal_id": str(portal_id), "uid": uid} if portal_id else None
         body = {
             "name": name, "description": "", "marker": marker, "memory_mib": 64, "vcpus": 1,
-            "nics": [], "disks": [], "state": state, "since": time.time(),
+            "nics": [], "disks": [], "state": state, "since": time.time(), "disk_bytes": disk_bytes,
         }  # fmt: skip
         with self.store.change() as db:
             put(db, "vm", uid, body)

@@ -98,7 +98,7 @@ def _network(place: Place, name: str) -> Job:
 
 
 def _adopt(place: Place, name: str) -> Job:
-    key = place.double.plant_vm(name)
+    key = place.double.plant_vm(name, disk_bytes=5 * 1024**3 + 1)
     place.strangers = place.look().strangers  # as it is now it is to be left
     sync_provider(place.provider)
     found = FoundVm.objects.get(external_id=key)

@@ -150,6 +150,9 @@ class LibvirtDriver(Driver):
     def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:
         self._machines.delete_vm(ref, nics=nics)
 
+    def disk_sizes(self, external_ids: tuple[str, ...]) -> dict[str, int | None]:
+        return self._machines.disk_sizes(external_ids)
+
     def adopt_vm(self, external_id: str) -> VmRef:
         ref = self._machines.adopt_vm(external_id)
         self._inventories.forget(external_id)
