@@ -37,7 +37,11 @@ from portal.hypervisors.specs import (
     VmFound,
     VmRef,
     VmSpec,
+    VolumeFound,
+    VolumeRef,
 )
+
+MOST_VOLUMES = 500
 
 
 class Watch(ABC):
@@ -144,6 +148,23 @@ class Driver(ABC):
     @abstractmethod
     def our_disks(self, storage_domain: str) -> tuple[DiskFound, ...]:
         """All disks in a storage domain that bear this portal's marker, for the compare that finds orphans."""
+
+    @abstractmethod
+    def copy_disk(self, spec: DiskSpec, *, source: VolumeRef) -> DiskFound:
+        """Make a disk with all that a volume holds, nothing below it, of the volume's size. The source stays as it is.
+
+        Returns when it is whole, which may last; what broke is not found. Raises ``Busy`` while another call makes the same
+        disk, ``NotFound``, ``NoCapacity``, and ``Invalid`` for a source that is of another format than was said, or is not
+        ours and lies over another one.
+        """
+
+    @abstractmethod
+    def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
+        """The volumes in a storage domain by name, ours and others', ``MOST_VOLUMES`` at most. Raises ``NotFound``."""
+
+    @abstractmethod
+    def volume_head(self, storage_domain: str, external_id: str, *, length: int) -> bytes:
+        """The first bytes of a volume, fewer where it is shorter. Raises ``NotFound``."""
 
     @abstractmethod
     def create_first_boot(self, vm_uid: UUID, initial_run: InitialRun, *, storage_domain: str) -> DiskRef | None:
