@@ -19,7 +19,7 @@ from portal.common.actor import Actor
 from portal.common.errors import NotFound, Reason
 from portal.events.models import Event
 from portal.hypervisors.models import Provider
-from portal.jobs.models import Job
+from portal.jobs.models import Job, JobLock
 from portal.jobs.states import RUNNABLE, JobStatus
 from tenants import policy
 from tenants.models import DataCenter
@@ -136,10 +136,9 @@ def usable_storage(data_center: DataCenter) -> QuerySet[StorageDomain]:
 
 
 def open_job(vm_uid: UUID) -> Job | None:
-    """The job that is at work on a machine, or is stuck with it."""
-    return (
-        Job.objects.filter(target_uid=vm_uid, status__in=[*RUNNABLE, JobStatus.STUCK]).order_by("-created_at").first()
-    )
+    """The job that is at work on a machine, or is stuck with it; one that copies it into a template too."""
+    on_it = Q(target_uid=vm_uid) | Q(pk__in=JobLock.objects.filter(kind="vm", uid=vm_uid).values("job"))
+    return Job.objects.filter(on_it, status__in=[*RUNNABLE, JobStatus.STUCK]).order_by("-created_at").first()
 
 
 def open_jobs_of(vm_uids: Sequence[UUID]) -> dict[UUID, Job]:
@@ -171,7 +170,7 @@ def permits_of(actor: Actor, vm: Vm) -> frozenset[Permit]:
 
 def vm_actions(vm: Vm, permits: frozenset[Permit]) -> list[Action]:
     """Every verb with whether it is possible now; the reason names the condition that is missing."""
-    return _actions(vm, permits, is_busy=vm.pk in open_jobs_of([vm.pk]))
+    return _actions(vm, permits, is_busy=open_job(vm.pk) is not None)
 
 
 def actions_of(actor: Actor, rows: Sequence[Vm], busy: Container[UUID]) -> dict[UUID, list[Action]]:

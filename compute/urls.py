@@ -4,7 +4,7 @@ from django.urls import path
 
 from compute.rules import ENDING
 from compute.services.sharing import SHAREABLE
-from compute.views import adoption, consoles, data_centers, images, providers, templates, vms
+from compute.views import adoption, consoles, data_centers, images, providers, templates, vms, volumes
 
 app_name = "compute"
 
@@ -34,6 +34,7 @@ urlpatterns = [
     path("providers/<uuid:uid>/enable/", providers.provider_enable, {"enabled": True}, name="provider-enable"),
     path("providers/<uuid:uid>/disable/", providers.provider_enable, {"enabled": False}, name="provider-disable"),
     path("providers/<uuid:uid>/remove/", providers.provider_remove, name="provider-remove"),
+    path("storage-domains/<uuid:uid>/volumes/", volumes.volume_list, name="volumes"),
     path("images/", images.image_list, name="images"),
     path("images/upload/", images.image_upload, name="image-upload"),
     path("images/<uuid:uid>/delete/", images.image_delete, name="image-delete"),

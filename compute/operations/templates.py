@@ -24,14 +24,16 @@ CONVERT_SECONDS = 1800.0
 UNDONE = gettext_lazy("What had been made was undone.")
 
 
-def _template(ctx: StepContext) -> Template:
+def template_of(ctx: StepContext) -> Template:
+    """The template that the job is about. Raises ``StepFailed`` when its row is gone."""
     template = Template.objects.select_related("storage_domain__provider").filter(pk=ctx.target_uid).first()
     if template is None:
         raise StepFailed(_("The template is gone."), code="template_gone")
     return template
 
 
-def _ref(template: Template) -> DiskRef:
+def disk_of(template: Template) -> DiskRef:
+    """Its disk, which bears its uid."""
     return DiskRef(template.pk, template.storage_domain.external_id)
 
 
@@ -70,9 +72,9 @@ def drop_converted(ctx: StepContext) -> None:
 
 def upload(ctx: StepContext) -> None:
     """Send the image to the storage domain."""
-    template = _template(ctx)
+    template = template_of(ctx)
     driver = driver_for(template.storage_domain.provider)
-    if driver.find_disk(_ref(template)) is None:
+    if driver.find_disk(disk_of(template)) is None:
         spec = DiskSpec(template.pk, template.storage_domain.external_id, template.disk_gib * GIB)
         driver.upload_disk(spec, chunks=_chunks(_source(ctx)))
     ctx.fault_point("made")
@@ -80,8 +82,8 @@ def upload(ctx: StepContext) -> None:
 
 def remove(ctx: StepContext) -> None:
     """Remove the image; already gone is done."""
-    template = _template(ctx)
-    driver_for(template.storage_domain.provider).delete_disk(_ref(template))
+    template = template_of(ctx)
+    driver_for(template.storage_domain.provider).delete_disk(disk_of(template))
 
 
 def delete_disk(ctx: StepContext) -> Done:
@@ -98,8 +100,8 @@ def tell_what_is_left(job: JobContext) -> None:
 
 def make_ready(ctx: StepContext) -> None:
     """Read back, and let it be used."""
-    template = _template(ctx)
-    if driver_for(template.storage_domain.provider).find_disk(_ref(template)) is None:
+    template = template_of(ctx)
+    if driver_for(template.storage_domain.provider).find_disk(disk_of(template)) is None:
         raise StepFailed(_("The image did not arrive."), code="image_missing")
     drop_converted(ctx)
     Template.objects.filter(pk=template.pk).update(status="ok")
