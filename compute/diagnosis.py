@@ -20,6 +20,7 @@ TITLES: dict[str, str | Promise] = {
     "version": _("Version"),
     "rights": _("Rights"),
     "accelerator": _("Accelerator"),
+    "screens": _("Screens"),
 }
 
 # Beside a step that went well.
@@ -161,6 +162,10 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
         _("Put the user into the group libvirt there."),
     ),
     "step_failed": (_("The hypervisor refused it."), _("The portal's log has the hypervisor's own words.")),
+    "screens_need_ssh": (
+        _("Screens of machines on this hypervisor cannot be reached: they listen on its own loopback alone."),
+        _("A super-admin can connect it over SSH (qemu+ssh://), which reaches them."),
+    ),
     "emulated": (
         _("Machines are emulated, and slow."),
         _("Switch virtualization on in the host's firmware, and give its libvirt /dev/kvm."),

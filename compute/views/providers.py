@@ -54,6 +54,7 @@ def _detail(request: HttpRequest, row: Provider, *, steps: tuple[Told, ...] = ()
         "hosts": selectors.hosts(actor).filter(provider=row),
         "storage_domains": selectors.storage_domains(actor).filter(provider=row),
         "steps": steps,
+        "no_screens": selectors.screen_reasons(row),
     }
     return render(request, "compute/provider_detail.html", SECTION | context)
 

@@ -75,6 +75,11 @@ class Driver(ABC):
         """What is wrong with an address and its secrets as they stand, by field; nobody is asked."""
         return ()
 
+    @classmethod
+    def no_screens(cls, address: str) -> str:  # noqa: ARG003 - of the contract
+        """The code of why no machine's screen can be reached over a connection of this address, or nothing; nobody is asked."""
+        return ""
+
     def reach(self) -> tuple[Probe, ...]:
         """The looks to take before a connection is tried, in order: what stands between here and the manager."""
         return ()

@@ -35,6 +35,8 @@ def diagnose(connection: Connection, *, storage_domain: str, path: str) -> tuple
         found.append(run.take(probe))
         if found[-1].has_failed:
             break
+    else:
+        found += _screens(driver)
     run.close()
     return tuple(found)
 
@@ -73,6 +75,12 @@ def _accelerator(driver: Driver) -> Finding:
     if driver.capabilities().accelerated:
         return Finding("accelerator")
     return Finding("accelerator", "emulated", is_warning=True)
+
+
+def _screens(driver: Driver) -> list[Finding]:
+    """Not a look: the address tells it."""
+    code = driver.no_screens(driver.connection.address)
+    return [Finding("screens", code, is_warning=True)] if code else []
 
 
 class _Run:

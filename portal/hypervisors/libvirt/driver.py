@@ -7,7 +7,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from portal.hypervisors.base import Driver, Watch
-from portal.hypervisors.libvirt import inputs, way
+from portal.hypervisors.libvirt import inputs, tunnel, way
 from portal.hypervisors.libvirt.accelerator import KVM, Accelerator
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.consoles import Consoles
@@ -77,6 +77,10 @@ class LibvirtDriver(Driver):
     @classmethod
     def refusals(cls, connection: Connection) -> tuple[Finding, ...]:
         return inputs.refusals(connection)
+
+    @classmethod
+    def no_screens(cls, address: str) -> str:
+        return tunnel.no_way(address)
 
     def reach(self) -> tuple[Probe, ...]:
         return way.probes(self.connection)
