@@ -153,6 +153,10 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
         _("It took the connection and does not answer."),
         _("The service there seems to hang. Look at it, and start it anew."),
     ),
+    "out_of_time": (
+        _("The time for the whole test, %(seconds)s s, ran out at this step."),
+        _("The steps before were slow. Look at the load of the host and at the way to it, and try again."),
+    ),
     "version_old": (
         _("%(product)s, libvirt %(api)s: older than %(oldest)s, the oldest that was tried."),
         _("It may work all the same."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.db.models import F, Sum
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -23,6 +24,12 @@ def image_of(ctx: StepContext) -> Image:
     if image is None:
         raise StepFailed(_("The image is gone."), code="image_gone")
     return image
+
+
+def promised_bytes() -> int:
+    """What the spool has still to take of uploads that were begun."""
+    begun = Image.objects.filter(status=ImageStatus.UPLOADING)
+    return begun.aggregate(bytes=Sum(F("size_bytes") - F("received_bytes")))["bytes"] or 0
 
 
 def refusal(code: str, detail: str) -> StepFailed:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy
 from compute import qemu_img, spool
 from compute.choices import TemplateStatus
 from compute.models import Image, Template
+from compute.operations.images import promised_bytes
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.specs import DiskRef, DiskSpec
 from portal.jobs.context import JobContext
@@ -54,7 +55,7 @@ def convert(ctx: StepContext) -> None:
     if image is None:
         raise StepFailed(_("The image is gone."), code="image_gone")
     target = spool.converted(ctx.target_uid)
-    room = max(CHUNK, spool.free_bytes() - settings.IMAGE_SPARE_BYTES)
+    room = max(CHUNK, spool.free_bytes() - promised_bytes() - settings.IMAGE_SPARE_BYTES)
     bounds = qemu_img.Bounds(CONVERT_SECONDS, file_bytes=min(qemu_img.most_bytes(image.virtual_bytes), room))
     try:
         if not target.exists():

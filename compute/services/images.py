@@ -10,19 +10,21 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, QuerySet, Sum
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from compute import rules, spool
 from compute.choices import ImageFormat, ImageStatus
 from compute.models import Image, Template
-from compute.operations.images import InspectImage
+from compute.operations.images import InspectImage, promised_bytes
 from portal.common.actor import Actor
 from portal.common.errors import Busy, Conflict, Invalid, NotFound, Reason
 from portal.common.units import bytes_text
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt
+from portal.hypervisors.identity import portal_id
+from portal.hypervisors.models import Portal
 from portal.jobs.models import JobLock
 from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
 from tenants import policy, quota
@@ -120,10 +122,9 @@ def _refuse(request: ImageRequest) -> None:
 
 
 def _refuse_without_room(size_bytes: int) -> None:
-    """What others have begun and not yet sent is promised to them."""
-    begun = Image.objects.filter(status=ImageStatus.UPLOADING)
-    promised = begun.aggregate(bytes=Sum(F("size_bytes") - F("received_bytes")))["bytes"] or 0
-    free = max(0, spool.free_bytes() - promised - settings.IMAGE_SPARE_BYTES)
+    """What others have begun and not yet sent is promised to them. One at a time until it is committed: two would not see each other."""
+    Portal.objects.select_for_update().get(uid=portal_id())
+    free = max(0, spool.free_bytes() - promised_bytes() - settings.IMAGE_SPARE_BYTES)
     if size_bytes > free:
         text = _("The portal has room for %(free)s of uploads now, and this is %(size)s. Try again later.") % {
             "free": bytes_text(free),
@@ -136,20 +137,45 @@ def _refuse_without_room(size_bytes: int) -> None:
 def receive(actor: Actor, uid: UUID, data: bytes, *, offset: int) -> Image:
     """The next bytes of an image. ``Conflict`` with the ``offset`` that is wanted for any other, one that came before too.
 
-    With the last byte its inspection begins.
+    With the last byte its inspection begins. The bytes are written outside of any transaction, for a disk may be slow. The
+    image's file is held from the look at the row until the row tells of them: what comes late finds another offset, or that
+    the image is inspected already, and writes nothing.
     """
-    with transaction.atomic():
-        image = _locked(actor, uid, Permit.IMAGE_UPLOAD)
-        _refuse_out_of_turn(image, data, offset=offset)
-        try:
-            spool.write(uid, data, offset=offset)
-        except OSError as error:
-            log.warning("the spool took no bytes: %s", error)
-            raise Conflict(_("The portal has no room left for this upload. Go on later.")) from error
-        image.received_bytes = offset + len(data)
-        image.save(update_fields=["received_bytes", "changed_at"])
-        if image.received_bytes == image.size_bytes:
-            _inspect(actor, image)
+    policy.authorize(actor, Permit.IMAGE_UPLOAD, get_image(actor, uid))
+    try:
+        with spool.writer(uid) as file:
+            image = _still_there(actor, uid)
+            _refuse_out_of_turn(image, data, offset=offset)
+            file.write(data, offset=offset)
+            received = offset + len(data)
+            if received == image.size_bytes:
+                file.cut(length=received)
+            return _take(actor, image, received)
+    except spool.Taken as error:
+        raise Conflict(_("Another part of this image is being written. Go on later.")) from error
+    except OSError as error:
+        log.warning("the spool took no bytes: %s", error)
+        raise Conflict(_("The portal has no room left for this upload. Go on later.")) from error
+
+
+def _still_there(actor: Actor, uid: UUID) -> Image:
+    try:
+        return get_image(actor, uid)
+    except NotFound:  # removed in this very moment, and its file was there again for us
+        if not Image.objects.filter(pk=uid).exists():
+            spool.remove(uid)
+        raise
+
+
+@transaction.atomic
+def _take(actor: Actor, image: Image, received: int) -> Image:
+    """Tell of bytes that the disk has, unless the image was removed meanwhile."""
+    rows = Image.objects.filter(pk=image.pk, status=ImageStatus.UPLOADING, received_bytes=image.received_bytes)
+    if not rows.update(received_bytes=received, changed_at=timezone.now()):
+        raise NotFound(_("There is no such image, or you may not see it."))
+    image.received_bytes = received
+    if received == image.size_bytes:
+        _inspect(actor, image)
     return image
 
 
@@ -178,7 +204,6 @@ def _refuse_out_of_turn(image: Image, data: bytes, *, offset: int) -> None:
 
 def _inspect(actor: Actor, image: Image) -> None:
     with attempt(actor, "IMAGE_UPLOAD", _subject(image)) as trial:
-        spool.cut(image.pk, length=image.size_bytes)
         image.status = ImageStatus.INSPECTING
         image.save(update_fields=["status", "changed_at"])
         job = start_job(
