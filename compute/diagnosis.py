@@ -169,6 +169,10 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
         _("It took the connection and does not answer."),
         _("The service there seems to hang. Look at it, and start it anew."),
     ),
+    "out_of_time": (
+        _("The time for the whole test, %(seconds)s s, ran out at this step."),
+        _("The steps before were slow. Look at the load of the host and at the way to it, and try again."),
+    ),
     "version_old": (
         _("%(product)s, libvirt %(api)s: older than %(oldest)s, the oldest that was tried."),
         _("It may work all the same."),
@@ -211,10 +215,6 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
         _("The portal itself uses it."),
         _("Connect over SSH or TLS, and close the port."),
     ),
-    "screens_unreachable": (
-        _("Screens of machines there cannot be reached over TLS, for displays listen on the host alone."),
-        _("Connect it over SSH, which carries them."),
-    ),
     "virtualization_off": (
         _("Machines on %(host)s are emulated, and slow."),
         _("Switch virtualization on in the host's firmware, and give its libvirt /dev/kvm."),
@@ -241,6 +241,10 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
         _("Free space, or give it more."),
     ),
     "disk_almost_full": (_("%(storage_domain)s: %(percent)s %% used."), _("Free space soon, or give it more.")),
+    "screens_need_ssh": (
+        _("Screens of machines on this hypervisor cannot be reached: they listen on its own loopback alone."),
+        _("A super-admin can connect it over SSH (qemu+ssh://), which reaches them."),
+    ),
     "emulated": (
         _("Machines are emulated, and slow."),
         _("Switch virtualization on in the host's firmware, and give its libvirt /dev/kvm."),

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from portal.common.errors import Reason
 from portal.common.units import mib_text
+from portal.hypervisors.specs import VolumeFound
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 TITLE = re.compile(r"[A-Za-z0-9_.+-]([A-Za-z0-9_.+ -]{0,62}[A-Za-z0-9_.+-])?")
@@ -60,6 +61,11 @@ class Sizes:
     memory_mib: int
     vcpus: int
     memory_min_mib: int
+
+
+def gib_of(size_bytes: int) -> int:
+    """What bytes cost in the unit of storage: each begun GiB counts."""
+    return -(-size_bytes // 1024**3)
 
 
 def name_reasons(name: str) -> list[Reason]:
@@ -123,6 +129,24 @@ def size_reasons(sizes: Sizes) -> list[Reason]:
                 {"minimum": VCPUS[0], "maximum": VCPUS[1]},
             )
         )
+    return found
+
+
+def volume_reasons(volume: VolumeFound) -> list[Reason]:
+    """Why a volume that was found cannot be copied into a template; what is in it is looked at later."""
+    found = []
+    if volume.uid is not None:
+        found.append(Reason("volume_ours", _("It is a disk of this portal's own.")))
+    if volume.format not in {"qcow2", "raw"}:
+        text = _("Its format is %(format)s; only qcow2 and raw can be copied.") % {"format": volume.format or "?"}
+        found.append(Reason("volume_format", text))
+    if volume.has_base:
+        found.append(
+            Reason("volume_has_base", _("It lies over another volume. Copy it to one that stands alone first."))
+        )
+    if volume.in_use:
+        text = _("A machine runs with it: %(names)s. Shut it down first.") % {"names": ", ".join(volume.users)}
+        found.append(Reason("volume_in_use", text, data={"machines": list(volume.users)}))
     return found
 
 

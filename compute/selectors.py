@@ -12,14 +12,17 @@ from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from compute import rules
+from compute import diagnosis, rules
 from compute.models import Cluster, Disk, Host, StorageDomain, Template, Vm
 from network.models import FoundNetwork, Network
 from portal.common.actor import Actor
 from portal.common.errors import NotFound, Reason
 from portal.events.models import Event
+from portal.hypervisors.errors import Unsupported
 from portal.hypervisors.models import Provider
-from portal.jobs.models import Job
+from portal.hypervisors.registry import driver_class
+from portal.hypervisors.specs import Finding
+from portal.jobs.models import Job, JobLock
 from portal.jobs.states import RUNNABLE, JobStatus
 from tenants import policy
 from tenants.models import DataCenter
@@ -52,7 +55,7 @@ class Action:
 
 def vms(actor: Actor) -> QuerySet[Vm]:
     """The machines this actor may see, by name."""
-    related = Vm.objects.select_related("data_center", "owner", "template", "host", "cluster")
+    related = Vm.objects.select_related("data_center", "owner", "template", "host", "cluster", "provider")
     return policy.visible(actor, Permit.VM_VIEW, related).order_by("name", "uid")
 
 
@@ -136,10 +139,9 @@ def usable_storage(data_center: DataCenter) -> QuerySet[StorageDomain]:
 
 
 def open_job(vm_uid: UUID) -> Job | None:
-    """The job that is at work on a machine, or is stuck with it."""
-    return (
-        Job.objects.filter(target_uid=vm_uid, status__in=[*RUNNABLE, JobStatus.STUCK]).order_by("-created_at").first()
-    )
+    """The job that is at work on a machine, or is stuck with it; one that copies it into a template too."""
+    on_it = Q(target_uid=vm_uid) | Q(pk__in=JobLock.objects.filter(kind="vm", uid=vm_uid).values("job"))
+    return Job.objects.filter(on_it, status__in=[*RUNNABLE, JobStatus.STUCK]).order_by("-created_at").first()
 
 
 def open_jobs_of(vm_uids: Sequence[UUID]) -> dict[UUID, Job]:
@@ -171,7 +173,7 @@ def permits_of(actor: Actor, vm: Vm) -> frozenset[Permit]:
 
 def vm_actions(vm: Vm, permits: frozenset[Permit]) -> list[Action]:
     """Every verb with whether it is possible now; the reason names the condition that is missing."""
-    return _actions(vm, permits, is_busy=vm.pk in open_jobs_of([vm.pk]))
+    return _actions(vm, permits, is_busy=open_job(vm.pk) is not None)
 
 
 def actions_of(actor: Actor, rows: Sequence[Vm], busy: Container[UUID]) -> dict[UUID, list[Action]]:
@@ -184,6 +186,15 @@ def status_reasons(vm: Vm, verb: str) -> list[Reason]:
     """Why a verb is not legal as the machine was last seen."""
     found = rules.adopted_reasons(verb, adopted=vm.adopted)
     return found or rules.verb_reasons(verb, vm.status, status_text=vm.get_status_display(), is_absent=vm.is_absent)
+
+
+def screen_reasons(provider: Provider) -> list[Reason]:
+    """Why no machine's screen on a provider can be reached, and what helps; empty where it can."""
+    try:
+        code = driver_class(provider.kind).no_screens(provider.address)
+    except Unsupported:
+        return []
+    return [diagnosis.reason(Finding("", code))] if code else []
 
 
 def _actions(vm: Vm, permits: frozenset[Permit], *, is_busy: bool) -> list[Action]:
@@ -212,7 +223,8 @@ def _why_not(vm: Vm, verb: str, permits: frozenset[Permit], *, is_busy: bool) ->
     kept = rules.protection_reasons(
         verb, vm.name, protected=vm.protected, is_super_admin=Permit.SYSTEM_MANAGE in permits, confirm=vm.name
     )
-    return " ".join(reason.text for reason in [*kept, *status_reasons(vm, verb)])
+    unseen = screen_reasons(vm.provider) if verb == "connect" else []
+    return " ".join(reason.text for reason in [*kept, *unseen, *status_reasons(vm, verb)])
 
 
 @dataclass(frozen=True, slots=True)

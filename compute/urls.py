@@ -15,6 +15,7 @@ from compute.views import (
     storage,
     templates,
     vms,
+    volumes,
 )
 
 app_name = "compute"
@@ -52,6 +53,7 @@ urlpatterns = [
     path("clusters/<uuid:uid>/", clusters.cluster_detail, name="cluster"),
     path("clusters/<uuid:uid>/edit/", clusters.cluster_edit, name="cluster-edit"),
     path("clusters/<uuid:uid>/remove/", clusters.cluster_remove, name="cluster-remove"),
+    path("storage-domains/<uuid:uid>/volumes/", volumes.volume_list, name="volumes"),
     path("images/", images.image_list, name="images"),
     path("images/upload/", images.image_upload, name="image-upload"),
     path("images/<uuid:uid>/delete/", images.image_delete, name="image-delete"),

@@ -56,6 +56,10 @@ class ForecastSerializer(serializers.Serializer):
 
 class AdoptionPlanSerializer(serializers.Serializer):
     names = serializers.ListField(child=serializers.CharField(), help_text="The names they get here.")
+    unmeasured = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Those whose disks cannot be measured now, and are not in the forecast.",
+    )
     quota = ForecastSerializer(many=True)
     reasons = ReasonSerializer(many=True)
     possible = serializers.BooleanField()
@@ -119,6 +123,7 @@ def _adopted(actor: Actor, wish: Adoption) -> Answer:
 def _plan(plan: AdoptionPlan) -> dict[str, Any]:
     return {
         "names": [one.name for one in plan.candidates],
+        "unmeasured": list(plan.unmeasured),
         "quota": ForecastSerializer(plan.quota, many=True).data,
         "reasons": [reason.as_json() for reason in plan.reasons],
         "possible": not plan.reasons,

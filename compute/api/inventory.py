@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from compute import health, selectors
 from compute.models import Host, StorageDomain
+from compute.services import template_copies
 from network.choices import FoundOwner
 from network.models import FoundNetwork
 from portal.common.actor import Actor, Door
-from portal.common.api import ListView
+from portal.common.api import ApiView, ListView
 from portal.common.http import actor_of
+from portal.common.openapi import ReasonSerializer
 from portal.common.paging import ByName
 
 
@@ -96,6 +100,32 @@ class StorageDomains(ListView):
     def get_queryset(self) -> Any:
         """Through the policy."""
         return health.storage_of(_actor(self.request)) if self.request.user else StorageDomain.objects.none()
+
+
+class VolumeSerializer(serializers.Serializer):
+    name = serializers.CharField(source="volume.external_id")
+    format = serializers.CharField(source="volume.format")
+    size_bytes = serializers.IntegerField(source="volume.size_bytes", help_text="Of the disk in it.")
+    allocated_bytes = serializers.IntegerField(source="volume.allocated_bytes")
+    used_by = serializers.ListField(
+        source="volume.users", child=serializers.CharField(), help_text="Names of machines on the provider."
+    )
+    reasons = ReasonSerializer(many=True, help_text="Why no template can be made of it; empty where one can.")
+
+
+class VolumeListSerializer(serializers.Serializer):
+    results = VolumeSerializer(many=True)
+
+
+class Volumes(ApiView):
+    """The volumes in a storage domain that bear no disk of this portal's. For super-admins."""
+
+    @extend_schema(responses=VolumeListSerializer, operation_id="storage_domain_volumes")
+    def get(self, request: Request, uid: UUID) -> Response:
+        """At most 500 by name; the hypervisor is asked now."""
+        _domain, found = template_copies.offers(_actor(request), uid)
+        rows = [{"volume": one.volume, "reasons": [reason.as_json() for reason in one.reasons]} for one in found]
+        return Response(VolumeListSerializer({"results": rows}).data)
 
 
 def _actor(request: Request) -> Actor:

@@ -15,6 +15,7 @@ urlpatterns = [
     path("clusters/<uuid:uid>/", clusters.ClusterDetail.as_view(), name="cluster"),
     path("hosts/", inventory.Hosts.as_view(), name="host-list"),
     path("storage-domains/", inventory.StorageDomains.as_view(), name="storage-domain-list"),
+    path("storage-domains/<uuid:uid>/volumes/", inventory.Volumes.as_view(), name="storage-domain-volumes"),
     path("images/", images.Images.as_view(), name="image-list"),
     path("images/<uuid:uid>/", images.ImageDetail.as_view(), name="image"),
     path("images/<uuid:uid>/content/", images.ImageContent.as_view(), name="image-content"),

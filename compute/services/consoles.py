@@ -190,7 +190,8 @@ def reap_consoles() -> int:
 def _reasons(vm: Vm, request: ConsoleRequest) -> tuple[Reason, ...]:
     found = vm.provider.capabilities.get("console_protocols", RELAYED)
     offered = tuple(protocol for protocol in RELAYED if protocol in found)
-    return (*selectors.status_reasons(vm, "connect"), *protocol_reasons(request.protocol, offered=offered))
+    unseen = selectors.screen_reasons(vm.provider)
+    return (*unseen, *selectors.status_reasons(vm, "connect"), *protocol_reasons(request.protocol, offered=offered))
 
 
 def _refuse_crowd(actor: Actor, vm: Vm) -> None:

@@ -98,7 +98,7 @@ def try_new(
 ) -> Trial:
     """Try to reach a hypervisor, step by step; nothing is stored. ``Invalid`` names the fields that cannot be.
 
-    Takes up to a minute and a half where something hangs, so it belongs into no transaction.
+    Takes up to half a minute where something hangs, so it belongs into no transaction.
     """
     authorize_management(actor)
     connection = _wanted(kind, address, ca_pem, secrets or {}, options or {})

@@ -18,7 +18,8 @@ from compute.services.placement import place_for, run_reasons
 from compute.services.wishes import VmRequest, Wish, name_reasons, name_taken, place_reasons, resolved, rule_reasons
 from compute.sync.vms import running_amounts
 from portal.common.actor import Actor
-from portal.common.errors import Busy, Conflict, Invalid, Reason
+from portal.common.constraints import at_once
+from portal.common.errors import Busy, Conflict, Invalid, Reason, overtaken
 from portal.common.sealed import seal_json
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt
@@ -108,21 +109,24 @@ def _vm_row(actor: Actor, wish: Wish, host: Host, *, uid: UUID) -> Vm:
         "ssh_authorized_keys": list(request.ssh_authorized_keys),
     }
     try:
-        return Vm.objects.create(
-            uid=uid,
-            name=request.name,
-            description=request.description,
-            data_center=wish.data_center,
-            owner=actor.user,
-            template=wish.template,
-            cluster=host.cluster,
-            host=host,
-            provider_id=host.provider_id,
-            memory_mib=wish.memory_mib,
-            vcpus=wish.vcpus,
-            sealed_initial_run=seal_json(initial),
-        )
+        with at_once():
+            return Vm.objects.create(
+                uid=uid,
+                name=request.name,
+                description=request.description,
+                data_center=wish.data_center,
+                owner=actor.user,
+                template=wish.template,
+                cluster=host.cluster,
+                host=host,
+                provider_id=host.provider_id,
+                memory_mib=wish.memory_mib,
+                vcpus=wish.vcpus,
+                sealed_initial_run=seal_json(initial),
+            )
     except IntegrityError as error:
+        if not name_reasons(wish):
+            raise overtaken() from error
         raise Conflict(name_taken().text, reasons=(name_taken(),)) from error
 
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from compute import selectors
 from compute.models import Vm
 from compute.selectors import Action
+from compute.services.template_copies import why_not
 from portal.common.actor import Actor
 from portal.jobs.feed import job_json
 from portal.jobs.models import Job
@@ -69,6 +70,8 @@ def machine(actor: Actor, vm: Vm) -> dict[str, Any]:
         "job": job_json(job) if job else None,
         "disks": list(vm.disks.select_related("storage_domain")),
         "nics": list(vm.nics.select_related("vnic_profile__network")),
+        "copyable": Permit.TEMPLATE_CREATE in permits and Permit.VM_EDIT in permits,
+        "not_copyable": " ".join(reason.text for reason in why_not(vm)),
         "keeper": Permit.SYSTEM_MANAGE in permits,
         "events": selectors.events_of(vm, permits).exclude(code__in=selectors.OF_CONSOLES)[:RECENT_EVENTS],
     }

@@ -55,6 +55,7 @@ def _detail(request: HttpRequest, row: Provider, *, steps: tuple[Told, ...] = ()
         "storage_domains": selectors.storage_domains(actor).filter(provider=row),
         "networks": selectors.found_networks(actor, row.pk),
         "steps": steps,
+        "no_screens": selectors.screen_reasons(row),
     }
     return render(request, "compute/provider_detail.html", SECTION | context)
 

@@ -37,7 +37,11 @@ from portal.hypervisors.specs import (
     VmFound,
     VmRef,
     VmSpec,
+    VolumeFound,
+    VolumeRef,
 )
+
+MOST_VOLUMES = 500
 
 
 class Watch(ABC):
@@ -73,6 +77,11 @@ class Driver(ABC):
     def refusals(cls, connection: Connection) -> tuple[Finding, ...]:  # noqa: ARG003 - of the contract
         """What is wrong with an address and its secrets as they stand, by field; nobody is asked."""
         return ()
+
+    @classmethod
+    def no_screens(cls, address: str) -> str:  # noqa: ARG003 - of the contract
+        """The code of why no machine's screen can be reached over a connection of this address, or nothing; nobody is asked."""
+        return ""
 
     def reach(self) -> tuple[Probe, ...]:
         """The looks to take before a connection is tried, in order: what stands between here and the manager."""
@@ -153,6 +162,23 @@ class Driver(ABC):
         """All disks in a storage domain that bear this portal's marker, for the compare that finds orphans."""
 
     @abstractmethod
+    def copy_disk(self, spec: DiskSpec, *, source: VolumeRef) -> DiskFound:
+        """Make a disk with all that a volume holds, nothing below it, of the volume's size. The source stays as it is.
+
+        Returns when it is whole, which may last; what broke is not found. Raises ``Busy`` while another call makes the same
+        disk, ``NotFound``, ``NoCapacity``, and ``Invalid`` for a source that is of another format than was said, or is not
+        ours and lies over another one.
+        """
+
+    @abstractmethod
+    def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
+        """The volumes in a storage domain by name, ours and others', ``MOST_VOLUMES`` at most. Raises ``NotFound``."""
+
+    @abstractmethod
+    def volume_head(self, storage_domain: str, external_id: str, *, length: int) -> bytes:
+        """The first bytes of a volume, fewer where it is shorter. Raises ``NotFound``."""
+
+    @abstractmethod
     def create_first_boot(self, vm_uid: UUID, initial_run: InitialRun, *, storage_domain: str) -> DiskRef | None:
         """Make the volume with first-boot data; None where the provider takes it with the VM itself."""
 
@@ -193,6 +219,13 @@ class Driver(ABC):
 
         ``nics``: the cards it has, or was to have. What was set aside for them (addresses) is given back, also where the VM
         was never defined or is gone already.
+        """
+
+    @abstractmethod
+    def disk_sizes(self, external_ids: tuple[str, ...]) -> dict[str, int | None]:
+        """The bytes that the disks of each of these VMs promise in all, whoever's they are; None where it cannot be told.
+
+        One that is not there is left out.
         """
 
     @abstractmethod

@@ -51,6 +51,7 @@ class Capabilities:
     """What a provider can do; the page explains instead of failing, the contract suite leaves tests out by these alone."""
 
     disk_upload: bool = True  # False: it keeps descriptions alone, and is never full
+    disk_copy: bool = True  # can copy a disk by itself, whatever it lies over
     linked_clone: bool = True
     networks: bool = True  # can make isolated networks with DHCP
     network_filters: bool = True
@@ -145,6 +146,33 @@ class DiskFound:
     external_id: str
     size_bytes: int
     allocated_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRef:
+    """A volume that a disk is copied from, ours or not, and the format ("qcow2", "raw") that it must have."""
+
+    storage_domain: str
+    external_id: str
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeFound:
+    """A volume as it is there now. ``format`` is what the provider takes it for; ``uid`` is set for a disk of ours.
+
+    ``has_base``: it lies over another one. ``users`` are the names of the machines that have it, ``in_use``: one of them runs.
+    """
+
+    storage_domain: str
+    external_id: str
+    format: str
+    size_bytes: int
+    allocated_bytes: int
+    uid: UUID | None = None
+    has_base: bool = False
+    users: tuple[str, ...] = ()
+    in_use: bool = False
 
 
 @dataclass(frozen=True, slots=True)

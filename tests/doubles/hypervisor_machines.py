@@ -116,6 +116,16 @@ class DoubleMachines(DoubleStorage):
                 macs |= {nic["mac"] for nic in body["nics"]}
             self._give_back(db, macs)
 
+    def disk_sizes(self, external_ids: tuple[str, ...]) -> dict[str, int | None]:
+        with self.call("disk_sizes", external_ids), self.store.open() as db:
+            found = {key: get(db, "vm", key) for key in external_ids}
+            disks = every(db, "disk")
+            return {
+                key: body.get("disk_bytes", sum(disks[disk]["size"] for disk in body["disks"] if disk in disks))
+                for key, body in found.items()
+                if body is not None
+            }
+
     def adopt_vm(self, external_id: str) -> VmRef:
         with self.call("adopt_vm", external_id), self.store.change() as db:
             body = get(db, "vm", external_id)

@@ -14,6 +14,7 @@ KINDS = {
     "templates": "template",
 }
 NOUNS = {
+    "storage-domains": "storage_domain",
     "data-centers": "data_center",
     "tokens": "token",
     "jobs": "job",

@@ -93,6 +93,7 @@ _WORDS: dict[str, type[HypervisorError]] = {
     "Cannot allocate memory": NoCapacity,
     "has asynchronous jobs running": Busy,
     "Network is already in use by interface": RangeOnHost,
+    "storage volume name": Busy,  # "... already in use": another call makes this copy
 }
 # What SSH says, which libvirt passes on: the host is not the one that was pinned; it does not take the key.
 _OTHER_HOST_KEY = "Host key verification failed"
@@ -132,6 +133,13 @@ def those_there(listed: Iterable[Any], read: Callable[[Any], T]) -> Iterator[T]:
                 raise
         else:
             yield result
+
+
+def is_taken(error: BaseException) -> bool:
+    """Whether a volume could not be made because another call has begun it: then it is not ours to remove."""
+    if not isinstance(error, libvirt.libvirtError):
+        return False
+    return error.get_error_code() == libvirt.VIR_ERR_STORAGE_VOL_EXIST or _kind(error) is Busy
 
 
 def is_missing(error: libvirt.libvirtError) -> bool:

@@ -117,5 +117,5 @@ def _plain_port(uri: Uri) -> Finding:
 def _screens(uri: Uri) -> Finding:
     """Over SSH and locally they need no port of their own: 5900 and above stay closed."""
     if uri.scheme in {TLS, TCP}:
-        return Finding("screens", "screens_unreachable", is_warning=True)
+        return Finding("screens", "screens_need_ssh", is_warning=True)
     return Finding("screens")

@@ -57,7 +57,7 @@ def test_an_open_plain_port_is_a_warning(far: FarHost, root: Actor) -> None:
 def test_over_tls_the_clock_is_not_known_and_screens_are_not_reached(far: FarHost, root: Actor) -> None:
     providers.connect_provider(root, name="far", **over_tls(far))
     codes = found(root)
-    assert (codes["clock"], codes["screens"], codes["tls"]) == ("clock_unknown", "screens_unreachable", "")
+    assert (codes["clock"], codes["screens"], codes["tls"]) == ("clock_unknown", "screens_need_ssh", "")
 
 
 def test_a_host_that_is_gone_is_told_and_nothing_else_is_looked_at(far: FarHost, root: Actor) -> None:
