@@ -4,14 +4,18 @@ from django.urls import path
 
 from compute.rules import ENDING
 from compute.services.sharing import SHAREABLE
-from compute.views import adoption, consoles, data_centers, images, providers, templates, vms
+from compute.views import adoption, consoles, data_centers, images, providers, tabs, templates, vms
 
 app_name = "compute"
 
 urlpatterns = [
     path("machines/new/", vms.vm_create, name="vm-create"),
     path("machines/<uuid:uid>/", vms.vm_detail, name="vm-detail"),
-    path("machines/<uuid:uid>/events/", vms.vm_events, name="vm-events"),
+    path("machines/<uuid:uid>/disks/", tabs.vm_disks, name="vm-disks"),
+    path("machines/<uuid:uid>/nics/", tabs.vm_nics, name="vm-nics"),
+    path("machines/<uuid:uid>/events/", tabs.vm_events, name="vm-events"),
+    path("machines/<uuid:uid>/who/", tabs.vm_who, name="vm-who"),
+    path("machines/<uuid:uid>/jobs/", tabs.vm_jobs, name="vm-jobs"),
     path("machines/<uuid:uid>/console/", consoles.vm_console, name="vm-console"),
     path("machines/<uuid:uid>/run/", vms.vm_verb, {"verb": "run"}, name="vm-run"),
     path("machines/<uuid:uid>/shut_down/", vms.vm_verb, {"verb": "shut_down"}, name="vm-shut_down"),

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -17,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from compute import selectors
 from compute.choices import VmStatusChoice
 from compute.views import parts
-from compute.views.listing import NEWEST, Listing, uid_or_none
+from compute.views.listing import NEWEST, Listing
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from portal.context import THEME_COOKIE, THEMES, frame_of
@@ -25,8 +24,8 @@ from portal.job_access import get_job
 from portal.jobs.feed import job_json
 from tenants import quota
 from tenants.selectors import data_centers, jobs, users
+from tenants.views.jobs import jobs_page
 
-PER_PAGE = 48
 IN_DRAWER = 8
 IN_SEARCH = 20
 YEAR = 365 * 24 * 3600
@@ -84,14 +83,7 @@ def _found(request: HttpRequest, listing: Listing) -> dict[str, Any]:
 @login_required
 def job_list(request: HttpRequest) -> HttpResponse:
     """The jobs this person may see, newest first."""
-    found = jobs(actor_of(request))
-    before = uid_or_none(request.GET.get("before"))
-    last = found.filter(pk=before).first() if before else None
-    if last is not None:
-        found = found.filter(Q(created_at__lt=last.created_at) | Q(created_at=last.created_at, uid__lt=last.pk))
-    rows = list(found[: PER_PAGE + 1])
-    older = rows[PER_PAGE - 1].pk if len(rows) > PER_PAGE else ""
-    context = {"section": "jobs", "jobs": [job_json(row) for row in rows[:PER_PAGE]], "older": older}
+    context = {"section": "jobs", **jobs_page(request, jobs(actor_of(request)))}
     return render(request, "tenants/job_list.html", context)
 
 

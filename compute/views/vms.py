@@ -24,7 +24,6 @@ from portal.common.errors import Conflict, NotFound, PortalError
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer, form_key, once
 from portal.common.login_first import login_required
-from tenants.views.events import events_page
 
 SECTION = {"section": "machines"}
 VERBS = {"run": vms.run_vm, "shut_down": vms.shut_down_vm, "stop": vms.stop_vm, "reboot": vms.reboot_vm}
@@ -133,16 +132,7 @@ def vm_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     except NotFound as error:
         job = selectors.last_job_of(actor, uid)
         raise NotFound(error.detail, data={"job": {"id": str(job.pk)}} if job else None) from error
-    return render(request, "compute/vm_detail.html", SECTION | parts.machine(actor, vm))
-
-
-@require_safe
-@login_required
-def vm_events(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """Everything that happened to a machine, newest first."""
-    actor = actor_of(request)
-    vm = selectors.get_vm(actor, uid)
-    return events_page(request, selectors.events_of(vm, selectors.permits_of(actor, vm)), SECTION | {"vm": vm})
+    return render(request, "compute/vm_detail.html", SECTION | {"here_is": request.path} | parts.machine(actor, vm))
 
 
 @require_POST
@@ -181,6 +171,8 @@ def machine_answer(request: HttpRequest, uid: UUID) -> HttpResponse:
         return render(request, f"compute/partials/_vm_{request.POST['part']}.html", {"card": card, "oob": True})
     if request.POST.get("part") == "console":
         return render(request, "compute/partials/_console_head.html", parts.at_console(actor, vm) | {"oob": True})
+    if request.POST.get("part") == parts.HEAD:
+        return render(request, "compute/partials/_vm_head.html", parts.head(actor, vm) | {"oob": True})
     return render(request, "compute/partials/_vm_parts.html", parts.machine(actor, vm) | {"oob": True})
 
 
@@ -199,7 +191,7 @@ def vm_delete(request: HttpRequest, uid: UUID) -> HttpResponse:
     actor = actor_of(request)
     vm = selectors.get_vm(actor, uid)
     if request.method != "POST":
-        return render(request, "compute/vm_delete.html", SECTION | parts.machine(actor, vm))
+        return render(request, "compute/vm_delete.html", SECTION | {"vm": vm, "disks": list(vm.disks.all())})
 
     def work() -> HttpResponse:
         job = vms.delete_vm(actor, uid, confirm=request.POST.get("confirm", ""))

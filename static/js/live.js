@@ -4,6 +4,7 @@
   const POLL = 5000;
   const PATIENCE = 2000;
   const GROW = 1000;
+  const FOLLOW = 1500;
   const JUST_NOW = 10;
   const offline = document.getElementById("offline");
   let socket = null;
@@ -20,7 +21,7 @@
   };
 
   // Takes the page anew and puts in place what is live in it; what has the focus is left alone.
-  const refresh = async () => {
+  const refresh = async (what = "[data-live]") => {
     let answer;
     try {
       answer = await fetch(location.href, { headers: { "X-Live-Refresh": "1" }, redirect: "manual", signal: AbortSignal.timeout(10000) });
@@ -33,7 +34,7 @@
     }
     if (!answer.ok) return false;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const old of document.querySelectorAll("[data-live]")) {
+    for (const old of document.querySelectorAll(what)) {
       const now = fresh.getElementById(old.id);
       if (!now || old.contains(document.activeElement) || old.outerHTML === now.outerHTML) continue;
       const placed = document.importNode(now, true);
@@ -106,6 +107,18 @@
     const id = event.detail.target.id;
     if (focused && id) document.getElementById(id)?.querySelector(focused)?.focus();
     focused = null;
+  });
+
+  // A list that follows another part (a machine's events, its head) is taken anew when that was replaced, but not at each
+  // step of a job: once in a while, and once more at the end.
+  let follow = null;
+  document.addEventListener("htmx:oobAfterSwap", (event) => {
+    const followers = `[data-follow="${CSS.escape(event.detail.target.id)}"]`;
+    if (!event.detail.target.id || !document.querySelector(followers)) return;
+    follow ??= setTimeout(() => {
+      follow = null;
+      refresh(followers);
+    }, FOLLOW);
   });
 
   // A refusal of a service comes with a place of its own on the page.
