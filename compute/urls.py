@@ -4,7 +4,7 @@ from django.urls import path
 
 from compute.rules import ENDING
 from compute.services.sharing import SHAREABLE
-from compute.views import adoption, consoles, data_centers, images, providers, tabs, templates, vms
+from compute.views import adoption, consoles, consumption, data_centers, images, providers, tabs, templates, vms
 
 app_name = "compute"
 
@@ -49,6 +49,7 @@ urlpatterns = [
     path("data-centers/", data_centers.data_center_list, name="data-centers"),
     path("data-centers/new/", data_centers.data_center_create, name="data-center-create"),
     path("data-centers/<uuid:uid>/", data_centers.data_center_detail, name="data-center"),
+    path("data-centers/<uuid:uid>/use/<slug:dimension>/", consumption.quota_use, name="quota-use"),
     path("data-centers/<uuid:uid>/edit/", data_centers.data_center_edit, name="data-center-edit"),
     path(
         "data-centers/<uuid:uid>/enable/", data_centers.data_center_enable, {"enabled": True}, name="data-center-enable"

@@ -101,6 +101,7 @@ def machine(actor: Actor, vm: Vm) -> dict[str, Any]:
         "watch": OVERVIEW,
         "job": job_json(job) if job else None,
         "taken": taken_by([vm.pk, *vm.disks.values_list("pk", flat=True)]),
+        "sees_quota": Permit.QUOTA_VIEW in selectors.permits_on_center(actor, vm.data_center),
     }
 
 

@@ -41,7 +41,11 @@ def ask(world: World, operation: str, client: Any, *, kind: str) -> Any:
     ready(world, f"{method} {path}")
     resource = world.ids.get(KINDS.get(path.split("/")[-3:][0], ""), "")
     address = path.format(
-        uid=world.ids.get(noun, ""), resource=resource, user=world.ids.get("user", ""), role="end-user"
+        uid=world.ids.get(noun, ""),
+        resource=resource,
+        user=world.ids.get("user", ""),
+        role="end-user",
+        dimension="machines",
     ) + "".join(query)
     as_json = {"content_type": "application/json"} if kind == "api" else {}
     if path.endswith("/content/"):
