@@ -4,12 +4,13 @@ from django.urls import path
 
 from compute.rules import ENDING
 from compute.services.sharing import SHAREABLE
-from compute.views import adoption, consoles, consumption, data_centers, images, providers, tabs, templates, vms
+from compute.views import adoption, bulk, consoles, consumption, data_centers, images, providers, tabs, templates, vms
 
 app_name = "compute"
 
 urlpatterns = [
     path("machines/new/", vms.vm_create, name="vm-create"),
+    path("machines/bulk/", bulk.vms_bulk, name="vms-bulk"),
     path("machines/<uuid:uid>/", vms.vm_detail, name="vm-detail"),
     path("machines/<uuid:uid>/disks/", tabs.vm_disks, name="vm-disks"),
     path("machines/<uuid:uid>/nics/", tabs.vm_nics, name="vm-nics"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secrets import token_urlsafe
 from typing import Any
 from uuid import UUID
 
@@ -53,10 +54,22 @@ def home(request: HttpRequest) -> HttpResponse:
         "can_create": bool(frame.data_centers),
     }
     if frame.runs_data_centers:
-        by_age = listing.link(sort="" if listing.sort else NEWEST)
-        return render(request, "compute/vm_list.html", context | {"statuses": VmStatusChoice.choices, "by_age": by_age})
+        return render(request, "compute/vm_list.html", context | _table(request, listing))
     quotas = [{"data_center": row, "meters": quota.usage(row, actor.uid)} for row in frame.data_centers]
     return render(request, "home.html", context | {"quotas": quotas})
+
+
+def _table(request: HttpRequest, listing: Listing) -> dict[str, Any]:
+    """What the table has more than the cards: other orders, filters, and a form over the rows that are ticked."""
+    here = request.GET.copy()
+    here["select"] = "all"
+    return {
+        "statuses": VmStatusChoice.choices,
+        "by_age": listing.link(sort="" if listing.sort else NEWEST),
+        "key": token_urlsafe(24),
+        "select_all": here.urlencode(),
+        "all_selected": request.GET.get("select") == "all",
+    }
 
 
 @require_safe

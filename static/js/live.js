@@ -38,6 +38,8 @@
       const now = fresh.getElementById(old.id);
       if (!now || old.contains(document.activeElement) || old.outerHTML === now.outerHTML) continue;
       const placed = document.importNode(now, true);
+      const box = old.querySelector("input[type=checkbox][form]");
+      if (box) placed.querySelector("input[type=checkbox][form]")?.toggleAttribute("checked", box.checked);
       old.replaceWith(placed);
       window.htmx.process(placed);
     }
@@ -120,6 +122,41 @@
       refresh(followers);
     }, FOLLOW);
   });
+
+  // The bar over a table acts on the rows that are ticked: it says how many, and acts on none.
+  const bulk = document.querySelector("[data-bulk]");
+  if (bulk) {
+    const ticks = () => [...document.querySelectorAll(`input[type=checkbox][form="${bulk.id}"]`)];
+    const every = bulk.querySelector("[data-select-all]");
+    const all = every.textContent;
+    const tell = () => {
+      const boxes = ticks();
+      const count = boxes.filter((box) => box.checked).length;
+      bulk.querySelector("[data-count]").textContent = count || "";
+      bulk.querySelector("[data-count-label]").hidden = count === 0;
+      every.textContent = count && count === boxes.length ? every.dataset.none : all;
+      for (const button of bulk.querySelectorAll("button")) button.disabled = count === 0;
+    };
+    every.addEventListener("click", (event) => {
+      event.preventDefault();
+      const boxes = ticks();
+      const want = !boxes.every((box) => box.checked);
+      for (const box of boxes) box.checked = want;
+      tell();
+    });
+    document.addEventListener("change", (event) => {
+      if (event.target.matches(`[form="${bulk.id}"]`)) tell();
+    });
+    // A row that is replaced stays ticked, or not, as its reader left it.
+    document.addEventListener("htmx:oobBeforeSwap", (event) => {
+      const box = event.detail.target.querySelector?.(`[form="${bulk.id}"]`);
+      const fresh = box && event.detail.fragment.querySelector(`[form="${bulk.id}"]`);
+      if (fresh) fresh.toggleAttribute("checked", box.checked);
+    });
+    document.addEventListener("htmx:oobAfterSwap", tell);
+    window.addEventListener("pageshow", tell);
+    tell();
+  }
 
   // A refusal of a service comes with a place of its own on the page.
   document.addEventListener("htmx:beforeSwap", (event) => {
