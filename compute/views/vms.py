@@ -20,6 +20,7 @@ from compute.forms.vms import VmForm, proposed_name
 from compute.services import vms
 from compute.views import parts
 from portal.common.actor import Actor
+from portal.common.drafts import kept_values, login_keeping, whose_form
 from portal.common.errors import Conflict, NotFound, PortalError
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer, form_key, once
@@ -30,11 +31,13 @@ VERBS = {"run": vms.run_vm, "shut_down": vms.shut_down_vm, "stop": vms.stop_vm, 
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@login_required
+@login_keeping(VmForm.base_fields)
 def vm_create(request: HttpRequest) -> HttpResponse:
     """The wizard: a form, a review of the plan, one button. Without JavaScript it is three plain posts."""
     actor = actor_of(request)
     if request.method != "POST":
+        if typed := kept_values(request):
+            return _form_page(request, _form(actor, None, initial=typed | {"run": "run" in typed}))
         name, template = request.GET.get("name", ""), request.GET.get("template", "")
         return _form_page(request, _form(actor, None, name=name, template=template))
     form = _form(actor, request.POST)
@@ -73,6 +76,7 @@ def _form_page(request: HttpRequest, form: VmForm, *, preview: bool = False) -> 
         "form": form,
         "templates": selectors.usable_templates(actor),
         "data_centers": selectors.usable_data_centers(actor),
+        "whose": whose_form(actor.uid),
     }
     if preview:
         return render(request, "compute/partials/_vm_plan.html", {"incomplete": True})
@@ -96,6 +100,7 @@ def _review(request: HttpRequest, form: VmForm, *, preview: bool) -> HttpRespons
         "template_name": dict(form.fields["template"].choices)[form.cleaned_data["template"]],  # type: ignore[attr-defined]
         "data_center_name": dict(form.fields["data_center"].choices)[form.cleaned_data["data_center"]],  # type: ignore[attr-defined]
         "values": _posted(request),
+        "whose": whose_form(actor.uid),
     }
     return render(request, "compute/vm_review.html", context)
 

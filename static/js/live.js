@@ -12,6 +12,7 @@
   let patience = null;
   let poll = null;
   let opened = false;
+  let ended = false;
 
   const watched = () => [...new Set([...document.querySelectorAll("[data-watch]")].flatMap((e) => e.dataset.watch.split(" ")))];
 
@@ -29,7 +30,9 @@
       return false;
     }
     if (answer.type === "opaqueredirect") {
-      location.reload();
+      // The log-in ended. A page that keeps what was typed waits until its form is sent; others lead to the log-in.
+      ended = document.querySelector("form[data-keeps]") !== null;
+      if (!ended) location.reload();
       return false;
     }
     if (!answer.ok) return false;
@@ -73,6 +76,9 @@
       if (await refresh()) {
         lost = new Date();
         offline.textContent = `${offline.dataset.polling} ${clock(lost)}`;
+      } else if (ended) {
+        clearInterval(poll);
+        offline.textContent = offline.dataset.ended;
       }
     }, POLL);
   };
