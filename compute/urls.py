@@ -4,7 +4,19 @@ from django.urls import path
 
 from compute.rules import ENDING
 from compute.services.sharing import SHAREABLE
-from compute.views import adoption, bulk, consoles, consumption, data_centers, images, providers, tabs, templates, vms
+from compute.views import (
+    adoption,
+    bulk,
+    consoles,
+    consumption,
+    data_centers,
+    images,
+    providers,
+    screens,
+    tabs,
+    templates,
+    vms,
+)
 
 app_name = "compute"
 
@@ -18,6 +30,7 @@ urlpatterns = [
     path("machines/<uuid:uid>/who/", tabs.vm_who, name="vm-who"),
     path("machines/<uuid:uid>/jobs/", tabs.vm_jobs, name="vm-jobs"),
     path("machines/<uuid:uid>/console/", consoles.vm_console, name="vm-console"),
+    path("machines/<uuid:uid>/screen/", screens.vm_screen, name="vm-screen"),
     path("machines/<uuid:uid>/run/", vms.vm_verb, {"verb": "run"}, name="vm-run"),
     path("machines/<uuid:uid>/shut_down/", vms.vm_verb, {"verb": "shut_down"}, name="vm-shut_down"),
     path("machines/<uuid:uid>/stop/", vms.vm_verb, {"verb": "stop"}, name="vm-stop"),

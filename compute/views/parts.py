@@ -75,6 +75,7 @@ class Card:
     job_line: str
     owner: str  # empty when it is the reader's own
     actions: list[Action]  # every verb, for a menu
+    shows_screen: bool
 
 
 def cards(actor: Actor, vms: Sequence[Vm]) -> list[Card]:
@@ -87,7 +88,7 @@ def cards(actor: Actor, vms: Sequence[Vm]) -> list[Card]:
 def _card(actor: Actor, vm: Vm, actions: Sequence[Action], job: Job | None) -> Card:
     by_verb = {action.verb: action for action in actions}
     every = [by_verb[verb] for verb in (*FIRST_VERBS, *LAST_VERBS)]
-    return Card(vm, _card_verbs(actions), _line(job), _owner(actor, vm), every)
+    return Card(vm, _card_verbs(actions), _line(job), _owner(actor, vm), every, by_verb["connect"].allowed)
 
 
 def _owner(actor: Actor, vm: Vm) -> str:
@@ -96,13 +97,18 @@ def _owner(actor: Actor, vm: Vm) -> str:
 
 def machine(actor: Actor, vm: Vm) -> dict[str, Any]:
     """A machine's overview: its head, its facts, what it takes of the quota, and its last job."""
-    job = latest_job(vm.pk)
-    return head(actor, vm) | {
+    job, shown = latest_job(vm.pk), head(actor, vm)
+    return shown | {
         "watch": OVERVIEW,
+        "shows_screen": _may(shown["verbs"].first, "connect"),
         "job": job_json(job) if job else None,
         "taken": taken_by([vm.pk, *vm.disks.values_list("pk", flat=True)]),
         "sees_quota": Permit.QUOTA_VIEW in selectors.permits_on_center(actor, vm.data_center),
     }
+
+
+def _may(actions: Sequence[Action], verb: str) -> bool:
+    return any(action.allowed for action in actions if action.verb == verb)
 
 
 def head(actor: Actor, vm: Vm) -> dict[str, Any]:

@@ -5,6 +5,7 @@
   const PATIENCE = 2000;
   const GROW = 1000;
   const FOLLOW = 1500;
+  const SCREEN = 10000;
   const JUST_NOW = 10;
   const offline = document.getElementById("offline");
   let socket = null;
@@ -163,6 +164,17 @@
     window.addEventListener("pageshow", tell);
     tell();
   }
+
+  // Screens that are looked at are looked at again: another fragment is the same address, which the browser asks for anew.
+  let look = 0;
+  setInterval(() => {
+    if (document.hidden) return;
+    look += 1;
+    for (const screen of document.querySelectorAll("img[data-screen]")) {
+      const { top, bottom } = screen.getBoundingClientRect();
+      if (bottom > 0 && top < innerHeight) screen.src = `${screen.src.split("#")[0]}#${look}`;
+    }
+  }, SCREEN);
 
   // A refusal of a service comes with a place of its own on the page.
   document.addEventListener("htmx:beforeSwap", (event) => {

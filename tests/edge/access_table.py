@@ -105,6 +105,7 @@ PAGES = {
     "GET /machines/{uid}/": "302 302 404 404 404 200 200 200",
     "GET /events/": "302 302 200 200 200 200 200 200",
     "GET /machines/{uid}/events/": "302 302 404 404 404 200 200 200",
+    "GET /machines/{uid}/screen/": "302 302 404 404 404 200 200 200",
     "GET /machines/{uid}/disks/": "302 302 404 404 404 200 200 200",
     "GET /machines/{uid}/nics/": "302 302 404 404 404 200 200 200",
     "GET /machines/{uid}/who/": "302 302 404 404 404 200 200 200",
