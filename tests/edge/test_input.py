@@ -328,7 +328,7 @@ def test_IN18_a_dry_run_is_0_or_1_where_there_is_one_and_refused_elsewhere(world
         )
         assert fields(answer) == {"dry_run"}
     assert Vm.objects.count() == 1
-    for method, path in (("post", "/api/v1/jobs/{job}/cancel/"), ("delete", "/api/v1/tokens/{token}/")):
+    for method, path in (("patch", "/api/v1/users/{user}/"), ("post", "/api/v1/providers/")):
         answer = getattr(world.api("owner"), method)(
             path.format(**world.ids) + "?dry_run=1", content_type="application/json"
         )
