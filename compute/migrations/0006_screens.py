@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("wanted_at", models.DateTimeField(db_index=True)),
-                ("tried_at", models.DateTimeField(blank=True, null=True)),
+                ("next_at", models.DateTimeField(blank=True, null=True)),
                 ("taken_at", models.DateTimeField(blank=True, null=True)),
                 ("image", models.BinaryField(default=bytes)),
             ],

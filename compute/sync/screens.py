@@ -14,6 +14,7 @@ from django.db import close_old_connections, connections
 from django.db.models import Q
 from django.utils import timezone
 
+from compute import rules
 from compute.models import Screen
 from compute.screens import NoPicture, thumbnail
 from portal.hypervisors.connect import driver_for
@@ -28,8 +29,8 @@ EVERY = timedelta(seconds=15)  # a picture of one machine
 WANTED = timedelta(seconds=60)  # since a page last asked for it
 KEPT = timedelta(minutes=10)
 MOST_AT_ONCE = 20
-SHOWN_WHEN = ("powering_up", "up", "reboot_in_progress", "powering_down", "paused")
-"""Statuses in which a machine has a screen; as ``rules.LEGAL["connect"]``."""
+AFTER_SILENCE = timedelta(minutes=5)  # a hung QEMU: each call that is given up leaves a thread behind until it ends
+STOP_SECONDS = 2.0
 
 
 class ScreenTaker(threading.Thread):
@@ -41,8 +42,10 @@ class ScreenTaker(threading.Thread):
         self._stop_event = threading.Event()
 
     def stop(self) -> None:
-        """Take no more; the one that is being taken is not waited for."""
+        """Take no more; one that is being taken is waited for a moment, no longer."""
         self._stop_event.set()
+        if self.is_alive():
+            self.join(timeout=STOP_SECONDS)
 
     def run(self) -> None:
         """Look what is wanted, take it, forget what nobody wants."""
@@ -68,11 +71,13 @@ def take_wanted(provider: Provider, *, goes_on: Callable[[], bool] = lambda: Tru
     for screen in _due(provider):
         if not goes_on():
             break
-        Screen.objects.filter(pk=screen.pk).update(tried_at=timezone.now())
+        Screen.objects.filter(pk=screen.pk).update(next_at=timezone.now() + EVERY)
         try:
             image = thumbnail(driver.screenshot(VmRef(screen.vm.pk, screen.vm.external_id)))
-        except Unavailable:
-            break  # the watcher sees to that
+        except Unavailable as error:
+            log.warning("no picture of %s for a while: %s", screen.pk, error.detail)
+            Screen.objects.filter(pk=screen.pk).update(next_at=timezone.now() + AFTER_SILENCE)
+            break  # if it is the provider that is silent, the watcher sees to that
         except (HypervisorError, NoPicture) as error:
             log.info("no picture of %s: %s", screen.pk, getattr(error, "detail", "") or error)
             Screen.objects.filter(pk=screen.pk).update(image=b"", taken_at=None)
@@ -84,9 +89,11 @@ def take_wanted(provider: Provider, *, goes_on: Callable[[], bool] = lambda: Tru
 
 def _due(provider: Provider) -> list[Screen]:
     now = timezone.now()
-    rows = Screen.objects.filter(vm__provider=provider, vm__status__in=SHOWN_WHEN, wanted_at__gt=now - WANTED)
-    due = rows.filter(Q(tried_at=None) | Q(tried_at__lt=now - EVERY)).select_related("vm").defer("image")
-    return list(due.order_by("tried_at")[:MOST_AT_ONCE])
+    rows = Screen.objects.filter(
+        vm__provider=provider, vm__status__in=rules.LEGAL["connect"], wanted_at__gt=now - WANTED
+    )
+    due = rows.filter(Q(next_at=None) | Q(next_at__lte=now)).select_related("vm").defer("image")
+    return list(due.order_by("next_at", "pk")[:MOST_AT_ONCE])
 
 
 def forget_unwanted(provider: Provider) -> int:

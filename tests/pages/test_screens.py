@@ -14,7 +14,7 @@ from PIL import Image
 
 from compute.models import Screen, Vm
 from compute.screens import LARGEST_THUMBNAIL, THUMBNAIL, NoPicture, thumbnail
-from compute.sync.screens import EVERY, KEPT, WANTED, forget_unwanted, take_wanted
+from compute.sync.screens import AFTER_SILENCE, EVERY, KEPT, WANTED, forget_unwanted, take_wanted
 from portal.common.actor import system_actor
 from tenants import policy
 from tenants.models import Role
@@ -125,7 +125,7 @@ def test_who_may_not_sit_at_the_console_does_not_see_its_screen(demo, vm):
     ("fields", "status"),
     [
         ({"wanted_at": -2 * WANTED}, "up"),
-        ({"tried_at": timedelta()}, "up"),
+        ({"next_at": timedelta(minutes=1)}, "up"),
         ({}, "down"),
         ({}, "unknown"),
     ],
@@ -149,10 +149,25 @@ def test_bytes_that_are_no_picture_leave_none(demo, vm, planted):
 
 def test_refusal_of_one_does_not_keep_the_others_from_theirs(demo, vm):
     other = demo.make_vm("alice", name="other")
-    wanted(vm, tried_at=None)
-    wanted(other, tried_at=timezone.now() - 2 * EVERY)
+    wanted(vm)
+    wanted(other)
     demo.double.fail("screenshot", Fault.REFUSED)
     assert take_wanted(vm.provider) == 1
+
+
+def test_each_picture_is_taken_once_in_a_while(demo, vm):
+    wanted(vm)
+    assert [take_wanted(vm.provider) for _time in range(2)] == [1, 0]
+    Screen.objects.update(next_at=timezone.now())
+    assert take_wanted(vm.provider) == 1
+    assert Screen.objects.get().next_at > timezone.now() + EVERY / 2
+
+
+def test_machine_that_does_not_answer_is_left_alone_for_long(demo, vm):
+    wanted(vm)
+    demo.double.fail("screenshot", Fault.GONE)
+    assert take_wanted(vm.provider) == 0
+    assert Screen.objects.get().next_at > timezone.now() + AFTER_SILENCE / 2
 
 
 def test_machine_that_went_off_shows_no_old_screen(demo, vm):
