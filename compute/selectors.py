@@ -162,13 +162,21 @@ def events_of(vm: Vm, permits: frozenset[Permit]) -> QuerySet[Event]:
     return rows.order_by("-at", "-uid")
 
 
-OF_CONSOLES = ("VM_CONNECT_REQUESTED", "VM_CONNECTED", "VM_DISCONNECTED")
-"""What sitting at a console leaves in the log: all of it in the whole list, none of it among the few newest."""
+def jobs_of(actor: Actor, vm: Vm, permits: frozenset[Permit]) -> QuerySet[Job]:
+    """The jobs on a machine, newest first: all of them for whoever may see its jobs, his own for everybody else."""
+    if Permit.JOB_VIEW in permits:
+        return Job.objects.filter(target_uid=vm.pk).prefetch_related("steps").order_by("-created_at", "-uid")
+    return jobs(actor).filter(target_uid=vm.pk)
 
 
 def permits_of(actor: Actor, vm: Vm) -> frozenset[Permit]:
     """What this actor may do with a machine, whatever its status."""
     return policy.permits_on(actor, [vm])[vm.pk]
+
+
+def permits_on_center(actor: Actor, row: DataCenter) -> frozenset[Permit]:
+    """What this actor may do with a data center."""
+    return policy.permits_on(actor, [row])[row.pk]
 
 
 def vm_actions(vm: Vm, permits: frozenset[Permit]) -> list[Action]:
@@ -254,9 +262,7 @@ def data_centers(actor: Actor, *, after: str = "") -> QuerySet[DataCenter]:
 def rights_over_data_centers(actor: Actor, row: DataCenter | None = None) -> DataCenterRights:
     """For the buttons; the services decide again."""
     make = policy.holds_everywhere(actor, Permit.SYSTEM_MANAGE)
-    return DataCenterRights(
-        make, row is not None and Permit.DATA_CENTER_EDIT in policy.permits_on(actor, [row])[row.pk]
-    )
+    return DataCenterRights(make, row is not None and Permit.DATA_CENTER_EDIT in permits_on_center(actor, row))
 
 
 def resources(actor: Actor, data_center: DataCenter) -> list[Resources]:

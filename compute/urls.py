@@ -6,13 +6,17 @@ from compute.rules import ENDING
 from compute.services.sharing import SHAREABLE
 from compute.views import (
     adoption,
+    bulk,
     clusters,
     consoles,
+    consumption,
     data_centers,
     images,
     providers,
     readiness,
+    screens,
     storage,
+    tabs,
     templates,
     vms,
     volumes,
@@ -22,9 +26,15 @@ app_name = "compute"
 
 urlpatterns = [
     path("machines/new/", vms.vm_create, name="vm-create"),
+    path("machines/bulk/", bulk.vms_bulk, name="vms-bulk"),
     path("machines/<uuid:uid>/", vms.vm_detail, name="vm-detail"),
-    path("machines/<uuid:uid>/events/", vms.vm_events, name="vm-events"),
+    path("machines/<uuid:uid>/disks/", tabs.vm_disks, name="vm-disks"),
+    path("machines/<uuid:uid>/nics/", tabs.vm_nics, name="vm-nics"),
+    path("machines/<uuid:uid>/events/", tabs.vm_events, name="vm-events"),
+    path("machines/<uuid:uid>/who/", tabs.vm_who, name="vm-who"),
+    path("machines/<uuid:uid>/jobs/", tabs.vm_jobs, name="vm-jobs"),
     path("machines/<uuid:uid>/console/", consoles.vm_console, name="vm-console"),
+    path("machines/<uuid:uid>/screen/", screens.vm_screen, name="vm-screen"),
     path("machines/<uuid:uid>/run/", vms.vm_verb, {"verb": "run"}, name="vm-run"),
     path("machines/<uuid:uid>/shut_down/", vms.vm_verb, {"verb": "shut_down"}, name="vm-shut_down"),
     path("machines/<uuid:uid>/stop/", vms.vm_verb, {"verb": "stop"}, name="vm-stop"),
@@ -65,6 +75,7 @@ urlpatterns = [
     path("data-centers/", data_centers.data_center_list, name="data-centers"),
     path("data-centers/new/", data_centers.data_center_create, name="data-center-create"),
     path("data-centers/<uuid:uid>/", data_centers.data_center_detail, name="data-center"),
+    path("data-centers/<uuid:uid>/use/<slug:dimension>/", consumption.quota_use, name="quota-use"),
     path("data-centers/<uuid:uid>/edit/", data_centers.data_center_edit, name="data-center-edit"),
     path(
         "data-centers/<uuid:uid>/enable/", data_centers.data_center_enable, {"enabled": True}, name="data-center-enable"

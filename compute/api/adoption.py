@@ -104,6 +104,8 @@ class Adoptions(ApiView):
 class VmUnadopt(ApiView):
     """Letting go of an adopted machine."""
 
+    rehearsed = ("POST",)
+
     @extend_schema(request=ConfirmSerializer, responses={202: StartedSerializer}, operation_id="vms_unadopt")
     def post(self, request: Request, uid: UUID) -> Response:
         """Give it back; it stays on its hypervisor as it is."""

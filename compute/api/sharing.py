@@ -52,6 +52,7 @@ class DataCenterResources(ApiView):
 class Assignment(ApiView):
     """One thing that a data center may use. For super-admins."""
 
+    rehearsed = ("PUT", "DELETE")
     kind = ""
 
     @extend_schema(request=Empty, responses={204: None})

@@ -114,6 +114,7 @@ class TemplateStartedSerializer(StartedSerializer):
 class Templates(ListView):
     """The templates one may see."""
 
+    rehearsed = ("POST",)
     serializer_class = TemplateSerializer
     pagination_class = ByName
 
@@ -147,6 +148,8 @@ class Templates(ListView):
 
 class TemplateDetail(ApiView):
     """One template."""
+
+    rehearsed = ("PATCH", "DELETE")
 
     @extend_schema(responses=TemplateSerializer)
     def get(self, request: Request, uid: UUID) -> Response:

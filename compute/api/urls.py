@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from compute.api import adoption, clusters, consoles, images, inventory, providers, readiness, sharing, templates, vms
+from compute.api import (
+    adoption,
+    clusters,
+    consoles,
+    consumption,
+    images,
+    inventory,
+    providers,
+    readiness,
+    sharing,
+    templates,
+    vms,
+)
 
 urlpatterns = [
     path("providers/", providers.Providers.as_view(), name="provider-list"),
@@ -29,6 +41,11 @@ urlpatterns = [
     path("vms/<uuid:uid>/events/", vms.VmEvents.as_view(), name="vm-events"),
     path("vms/<uuid:uid>/consoles/", consoles.VmConsoles.as_view(), name="vm-consoles"),
     *(path(f"vms/<uuid:uid>/{verb}/", vms.VmVerb.as_view(verb=verb), name=f"vm-{verb}") for verb in vms.VERBS),
+    path(
+        "data-centers/<uuid:uid>/consumers/<slug:dimension>/",
+        consumption.DataCenterConsumers.as_view(),
+        name="data-center-consumers",
+    ),
     path("data-centers/<uuid:uid>/resources/", sharing.DataCenterResources.as_view(), name="data-center-resources"),
     *(
         path(

@@ -3,6 +3,7 @@ from compute.models.grants import TemplateGroupGrant, TemplateUserGrant, VmGroup
 from compute.models.image import Image
 from compute.models.inventory import Cluster, ClusterAssignment, Host, StorageAssignment, StorageDomain
 from compute.models.readiness import ReadinessResult
+from compute.models.screen import Screen
 from compute.models.template import Template, TemplateAssignment
 from compute.models.vm import Disk, FoundVm, Nic, Vm
 
@@ -16,6 +17,7 @@ __all__ = [
     "Image",
     "Nic",
     "ReadinessResult",
+    "Screen",
     "StorageAssignment",
     "StorageDomain",
     "Template",

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 from uuid import UUID
 
+from portal.hypervisors.errors import Unsupported
 from portal.hypervisors.specs import (
     About,
     Address,
@@ -265,3 +266,11 @@ class Driver(ABC):
 
         Raises ``Busy`` when the VM is off, ``Unsupported`` for a protocol that ``Capabilities`` does not name.
         """
+
+    def screenshot(self, ref: VmRef) -> bytes:
+        """The first screen of a running VM as it is now: an image in PNG or PPM, of ``LARGEST_SCREENSHOT`` bytes at most.
+
+        Nothing vouches for the bytes. Raises ``Busy`` when the VM is off, ``Unsupported`` where it has no screen or
+        ``Capabilities.screenshots`` is not declared, ``NoCapacity`` for a larger image.
+        """
+        raise Unsupported(detail="screenshots")

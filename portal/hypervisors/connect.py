@@ -317,3 +317,6 @@ class BoundedDriver(Driver):
 
     def console(self, ref: VmRef, *, protocol: str) -> ConsoleTarget:
         return self._change("console", lambda driver: driver.console(ref, protocol=protocol))
+
+    def screenshot(self, ref: VmRef) -> bytes:
+        return self._read("screenshot", lambda driver: driver.screenshot(ref))

@@ -46,6 +46,10 @@ class Connection:
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
 
+LARGEST_SCREENSHOT = 32 * 1024 * 1024
+"""In bytes: a screen of 3840 x 2160 in three bytes a pixel has 24 MiB."""
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a provider can do; the page explains instead of failing, the contract suite leaves tests out by these alone."""
@@ -59,6 +63,7 @@ class Capabilities:
     guest_shutdown: bool = True
     reboot: bool = True
     console_protocols: tuple[str, ...] = ("vnc",)
+    screenshots: bool = False  # tells what the screen of a running machine shows
     events: bool = True
     marker: bool = True  # objects can carry our marker
     accelerated: bool = True  # False: machines are emulated (TCG), which the page says

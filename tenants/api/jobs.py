@@ -117,6 +117,8 @@ class JobDetail(ApiView):
 class JobCancel(ApiView):
     """Stop a job and undo what it did."""
 
+    rehearsed = ("POST",)
+
     @extend_schema(request=Empty, responses={202: StartedSerializer}, operation_id="jobs_cancel")
     def post(self, request: Request, uid: UUID) -> Response:
         """Ask for it; the job tells when it has been undone. Asking again is the same."""

@@ -14,6 +14,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRefresh
 
+from portal.common.drafts import draft_in, keep_draft
 from portal.common.errors import NotAuthenticated, TooMany
 from tenants.services.tokens import check_password
 
@@ -26,7 +27,7 @@ MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 def log_in(request: HttpRequest) -> HttpResponse:
     """Name and password, then on to the page that was asked for."""
     wanted = request.POST.get("next", request.GET.get("next", ""))
-    context: dict[str, Any] = {"next": wanted, "username": ""}
+    context: dict[str, Any] = {"next": wanted, "username": "", "draft": draft_in(request)}
     if request.htmx:  # type: ignore[attr-defined]
         # The session ended under an open page: its next load leads here by itself, and back.
         return HttpResponseClientRefresh()
@@ -49,6 +50,7 @@ def log_in(request: HttpRequest) -> HttpResponse:
             answer["Retry-After"] = str(error.data["retry_after"])
         return answer
     login(request, user, backend=MODEL_BACKEND)
+    keep_draft(request)
     return _with_device(HttpResponseRedirect(_safe(request, wanted)), username, device or token_urlsafe(16))
 
 

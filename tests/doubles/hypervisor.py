@@ -69,7 +69,7 @@ class DoubleDriver(DoubleMachines, DoubleNetworks):
 
     def capabilities(self) -> Capabilities:
         with self.call("capabilities"):
-            return Capabilities(accelerated=bool(self.store.setting("accelerated")))
+            return Capabilities(screenshots=True, accelerated=bool(self.store.setting("accelerated")))
 
     def inventory(self) -> Inventory:
         about = self.about()

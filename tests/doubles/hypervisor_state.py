@@ -33,6 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "guest_ignores_shutdown": False,
     "console_port": 5900,
     "console_password": "",  # of a real screen behind the double; empty: a fresh one each time, as hypervisors do
+    "screenshot": "",  # the bytes of every screen, in hex; empty: one colour for each machine
     "capacity_bytes": 1 << 40,
     "accelerated": True,
     "host_name": "double",

@@ -67,7 +67,10 @@ def network_body(world: World, operation: str) -> dict[str, Any]:
     return named | ({"data_center": world.ids["data_center"]} if "/api/" in operation else {})
 
 
-def adoption_body(world: World, operation: str) -> dict[str, Any]:
+def chosen_body(world: World, operation: str) -> dict[str, Any]:
+    """Of forms over machines that were ticked."""
+    if operation == "POST /machines/bulk/":
+        return {"verb": "stop", "machine": world.ids["vm"], "key": "k" * 32}
     if operation not in TO_ADOPT:
         return {}
     named, several = TO_ADOPT[operation]
@@ -90,7 +93,7 @@ def shelf_body(world: World, operation: str) -> dict[str, Any]:
 def body(world: World, operation: str) -> dict[str, Any]:
     if operation in FIXED:
         return FIXED[operation]
-    if found := adoption_body(world, operation) or network_body(world, operation) or cluster_body(world, operation):
+    if found := chosen_body(world, operation) or network_body(world, operation) or cluster_body(world, operation):
         return found
     if "/people/" in operation or operation.startswith(("POST /users/", "POST /data-centers/{uid}/quota/")):
         known = {"username": "bob" if "/people/" in operation else "erna", "role": "end-user", "machines": "5"}

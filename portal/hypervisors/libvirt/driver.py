@@ -7,7 +7,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from portal.hypervisors.base import Driver, Watch
-from portal.hypervisors.libvirt import inputs, surroundings, tunnel, way
+from portal.hypervisors.libvirt import inputs, screens, surroundings, tunnel, way
 from portal.hypervisors.libvirt.accelerator import KVM, Accelerator
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.consoles import Consoles
@@ -41,7 +41,7 @@ from portal.hypervisors.specs import (
     VolumeRef,
 )
 
-# libvirt's built-in test driver keeps descriptions in memory: it stores no bytes, and what it runs has no screen.
+# libvirt's built-in test driver keeps descriptions in memory: it stores no bytes, and what it runs has no console.
 BARE = Capabilities(
     disk_upload=False,
     disk_copy=False,
@@ -49,6 +49,7 @@ BARE = Capabilities(
     network_filters=False,
     first_boot_volume=False,
     console_protocols=(),
+    screenshots=True,  # always of the same picture
 )
 
 
@@ -69,7 +70,7 @@ class LibvirtDriver(Driver):
         self._machines = Machines(
             self._session, storage=self._storage, networks=self._networks, accelerator=self._accelerator
         )
-        self._declared = BARE if self._session.is_test else Capabilities()
+        self._declared = BARE if self._session.is_test else Capabilities(screenshots=True)
         self._consoles = Consoles(self._session, self._machines, protocols=self._declared.console_protocols)
         self._inventories = Inventories(
             self._session, storage=self._storage, networks=self._networks, accelerator=self._accelerator
@@ -201,3 +202,6 @@ class LibvirtDriver(Driver):
 
     def console(self, ref: VmRef, *, protocol: str) -> ConsoleTarget:
         return self._consoles.console(ref, protocol=protocol)
+
+    def screenshot(self, ref: VmRef) -> bytes:
+        return screens.screenshot(self._session, self._machines, ref)

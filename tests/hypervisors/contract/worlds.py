@@ -9,7 +9,7 @@ import struct
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
@@ -130,7 +130,7 @@ class World(ABC):
 class DoubleWorld(World):
     """The double."""
 
-    capabilities = Capabilities()
+    capabilities = Capabilities(screenshots=True)
     has_guests = True
 
     def __init__(self, folder: Path) -> None:
@@ -323,7 +323,7 @@ class MemoryWorld(LibvirtWorld):
 class QemuWorld(LibvirtWorld):
     """Real libvirt and QEMU."""
 
-    capabilities = replace(Capabilities(), accelerated=False)
+    capabilities = Capabilities(screenshots=True, accelerated=False)
     uri = "qemu:///system"
     domain_type = "qemu"
     options: ClassVar = {"accelerator": "tcg"}  # which works everywhere; what is chosen otherwise is tried elsewhere
