@@ -269,7 +269,8 @@ def resources(actor: Actor, data_center: DataCenter) -> list[Resources]:
     """What of the institute's a data center may use, kind by kind; for super-admins also what it could be given."""
     giving = policy.holds_everywhere(actor, Permit.PROVIDER_MANAGE)
     named: dict[str, tuple[str, QuerySet[Any]]] = {
-        "cluster": (_("Clusters"), Cluster.objects.select_related("provider")),
+        # One whose hosts are all in another has nothing to give.
+        "cluster": (_("Clusters"), Cluster.objects.select_related("provider").filter(hosts__isnull=False).distinct()),
         "storage_domain": (_("Storage domains"), StorageDomain.objects.select_related("provider")),
         "network": (_("Networks"), Network.objects.filter(owner=None)),
         "template": (_("Templates"), Template.objects.filter(owner=None)),

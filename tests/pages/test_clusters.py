@@ -76,6 +76,9 @@ def test_hosts_of_two_providers_become_one_cluster_with_their_machines_and_data_
         ("lab", "physics"),
         ("lab", "informatics"),
     }
+    page = client.get(f"/data-centers/{vm.data_center_id}/").content.decode()
+    assert "Take lab back" in page
+    assert page.count("local (local)</option>") == 0, "a cluster without a host is not offered"
     sync_provider(other)
     assert lab.hosts.count() == 2, "a compare leaves them where they were put"
     assert demo.make_vm("charlie").cluster == lab
