@@ -14,7 +14,7 @@ from uuid import UUID
 from django.conf import settings
 
 UPLOADED, CONVERTED = "upload", "qcow2"
-WAIT_SECONDS = 20.0  # for another part of the same image
+WAIT_SECONDS = 10.0  # for another part of the same image
 LOOK_SECONDS = 0.02
 YOUNG_SECONDS = 3600.0  # a file may be there a little before its row, or be a conversion at work
 

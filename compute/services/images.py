@@ -141,7 +141,9 @@ def receive(actor: Actor, uid: UUID, data: bytes, *, offset: int) -> Image:
     image's file is held from the look at the row until the row tells of them: what comes late finds another offset, or that
     the image is inspected already, and writes nothing.
     """
-    policy.authorize(actor, Permit.IMAGE_UPLOAD, get_image(actor, uid))
+    image = get_image(actor, uid)
+    policy.authorize(actor, Permit.IMAGE_UPLOAD, image)
+    _refuse_out_of_turn(image, data, offset=offset)  # and no file is there again for an image that was refused
     try:
         with spool.writer(uid) as file:
             image = _still_there(actor, uid)

@@ -67,7 +67,7 @@ def template_of_machine(actor: Actor, vm_uid: UUID, request: CopyRequest) -> tup
     with attempt(actor, "TEMPLATE_CREATE", Subject("template", None, request.traits.name)) as trial:
         vm = get_machine(actor, vm_uid)
         owner, domain, before = _place(actor, request, vm.provider)
-        _refuse(why_not(vm))
+        _refuse([*why_not(vm), *_other_center_reasons(vm, owner)])
         disk = vm.disks.first()
         size = disk.size_gib if disk is not None else 1
         template = write(request.traits, owner, domain, disk_gib=size, before=before, is_sealed=False)
@@ -78,6 +78,14 @@ def template_of_machine(actor: Actor, vm_uid: UUID, request: CopyRequest) -> tup
         trial.data = {"vm": str(vm.pk)}
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
     return template, job
+
+
+def _other_center_reasons(vm: Vm, owner: DataCenter | None) -> list[Reason]:
+    """What is in a machine stays in its department, whoever was given rights on it; the institute's admins decide beyond."""
+    if owner is None or owner.pk == vm.data_center_id:
+        return []
+    text = _("A template of this machine belongs to its own data center, %(name)s.") % {"name": vm.data_center.name}
+    return [Reason("other_data_center", text, "data_center")]
 
 
 def get_machine(actor: Actor, vm_uid: UUID) -> Vm:

@@ -28,7 +28,8 @@ Make = Callable[[NewTemplateForm], tuple[Template, Job]]
 class Source:
     """``name`` for people; ``owner_uid`` of the data center that is proposed (None: the institute); ``back`` an address' name.
 
-    ``provider_uid``: storage domains of this provider alone can take it. ``make`` does what the form says.
+    ``provider_uid``: storage domains of this provider alone can take it. ``is_bound``: to that data center, or the institute.
+    ``make`` does what the form says.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Source:
     form: type[NewTemplateForm] = NewTemplateForm
     owner_uid: UUID | None = None
     provider_uid: UUID | None = None
+    is_bound: bool = False
 
 
 def source_of(actor: Actor, query: QueryDict) -> Source:
@@ -68,15 +70,8 @@ def _machine(actor: Actor, uid: UUID) -> Source:
         return template_copies.template_of_machine(actor, vm.pk, _wish(form))
 
     back = ("compute:vm-detail", (vm.pk,))
-    return Source(
-        vm.name,
-        _traits_of(vm),
-        make,
-        back,
-        CopiedTemplateForm,
-        owner_uid=vm.data_center_id,
-        provider_uid=vm.provider_id,
-    )
+    bounds = {"owner_uid": vm.data_center_id, "provider_uid": vm.provider_id}
+    return Source(vm.name, _traits_of(vm), make, back, CopiedTemplateForm, is_bound=True, **bounds)
 
 
 def _volume(actor: Actor, domain_uid: UUID, name: str) -> Source:

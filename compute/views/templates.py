@@ -87,6 +87,8 @@ def template_create(request: HttpRequest) -> HttpResponse:
 def _places(actor: Actor, source: Source) -> dict[str, list[tuple[str, str]]]:
     """Whose it can be (what is proposed first), and where its disk can lie."""
     centers = list(policy.visible(actor, Permit.TEMPLATE_CREATE, images.upload_places(actor)))
+    if source.is_bound:
+        centers = [center for center in centers if center.pk == source.owner_uid]
     centers.sort(key=lambda center: center.pk != source.owner_uid)
     whose = [(str(center.pk), center.name) for center in centers]
     found: dict[Any, StorageDomain] = {}
