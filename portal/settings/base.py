@@ -254,6 +254,9 @@ LOGGING: dict[str, Any] = {
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "portal.common.logs.JsonFormatter"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
-    "loggers": {"portal.websocket": {"level": "WARNING"}},
+    "loggers": {
+        "portal.websocket": {"level": "WARNING"},
+        "django_auth_ldap": {"level": "CRITICAL"},  # its lines quote names that were typed, and the directory's words
+    },
     "root": {"handlers": ["console"], "level": env.one_of("LOG_LEVEL", "INFO", allowed=LEVELS)},
 }

@@ -105,6 +105,7 @@ def sentence(text: str) -> str:
 
 
 EVENT_TITLES = {
+    "LOGIN_KEPT_OUT": gettext_lazy("The directory kept an account out"),
     "VM_CREATE_REQUESTED": gettext_lazy("Creation was asked for"),
     "VM_CREATED": gettext_lazy("The machine was created"),
     "VM_CREATE_FAILED": gettext_lazy("Creating the machine failed"),
