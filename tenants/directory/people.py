@@ -29,12 +29,14 @@ def stored(directory: Directory, account: Account) -> User:
             guid=account.guid,
             defaults={"username": username, "password": make_password(None)},
         )
-        follow(user, account, username)
+        follow(user, account, directory)
     return user
 
 
-def follow(user: User, account: Account, username: str) -> bool:
-    """Bring names and state to what the directory says now; whether anything changed."""
+def follow(user: User, account: Account, directory: Directory) -> bool:
+    """Bring names and state to what the directory says now; whether anything changed. Call inside a transaction."""
+    username = username_of(directory.name, account.name)
+    _free(username, directory, account.guid)
     before = [getattr(user, name) for name in FOLLOWING]
     user.username, user.display_name, user.email = username, account.display_name, account.email
     keep_out(user, account.kept_out)

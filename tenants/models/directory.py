@@ -41,6 +41,15 @@ class Directory(UidModel):
     is_default = models.BooleanField(default=False, help_text="Whom a log-in means that names no directory.")
     enabled = models.BooleanField(_("enabled"), default=True)
 
+    # Of the sync: when it last read the directory, what kept it from that (a code), and how many people's loss it holds back.
+    brake_percent = models.PositiveSmallIntegerField(
+        default=30, help_text="A sync that takes something from a larger share of the people it looks at is held."
+    )
+    sync_begun_at = models.DateTimeField(null=True, blank=True)
+    synced_at = models.DateTimeField(null=True, blank=True)
+    sync_error = models.CharField(max_length=64, blank=True)
+    held_people = models.PositiveIntegerField(default=0)
+
     class Meta:
         ordering: ClassVar = ["name"]
         constraints: ClassVar = [

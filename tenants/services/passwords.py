@@ -12,6 +12,7 @@ from portal.common.errors import NotAuthenticated, PortalError, TooMany, Unavail
 from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, attempt, record
 from tenants.directory.backend import DirectoryBackend
+from tenants.directory.membership import put_in_groups
 from tenants.directory.names import LoginName, login_name
 from tenants.directory.people import username_of
 from tenants.models import Directory, User
@@ -118,6 +119,8 @@ def _asked(actor: Actor, meant: _Meant, password: str) -> User | None:
     user = backend.authenticate(None, password=password)
     if user is None and backend.kept_out:
         _note_kept_out(actor, meant, backend.kept_out)
+    if user is not None:
+        put_in_groups(user, backend.groups)
     return user
 
 
