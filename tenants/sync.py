@@ -45,6 +45,11 @@ class Change:
     groups: frozenset[str]
 
     @property
+    def why(self) -> str:
+        """Why somebody is kept out, in words."""
+        return str(KeptOut(self.kept_out).label) if self.kept_out else ""
+
+    @property
     def takes(self) -> bool:
         """Whether something is lost by it."""
         return bool(self.moves.left) or (bool(self.kept_out) and self.user.is_active)

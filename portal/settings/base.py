@@ -240,7 +240,10 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
-    "ENUM_NAME_OVERRIDES": {"VmStatus": "compute.choices.VmStatusChoice"},
+    "ENUM_NAME_OVERRIDES": {
+        "VmStatus": "compute.choices.VmStatusChoice",
+        "DirectoryKind": "tenants.models.directory.DirectoryKind",
+    },
 }
 
 HYPERVISOR_DRIVERS: dict[str, str] = {}

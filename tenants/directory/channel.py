@@ -32,6 +32,7 @@ class Channel:
     def __init__(self, url: str, *, starts_tls: bool, ca_pem: str, seconds: float) -> None:
         """Connects within so many seconds. Raises ``DirectoryDown`` naming the step that failed."""
         parts = urlsplit(url)
+        # The port was read where the address was stored: a wrong one raises ``ValueError`` there.
         if parts.scheme.lower() != ("ldap" if starts_tls else "ldaps") or not parts.hostname:
             raise DirectoryDown(Step.TLS, "address_without_tls")
         self._until = time.monotonic() + seconds

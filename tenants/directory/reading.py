@@ -76,6 +76,16 @@ def group_of(connection: Connection, guid: str) -> Group | None:
     return next(_groups(connection, wanted), None)
 
 
+def any_account(connection: Connection) -> bool:
+    """Whether there is anybody below the base."""
+    return next(_accounts(connection, ""), None) is not None
+
+
+def any_group(connection: Connection) -> bool:
+    """Whether there is any group below the base of groups."""
+    return next(_groups(connection, _group_kind(connection.address)), None) is not None
+
+
 def members_of(connection: Connection, group: Group) -> list[Account]:
     """The people in a group, directly or through other groups, by name. Long lists come in ranges and pages."""
     if connection.address.is_active_directory:

@@ -23,6 +23,7 @@ class KeptOut(models.TextChoices):
     MUST_CHANGE = "must_change", _("must change its password first")
     PASSWORD_EXPIRED = "password_expired", _("its password has expired")
     GONE = "gone", _("no longer there")
+    DIRECTORY = "directory", _("its directory is disabled here")
 
 
 class User(AbstractUser):

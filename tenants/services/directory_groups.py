@@ -20,6 +20,7 @@ from tenants.directory.people import username_of
 from tenants.holdings import CODENAME
 from tenants.models import DataCenter, DataCenterGroupGrant, Directory, DirectoryGroup, Role, System, SystemGroupGrant
 from tenants.permits import Permit
+from tenants.selectors import data_centers, get_data_center
 
 MOST_GROUPS = 20
 
@@ -47,6 +48,26 @@ def get_directory(actor: Actor, uid: UUID) -> Directory:
     if row is None:
         raise NotFound(_("There is no such directory."))
     return row
+
+
+def roles_to_give() -> list[Role]:
+    """The roles by name, the humblest first."""
+    return sorted(Role.objects.all(), key=lambda row: len(row.permits))
+
+
+def places(actor: Actor) -> list[DataCenter]:
+    """The data centers on which a group may be given a role, by name."""
+    return list(data_centers(actor))
+
+
+def place(actor: Actor, named: str) -> DataCenter | System:
+    """Where a role is given: a data center by its uid, or ``system``. Raises ``NotFound``."""
+    if named == "system":
+        return policy.system()
+    try:
+        return get_data_center(actor, UUID(named))
+    except ValueError as error:
+        raise NotFound(_("There is no such data center, or you may not see it.")) from error
 
 
 def find_groups(actor: Actor, uid: UUID, text: str) -> list[reading.Group]:
