@@ -51,8 +51,9 @@ def get_directory(actor: Actor, uid: UUID) -> Directory:
 
 
 def roles_to_give() -> list[Role]:
-    """The roles by name, the humblest first."""
-    return sorted(Role.objects.all(), key=lambda row: len(row.permits))
+    """The roles that mean something on a data center or above, the humblest first."""
+    fitting = [row for row in Role.objects.all() if Permit.DATA_CENTER_VIEW in row.permits]
+    return sorted(fitting, key=lambda row: len(row.permits))
 
 
 def places(actor: Actor) -> list[DataCenter]:
