@@ -5,9 +5,11 @@ An instance is one log-in's. Whatever the directory answers is final: an error i
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
 import ldap
 from django.utils.translation import gettext as _
@@ -25,6 +27,8 @@ from tenants.directory.people import stored
 from tenants.directory.reading import accounts_named, groups_of
 from tenants.models import Directory, KeptOut, User
 
+REST_SECONDS: Final = 10.0
+
 
 def unavailable(directory: str, why: str) -> Unavailable:
     """503, naming the directory; ``why`` is for the log."""
@@ -35,6 +39,25 @@ def unavailable(directory: str, why: str) -> Unavailable:
     return Unavailable(
         text % {"name": directory}, private=f"directory {directory}: {why}", data={"directory": directory}
     )
+
+
+class _Silent:
+    """Directories that were silent a moment ago, in this process: each log-in that waits for one holds a thread of the portal."""
+
+    def __init__(self) -> None:
+        self._until: dict[UUID, float] = {}
+
+    def note(self, directory: UUID, code: str) -> None:
+        """A log-in waited in vain, or (another code) was refused at once, which costs nothing."""
+        if code in {"silent", "timeout", "server_down"}:
+            self._until[directory] = time.monotonic() + REST_SECONDS
+
+    def holds(self, directory: UUID) -> bool:
+        """Whether nobody should wait for it just now."""
+        return time.monotonic() < self._until.get(directory, 0.0)
+
+
+_silent = _Silent()
 
 
 class DirectoryBackend(LDAPBackend):  # type: ignore[misc,unused-ignore]
@@ -57,10 +80,13 @@ class DirectoryBackend(LDAPBackend):  # type: ignore[misc,unused-ignore]
         """The user whose password this is, None for anybody else's. Raises ``Unavailable`` naming the directory."""
         if not self.login.name or not password or not password.strip() or "\x00" in password + self.login.name:
             return None
+        if _silent.holds(self.directory.pk):
+            raise unavailable(self.directory.name, "silent a moment ago")
         asked = _DirectoryUser(self, username=self.login.name, request=request)
         try:
             found: User | None = self.authenticate_ldap_user(asked, password)
         except DirectoryDown as error:
+            _silent.note(self.directory.pk, error.code)
             raise unavailable(self.directory.name, str(error)) from error
         finally:
             asked.close()
