@@ -34,9 +34,12 @@ POLICY_MARK: Final = "put here by the install step of Stegi, and removed when it
 POLICY_TEXT: Final = f"#!/bin/sh\n# {POLICY_MARK}\nexit 101\n"
 # Programs we start ourselves. Freshly installed they must not come up at the machine's next boot either.
 PROGRAMS_ONLY: Final = {
-    "openssh-server": "ssh.service",
-    "postgresql": "postgresql.service",
-    "redis-server": "redis-server.service",
+    "openssh-server": ("ssh.service",),
+    "postgresql": ("postgresql.service",),
+    "redis-server": ("redis-server.service",),
+    "samba": ("smbd.service", "nmbd.service", "samba-ad-dc.service"),
+    "slapd": ("slapd.service",),
+    "winbind": ("winbind.service",),
 }
 KVM: Final = Path("/dev/kvm")
 OLDEST_NODE: Final = 18
@@ -189,7 +192,7 @@ def _no_service_starts() -> Iterator[None]:
 
 def _disable_at_boot(installed: Sequence[str]) -> None:
     """On a machine with systemd a package enables its service for the next boot, whatever the policy said today."""
-    units = [unit for package, unit in PROGRAMS_ONLY.items() if package in installed]
+    units = [unit for package, its in PROGRAMS_ONLY.items() if package in installed for unit in its]
     if units and shutil.which("systemctl"):
         _logged(as_root(["systemctl", "disable", "--quiet", *units]), seconds=60)
 

@@ -1,11 +1,17 @@
-"""What Celery calls in this app: forgetting what is over."""
+"""What Celery calls in this app: forgetting what is over, and following directories."""
 
 from __future__ import annotations
+
+from uuid import UUID
 
 from celery import shared_task
 
 from portal.common.sessions import SessionStore
+from tenants.models import Directory
 from tenants.services.throttle import forget_tries
+from tenants.sync import follow_directory
+
+FOLLOW_EXPIRES_SECONDS = 25.0
 
 
 @shared_task(name="tenants.tasks.forget_logins")  # type: ignore[untyped-decorator,unused-ignore]
@@ -13,3 +19,18 @@ def forget_logins() -> int:
     """Remove log-ins that have expired, and counts of tries; how many of these. Two at once are harmless."""
     SessionStore.clear_expired()
     return forget_tries()
+
+
+@shared_task(name="tenants.tasks.follow_directories")  # type: ignore[untyped-decorator,unused-ignore]
+def follow_directories() -> int:
+    """Have each enabled directory followed by a task of its own, so that a silent one keeps no other waiting."""
+    uids = [str(uid) for uid in Directory.objects.filter(enabled=True).values_list("pk", flat=True)]
+    for uid in uids:
+        follow.apply_async((uid,), expires=FOLLOW_EXPIRES_SECONDS)
+    return len(uids)
+
+
+@shared_task(name="tenants.tasks.follow")  # type: ignore[untyped-decorator,unused-ignore]
+def follow(uid: str) -> None:
+    """Bring the people of a directory who are signed in to what it says of them now."""
+    follow_directory(UUID(uid))

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.views import people
+from tenants.views import directories, people
 
 app_name = "tenants"
 
@@ -11,6 +11,17 @@ urlpatterns = [
     path("data-centers/<uuid:uid>/people/<uuid:user>/remove/", people.person_remove, name="person-remove"),
     path("data-centers/<uuid:uid>/people/<uuid:user>/share/", people.person_share, name="person-share"),
     path("data-centers/<uuid:uid>/quota/", people.data_center_quota, name="data-center-quota"),
+    path("directories/", directories.directory_list, name="directories"),
+    path("directories/new/", directories.directory_create, name="directory-create"),
+    path("directories/<uuid:uid>/", directories.directory_detail, name="directory"),
+    path("directories/<uuid:uid>/edit/", directories.directory_edit, name="directory-edit"),
+    path("directories/<uuid:uid>/test/", directories.directory_test, name="directory-test"),
+    path("directories/<uuid:uid>/enable/", directories.directory_enable, {"enabled": True}, name="directory-enable"),
+    path("directories/<uuid:uid>/disable/", directories.directory_enable, {"enabled": False}, name="directory-disable"),
+    path("directories/<uuid:uid>/remove/", directories.directory_remove, name="directory-remove"),
+    path("directories/<uuid:uid>/sync/", directories.directory_sync, name="directory-sync"),
+    path("directories/<uuid:uid>/simulate/", directories.directory_simulate, name="directory-simulate"),
+    path("directories/<uuid:uid>/groups/<uuid:group>/remove/", directories.group_unmap, name="group-unmap"),
     path("users/", people.user_list, name="users"),
     path("users/new/", people.user_create, name="user-create"),
     path("users/<uuid:uid>/password/", people.user_password, name="user-password"),

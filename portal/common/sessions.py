@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends import db
 from django.utils import timezone
 
@@ -16,6 +17,14 @@ from django.utils import timezone
 def kept(session_key: str) -> str:
     """What the database has for a key: 40 characters, as long as Django's column."""
     return hashlib.blake2b(session_key.encode(), digest_size=20, person=b"session").hexdigest()
+
+
+def users_logged_in() -> set[str]:
+    """The uids of all whom a live session logs in. Reads every live session, for only they know whose they are."""
+    live = SessionStore().model.objects.filter(expire_date__gt=timezone.now())
+    store = SessionStore()
+    told = (store.decode(data).get(SESSION_KEY) for data in live.values_list("session_data", flat=True).iterator())
+    return {str(uid) for uid in told if uid}
 
 
 class SessionStore(db.SessionStore):

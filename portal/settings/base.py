@@ -147,6 +147,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-jobs": {"task": "portal.jobs.tasks.sweep", "schedule": JOBS_SWEEP_SECONDS, "options": {"expires": 30}},
     "forget-keys": {"task": "portal.jobs.tasks.forget_keys", "schedule": 60, "options": {"expires": 30}},
     "forget-logins": {"task": "tenants.tasks.forget_logins", "schedule": 600, "options": {"expires": 300}},
+    "follow-directories": {"task": "tenants.tasks.follow_directories", "schedule": 30, "options": {"expires": 25}},
     "sweep-images": {"task": "compute.tasks.sweep_images", "schedule": 300, "options": {"expires": 120}},
     "reap-consoles": {"task": "compute.tasks.reap_consoles", "schedule": 15, "options": {"expires": 30}},
 }
@@ -242,6 +243,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "ENUM_NAME_OVERRIDES": {
         "VmStatus": "compute.choices.VmStatusChoice",
         "CheckStatus": "compute.choices.CheckStatus",
+        "DirectoryKind": "tenants.models.directory.DirectoryKind",
     },
 }
 
@@ -257,6 +259,9 @@ LOGGING: dict[str, Any] = {
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "portal.common.logs.JsonFormatter"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
-    "loggers": {"portal.websocket": {"level": "WARNING"}},
+    "loggers": {
+        "portal.websocket": {"level": "WARNING"},
+        "django_auth_ldap": {"level": "CRITICAL"},  # its lines quote names that were typed, and the directory's words
+    },
     "root": {"handlers": ["console"], "level": env.one_of("LOG_LEVEL", "INFO", allowed=LEVELS)},
 }

@@ -19,7 +19,8 @@ from portal.common.idempotency import Answer
 from portal.common.paging import NewestFirst
 from portal.common.strict import LARGEST_NUMBER, StrictInteger, StrictSerializer, StrictString, checked
 from tenants.models import ApiToken
-from tenants.services.tokens import check_password, create_token, revoke_token
+from tenants.services.passwords import check_password
+from tenants.services.tokens import create_token, revoke_token
 
 
 class NewTokenSerializer(StrictSerializer):

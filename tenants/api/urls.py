@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.api import data_centers, events, jobs, me, people, tokens
+from tenants.api import data_centers, directories, events, jobs, me, people, tokens
 
 urlpatterns = [
     path("tokens/", tokens.Tokens.as_view(), name="token-list"),
@@ -18,6 +18,18 @@ urlpatterns = [
         "data-centers/<uuid:uid>/people/<uuid:user>/roles/<slug:role>/", people.PersonRole.as_view(), name="person-role"
     ),
     path("data-centers/<uuid:uid>/quota/", people.DataCenterQuota.as_view(), name="data-center-quota"),
+    path("directories/", directories.Directories.as_view(), name="directory-list"),
+    path("directories/test/", directories.DirectoryTry.as_view(), name="directory-try"),
+    path("directories/<uuid:uid>/", directories.DirectoryDetail.as_view(), name="directory"),
+    path("directories/<uuid:uid>/test/", directories.DirectoryTest.as_view(), name="directory-test"),
+    path("directories/<uuid:uid>/groups/", directories.DirectoryGroups.as_view(), name="directory-groups"),
+    path(
+        "directories/<uuid:uid>/groups/<uuid:group>/roles/<slug:role>/<slug:target>/",
+        directories.DirectoryGroupRole.as_view(),
+        name="directory-group-role",
+    ),
+    path("directories/<uuid:uid>/sync/", directories.DirectorySync.as_view(), name="directory-sync"),
+    path("directories/<uuid:uid>/simulate/", directories.DirectorySimulate.as_view(), name="directory-simulate"),
     path("users/", people.Users.as_view(), name="user-list"),
     path("users/<uuid:uid>/", people.UserDetail.as_view(), name="user"),
     path("events/", events.Events.as_view(), name="event-list"),

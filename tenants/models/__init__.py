@@ -1,4 +1,5 @@
 from tenants.models.data_center import DataCenter, System
+from tenants.models.directory import Directory, DirectoryGroup, DirectoryKind
 from tenants.models.grants import (
     DataCenterGroupGrant,
     DataCenterUserGrant,
@@ -8,14 +9,18 @@ from tenants.models.grants import (
 )
 from tenants.models.quota import QuotaAccount, QuotaCharge
 from tenants.models.role import Role
-from tenants.models.user import ApiToken, LoginTries, User
+from tenants.models.user import ApiToken, KeptOut, LoginTries, User
 
 __all__ = [
     "ApiToken",
     "DataCenter",
     "DataCenterGroupGrant",
     "DataCenterUserGrant",
+    "Directory",
+    "DirectoryGroup",
+    "DirectoryKind",
     "GrantBase",
+    "KeptOut",
     "LoginTries",
     "QuotaAccount",
     "QuotaCharge",

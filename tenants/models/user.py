@@ -11,20 +11,48 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from portal.common.models import UidModel
+from tenants.models.directory import Directory
+
+
+class KeptOut(models.TextChoices):
+    """Why a directory does not let an account in."""
+
+    DISABLED = "disabled", _("disabled")
+    EXPIRED = "expired", _("expired")
+    LOCKED = "locked", _("locked after wrong passwords")
+    MUST_CHANGE = "must_change", _("must change its password first")
+    PASSWORD_EXPIRED = "password_expired", _("its password has expired")
+    GONE = "gone", _("no longer there")
+    DIRECTORY = "directory", _("its directory is disabled here")
 
 
 class User(AbstractUser):
-    """A person. Rights come from grants alone: Django's staff and superuser flags and global permissions widen nothing."""
+    """A person. Rights come from grants alone: Django's staff and superuser flags and global permissions widen nothing.
+
+    Whoever comes from a directory is known by its GUID there; his ``username`` begins with the directory's name and a
+    backslash, which no local account's can hold.
+    """
 
     uid = models.UUIDField(primary_key=True, default=uuid4, editable=False)
     display_name = models.CharField(_("name"), max_length=150, blank=True)
     language = models.CharField(_("language"), max_length=5, choices=settings.LANGUAGES, blank=True)
     theme = models.CharField(_("theme"), max_length=5, choices=[("light", _("light")), ("dark", _("dark"))], blank=True)
+    directory = models.ForeignKey(Directory, null=True, blank=True, on_delete=models.PROTECT, related_name="users")
+    guid = models.CharField(max_length=36, blank=True)
+    # Why the directory keeps an account out; what a super-admin disabled stays disabled without a reason here.
+    kept_out = models.CharField(max_length=24, blank=True, choices=KeptOut.choices)
 
     REQUIRED_FIELDS: ClassVar = []
 
     class Meta:
         ordering: ClassVar = ["username"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["directory", "guid"],
+                condition=models.Q(directory__isnull=False),
+                name="user_once_per_directory",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.display_name or self.username

@@ -44,6 +44,12 @@ def give_back(username: str, address: str, *, device: str = "") -> None:
     LoginTries.objects.filter(key=_address_key(address), tries__gt=0).update(tries=F("tries") - 1)
 
 
+def put_back(username: str, address: str, *, device: str = "") -> None:
+    """Nobody could say whether the password was right: the try does not count."""
+    for key, _most in _bounds(username, address, device):
+        LoginTries.objects.filter(key=key, tries__gt=0).update(tries=F("tries") - 1)
+
+
 def forget_tries() -> int:
     """Remove what is counted no more; how many."""
     return int(LoginTries.objects.filter(since__lt=timezone.now() - 2 * WINDOW).delete()[0])

@@ -1,4 +1,4 @@
-"""The hallway of log-ins by password, and of API tokens."""
+"""The hallway of API tokens."""
 
 from __future__ import annotations
 
@@ -6,65 +6,18 @@ import secrets
 from datetime import timedelta
 from uuid import UUID
 
-from django.contrib.auth import authenticate
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from portal.common.actor import Actor, Door
-from portal.common.errors import Invalid, NotAuthenticated, NotFound, NotPermitted, PortalError, Reason, TooMany
+from portal.common.actor import Actor
+from portal.common.errors import Invalid, NotFound, NotPermitted, Reason
 from portal.common.sealed import keyed_hash
 from portal.events.record import Subject, attempt
-from tenants.models import ApiToken, User
-from tenants.services.throttle import give_back, take_try
+from tenants.models import ApiToken
 
 USED_EVERY = timedelta(minutes=1)
 LONGEST_SECONDS = 365 * 24 * 3600
 PREFIX = "stegi_"
-
-
-def check_password(
-    username: str,
-    password: str,
-    *,
-    client_address: str,
-    request_id: str = "",
-    door: Door = Door.PAGE,
-    device: str = "",
-) -> User:
-    """The user behind a name and password. Raises ``NotAuthenticated``, or ``TooMany`` after too many wrong ones.
-
-    ``device``: what a browser has of an earlier log-in of this name (``throttle``). Empty passwords and NUL are refused before anything is asked. The answer is the same for an unknown name.
-    """
-    actor = Actor(user=None, door=door, request_id=request_id, client_address=client_address)
-    # Before the transaction: hashing takes long, and the count of a refused try must stay.
-    found = _authenticated(username, password, client_address, device)
-    if isinstance(found, TooMany) and found.repeated:
-        raise found  # the first is on record; whoever is refused without end must not fill the log
-    with attempt(actor, "LOGIN", _named(username)) as trial:
-        if not isinstance(found, User):
-            raise found
-        trial.subject = Subject("user", found.pk, found.username)
-    return found
-
-
-def _named(username: str) -> Subject:
-    """The user of that name. What names nobody is not written down: it may be a password in the wrong field."""
-    known = None if "\x00" in username else User.objects.filter(username=username).first()
-    return Subject("user", known.pk, known.username) if known else Subject("user", None)
-
-
-def _authenticated(username: str, password: str, client_address: str, device: str) -> User | PortalError:
-    try:
-        take_try(username, client_address, device=device)
-    except TooMany as error:
-        return error
-    user = None
-    if password.strip() and "\x00" not in password + username:
-        user = authenticate(username=username, password=password)
-    if not isinstance(user, User):
-        return NotAuthenticated(_("The user name or the password is wrong."))
-    give_back(username, client_address, device=device)
-    return user
 
 
 def create_token(actor: Actor, *, name: str, scope: str, expires_in: int) -> tuple[ApiToken, str]:

@@ -45,6 +45,7 @@ def set_password(actor: Actor, user: User, *, password: str, present: str = "") 
     For the user himself, who must tell the present one, and for those who manage users. ``Invalid`` for a weak one.
     """
     with attempt(actor, "PASSWORD_SET", Subject("user", user.pk, user.username)):
+        _refuse_of_directory(user)
         if actor.scope != "write":
             raise NotPermitted(_("A token that may only read cannot set passwords."))
         if actor.uid == user.pk and not user.check_password(present):
@@ -81,9 +82,18 @@ def set_active(actor: Actor, user: User, *, active: bool) -> None:
             raise Conflict(_("You cannot disable your own account. Another super-admin can."))
         if not actor.is_system:
             policy.authorize(actor, Permit.USER_MANAGE, policy.system())
-        user.is_active = active
-        user.save(update_fields=["is_active"])
+        if active and user.kept_out:
+            text = _("The directory %(directory)s does not let this account in: %(why)s. Enable it there.")
+            raise Conflict(text % {"directory": user.directory, "why": user.get_kept_out_display()})
+        user.is_active, user.kept_out = active, ""
+        user.save(update_fields=["is_active", "kept_out"])
         access_changed([user.pk])
+
+
+def _refuse_of_directory(user: User) -> None:
+    if user.directory is not None:
+        text = _("The password of this account is the directory's: change it in %(directory)s.")
+        raise Conflict(text % {"directory": user.directory})
 
 
 def _check_password(user: User, password: str) -> None:

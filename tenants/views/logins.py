@@ -15,8 +15,8 @@ from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRefresh
 
 from portal.common.drafts import draft_in, keep_draft
-from portal.common.errors import NotAuthenticated, TooMany
-from tenants.services.tokens import check_password
+from portal.common.errors import NotAuthenticated, TooMany, Unavailable
+from tenants.services.passwords import check_password, names_a_directory
 
 DEVICE_COOKIE = "device"
 DEVICE_SECONDS = 180 * 24 * 3600
@@ -27,7 +27,12 @@ MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 def log_in(request: HttpRequest) -> HttpResponse:
     """Name and password, then on to the page that was asked for."""
     wanted = request.POST.get("next", request.GET.get("next", ""))
-    context: dict[str, Any] = {"next": wanted, "username": "", "draft": draft_in(request)}
+    context: dict[str, Any] = {
+        "next": wanted,
+        "username": "",
+        "draft": draft_in(request),
+        "several": names_a_directory(),
+    }
     if request.htmx:  # type: ignore[attr-defined]
         # The session ended under an open page: its next load leads here by itself, and back.
         return HttpResponseClientRefresh()
@@ -43,7 +48,7 @@ def log_in(request: HttpRequest) -> HttpResponse:
             request_id=request.request_id,  # type: ignore[attr-defined]
             device=device,
         )
-    except (NotAuthenticated, TooMany) as error:
+    except (NotAuthenticated, TooMany, Unavailable) as error:
         context |= {"error": error.detail, "username": username[:150]}
         answer = render(request, "tenants/login.html", context, status=error.status)
         if "retry_after" in error.data:

@@ -21,6 +21,7 @@ NOUNS = {
     "vms": "vm",
     "machines": "vm",
     "users": "user",
+    "directories": "directory",
     "providers": "provider",
     "clusters": "cluster",
     "images": "image",
@@ -58,6 +59,29 @@ def cluster_body(world: World, operation: str) -> dict[str, Any]:
         return {}
     named = {"name": "joined", "memory_overcommit_percent": 200}
     return named if "{uid}" in operation else named | {"hosts": [world.ids["host"]]}
+
+
+def directory_body(world: World, operation: str) -> dict[str, Any]:
+    """Of directories: of one where nothing listens, so that a try of it ends at once."""
+    if operation.startswith("PATCH"):
+        return {"domains": ["uni.example"]}
+    if operation.endswith(("/test/", "/new/", "/edit/", "/api/v1/directories/")) and "{uid}/test" not in operation:
+        is_api, is_edit = "/api/" in operation, operation.endswith("/edit/")
+        new = {
+            "name": "staff" if is_edit else "second",
+            "kind": "openldap",
+            "urls": ["ldaps://127.0.0.1:1"] if is_api else "ldaps://127.0.0.1:1",
+            "bind_dn": "cn=portal,dc=uni",
+            "base_dn": "dc=uni",
+        }
+        secret = {} if is_edit else {"password": PASSWORD}
+        return new | secret | ({} if is_api else {"starts_tls": "no", "brake_percent": "30", "domains": "uni.example"})
+    if operation.endswith("/simulate/"):
+        return {"username": "erna"}
+    if operation.endswith("/remove/"):
+        return {"role": "end-user", "target": world.ids["data_center"]}
+    is_mapping = operation in {"POST /directories/{uid}/", "POST /api/v1/directories/{uid}/groups/"}
+    return {"group": "staff", "role": "end-user", "target": world.ids["data_center"]} if is_mapping else {}
 
 
 def network_body(world: World, operation: str) -> dict[str, Any]:
@@ -100,8 +124,8 @@ def body(world: World, operation: str) -> dict[str, Any]:
         return known | {"password": "another long one 42", "present": PASSWORD}
     if found := shelf_body(world, operation):
         return found
-    if "/providers/" in operation:
-        return provider_body(world, operation)
+    if "/directories/" in operation or "/providers/" in operation:
+        return (directory_body if "/directories/" in operation else provider_body)(world, operation)
     if operation in {"POST /api/v1/vms/", "POST /machines/new/"}:
         wish = {"name": "web-2", "data_center": world.ids["data_center"], "template": world.ids["template"]}
         return wish if "/api/" in operation else wish | {"action": "create", "key": "k" * 32}

@@ -39,13 +39,10 @@ def ask(world: World, operation: str, client: Any, *, kind: str) -> Any:
     noun = NOUNS.get(path.removeprefix("/api/v1").split("/")[1], "")
     ready(world, f"{method} {path}")
     resource = world.ids.get(KINDS.get(path.split("/")[-3:][0], ""), "")
-    address = path.format(
-        uid=world.ids.get(noun, ""),
-        resource=resource,
-        user=world.ids.get("user", ""),
-        role="end-user",
-        dimension="machines",
-    ) + "".join(query)
+    named = {name: world.ids.get(name, "") for name in ("user", "group", "role", "target")}
+    address = path.format(uid=world.ids.get(noun, ""), resource=resource, dimension="machines", **named) + "".join(
+        query
+    )
     as_json = {"content_type": "application/json"} if kind == "api" else {}
     if path.endswith("/content/"):
         return client.put(f"{address}?offset=0", b"x", content_type="application/octet-stream")

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
+from django.contrib.auth.models import Group
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
@@ -19,10 +20,11 @@ from compute.services.consoles import ConsoleRequest, open_console
 from compute.services.images import ImageRequest, create_image
 from network.models import FoundNetwork, Network
 from portal.common.actor import system_actor
+from portal.common.sealed import seal
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tenants import policy
-from tenants.models import ApiToken
+from tenants.models import ApiToken, Directory, DirectoryGroup
 from tenants.services.tokens import create_token
 from tenants.services.users import create_user
 from tests.people import PASSWORD, Institute
@@ -88,7 +90,12 @@ def make_world(place: Institute) -> World:
     ready = create_image(place.actor("physics-admin"), ImageRequest("whole", "raw", 10, place.centers["physics"].pk))
     Image.objects.filter(pk=ready.pk).update(status="ready", virtual_bytes=10)
     FoundNetwork.objects.create(provider=place.provider, kind="network", external_id=str(uuid4()), name="lan")
+    directory, group = make_directory(place)
     world.ids = ids | {
+        "directory": str(directory.pk),
+        "group": str(group.pk),
+        "role": "end-user",
+        "target": ids["data_center"],
         "cluster": str(Cluster.objects.get().pk),
         "host": str(Host.objects.get().pk),
         "storage_domain": str(place.template.storage_domain_id),
@@ -104,6 +111,23 @@ def make_world(place: Institute) -> World:
         "ready_image": str(ready.pk),
     }
     return world
+
+
+def make_directory(place: Institute) -> tuple[Directory, DirectoryGroup]:
+    """A directory where nothing listens, whose group holds a role in physics; disabled, so that nobody's log-in asks it."""
+    directory = Directory.objects.create(
+        name="staff",
+        kind="openldap",
+        urls=["ldaps://127.0.0.1:1"],
+        bind_dn="cn=portal,dc=uni",
+        base_dn="dc=uni",
+        sealed_password=seal(PASSWORD),
+        enabled=False,
+    )
+    subject = Group.objects.create(name="staff everybody")
+    group = DirectoryGroup.objects.create(directory=directory, guid=str(uuid4()), name="everybody", group=subject)
+    policy.grant(system_actor(), "end-user", subject, place.centers["physics"])
+    return directory, group
 
 
 @contextmanager

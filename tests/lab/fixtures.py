@@ -14,7 +14,9 @@ from tests.lab.far_host import FarHost
 from tests.lab.libvirt_server import LibvirtServer
 from tests.lab.postgres_server import PostgresServer
 from tests.lab.redis_server import RedisServer
+from tests.lab.samba_server import PORTAL_PASSWORD, SambaServer
 from tests.lab.servers import RealPartFailed
+from tests.lab.slapd_server import SlapdServer
 
 GUEST_IMAGE = Path(__file__).resolve().parents[2] / ".state" / "tiny-linux.qcow2"
 
@@ -84,6 +86,42 @@ def redis_server(session_redis: RedisServer) -> Iterator[RedisServer]:
     yield session_redis
     if session_redis.is_running:
         session_redis.thaw()
+
+
+@pytest.fixture(scope="session")
+def session_slapd() -> Iterator[SlapdServer]:
+    server = SlapdServer()
+    server.start()
+    server.fill()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def slapd(session_slapd: SlapdServer) -> Iterator[SlapdServer]:
+    """OpenLDAP with an empty tree and the portal's account. A test may freeze, kill or stop it; people stay, so name new ones."""
+    session_slapd.start()
+    yield session_slapd
+    if session_slapd.is_running:
+        session_slapd.thaw()
+
+
+@pytest.fixture(scope="session")
+def session_samba() -> Iterator[SambaServer]:
+    server = SambaServer()
+    server.start()
+    server.person("portal", PORTAL_PASSWORD)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def samba(session_samba: SambaServer) -> Iterator[SambaServer]:
+    """Active Directory with the portal's account. A test may freeze, kill or stop it; people stay, so name new ones."""
+    session_samba.start()
+    yield session_samba
+    if session_samba.is_running:
+        session_samba.thaw()
 
 
 @pytest.fixture(scope="session")

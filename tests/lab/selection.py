@@ -17,13 +17,15 @@ MARKER_OF_FIXTURE = {
     "tiny_linux_image": "libvirt",
     "redis_server": "redis",
     "postgres": "postgres",
+    "slapd": "slapd",
+    "samba": "samba",
     "chromium": "browser",
 }
 # In the order in which they run. Last the browser's: Playwright leaves its event loop running in this thread, where
 # asynchronous tests need their own.
-REAL_PARTS = ("postgres", "redis", "libvirt", "whole", "browser")
+REAL_PARTS = ("postgres", "redis", "slapd", "samba", "libvirt", "whole", "browser")
 # What runs on SQLite alone: its subject is not the database, and it takes long. What has real parts has a pass of its own.
-HEAVY = ("libvirt", "whole", "browser")
+HEAVY = ("slapd", "samba", "libvirt", "whole", "browser")
 RUN_ONCE = (*HEAVY, "once")
 DATABASE_FIXTURES = {
     "db",

@@ -18,8 +18,8 @@ from portal.common.models import IdempotencyKey
 from portal.events.models import Event
 from tenants.models import ApiToken, LoginTries, User
 from tenants.services import users
+from tenants.services.passwords import check_password
 from tenants.services.throttle import MOST_PER_ADDRESS, MOST_PER_NAME, WINDOW
-from tenants.services.tokens import check_password
 from tests.people import PASSWORD
 from tests.tenants.conftest import as_actor, make_people
 

@@ -105,6 +105,11 @@ def sentence(text: str) -> str:
 
 
 EVENT_TITLES = {
+    "LOGIN_KEPT_OUT": gettext_lazy("The directory kept an account out"),
+    "DIRECTORY_FOLLOW": gettext_lazy("The directory says something else of an account now"),
+    "DIRECTORY_FOLLOW_HELD": gettext_lazy(
+        "Many accounts of a directory would have lost rights at once, which was held"
+    ),
     "VM_CREATE_REQUESTED": gettext_lazy("Creation was asked for"),
     "VM_CREATED": gettext_lazy("The machine was created"),
     "VM_CREATE_FAILED": gettext_lazy("Creating the machine failed"),
@@ -162,6 +167,14 @@ VERB_TITLES = {
     "QUOTA_EDIT": gettext_lazy("Changing a quota"),
     "DATA_CENTER_CREATE": gettext_lazy("Creating a data center"),
     "DATA_CENTER_EDIT": gettext_lazy("Changing a data center"),
+    "DIRECTORY_CONNECT": gettext_lazy("Connecting a directory"),
+    "DIRECTORY_EDIT": gettext_lazy("Changing a directory"),
+    "DIRECTORY_ENABLE": gettext_lazy("Enabling a directory"),
+    "DIRECTORY_DISABLE": gettext_lazy("Disabling a directory"),
+    "DIRECTORY_REMOVE": gettext_lazy("Removing a directory"),
+    "DIRECTORY_RELEASE": gettext_lazy("Letting a held sync through"),
+    "GROUP_MAP": gettext_lazy("Giving a role to a directory's group"),
+    "GROUP_UNMAP": gettext_lazy("Taking a role from a directory's group"),
     "RESOURCE_ASSIGN": gettext_lazy("Assigning a resource"),
     "RESOURCE_UNASSIGN": gettext_lazy("Taking a resource back"),
     "READINESS_CHECK": gettext_lazy("Checking readiness"),

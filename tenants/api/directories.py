@@ -1,0 +1,301 @@
+"""Directories over the API, for super-admins. No answer holds a password."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from django.urls import reverse
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from portal.common.actor import Actor, Door
+from portal.common.api import ApiView, ListView, answer_once
+from portal.common.http import actor_of
+from portal.common.idempotency import Answer
+from portal.common.paging import ByName
+from portal.common.strict import Empty, StrictBoolean, StrictInteger, StrictSerializer, StrictString, checked
+from portal.common.versions import etag, version_in
+from tenants.directory.diagnosis import Told
+from tenants.models import Directory, DirectoryKind
+from tenants.services import directories as services
+from tenants.services import directory_groups as groups
+from tenants.services.directories import DirectoryValues
+from tenants.sync import Plan
+
+LONGEST_PEM = 40_000
+
+
+class DirectorySerializer(serializers.ModelSerializer):
+    id = serializers.UUIDField(source="uid", read_only=True)
+    urls = serializers.ListField(child=serializers.CharField())
+    domains = serializers.ListField(child=serializers.CharField())
+
+    class Meta:
+        model = Directory
+        fields = [
+            "id", "name", "kind", "urls", "starts_tls", "ca_pem", "bind_dn", "base_dn", "group_base_dn", "domains",
+            "login_attribute", "is_default", "brake_percent", "enabled", "synced_at", "sync_error", "held_people", "created_at",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+
+class DirectoryEditSerializer(StrictSerializer):
+    """What is left out stays as it is; the directory is tried anew before the way to it changes."""
+
+    name = StrictString(required=False, max_length=200)
+    kind = serializers.ChoiceField(required=False, choices=DirectoryKind.choices)
+    urls = serializers.ListField(
+        required=False,
+        child=StrictString(max_length=300),
+        max_length=20,
+        help_text="`ldaps://`, or `ldap://` with StartTLS.",
+    )
+    starts_tls = StrictBoolean(required=False)
+    ca_pem = StrictString(required=False, max_length=LONGEST_PEM, allow_blank=True)
+    bind_dn = StrictString(required=False, max_length=512)
+    password = StrictString(required=False, max_length=1024, help_text="Write-only; sealed, and never answered again.")
+    base_dn = StrictString(required=False, max_length=512)
+    group_base_dn = StrictString(required=False, max_length=512, allow_blank=True)
+    domains = serializers.ListField(required=False, child=StrictString(max_length=253), max_length=50)
+    login_attribute = StrictString(required=False, max_length=64, allow_blank=True)
+    is_default = StrictBoolean(required=False)
+    brake_percent = StrictInteger(required=False, min_value=1, max_value=100)
+    enabled = StrictBoolean(required=False)
+
+
+class NewDirectorySerializer(DirectoryEditSerializer):
+    name = StrictString(max_length=200)
+    kind = serializers.ChoiceField(choices=DirectoryKind.choices)
+    urls = serializers.ListField(child=StrictString(max_length=300), max_length=20)
+    bind_dn = StrictString(max_length=512)
+    password = StrictString(max_length=1024)
+    base_dn = StrictString(max_length=512)
+    enabled = None  # type: ignore[assignment]
+
+
+class DirectoryStepSerializer(serializers.Serializer):
+    step = serializers.CharField()
+    title = serializers.CharField(help_text="For people, in their language.")
+    status = serializers.CharField(help_text="`ok`, `warning` or `failed`.")
+    code = serializers.CharField(help_text="Stable; empty where all is well.")
+    text = serializers.CharField()
+    remedy = serializers.CharField()
+
+
+class DirectoryTrialSerializer(serializers.Serializer):
+    reached = serializers.BooleanField()
+    steps = DirectoryStepSerializer(many=True)
+
+
+class MappingSerializer(serializers.Serializer):
+    group = serializers.UUIDField(source="group.pk")
+    name = serializers.CharField(source="group.name")
+    role = serializers.CharField()
+    data_center = serializers.UUIDField(
+        source="data_center.pk", allow_null=True, default=None, help_text="Null: the system."
+    )
+
+
+class MappingsSerializer(serializers.Serializer):
+    mappings = MappingSerializer(many=True)
+
+
+class NewMappingSerializer(StrictSerializer):
+    group = StrictString(max_length=256, help_text="The group's name in the directory.")
+    role = StrictString(max_length=64)
+    target = StrictString(max_length=36, help_text="A data center's id, or `system`.")
+
+
+class ChangeSerializer(serializers.Serializer):
+    user = serializers.UUIDField(source="user.pk")
+    username = serializers.CharField(source="user.username")
+    kept_out = serializers.CharField(help_text="Why from now on; empty: let in.")
+    left = serializers.ListField(source="moves.left", child=serializers.CharField())
+    joined = serializers.ListField(source="moves.joined", child=serializers.CharField())
+
+
+class SyncPlanSerializer(serializers.Serializer):
+    looked_at = serializers.IntegerField()
+    losing = serializers.IntegerField()
+    is_held = serializers.BooleanField()
+    changes = ChangeSerializer(many=True)
+
+
+class UsernameSerializer(StrictSerializer):
+    username = StrictString(max_length=150)
+
+
+class SimulationSerializer(serializers.Serializer):
+    name = serializers.CharField()
+    display_name = serializers.CharField()
+    email = serializers.CharField()
+    guid = serializers.CharField()
+    kept_out = serializers.CharField()
+    groups = serializers.ListField(child=serializers.CharField())
+    roles = MappingSerializer(many=True)
+
+
+class Directories(ListView):
+    """The directories, for those who manage users and the system."""
+
+    serializer_class = DirectorySerializer
+    pagination_class = ByName
+
+    def get_queryset(self) -> Any:
+        """All of them, or 403."""
+        if not self.request.user:
+            return Directory.objects.none()
+        groups.authorize_directories(_actor(self.request))
+        return Directory.objects.all()
+
+    @extend_schema(
+        request=NewDirectorySerializer, responses={201: DirectorySerializer}, operation_id="directories_create"
+    )
+    def post(self, request: Request) -> Response:
+        """Connect one. It is tried first; when that fails nothing is stored (409 with the step that failed)."""
+        data, actor = checked(NewDirectorySerializer, request.data), _actor(request)
+        values = DirectoryValues(**_tuples(data))
+        steps = services.try_directory(actor, values)  # before the transaction that holds the key
+
+        def work() -> Answer:
+            row = services.store_tried(actor, values, steps)
+            where = reverse("api:directory", args=[row.pk])
+            return Answer(status.HTTP_201_CREATED, DirectorySerializer(row).data, where)
+
+        return answer_once(request, actor.user.pk, work)
+
+
+class DirectoryTry(ApiView):
+    """A directory that is not connected yet."""
+
+    @extend_schema(request=NewDirectorySerializer, responses=DirectoryTrialSerializer, operation_id="directories_try")
+    def post(self, request: Request) -> Response:
+        """Try to reach it, step by step. Nothing is stored."""
+        values = DirectoryValues(**_tuples(checked(NewDirectorySerializer, request.data)))
+        return _trial(services.try_directory(_actor(request), values))
+
+
+class DirectoryDetail(ApiView):
+    """One directory."""
+
+    @extend_schema(responses=DirectorySerializer)
+    def get(self, request: Request, uid: UUID) -> Response:
+        """As it is; ``ETag`` is the version of what can be edited."""
+        return _answer(groups.get_directory(_actor(request), uid))
+
+    @extend_schema(
+        request=DirectoryEditSerializer,
+        responses={200: DirectorySerializer},
+        parameters=[OpenApiParameter("If-Match", str, "header", description="The version that was looked at.")],
+    )
+    def patch(self, request: Request, uid: UUID) -> Response:
+        """Change it; with ``If-Match``, unless somebody else did meanwhile (412)."""
+        data, actor = checked(DirectoryEditSerializer, request.data), _actor(request)
+        row = groups.get_directory(actor, uid)
+        enabled = data.pop("enabled", None)
+        values = replace(services.values_of(row), **_tuples(data))
+        row = services.edit_directory(actor, uid, values, version=version_in(request.headers.get("If-Match", "")))
+        if enabled is not None:
+            row = services.set_directory_enabled(actor, uid, enabled=enabled)
+        return _answer(row)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, uid: UUID) -> Response:
+        """Remove it, unless somebody came from it (409). In the directory nothing changes."""
+        services.remove_directory(_actor(request), uid)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class DirectoryTest(ApiView):
+    """A directory, tried as it is connected."""
+
+    @extend_schema(request=Empty, responses=DirectoryTrialSerializer, operation_id="directories_test")
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Try it, step by step."""
+        checked(Empty, request.data)
+        actor = _actor(request)
+        values = services.values_of(groups.get_directory(actor, uid))
+        return _trial(services.try_directory(actor, values, uid=uid))
+
+
+class DirectoryGroups(ApiView):
+    """Which of a directory's groups hold which roles."""
+
+    @extend_schema(responses=MappingsSerializer)
+    def get(self, request: Request, uid: UUID) -> Response:
+        """By group."""
+        return Response(MappingsSerializer({"mappings": groups.mappings(_actor(request), uid)}).data)
+
+    @extend_schema(request=NewMappingSerializer, responses={201: MappingsSerializer})
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Give a group a role; again is nothing new. The directory is asked for the group (503 when it is down)."""
+        data, actor = checked(NewMappingSerializer, request.data), _actor(request)
+        groups.get_directory(actor, uid)
+        target = groups.place(actor, data["target"])
+        groups.map_group(actor, uid, group=data["group"], role=data["role"], target=target)
+        answer = MappingsSerializer({"mappings": groups.mappings(actor, uid)}).data
+        return Response(answer, status=status.HTTP_201_CREATED)
+
+
+class DirectoryGroupRole(ApiView):
+    """A role that a directory's group holds."""
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, uid: UUID, group: UUID, role: str, target: str) -> Response:
+        """Take it back; ``target`` is a data center's id, or ``system``."""
+        actor = _actor(request)
+        groups.get_directory(actor, uid)
+        groups.unmap_group(actor, uid, group, role=role, target=groups.place(actor, target))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class DirectorySync(ApiView):
+    """What the directory says now of those who are signed in."""
+
+    @extend_schema(responses=SyncPlanSerializer, operation_id="directories_sync_preview")
+    def get(self, request: Request, uid: UUID) -> Response:
+        """What a sync would change. Nothing is changed."""
+        return _plan(services.preview_sync(_actor(request), uid))
+
+    @extend_schema(request=Empty, responses=SyncPlanSerializer, operation_id="directories_sync")
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Do it now, past the brake."""
+        checked(Empty, request.data)
+        return _plan(services.release_sync(_actor(request), uid))
+
+
+class DirectorySimulate(ApiView):
+    """A log-in without a password."""
+
+    @extend_schema(request=UsernameSerializer, responses=SimulationSerializer, operation_id="directories_simulate")
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Who that name is there, whether he would be let in, and with which roles."""
+        username = checked(UsernameSerializer, request.data)["username"]
+        found = services.simulate_login(_actor(request), uid, username)
+        named = [group.name for group in found.groups]
+        body = {name: getattr(found, name) for name in ("name", "display_name", "email", "guid", "kept_out", "roles")}
+        return Response(SimulationSerializer(body | {"groups": named}).data)
+
+
+def _tuples(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+
+
+def _answer(row: Directory) -> Response:
+    return Response(DirectorySerializer(row).data, headers={"ETag": etag(services.directory_version(row))})
+
+
+def _trial(steps: tuple[Told, ...]) -> Response:
+    return Response(DirectoryTrialSerializer({"reached": steps[-1].status != "failed", "steps": steps}).data)
+
+
+def _plan(plan: Plan) -> Response:
+    return Response(SyncPlanSerializer(plan).data)
+
+
+def _actor(request: Request) -> Actor:
+    return actor_of(request, door=Door.API)

@@ -1,0 +1,1 @@
+"""How directories are spoken with (LDAP), and whose accounts they are here."""

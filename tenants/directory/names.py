@@ -1,0 +1,63 @@
+"""Which directory a name at log-in means. Pure.
+
+``user`` is a local account's, else the default directory's; ``NAME\\user`` and ``user@name`` are that directory's alone,
+by its name or one of its domains, in any case; ``.\\user`` is a local account's alone. What names no directory here goes
+to the default one as it was typed, for domains there may be many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+LOCAL = "."
+
+
+class Named(Protocol):
+    """What a directory is called."""
+
+    pk: UUID
+    name: str
+    domains: list[str]
+    is_default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoginName:
+    """Whom a log-in names: a local account (when there is one), or else an account of a directory.
+
+    ``whole`` is what was typed. ``directory`` None: of no directory.
+    """
+
+    name: str
+    whole: str
+    directory: UUID | None
+    may_be_local: bool
+
+
+def login_name(typed: str, directories: Sequence[Named]) -> LoginName:
+    """Whom this means, with these directories enabled."""
+    whole = typed.strip()
+    before, backslash, after = whole.partition("\\")
+    if backslash and before == LOCAL:
+        return LoginName(after, after, None, may_be_local=True)
+    if backslash and (named := _called(before, directories)):
+        return LoginName(after, after, named.pk, may_be_local=False)
+    user, at, domain = whole.rpartition("@")
+    default = _default(directories)
+    if at and user and not backslash and (named := _called(domain, directories)):
+        return LoginName(user, whole, named.pk, may_be_local=True)
+    return LoginName(whole, whole, default.pk if default else None, may_be_local=True)
+
+
+def _called(text: str, directories: Sequence[Named]) -> Named | None:
+    wanted = text.casefold()
+    return next((one for one in directories if wanted in {name.casefold() for name in (one.name, *one.domains)}), None)
+
+
+def _default(directories: Sequence[Named]) -> Named | None:
+    """The one that is so marked, or the only one."""
+    marked = next((one for one in directories if one.is_default), None)
+    return marked or (directories[0] if len(directories) == 1 else None)

@@ -1,0 +1,60 @@
+"""The rows of people who come from a directory: one for each GUID, whatever names they bear."""
+
+from __future__ import annotations
+
+from django.contrib.auth.hashers import make_password
+from django.db import transaction
+
+from tenants.directory.accounts import Account
+from tenants.models import Directory, User
+
+FOLLOWING = ("username", "display_name", "email", "kept_out", "is_active")
+
+
+def username_of(directory_name: str, name: str) -> str:
+    """What an account is called here: no local name holds a backslash."""
+    return f"{directory_name}\\{name}"
+
+
+def stored(directory: Directory, account: Account) -> User:
+    """The row of this account, made at its first log-in, with the names that the directory has now.
+
+    An account that the directory lets in again is let in; what a super-admin disabled stays so.
+    """
+    with transaction.atomic():
+        username = username_of(directory.name, account.name)
+        _free(username, directory, account.guid)
+        user, _made = User.objects.get_or_create(
+            directory=directory,
+            guid=account.guid,
+            defaults={"username": username, "password": make_password(None)},
+        )
+        follow(user, account, directory)
+    return user
+
+
+def follow(user: User, account: Account, directory: Directory) -> bool:
+    """Bring names and state to what the directory says now; whether anything changed. Call inside a transaction."""
+    username = username_of(directory.name, account.name)
+    _free(username, directory, account.guid)
+    before = [getattr(user, name) for name in FOLLOWING]
+    user.username, user.display_name, user.email = username, account.display_name, account.email
+    keep_out(user, account.kept_out)
+    changed = [name for name, old in zip(FOLLOWING, before, strict=True) if getattr(user, name) != old]
+    if changed:
+        user.save(update_fields=changed)
+    return bool(changed)
+
+
+def keep_out(user: User, why: str) -> None:
+    """Set why the directory keeps the account out; empty: it does not. Whom a super-admin disabled is left alone."""
+    if user.is_active or user.kept_out:
+        user.kept_out, user.is_active = why, not why
+
+
+def _free(username: str, directory: Directory, guid: str) -> None:
+    """A name may be given to somebody new: its former bearer is another person, and keeps his row under a name of his own."""
+    former = User.objects.filter(username__iexact=username).exclude(directory=directory, guid=guid)
+    for user in former.exclude(directory=None):
+        user.username = f"{username}~{user.guid[:8]}"
+        user.save(update_fields=["username"])

@@ -1,0 +1,290 @@
+"""The hallway of directories: tried, connected, changed, disabled and removed, by super-admins alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+from django.utils.translation import gettext as _
+
+from portal.common.access import access_changed
+from portal.common.actor import Actor
+from portal.common.errors import Conflict, Invalid, NotFound, PreconditionFailed, Reason, Unavailable
+from portal.common.sealed import SealBroken, seal, unseal
+from portal.common.versions import version_of
+from portal.events.record import Subject, attempt
+from tenants import policy
+from tenants.directory.address import Address
+from tenants.directory.backend import unavailable
+from tenants.directory.checks import refusals
+from tenants.directory.diagnosis import Told, diagnose
+from tenants.directory.errors import DirectoryDown
+from tenants.directory.following import asking
+from tenants.directory.names import login_name
+from tenants.directory.reading import Group, accounts_named, groups_of
+from tenants.models import Directory, DirectoryKind, KeptOut, System, User
+from tenants.services.directory_groups import Mapping, authorize_directories, get_directory, mappings
+from tenants.sync import Plan, follow_directory, plan_of
+
+COLUMNS = (
+    "name", "kind", "urls", "starts_tls", "ca_pem", "bind_dn", "base_dn", "group_base_dn", "domains", "login_attribute",
+    "is_default", "brake_percent",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryValues:
+    """All that is known of a directory; ``password`` empty: the one that is stored."""
+
+    name: str
+    kind: str
+    urls: tuple[str, ...]
+    starts_tls: bool = False
+    ca_pem: str = ""
+    bind_dn: str = ""
+    base_dn: str = ""
+    group_base_dn: str = ""
+    domains: tuple[str, ...] = ()
+    login_attribute: str = ""
+    is_default: bool = False
+    brake_percent: int = 30
+    password: str = field(default="", repr=False)
+
+
+class NotReached(Conflict):
+    """A directory cannot be used as it was given; ``steps`` tell how far one gets, and what helps."""
+
+    code = "directory_not_reached"
+
+    def __init__(self, steps: tuple[Told, ...]) -> None:
+        self.steps = steps
+        last = steps[-1]
+        why = Reason(last.code, f"{last.title}: {last.text} {last.remedy}".strip(), data={"step": last.step})
+        super().__init__(_("The directory cannot be used yet. Nothing was stored."), reasons=(why,))
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What a log-in of somebody would come to, without his password."""
+
+    name: str
+    display_name: str
+    email: str
+    guid: str
+    kept_out: str
+    groups: tuple[Group, ...]
+    roles: tuple[Mapping, ...]
+
+    @property
+    def why(self) -> str:
+        """Why he would be refused, in words."""
+        return str(KeptOut(self.kept_out).label) if self.kept_out else ""
+
+
+def directories(actor: Actor) -> list[Directory]:
+    """All of them, by name."""
+    authorize_directories(actor)
+    return list(Directory.objects.order_by("name"))
+
+
+def values_of(row: Directory) -> DirectoryValues:
+    """What can be edited, as it is."""
+    found: dict[str, Any] = {name: getattr(row, name) for name in COLUMNS}
+    return DirectoryValues(**found | {"urls": tuple(row.urls), "domains": tuple(row.domains)})
+
+
+def directory_version(row: Directory) -> str:
+    """The version of what can be edited."""
+    return version_of(*(str(getattr(row, name)) for name in COLUMNS), row.sealed_password)
+
+
+def try_directory(
+    actor: Actor, values: DirectoryValues, *, uid: UUID | None = None, user: str = ""
+) -> tuple[Told, ...]:
+    """Try to reach a directory, step by step; nothing is stored. ``Invalid`` names the fields that cannot be."""
+    authorize_directories(actor)
+    row = get_directory(actor, uid) if uid else None
+    address = _address(values, row)
+    called = Directory(name=values.name, domains=list(values.domains), is_default=True)
+    return diagnose(address, user=user.strip(), directory=called)
+
+
+def connect_directory(actor: Actor, values: DirectoryValues) -> Directory:
+    """Try a directory and connect it. A try that fails (``NotReached``) stores nothing."""
+    return store_tried(actor, values, try_directory(actor, values))
+
+
+def store_tried(actor: Actor, values: DirectoryValues, steps: tuple[Told, ...]) -> Directory:
+    """Connect what was tried. ``NotReached`` when the try failed: nothing is stored then."""
+    authorize_directories(actor)
+    with attempt(actor, "DIRECTORY_CONNECT", Subject("directory", None, values.name)) as trial:
+        _refuse_failed(steps)
+        _one_at_a_time()
+        _refuse_taken(values)
+        row = Directory(sealed_password=seal(values.password))
+        _write(row, values)
+        row.save()
+        trial.subject = Subject("directory", row.pk, row.name)
+    return row
+
+
+def edit_directory(actor: Actor, uid: UUID, values: DirectoryValues, *, version: str = "") -> Directory:
+    """Change it; the way to it is tried first when it changes. Its people are renamed with it at their next log-in."""
+    row = get_directory(actor, uid)
+    before = values_of(row)
+    moved = values.password or replace(
+        values, name=before.name, domains=before.domains, is_default=before.is_default,
+        brake_percent=before.brake_percent, password="",
+    ) != before  # fmt: skip
+    _address(values, row)
+    steps = try_directory(actor, values, uid=uid) if moved else ()
+    with attempt(actor, "DIRECTORY_EDIT", Subject("directory", uid, row.name)):
+        _one_at_a_time()
+        row = Directory.objects.select_for_update(no_key=True).get(pk=uid)
+        if version and version != directory_version(row):
+            raise PreconditionFailed(_("Somebody else changed this directory meanwhile. Look at it again."))
+        if steps:
+            _refuse_failed(steps)
+        _refuse_taken(values, but=uid)
+        if values.password:
+            row.sealed_password = seal(values.password)
+        _write(row, values)
+        row.save()
+    return row
+
+
+def set_directory_enabled(actor: Actor, uid: UUID, *, enabled: bool) -> Directory:
+    """Disable a directory, which logs out all its people at once, or enable it again."""
+    row = get_directory(actor, uid)
+    with attempt(actor, "DIRECTORY_ENABLE" if enabled else "DIRECTORY_DISABLE", Subject("directory", uid, row.name)):
+        Directory.objects.filter(pk=uid).update(enabled=enabled)
+        row.enabled = enabled
+        people = User.objects.filter(directory=row)
+        concerned = people.filter(kept_out=KeptOut.DIRECTORY) if enabled else people.filter(is_active=True)
+        uids = list(concerned.values_list("pk", flat=True))
+        concerned.update(is_active=enabled, kept_out="" if enabled else KeptOut.DIRECTORY)
+        access_changed(uids)
+    return row
+
+
+def depends_on(row: Directory) -> list[Reason]:
+    """What keeps a directory from being removed: people who came from it, for what they made and did is theirs."""
+    people = User.objects.filter(directory=row).order_by("username")
+    count = people.count()
+    if not count:
+        return []
+    text = _("%(count)d accounts came from it, such as %(names)s. Disable it instead: nobody of it logs in then.")
+    names = ", ".join(str(user) for user in people[:3])
+    return [Reason("people", text % {"count": count, "names": names}, data={"count": count})]
+
+
+def remove_directory(actor: Actor, uid: UUID) -> None:
+    """Forget a directory that nobody came from, with its groups' roles. ``Conflict`` says who did."""
+    row = get_directory(actor, uid)
+    with attempt(actor, "DIRECTORY_REMOVE", Subject("directory", uid, row.name)):
+        row = Directory.objects.select_for_update().get(pk=uid)
+        if reasons := depends_on(row):
+            raise Conflict(_("%(name)s is in use.") % {"name": row.name}, reasons=tuple(reasons))
+        for group in row.groups.select_related("group"):
+            group.group.delete()
+        row.delete()
+
+
+def preview_sync(actor: Actor, uid: UUID) -> Plan:
+    """What a sync would change now. ``Unavailable`` when the directory cannot be read."""
+    row = get_directory(actor, uid)
+    try:
+        return plan_of(row)
+    except DirectoryDown as error:
+        raise unavailable(row.name, str(error)) from error
+
+
+def release_sync(actor: Actor, uid: UUID) -> Plan:
+    """Do what a sync would, past the brake: a super-admin has looked at it."""
+    row = get_directory(actor, uid)
+    plan = follow_directory(uid, passes_brake=True) if row.enabled else None
+    with attempt(actor, "DIRECTORY_RELEASE", Subject("directory", uid, row.name)) as trial:
+        if not row.enabled:
+            raise Conflict(_("%(name)s is disabled. Enable it first.") % {"name": row.name})
+        if plan is None:
+            raise Unavailable(_("The directory %(name)s could not be read. Nothing was changed.") % {"name": row.name})
+        trial.data = {"changes": len(plan.changes), "losing": plan.losing}
+    return plan
+
+
+def simulate_login(actor: Actor, uid: UUID, typed: str) -> Simulation:
+    """Who that name is in the directory, whether he would be let in, and with which roles. No password is needed."""
+    row = get_directory(actor, uid)
+    login = login_name(typed, [Directory(name=row.name, domains=row.domains, is_default=True)])
+    try:
+        with asking(row) as connection:
+            found = accounts_named(connection, login.name, login.whole) if login.name else []
+            if len(found) != 1:
+                text = _("More than one account has this name.") if found else _("The directory has no such account.")
+                raise NotFound(text, reasons=(Reason("username_unknown", text, "username"),))
+            groups = groups_of(connection, found[0])
+    except DirectoryDown as error:
+        raise unavailable(row.name, str(error)) from error
+    one = found[0]
+    roles = tuple(each for each in mappings(actor, uid) if each.group.guid in groups)
+    ordered = tuple(sorted(groups.values(), key=lambda group: group.name.lower()))
+    return Simulation(one.name, one.display_name, one.email, one.guid, one.kept_out, ordered, roles)
+
+
+def _address(values: DirectoryValues, row: Directory | None) -> Address:
+    """Where this leads; ``Invalid`` with every field that cannot be."""
+    password = values.password or _stored_password(row)
+    known = values.kind in DirectoryKind.values
+    address = Address(
+        name=values.name,
+        kind=DirectoryKind(values.kind) if known else values.kind,  # type: ignore[arg-type]
+        urls=values.urls,
+        starts_tls=values.starts_tls,
+        ca_pem=values.ca_pem,
+        bind_dn=values.bind_dn,
+        base_dn=values.base_dn,
+        group_base_dn=values.group_base_dn or values.base_dn,
+        login_attribute=values.login_attribute,
+        password=password,
+    )
+    if refused := refusals(address, values.domains, values.brake_percent):
+        raise Invalid(" ".join(reason.text for reason in refused), reasons=refused)
+    return address
+
+
+def _stored_password(row: Directory | None) -> str:
+    """A password that cannot be opened any more is as good as none."""
+    try:
+        return unseal(row.sealed_password) if row else ""
+    except SealBroken:
+        return ""
+
+
+def _refuse_failed(steps: tuple[Told, ...]) -> None:
+    if steps[-1].status == "failed":
+        raise NotReached(steps)
+
+
+def _one_at_a_time() -> None:
+    """Held until the transaction ends, so that no two directories of one name are stored side by side."""
+    System.objects.select_for_update(no_key=True).get(pk=policy.system().pk)
+
+
+def _refuse_taken(values: DirectoryValues, *, but: UUID | None = None) -> None:
+    """No two directories answer to one name, or log-ins would mean either."""
+    wanted = {name.casefold(): name for name in (values.name, *values.domains)}
+    for other in Directory.objects.exclude(pk=but) if but else Directory.objects.all():
+        taken = [name for name in (other.name, *other.domains) if name.casefold() in wanted]
+        if taken:
+            text = _("%(taken)s is what the directory %(name)s answers to.") % {"taken": taken[0], "name": other.name}
+            own = taken[0].casefold() == values.name.casefold()
+            raise Conflict(text, reasons=(Reason("name_taken", text, "name" if own else "domains"),))
+
+
+def _write(row: Directory, values: DirectoryValues) -> None:
+    if values.is_default:
+        Directory.objects.exclude(pk=row.pk).filter(is_default=True).update(is_default=False)
+    for name in COLUMNS:
+        value = getattr(values, name)
+        setattr(row, name, list(value) if isinstance(value, tuple) else value)

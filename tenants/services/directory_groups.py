@@ -1,0 +1,147 @@
+"""The hallway of mappings: a directory's group holds a role on the system or on a data center. For super-admins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.contrib.auth.models import Group
+from django.utils.translation import gettext as _
+
+from portal.common.actor import Actor
+from portal.common.errors import Invalid, NotFound, Reason
+from portal.events.record import Subject, attempt
+from tenants import policy
+from tenants.directory import reading
+from tenants.directory.backend import unavailable
+from tenants.directory.errors import DirectoryDown
+from tenants.directory.following import asking
+from tenants.directory.people import username_of
+from tenants.holdings import CODENAME
+from tenants.models import DataCenter, DataCenterGroupGrant, Directory, DirectoryGroup, Role, System, SystemGroupGrant
+from tenants.permits import Permit
+from tenants.selectors import data_centers, get_data_center
+
+MOST_GROUPS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A directory's group and a role it holds: on a data center, or (None) on the whole system."""
+
+    group: DirectoryGroup
+    role: str
+    role_name: str
+    data_center: DataCenter | None
+
+
+def authorize_directories(actor: Actor) -> None:
+    """Raise ``NotPermitted`` for whoever does not manage users and the system."""
+    policy.authorize(actor, Permit.USER_MANAGE, policy.system())
+    policy.authorize(actor, Permit.SYSTEM_MANAGE, policy.system())
+
+
+def get_directory(actor: Actor, uid: UUID) -> Directory:
+    """One directory. Raises ``NotPermitted`` or ``NotFound``."""
+    authorize_directories(actor)
+    row = Directory.objects.filter(pk=uid).first()
+    if row is None:
+        raise NotFound(_("There is no such directory."))
+    return row
+
+
+def roles_to_give() -> list[Role]:
+    """The roles that mean something on a data center or above, the humblest first."""
+    fitting = [row for row in Role.objects.all() if Permit.DATA_CENTER_VIEW in row.permits]
+    return sorted(fitting, key=lambda row: len(row.permits))
+
+
+def places(actor: Actor) -> list[DataCenter]:
+    """The data centers on which a group may be given a role, by name."""
+    return list(data_centers(actor))
+
+
+def place(actor: Actor, named: str) -> DataCenter | System:
+    """Where a role is given: a data center by its uid, or ``system``. Raises ``NotFound``."""
+    if named == "system":
+        return policy.system()
+    try:
+        return get_data_center(actor, UUID(named))
+    except ValueError as error:
+        raise NotFound(_("There is no such data center, or you may not see it.")) from error
+
+
+def find_groups(actor: Actor, uid: UUID, text: str) -> list[reading.Group]:
+    """Groups of the directory whose name begins so, to choose from. ``Unavailable`` when it cannot be asked."""
+    row = get_directory(actor, uid)
+    try:
+        with asking(row) as connection:
+            return reading.groups_named(connection, text, most=MOST_GROUPS)
+    except DirectoryDown as error:
+        raise unavailable(row.name, str(error)) from error
+
+
+def mappings(actor: Actor, uid: UUID) -> list[Mapping]:
+    """Which groups of the directory hold which roles, by group and place."""
+    row = get_directory(actor, uid)
+    groups = {group.group_id: group for group in DirectoryGroup.objects.filter(directory=row)}
+    names = dict(Role.objects.values_list("codename", "name"))
+    found = [
+        Mapping(groups[grant.group_id], codename, names.get(codename, codename), center)
+        for model, is_center in ((SystemGroupGrant, False), (DataCenterGroupGrant, True))
+        for grant in model.objects.filter(group__in=groups).select_related("permission", "content_object")
+        for codename in [grant.permission.codename.removeprefix(CODENAME)]
+        for center in [grant.content_object if is_center else None]
+    ]
+    return sorted(found, key=lambda one: (one.group.name.lower(), one.data_center.name if one.data_center else ""))
+
+
+def map_group(actor: Actor, uid: UUID, *, group: str, role: str, target: DataCenter | System) -> DirectoryGroup:
+    """Give a directory's group a role. ``group`` is its name there; ``Invalid`` when no one group has it.
+
+    Members get it when they log in, or with the next sync. Bounded as ``policy.grant`` says.
+    """
+    row = get_directory(actor, uid)
+    found = _group_named(actor, row, group)
+    with attempt(actor, "GROUP_MAP", Subject("directory", row.pk, row.name, _center(target))) as trial:
+        trial.data = {"group": found.name, "role": role, "on": str(target)}
+        known = _stored(row, found)
+        policy.grant(actor, role, known.group, target)
+    return known
+
+
+def unmap_group(actor: Actor, uid: UUID, group_uid: UUID, *, role: str, target: DataCenter | System) -> None:
+    """Take a role from a directory's group. Its members' open pages and consoles that lived by it end."""
+    row = get_directory(actor, uid)
+    with attempt(actor, "GROUP_UNMAP", Subject("directory", row.pk, row.name, _center(target))) as trial:
+        known = DirectoryGroup.objects.select_related("group").filter(directory=row, pk=group_uid).first()
+        if known is None:
+            raise NotFound(_("There is no such group of this directory here."))
+        trial.data = {"group": known.name, "role": role, "on": str(target)}
+        policy.revoke(actor, role, known.group, target)
+        if not any(one.group.pk == known.pk for one in mappings(actor, uid)):
+            known.group.delete()
+
+
+def _group_named(actor: Actor, row: Directory, name: str) -> reading.Group:
+    wanted = name.strip()
+    found = find_groups(actor, row.pk, wanted) if wanted else []
+    exactly = [one for one in found if one.name.lower() == wanted.lower()]
+    if len(exactly) == 1:
+        return exactly[0]
+    text = _("The directory %(directory)s has no group %(name)s below its base, or more than one.")
+    told = text % {"directory": row.name, "name": wanted[:64]}
+    raise Invalid(told, reasons=(Reason("group_invalid", told, "group"),))
+
+
+def _stored(row: Directory, found: reading.Group) -> DirectoryGroup:
+    known = DirectoryGroup.objects.select_related("group").filter(directory=row, guid=found.guid).first()
+    if known is not None:
+        return known
+    # Groups of one name may be in several places of a directory; Django's have one name each.
+    subject = Group.objects.create(name=f"{username_of(row.name, found.name)[:120]} {found.guid[:8]}")
+    return DirectoryGroup.objects.create(directory=row, guid=found.guid, name=found.name, group=subject)
+
+
+def _center(target: DataCenter | System) -> UUID | None:
+    return target.pk if isinstance(target, DataCenter) else None

@@ -1,0 +1,177 @@
+"""Following directories: who left a group or may no longer log in loses here what he had by it, within a minute.
+
+Looked at are the people who are signed in; all others are looked at when they log in. A directory that cannot be read
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from portal.common.access import access_changed
+from portal.common.actor import system_actor
+from portal.common.sessions import users_logged_in
+from portal.events.codes import Outcome, Severity
+from portal.events.record import Subject, record
+from tenants.directory.accounts import Account
+from tenants.directory.errors import DirectoryDown
+from tenants.directory.following import Found, read_people
+from tenants.directory.membership import Moves, moves_of, put_in_groups
+from tenants.directory.people import follow, keep_out, username_of
+from tenants.models import ApiToken, Directory, DirectoryGroup, KeptOut, User
+
+log = logging.getLogger(__name__)
+
+LEAST_TO_BRAKE = 5  # fewer people's loss is never held: of two who are signed in one may well be dismissed
+APART = timedelta(seconds=20)  # two processes at once would do the same twice
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a sync does to one person: ``kept_out`` from now on for this reason (empty: let in), and ``moves`` of groups."""
+
+    user: User
+    account: Account | None
+    kept_out: str
+    moves: Moves
+    groups: frozenset[str]
+
+    @property
+    def why(self) -> str:
+        """Why somebody is kept out, in words."""
+        return str(KeptOut(self.kept_out).label) if self.kept_out else ""
+
+    @property
+    def takes(self) -> bool:
+        """Whether something is lost by it."""
+        return bool(self.moves.left) or (bool(self.kept_out) and self.user.is_active)
+
+    @property
+    def gives(self) -> bool:
+        """Whether something is won by it."""
+        return bool(self.moves.joined) or (not self.kept_out and bool(self.user.kept_out))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a sync would do: how many people were looked at, and what changes for whom."""
+
+    looked_at: int
+    changes: tuple[Change, ...]
+    is_held: bool
+
+    @property
+    def losing(self) -> int:
+        """How many people lose something."""
+        return sum(change.takes for change in self.changes)
+
+
+def follow_directory(uid: UUID, *, passes_brake: bool = False) -> Plan | None:
+    """One sync of one directory; None when it could not be read, is disabled, or another process just did it.
+
+    A held sync changes nothing for those who would lose something. ``passes_brake``: a super-admin has looked at it.
+    """
+    row = _begun(uid, at_once=passes_brake)
+    if row is None:
+        return None
+    try:
+        plan = plan_of(row, passes_brake=passes_brake)
+    except DirectoryDown as error:
+        log.warning("directory %s cannot be followed: %s %s", row.name, error.step, error.code)
+        Directory.objects.filter(pk=uid).update(sync_error=error.code)
+        return None
+    for change in plan.changes:
+        if not (plan.is_held and change.takes):
+            _do(row, change)
+    _tell(row, plan)
+    return plan
+
+
+def plan_of(row: Directory, *, passes_brake: bool = False) -> Plan:
+    """What a sync would do now; nothing is changed. Raises ``DirectoryDown``."""
+    people = signed_in(row)
+    has_groups = DirectoryGroup.objects.filter(directory=row).exists()
+    found = read_people(row, [user.guid for user in people], with_groups=has_groups) if people else {}
+    changes = tuple(change for user in people if (change := _change(row, user, found)) is not None)
+    losing = sum(change.takes for change in changes)
+    too_many = losing >= LEAST_TO_BRAKE and losing * 100 > row.brake_percent * len(people)
+    return Plan(len(people), changes, is_held=too_many and not passes_brake)
+
+
+def signed_in(row: Directory) -> list[User]:
+    """The directory's people who have a session or a token that lives."""
+    tokens = ApiToken.objects.filter(user__directory=row, expires_at__gt=timezone.now()).values("user")
+    wanted = Q(pk__in=tokens) | Q(pk__in=[UUID(uid) for uid in users_logged_in()])
+    return list(User.objects.filter(wanted, directory=row).order_by("username"))
+
+
+def _begun(uid: UUID, *, at_once: bool) -> Directory | None:
+    """The row, marked as being followed; None when somebody else has just begun."""
+    now = timezone.now()
+    free = Directory.objects.filter(pk=uid, enabled=True)
+    if not at_once:
+        free = free.filter(Q(sync_begun_at=None) | Q(sync_begun_at__lt=now - APART))
+    return Directory.objects.get(pk=uid) if free.update(sync_begun_at=now) else None
+
+
+def _change(row: Directory, user: User, found: Mapping[str, Found]) -> Change | None:
+    """What changes for somebody; None when nothing does."""
+    there = found.get(user.guid)
+    account = there.account if there else None
+    groups = there.groups if there else frozenset()
+    kept_out = account.kept_out if account else KeptOut.GONE
+    change = Change(user, account, str(kept_out), moves_of(user, groups), groups)
+    names = (user.username, user.display_name, user.email)
+    is_renamed = account is not None and names != (
+        username_of(row.name, account.name), account.display_name, account.email
+    )  # fmt: skip
+    is_of_another_reason = bool(user.kept_out) and user.kept_out != kept_out
+    return change if change.takes or change.gives or is_renamed or is_of_another_reason else None
+
+
+def _do(row: Directory, change: Change) -> None:
+    with transaction.atomic():
+        user = User.objects.select_for_update(no_key=True).get(pk=change.user.pk)
+        if change.account is None:
+            keep_out(user, KeptOut.GONE)
+            user.save(update_fields=["kept_out", "is_active"])
+        else:
+            follow(user, change.account, row)
+        put_in_groups(user, change.groups)
+        access_changed([user.pk])
+        record(
+            system_actor(),
+            "DIRECTORY_FOLLOW",
+            outcome=Outcome.NOTED,
+            subject=Subject("user", user.pk, user.username),
+            severity=Severity.WARNING if change.takes else Severity.NORMAL,
+            data={
+                "directory": row.name,
+                "kept_out": change.kept_out,
+                "left": [group.name for group in change.moves.left],
+                "joined": [group.name for group in change.moves.joined],
+            },
+        )
+
+
+def _tell(row: Directory, plan: Plan) -> None:
+    held = plan.losing if plan.is_held else 0
+    now = timezone.now()
+    Directory.objects.filter(pk=row.pk).update(synced_at=now, sync_error="", held_people=held)
+    if held and not row.held_people:
+        record(
+            system_actor(),
+            "DIRECTORY_FOLLOW_HELD",
+            outcome=Outcome.NOTED,
+            subject=Subject("directory", row.pk, row.name),
+            severity=Severity.ALERT,
+            data={"losing": held, "looked_at": plan.looked_at, "brake_percent": row.brake_percent},
+        )

@@ -1,0 +1,258 @@
+"""Pages of directories: the list, one with its groups and its sync, and its connecting and changing. For super-admins."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, cast
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from portal.common.actor import Actor
+from portal.common.errors import PortalError
+from portal.common.http import actor_of
+from portal.common.login_first import login_required
+from portal.common.sealed import SealBroken, seal_json, unseal_json
+from tenants.directory.diagnosis import Told
+from tenants.forms.directories import DirectoryForm, MappingForm
+from tenants.models import Directory
+from tenants.services import directories as services
+from tenants.services import directory_groups as groups
+from tenants.services.directories import DirectoryValues, NotReached
+
+SECTION = {"section": "directories"}
+
+
+@require_safe
+@login_required
+def directory_list(request: HttpRequest) -> HttpResponse:
+    """All directories."""
+    rows = services.directories(actor_of(request))
+    return render(request, "tenants/directory_list.html", SECTION | {"directories": rows})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def directory_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """One directory: how it is followed, which groups hold which roles; and a form that gives a group a role."""
+    actor = actor_of(request)
+    row = groups.get_directory(actor, uid)
+    form = _mapping_form(actor, request.POST if request.method == "POST" else None)
+
+    def work() -> bool:
+        given = form.cleaned_data
+        target = groups.place(actor, given["target"])
+        groups.map_group(actor, uid, group=given["group"], role=given["role"], target=target)
+        return True
+
+    if request.method == "POST" and form.tried(work):
+        messages.success(
+            request, _("The group holds the role. Its members get it within a minute, or when they log in.")
+        )
+        return redirect("tenants:directory", uid=uid)
+    return _detail(request, row, form=form, status=400 if form.errors else 200)
+
+
+def _detail(request: HttpRequest, row: Directory, *, status: int = 200, **more: Any) -> HttpResponse:
+    actor = actor_of(request)
+    context = {"directory": row, "mappings": groups.mappings(actor, row.pk), "form": _mapping_form(actor, None)}
+    return render(request, "tenants/directory_detail.html", SECTION | context | more, status=status)
+
+
+def _mapping_form(actor: Actor, data: Any) -> MappingForm:
+    return MappingForm(data, roles=groups.roles_to_give(), centers=groups.places(actor))
+
+
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def directory_create(request: HttpRequest) -> HttpResponse:
+    """Connect one: try it as often as wanted, then store it."""
+    services.directories(actor_of(request))
+    return _form_page(request, None)
+
+
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def directory_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Another way to it, other names."""
+    return _form_page(request, groups.get_directory(actor_of(request), uid))
+
+
+def _form_page(request: HttpRequest, row: Directory | None) -> HttpResponse:
+    actor = actor_of(request)
+    form = DirectoryForm(request.POST if request.method == "POST" else None, initial=_initial(row))
+    context: dict[str, Any] = {"directory": row, "form": form}
+    status = HTTPStatus.OK
+    if request.method == "POST" and form.is_valid():
+        try:
+            done = _attempted(actor, form, row, is_trial=request.POST.get("action") == "test")
+        except NotReached as error:
+            context |= {"steps": error.steps, "refused": error.detail}
+            status = HTTPStatus(error.status)
+        except PortalError as error:
+            if not form.add_reasons(error.reasons):
+                raise
+        else:
+            if isinstance(done, Directory):
+                said = _("%(name)s was changed.") if row else _("%(name)s is connected. Give its groups roles.")
+                messages.success(request, said % {"name": done.name})
+                return redirect("tenants:directory", uid=done.pk)
+            context["steps"] = done
+    if form.errors:
+        status = HTTPStatus.BAD_REQUEST
+    _keep_password(actor, form)
+    return render(request, "tenants/directory_form.html", SECTION | context, status=status)
+
+
+def _attempted(
+    actor: Actor, form: DirectoryForm, row: Directory | None, *, is_trial: bool
+) -> tuple[Told, ...] | Directory:
+    values = _values(actor, form)
+    if is_trial:
+        return services.try_directory(actor, values, uid=row.pk if row else None, user=form.cleaned_data["user"])
+    if row is None:
+        return services.connect_directory(actor, values)
+    return services.edit_directory(actor, row.pk, values, version=form.cleaned_data["version"])
+
+
+def _values(actor: Actor, form: DirectoryForm) -> DirectoryValues:
+    given = form.cleaned_data
+    as_they_are = (
+        "name",
+        "kind",
+        "bind_dn",
+        "base_dn",
+        "group_base_dn",
+        "login_attribute",
+        "is_default",
+        "brake_percent",
+    )
+    return DirectoryValues(
+        **{name: given[name] for name in as_they_are},
+        urls=tuple(given["urls"].split()),
+        starts_tls=given["starts_tls"] == "yes",
+        ca_pem=given["ca_pem"].replace("\r\n", "\n").strip(),
+        domains=tuple(part.strip() for part in given["domains"].split(",") if part.strip()),
+        password=_password(actor, form),
+    )
+
+
+def _password(actor: Actor, form: DirectoryForm) -> str:
+    """What was typed now, else at the try before."""
+    if form.cleaned_data.get("password"):
+        return str(form.cleaned_data["password"])
+    try:
+        found = unseal_json(form.cleaned_data.get("kept", ""))
+    except (SealBroken, ValueError):
+        return ""
+    return str(found["password"]) if found.get("for") == str(actor.uid) else ""
+
+
+def _keep_password(actor: Actor, form: DirectoryForm) -> None:
+    """The password goes back sealed, for this person's next try of the form."""
+    if form.is_bound and (password := _password(actor, form)):
+        data = cast("QueryDict", form.data).copy()
+        data["kept"] = seal_json({"for": str(actor.uid), "password": password})
+        form.data = data
+
+
+def _initial(row: Directory | None) -> dict[str, Any]:
+    if row is None:
+        return {"kind": "active_directory", "starts_tls": "no", "brake_percent": 30}
+    names = (
+        "name",
+        "kind",
+        "ca_pem",
+        "bind_dn",
+        "base_dn",
+        "group_base_dn",
+        "login_attribute",
+        "is_default",
+        "brake_percent",
+    )
+    return {name: getattr(row, name) for name in names} | {
+        "urls": "\n".join(row.urls),
+        "domains": ", ".join(row.domains),
+        "starts_tls": "yes" if row.starts_tls else "no",
+        "version": services.directory_version(row),
+    }
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def directory_test(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Try it as it is connected, and show the steps on its page, where a look at this address leads back to."""
+    actor = actor_of(request)
+    row = groups.get_directory(actor, uid)
+    if request.method != "POST":
+        return redirect("tenants:directory", uid=uid)
+    return _detail(request, row, steps=services.try_directory(actor, services.values_of(row), uid=uid))
+
+
+@require_POST
+@login_required
+def directory_enable(request: HttpRequest, uid: UUID, *, enabled: bool) -> HttpResponse:
+    """Disable it, or enable it again."""
+    row = services.set_directory_enabled(actor_of(request), uid, enabled=enabled)
+    said = _("%(name)s is enabled again.") if enabled else _("%(name)s is disabled. Its people are logged out.")
+    messages.info(request, said % {"name": row.name})
+    return redirect("tenants:directory", uid=uid)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def directory_remove(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Remove it, when nobody came from it; the page says who did."""
+    actor = actor_of(request)
+    row = groups.get_directory(actor, uid)
+    if request.method == "POST":
+        services.remove_directory(actor, uid)
+        messages.info(request, _("%(name)s was removed. In the directory nothing changed.") % {"name": row.name})
+        return redirect("tenants:directories")
+    context = {"directory": row, "reasons": services.depends_on(row)}
+    return render(request, "tenants/directory_remove.html", SECTION | context)
+
+
+@require_POST
+@login_required
+def group_unmap(request: HttpRequest, uid: UUID, group: UUID) -> HttpResponse:
+    """Take a role from a group."""
+    actor = actor_of(request)
+    groups.authorize_directories(actor)
+    target = groups.place(actor, request.POST.get("target", ""))
+    groups.unmap_group(actor, uid, group, role=request.POST.get("role", ""), target=target)
+    messages.info(request, _("The role was taken from the group."))
+    return redirect("tenants:directory", uid=uid)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def directory_sync(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """What a sync would change now; and doing it, past the brake."""
+    actor = actor_of(request)
+    row = groups.get_directory(actor, uid)
+    if request.method == "POST":
+        plan = services.release_sync(actor, uid)
+        messages.success(request, _("Done: %(count)d accounts changed.") % {"count": len(plan.changes)})
+        return redirect("tenants:directory", uid=uid)
+    context = {"directory": row, "plan": services.preview_sync(actor, uid)}
+    return render(request, "tenants/directory_sync.html", SECTION | context)
+
+
+@require_safe
+@login_required
+def directory_simulate(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Whom a name means there, and what a log-in would come to."""
+    actor = actor_of(request)
+    row = groups.get_directory(actor, uid)
+    typed = request.GET.get("username", "").strip()[:150]
+    if not typed:
+        return redirect("tenants:directory", uid=uid)
+    return _detail(request, row, simulation=services.simulate_login(actor, uid, typed), simulated=typed)

@@ -1,0 +1,173 @@
+"""A super-admin connects a directory, gives its groups roles, and looks at what a sync would do. On the lab's OpenLDAP."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.test import Client
+
+from portal.events.models import Event
+from portal.hypervisors.models import Provider
+from tenants.models import Directory, DirectoryGroup, User
+from tests.compute.console.certificates import Authority
+from tests.lab.slapd_server import GROUPS, PEOPLE, PORTAL, PORTAL_PASSWORD, SlapdServer
+from tests.tenants.directory.conftest import fresh, log_in
+
+SECRET = "Prima-vera-1642"
+
+
+@pytest.fixture
+def boss(people) -> Client:
+    client = Client()
+    client.force_login(people.super_admin)
+    return client
+
+
+def form_of(server: SlapdServer, **more: str) -> dict[str, str]:
+    return {
+        "name": "lab",
+        "kind": "openldap",
+        "urls": server.ldaps_url,
+        "starts_tls": "no",
+        "ca_pem": server.ca_pem.replace("\n", "\r\n"),
+        "bind_dn": PORTAL,
+        "password": PORTAL_PASSWORD,
+        "base_dn": PEOPLE,
+        "group_base_dn": GROUPS,
+        "domains": "lab.example, uni.example",
+        "brake_percent": "30",
+        "action": "save",
+    } | more
+
+
+def steps_of(answer) -> dict[str, str]:
+    return dict(re.findall(r'data-step="(\w+)" data-status="(\w+)"', answer.content.decode()))
+
+
+def test_a_directory_is_tried_and_then_connected_with_the_password_given_once(boss, slapd):
+    name = fresh("ada")
+    slapd.person(name, SECRET)
+    slapd.group(fresh("group"), ["cn=nobody,dc=lab,dc=example"])
+    tried = boss.post("/directories/new/", form_of(slapd, action="test", user=name))
+    assert set(steps_of(tried).values()) == {"ok"}
+    assert list(steps_of(tried)) == ["name", "port", "tls", "certificate", "bind", "base", "groups", "user"]
+    assert not Directory.objects.exists()
+    assert PORTAL_PASSWORD not in tried.content.decode()
+    kept = re.search(r'name="kept" value="([^"]+)"', tried.content.decode())[1]
+    made = boss.post("/directories/new/", form_of(slapd, password="", kept=kept))
+    row = Directory.objects.get()
+    assert (made.status_code, made.url) == (302, f"/directories/{row.pk}/")
+    assert (row.domains, row.urls) == (["lab.example", "uni.example"], [slapd.ldaps_url])
+    assert PORTAL_PASSWORD not in row.sealed_password
+    assert log_in(f"{name}@uni.example", SECRET).status_code == 302
+
+
+def wrong(change: str, server: SlapdServer) -> dict[str, str]:
+    return {
+        "name": {"urls": "ldaps://no-such-host.invalid"},
+        "port": {"urls": "ldaps://127.0.0.1:1"},
+        "tls": {"urls": f"ldaps://127.0.0.1:{server.port}"},
+        "certificate": {"ca_pem": Authority.make("Somebody else").pem},
+        "bind": {"password": "not-this-one"},
+        "base": {"base_dn": "ou=typo,dc=lab,dc=example"},
+        "groups": {"group_base_dn": "ou=typo,dc=lab,dc=example"},
+    }[change]
+
+
+@pytest.mark.parametrize("step", ["name", "port", "tls", "certificate", "bind", "base", "groups"])
+def test_the_test_says_which_step_fails_and_nothing_is_stored(boss, slapd, step):
+    slapd.person(fresh("somebody"), SECRET)
+    answer = boss.post("/directories/new/", form_of(slapd, **wrong(step, slapd)))
+    assert answer.status_code == 409
+    found = steps_of(answer)
+    assert (list(found)[-1], found.pop(step)) == (step, "failed")
+    assert set(found.values()) <= {"ok"}
+    assert not Directory.objects.exists()
+    assert Event.objects.filter(code="DIRECTORY_CONNECT_REFUSED").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "a b"), ("urls", "ldap://ldap.example"), ("urls", "ldaps://u:p@h"), ("urls", "ldaps://h:99999"),
+        ("ca_pem", "no pem"), ("bind_dn", " "), ("password", ""), ("base_dn", "no dn"), ("group_base_dn", "no dn"),
+        ("domains", "a b"), ("login_attribute", "uid)(a=*"), ("brake_percent", "0"), ("kind", "x"),
+    ],
+)  # fmt: skip
+def test_a_field_that_cannot_be_is_named(boss, slapd, field, value):
+    answer = boss.post("/directories/new/", form_of(slapd, **{field: value}))
+    assert answer.status_code == 400
+    assert f'id="{field}-error"' in answer.content.decode()
+    assert not Directory.objects.exists()
+
+
+def test_a_groups_role_is_given_seen_in_a_simulation_and_taken(people, boss, openldap, slapd):
+    name, group = fresh("grace"), fresh("navy")
+    slapd.group(group, [slapd.person(name, SECRET, displayName="Grace Hopper")])
+    page = f"/directories/{openldap.pk}/"
+    given = boss.post(page, {"group": group, "role": "data-center-admin", "target": str(people.physics.pk)})
+    assert given.status_code == 302
+    simulated = boss.get(f"{page}simulate/?username={name}").content.decode()
+    assert "Grace Hopper" in simulated
+    assert f"({group})" in simulated
+    assert boss.get(f"{page}simulate/?username=nobody-there").status_code == 404
+    refused = boss.post(page, {"group": "none-such", "role": "end-user", "target": "system"})
+    assert (refused.status_code, 'id="group-error"' in refused.content.decode()) == (400, True)
+    row = DirectoryGroup.objects.get()
+    role = {"role": "data-center-admin", "target": str(people.physics.pk)}
+    assert boss.post(f"{page}groups/{row.pk}/remove/", role).status_code == 302
+    assert not DirectoryGroup.objects.exists()
+
+
+def test_the_sync_is_shown_as_a_difference_and_done_when_told(people, boss, openldap, slapd):
+    name, group = fresh("linus"), fresh("kernel")
+    dn = slapd.person(name, SECRET)
+    group_dn = slapd.group(group, [dn])
+    page = f"/directories/{openldap.pk}/"
+    boss.post(page, {"group": group, "role": "end-user", "target": str(people.physics.pk)})
+    assert log_in(name, SECRET).status_code == 302
+    assert "Nothing: all is as the directory says." in boss.get(f"{page}sync/").content.decode()
+    slapd.change(group_dn, member=["cn=nobody,dc=lab,dc=example"])
+    assert f"− {group}" in boss.get(f"{page}sync/").content.decode()
+    user = User.objects.get(directory=openldap)
+    assert user.groups.exists()
+    assert boss.post(f"{page}sync/").status_code == 302
+    assert not user.groups.exists()
+
+
+def test_disabling_logs_its_people_out_and_enabling_lets_them_in(boss, openldap, slapd):
+    name = fresh("dennis")
+    slapd.person(name, SECRET)
+    browser = Client()
+    log_in(name, SECRET, browser)
+    page = f"/directories/{openldap.pk}/"
+    assert boss.post(f"{page}disable/").status_code == 302
+    assert browser.get("/api/v1/me/").status_code == 401
+    assert boss.post(f"{page}enable/").status_code == 302
+    assert browser.get("/api/v1/me/").status_code == 200
+
+
+def test_one_whom_people_came_from_is_not_removed(boss, openldap, slapd):
+    page = f"/directories/{openldap.pk}/"
+    name = fresh("ken")
+    slapd.person(name, SECRET)
+    log_in(name, SECRET)
+    assert "1 accounts came from it" in boss.get(f"{page}remove/").content.decode()
+    assert boss.post(f"{page}remove/").status_code == 409
+    User.objects.filter(directory=openldap).delete()
+    assert boss.post(f"{page}remove/").status_code == 302
+    assert not Directory.objects.exists()
+    assert not Provider.objects.exists()
+
+
+def test_an_edit_keeps_the_password_and_refuses_what_another_answers_to(boss, openldap, slapd):
+    page = f"/directories/{openldap.pk}/edit/"
+    version = re.search(r'name="version" value="([^"]+)"', boss.get(page).content.decode())[1]
+    slapd.person(fresh("somebody"), SECRET)
+    edit = form_of(slapd, name="renamed", password="", version=version)
+    assert boss.post(page, edit).status_code == 302
+    assert Directory.objects.get().name == "renamed"
+    assert boss.post(page, edit).status_code == 412
+    again = boss.post("/directories/new/", form_of(slapd, name="other", domains="uni.EXAMPLE"))
+    assert (again.status_code, 'id="domains-error"' in again.content.decode()) == (400, True)
