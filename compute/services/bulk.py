@@ -12,8 +12,8 @@ from django.db.models import Count, Sum
 from django.utils.translation import gettext as _
 
 from compute import selectors
+from compute.actions import Action, actions_of
 from compute.models import Disk, Vm
-from compute.selectors import Action
 from compute.services import vms
 from portal.common.actor import Actor
 from portal.common.errors import Invalid, NotFound, PortalError, Reason
@@ -77,7 +77,7 @@ def losses(actor: Actor, uids: Iterable[UUID]) -> list[Loss]:
     rows = list(selectors.my_vms(actor).filter(pk__in=_chosen("delete", uids)))
     disks = Disk.objects.filter(vm__in=rows).order_by().values("vm").annotate(number=Count("pk"), size=Sum("size_gib"))
     sizes = {row["vm"]: (row["number"], row["size"]) for row in disks}
-    actions = selectors.actions_of(actor, rows, selectors.open_jobs_of([vm.pk for vm in rows]))
+    actions = actions_of(actor, rows, selectors.open_jobs_of([vm.pk for vm in rows]))
     return [Loss(vm, *sizes.get(vm.pk, (0, 0)), refusal=_refusal(actions[vm.pk])) for vm in rows]
 
 

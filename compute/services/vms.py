@@ -11,6 +11,7 @@ from django.db import IntegrityError
 from django.utils.translation import gettext as _
 
 from compute import rules, selectors
+from compute.actions import status_reasons
 from compute.models import Disk, Host, Nic, Vm
 from compute.operations.power import RebootVm, RunVm, ShutDownVm, StopVm
 from compute.operations.vms import CreateVm, DeleteVm
@@ -187,7 +188,7 @@ def _start(actor: Actor, vm_uid: UUID, verb: _Verb, confirm: str) -> Job:
         policy.authorize(actor, verb.permit, vm)
         refuse_protected(actor, vm, verb.name, confirm)
         _refuse_busy(vm)
-        _refuse(selectors.status_reasons(vm, verb.name), Conflict)
+        _refuse(status_reasons(vm, verb.name), Conflict)
         if verb.charges and vm.status not in {"paused"}:
             _refuse(run_reasons(vm), Conflict)
             quota.charge(quota.Consumer("vm", vm.pk), vm.data_center, running_amounts(vm), user_uid=vm.owner_id)
@@ -233,7 +234,7 @@ def plan_verb(actor: Actor, vm_uid: UUID, name: str) -> Plan:
     policy.authorize(actor, verb.permit, vm)
     meters = quota.what_if(vm.data_center, vm.owner_id, running_amounts(vm) if verb.charges else {})
     room = run_reasons(vm) if verb.charges else []
-    reasons = (*_busy_reasons(vm), *selectors.status_reasons(vm, verb.name), *room, *over_quota(meters))
+    reasons = (*_busy_reasons(vm), *status_reasons(vm, verb.name), *room, *over_quota(meters))
     return Plan(tuple(str(step.title) for step in verb.operation.steps), tuple(meters), reasons)
 
 

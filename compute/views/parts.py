@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from compute import selectors
+from compute.actions import Action, actions_of, vm_actions
 from compute.models import Vm
-from compute.selectors import Action
 from compute.services.template_copies import why_not
 from portal.common.actor import Actor
 from portal.jobs.feed import job_json
@@ -82,7 +82,7 @@ class Card:
 def cards(actor: Actor, vms: Sequence[Vm]) -> list[Card]:
     """The cards of these machines, in a number of queries that does not grow with them."""
     jobs = selectors.open_jobs_of([vm.pk for vm in vms])
-    actions = selectors.actions_of(actor, vms, jobs)
+    actions = actions_of(actor, vms, jobs)
     return [_card(actor, vm, actions[vm.pk], jobs.get(vm.pk)) for vm in vms]
 
 
@@ -117,7 +117,7 @@ def head(actor: Actor, vm: Vm) -> dict[str, Any]:
     permits = selectors.permits_of(actor, vm)
     return {
         "vm": vm,
-        "verbs": _laid_out(selectors.vm_actions(vm, permits), FIRST_VERBS, LAST_VERBS),
+        "verbs": _laid_out(vm_actions(vm, permits), FIRST_VERBS, LAST_VERBS),
         "copyable": Permit.TEMPLATE_CREATE in permits and Permit.VM_EDIT in permits,
         "not_copyable": " ".join(reason.text for reason in why_not(vm)),
         "keeper": Permit.SYSTEM_MANAGE in permits,
@@ -134,7 +134,7 @@ def permit_titles(permits: Container[Permit]) -> list[StrOrPromise]:
 
 def at_console(actor: Actor, vm: Vm) -> dict[str, Any]:
     """The head of a machine's console page: its status, whether there is a screen to show, and the verbs of power."""
-    actions = selectors.vm_actions(vm, selectors.permits_of(actor, vm))
+    actions = vm_actions(vm, selectors.permits_of(actor, vm))
     connect = next(action for action in actions if action.verb == "connect")
     verbs = _laid_out(actions, *AT_CONSOLE)
     # At a machine that is on, nothing is so likely that it should call for a click.

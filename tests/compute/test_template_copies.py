@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from compute import selectors
+from compute.actions import vm_actions
 from compute.models import Template, Vm
 from compute.services import adoption, template_copies, vms
 from compute.services.adoption import Adoption
@@ -83,7 +84,7 @@ def test_while_it_is_copied_nobody_starts_or_deletes_it_and_the_page_says_why(in
             verb(alice, vm.pk)
         assert refused.value.data["job"]["id"] == str(job.pk)
     assert [reason.code for reason in vms.plan_verb(alice, vm.pk, "run").reasons] == ["busy"]
-    actions = {row.verb: row for row in selectors.vm_actions(vm, selectors.permits_of(alice, vm))}
+    actions = {row.verb: row for row in vm_actions(vm, selectors.permits_of(alice, vm))}
     assert not actions["run"].allowed
     assert actions["run"].reason == "Another job is at work on this machine."
     run_to_end(job.pk)
