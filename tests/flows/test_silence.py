@@ -9,7 +9,8 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from compute.models import Vm
+from compute.models import ReadinessResult, Vm
+from compute.operations.readiness import CheckReadiness
 from compute.sync.inventory import sync_provider
 from portal.events.models import Event
 from portal.hypervisors import connect
@@ -62,7 +63,11 @@ def calls_of(place: Place, operation: type[Operation]) -> int:
     return len(place.double.calls())
 
 
-@pytest.mark.parametrize("operation", operations(), ids=name_of)
+def broken_by_silence() -> list[type[Operation]]:
+    return [operation for operation in operations() if not SCENARIOS[operation.name].finds_faults]
+
+
+@pytest.mark.parametrize("operation", broken_by_silence(), ids=name_of)
 def test_hypervisor_down_at_every_call_ends_the_job_undone_and_honest(place: Place, operation: type[Operation]):
     for number in range(calls_of(place, operation)):
         job = SCENARIOS[operation.name].start(place, f"m-{number}")
@@ -75,6 +80,17 @@ def test_hypervisor_down_at_every_call_ends_the_job_undone_and_honest(place: Pla
         assert_nothing_lost(place)
     if operation.name == "compute.delete_vm":
         delete_what_is_left(place)
+
+
+def test_a_look_at_readiness_finds_a_hypervisor_that_is_down_at_every_call(place: Place):
+    for number in range(calls_of(place, CheckReadiness)):
+        job = SCENARIOS[CheckReadiness.name].start(place, "")
+        go_away(place, after=number)
+        until_it_turns(place, job)
+        assert job.status == JobStatus.FINISHED
+        assert ReadinessResult.objects.exclude(code="").exists(), number
+        place.double.heal()
+        assert_nothing_lost(place)
 
 
 def delete_what_is_left(place: Place) -> None:
