@@ -10,7 +10,7 @@ class ComputeConfig(AppConfig):
     def ready(self) -> None:
         """Kinds and operations."""
         from compute.models import Image, Template, TemplateGroupGrant, TemplateUserGrant, Vm, VmGroupGrant, VmUserGrant
-        from compute.operations import adoption, images, power, templates, vms
+        from compute.operations import adoption, copies, images, power, readiness, templates, vms
         from tenants.policy import Kind, register_kind
 
         register_kind(
@@ -31,4 +31,6 @@ class ComputeConfig(AppConfig):
         vms.register_all()
         power.register_all()
         templates.register_all()
+        copies.register_all()
         adoption.register_all()
+        readiness.register_all()

@@ -65,6 +65,15 @@ class StorageStatus(TextChoices):
     UNKNOWN = "unknown", _("unknown")
 
 
+class CheckStatus(TextChoices):
+    """What one check of a provider comes to; of several the worst."""
+
+    OK = "ok", _("good")
+    WARNING = "warning", _("warning")
+    FAILED = "failed", _("failed")
+    UNKNOWN = "unknown", _("not known")
+
+
 class TemplateStatus(TextChoices):
     """oVirt's template statuses."""
 

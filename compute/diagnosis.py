@@ -20,6 +20,14 @@ TITLES: dict[str, str | Promise] = {
     "version": _("Version"),
     "rights": _("Rights"),
     "accelerator": _("Accelerator"),
+    "name_back": _("Name, there and back"),
+    "clock": _("Clock"),
+    "plain_port": _("Port without encryption"),
+    "screens": _("Screens"),
+    "virtualization": _("Virtualization"),
+    "versions": _("Equal versions"),
+    "migration": _("Ports between hosts"),
+    "disk": _("Free space"),
 }
 
 # Beside a step that went well.
@@ -32,7 +40,16 @@ WELL: dict[str, str | Promise] = {
     "version": _("%(product)s, libvirt %(api)s"),
     "rights": _("We may make things there; ours go into the storage domain %(storage_domain)s."),
     "accelerator": _("A machine ran on it."),
+    "name_back": _("The name leads to %(addresses)s, and back."),
+    "clock": _("It is right: %(skew_seconds)s s off."),
+    "plain_port": _("Port 16509 is closed, as it should be."),
+    "screens": _("They come by the connection itself: ports 5900 to 6923 can stay closed."),
+    "virtualization": _("Machines run accelerated on %(host)s."),
+    "versions": _("%(host)s runs %(version)s, as all hosts of its cluster do."),
+    "disk": _("%(storage_domain)s: %(percent)s %% used."),
 }
+# What was looked for and cannot be seen from here.
+UNKNOWN = {"clock_unknown", "clock_not_told", "migration_unknown", "virtualization_unknown"}
 
 # Each with its remedy.
 FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
@@ -152,6 +169,10 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
         _("It took the connection and does not answer."),
         _("The service there seems to hang. Look at it, and start it anew."),
     ),
+    "out_of_time": (
+        _("The time for the whole test, %(seconds)s s, ran out at this step."),
+        _("The steps before were slow. Look at the load of the host and at the way to it, and try again."),
+    ),
     "version_old": (
         _("%(product)s, libvirt %(api)s: older than %(oldest)s, the oldest that was tried."),
         _("It may work all the same."),
@@ -161,6 +182,69 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
         _("Put the user into the group libvirt there."),
     ),
     "step_failed": (_("The hypervisor refused it."), _("The portal's log has the hypervisor's own words.")),
+    "name_no_reverse": (
+        _("The address %(address)s leads to no name."),
+        _("Add it to the reverse zone of the name servers: hosts and certificates go by names."),
+    ),
+    "name_reverse_other": (
+        _("The address %(address)s leads to the name %(name)s, which leads elsewhere."),
+        _("Make both zones of the name servers say the same."),
+    ),
+    "names_slow": (_("The name servers do not answer in time."), _("Look at the name servers that the portal uses.")),
+    "clock_wrong": (
+        _("Its clock is %(skew_seconds)s s off: certificates and log-ins fail with it."),
+        _("Start a time service there and on the portal's machine (chrony), with the same servers."),
+    ),
+    "clock_skewed": (
+        _("Its clock is %(skew_seconds)s s off."),
+        _("Look at the time service there and on the portal's machine: both should follow the same servers."),
+    ),
+    "clock_unknown": (
+        _("Its time cannot be seen: libvirt does not tell it, and there is no SSH to ask by."),
+        _("Connect it over SSH, or look at its time service there."),
+    ),
+    "clock_not_told": (
+        _("Its time cannot be seen: the user may not run date there."),
+        _("Let the user run commands, or look at its time service there."),
+    ),
+    "plain_port_open": (
+        _("Port %(port)s of %(host)s is open: whoever reaches it without proof of who he is owns the host."),
+        _("Set listen_tcp = 0 in its libvirtd.conf, or close the port in its firewall."),
+    ),
+    "plain_port_used": (
+        _("The portal itself uses it."),
+        _("Connect over SSH or TLS, and close the port."),
+    ),
+    "virtualization_off": (
+        _("Machines on %(host)s are emulated, and slow."),
+        _("Switch virtualization on in the host's firmware, and give its libvirt /dev/kvm."),
+    ),
+    "virtualization_unknown": (_("%(host)s has not been tried yet."), _("Test the connection of its provider.")),
+    "host_versions_differ": (
+        _("%(host)s runs %(version)s, and others of the cluster %(cluster)s do not: %(others)s."),
+        _("Bring them to the same version."),
+    ),
+    "migration_unknown": (
+        _("Whether machines can move from and to %(others)s cannot be seen from here: nothing listens until one does."),
+        _("Let the hosts reach each other on ports %(ports)s."),
+    ),
+    "disk_none": (
+        _("No storage domain is active."),
+        _("Start one on the hypervisor: no machine has a place until then."),
+    ),
+    "disk_inactive": (
+        _("%(storage_domain)s is not active."),
+        _("Start it on the hypervisor, or take it back from data centers."),
+    ),
+    "disk_full": (
+        _("%(storage_domain)s: %(percent)s %% used. Machines in it stop when nothing is left."),
+        _("Free space, or give it more."),
+    ),
+    "disk_almost_full": (_("%(storage_domain)s: %(percent)s %% used."), _("Free space soon, or give it more.")),
+    "screens_need_ssh": (
+        _("Screens of machines on this hypervisor cannot be reached: they listen on its own loopback alone."),
+        _("A super-admin can connect it over SSH (qemu+ssh://), which reaches them."),
+    ),
     "emulated": (
         _("Machines are emulated, and slow."),
         _("Switch virtualization on in the host's firmware, and give its libvirt /dev/kvm."),
@@ -174,7 +258,7 @@ class Told:
 
     step: str
     title: str
-    status: str  # "ok", "warning" or "failed"
+    status: str  # "ok", "warning", "failed" or "unknown"
     code: str
     text: str
     remedy: str
@@ -198,5 +282,7 @@ def _told(finding: Finding) -> Told:
         text = str(WELL[finding.step]) if finding.data or "%(" not in str(WELL[finding.step]) else ""
         return Told(finding.step, title, "ok", "", text % finding.data, "", finding.data)
     what, remedy = FOUND[finding.code]
-    status = "warning" if finding.is_warning else "failed"
-    return Told(finding.step, title, status, finding.code, str(what) % finding.data, str(remedy), finding.data)
+    status = "warning" if finding.is_warning else "unknown" if finding.code in UNKNOWN else "failed"
+    return Told(
+        finding.step, title, status, finding.code, str(what) % finding.data, str(remedy) % finding.data, finding.data
+    )

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from oslo_utils.imageutils import format_inspector
 
@@ -55,9 +56,17 @@ def digest_of(path: Path, *, report: Callable[[int], None]) -> str:
 
 def inspect(path: Path, *, said: str, most_virtual_bytes: int) -> Facts:
     """The facts of an image that is ``said`` ("qcow2", "raw") to be of a format. Raises ``Refused`` for one that is not taken."""
-    if _head(path).startswith(DESCRIPTOR):
+    with path.open("rb") as image:
+        return inspect_stream(image, size_bytes=path.stat().st_size, said=said, most_virtual_bytes=most_virtual_bytes)
+
+
+def inspect_stream(image: BinaryIO, *, size_bytes: int, said: str, most_virtual_bytes: int) -> Facts:
+    """The same of an image of which the first bytes can be read; ``size_bytes`` are all of them."""
+    head = image.read(HEAD)
+    image.seek(0)
+    if head.startswith(DESCRIPTOR):
         raise Refused("foreign_format", "vmdk")
-    found = _format_of(path)
+    found = _format_of(image)
     is_qcow2 = found.NAME == ImageFormat.QCOW2
     if not is_qcow2 and found.NAME not in {ImageFormat.RAW, GPT}:
         raise Refused("encrypted" if found.NAME == "luks" else "foreign_format", found.NAME)
@@ -65,25 +74,24 @@ def inspect(path: Path, *, said: str, most_virtual_bytes: int) -> Facts:
         raise Refused("format", f"said to be {said}, is {found.NAME}")
     _refuse_unsafe(found)
     if is_qcow2:
-        _refuse_encrypted(path)
-    size = found.virtual_size if is_qcow2 else path.stat().st_size
+        _refuse_encrypted(head)
+    size = found.virtual_size if is_qcow2 else size_bytes
     if not 0 < size <= most_virtual_bytes:
         raise Refused("too_large" if size else "broken", f"{size} bytes")
     return Facts(ImageFormat(said), size)
 
 
-def _format_of(path: Path) -> format_inspector.FileInspector:
+def _format_of(image: BinaryIO) -> format_inspector.FileInspector:
     """By the first bytes alone: an image that keeps an inspector waiting for its very end is not read for hours."""
-    with path.open("rb") as image:
-        wrapper = format_inspector.InspectWrapper(image)
-        try:
-            for _ in range(SEARCHED // HEAD):
-                if not wrapper.read(HEAD) or wrapper.format:
-                    break
-            wrapper.close()
-            found = wrapper.format
-        except format_inspector.ImageFormatError as error:
-            raise Refused("foreign_format", str(error)) from error
+    wrapper = format_inspector.InspectWrapper(image)
+    try:
+        for _ in range(SEARCHED // HEAD):
+            if not wrapper.read(HEAD) or wrapper.format:
+                break
+        wrapper.close()
+        found = wrapper.format
+    except format_inspector.ImageFormatError as error:
+        raise Refused("foreign_format", str(error)) from error
     if found is None:
         raise Refused("broken", "no format")
     return found
@@ -99,12 +107,7 @@ def _refuse_unsafe(found: format_inspector.FileInspector) -> None:
         raise Refused("broken", str(error)) from error
 
 
-def _refuse_encrypted(path: Path) -> None:
-    (method,) = struct.unpack_from(">I", _head(path), ENCRYPTED_AT)
+def _refuse_encrypted(head: bytes) -> None:
+    (method,) = struct.unpack_from(">I", head, ENCRYPTED_AT)
     if method:
         raise Refused("encrypted", f"method {method}")
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as image:
-        return image.read(HEAD)

@@ -10,6 +10,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from portal.common.errors import Reason
+from portal.common.units import mib_text
+from portal.hypervisors.specs import VolumeFound
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 TITLE = re.compile(r"[A-Za-z0-9_.+-]([A-Za-z0-9_.+ -]{0,62}[A-Za-z0-9_.+-])?")
@@ -59,6 +61,11 @@ class Sizes:
     memory_mib: int
     vcpus: int
     memory_min_mib: int
+
+
+def gib_of(size_bytes: int) -> int:
+    """What bytes cost in the unit of storage: each begun GiB counts."""
+    return -(-size_bytes // 1024**3)
 
 
 def name_reasons(name: str) -> list[Reason]:
@@ -125,6 +132,24 @@ def size_reasons(sizes: Sizes) -> list[Reason]:
     return found
 
 
+def volume_reasons(volume: VolumeFound) -> list[Reason]:
+    """Why a volume that was found cannot be copied into a template; what is in it is looked at later."""
+    found = []
+    if volume.uid is not None:
+        found.append(Reason("volume_ours", _("It is a disk of this portal's own.")))
+    if volume.format not in {"qcow2", "raw"}:
+        text = _("Its format is %(format)s; only qcow2 and raw can be copied.") % {"format": volume.format or "?"}
+        found.append(Reason("volume_format", text))
+    if volume.has_base:
+        found.append(
+            Reason("volume_has_base", _("It lies over another volume. Copy it to one that stands alone first."))
+        )
+    if volume.in_use:
+        text = _("A machine runs with it: %(names)s. Shut it down first.") % {"names": ", ".join(volume.users)}
+        found.append(Reason("volume_in_use", text, data={"machines": list(volume.users)}))
+    return found
+
+
 def template_reasons(**traits: Any) -> list[Reason]:
     """Why these traits of a template cannot be (see ``services.templates.TemplateTraits``)."""
     found = title_reasons(traits["name"]) + _note_reasons(traits["description"])
@@ -178,6 +203,50 @@ def _key_reasons(keys: tuple[str, ...]) -> list[Reason]:
         text = _("An SSH key is one line of an OpenSSH public key file, such as the one in ~/.ssh/id_ed25519.pub.")
         found.append(Reason("ssh_key_invalid", text, field))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class HostRoom:
+    """The memory of a host: what it has, how much of that may be promised, and what running machines were given."""
+
+    host: str
+    physical_mib: int
+    overcommit_percent: int
+    running_mib: int
+
+    @property
+    def effective_mib(self) -> int:
+        """What machines may be given in all."""
+        return self.physical_mib * self.overcommit_percent // 100
+
+    @property
+    def free_mib(self) -> int:
+        """What they may still be given; 0 and below: nothing."""
+        return self.effective_mib - self.running_mib
+
+
+def memory_reasons(room: HostRoom, wanted_mib: int) -> list[Reason]:
+    """Why a machine of this size has no room on a host. A host whose memory is not known refuses nobody."""
+    if not room.physical_mib or wanted_mib <= room.free_mib:
+        return []
+    figures = {
+        "host": room.host,
+        "physical_mib": room.physical_mib,
+        "effective_mib": room.effective_mib,
+        "running_mib": room.running_mib,
+        "requested_mib": wanted_mib,
+    }
+    text = _(
+        "No host has memory for it: %(host)s has %(physical)s, of which machines may be given %(effective)s; those that "
+        "run have %(running)s, and this one wants %(wanted)s. Stop a machine, or ask an administrator for more."
+    ) % {
+        "host": room.host,
+        "physical": mib_text(room.physical_mib),
+        "effective": mib_text(room.effective_mib),
+        "running": mib_text(room.running_mib),
+        "wanted": mib_text(wanted_mib),
+    }
+    return [Reason("no_memory", text, "memory_mib", figures)]
 
 
 def verb_reasons(verb: str, status: str, *, status_text: str, is_absent: bool) -> list[Reason]:

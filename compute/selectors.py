@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -12,14 +12,13 @@ from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from compute import rules
 from compute.models import Cluster, Disk, Host, StorageDomain, Template, Vm
-from network.models import Network
+from network.models import FoundNetwork, Network
 from portal.common.actor import Actor
 from portal.common.errors import NotFound, Reason
 from portal.events.models import Event
 from portal.hypervisors.models import Provider
-from portal.jobs.models import Job
+from portal.jobs.models import Job, JobLock
 from portal.jobs.states import RUNNABLE, JobStatus
 from tenants import policy
 from tenants.models import DataCenter
@@ -29,30 +28,10 @@ from tenants.selectors import jobs
 MOST_OFFERED = 200
 MOST_NAMED = 10
 
-VERB_PERMITS = {
-    "run": Permit.VM_RUN,
-    "shut_down": Permit.VM_SHUT_DOWN,
-    "stop": Permit.VM_STOP,
-    "reboot": Permit.VM_REBOOT,
-    "delete": Permit.VM_DELETE,
-    "connect": Permit.VM_CONNECT,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """A verb on a machine: whether this actor may use it now, and if not, why."""
-
-    verb: str
-    title: str
-    allowed: bool
-    reason: str = ""
-    wants_name: bool = False  # the machine is protected: its name is to be typed
-
 
 def vms(actor: Actor) -> QuerySet[Vm]:
     """The machines this actor may see, by name."""
-    related = Vm.objects.select_related("data_center", "owner", "template", "host", "cluster")
+    related = Vm.objects.select_related("data_center", "owner", "template", "host", "cluster", "provider")
     return policy.visible(actor, Permit.VM_VIEW, related).order_by("name", "uid")
 
 
@@ -136,10 +115,9 @@ def usable_storage(data_center: DataCenter) -> QuerySet[StorageDomain]:
 
 
 def open_job(vm_uid: UUID) -> Job | None:
-    """The job that is at work on a machine, or is stuck with it."""
-    return (
-        Job.objects.filter(target_uid=vm_uid, status__in=[*RUNNABLE, JobStatus.STUCK]).order_by("-created_at").first()
-    )
+    """The job that is at work on a machine, or is stuck with it; one that copies it into a template too."""
+    on_it = Q(target_uid=vm_uid) | Q(pk__in=JobLock.objects.filter(kind="vm", uid=vm_uid).values("job"))
+    return Job.objects.filter(on_it, status__in=[*RUNNABLE, JobStatus.STUCK]).order_by("-created_at").first()
 
 
 def open_jobs_of(vm_uids: Sequence[UUID]) -> dict[UUID, Job]:
@@ -160,8 +138,11 @@ def events_of(vm: Vm, permits: frozenset[Permit]) -> QuerySet[Event]:
     return rows.order_by("-at", "-uid")
 
 
-OF_CONSOLES = ("VM_CONNECT_REQUESTED", "VM_CONNECTED", "VM_DISCONNECTED")
-"""What sitting at a console leaves in the log: all of it in the whole list, none of it among the few newest."""
+def jobs_of(actor: Actor, vm: Vm, permits: frozenset[Permit]) -> QuerySet[Job]:
+    """The jobs on a machine, newest first: all of them for whoever may see its jobs, his own for everybody else."""
+    if Permit.JOB_VIEW in permits:
+        return Job.objects.filter(target_uid=vm.pk).prefetch_related("steps").order_by("-created_at", "-uid")
+    return jobs(actor).filter(target_uid=vm.pk)
 
 
 def permits_of(actor: Actor, vm: Vm) -> frozenset[Permit]:
@@ -169,50 +150,9 @@ def permits_of(actor: Actor, vm: Vm) -> frozenset[Permit]:
     return policy.permits_on(actor, [vm])[vm.pk]
 
 
-def vm_actions(vm: Vm, permits: frozenset[Permit]) -> list[Action]:
-    """Every verb with whether it is possible now; the reason names the condition that is missing."""
-    return _actions(vm, permits, is_busy=vm.pk in open_jobs_of([vm.pk]))
-
-
-def actions_of(actor: Actor, rows: Sequence[Vm], busy: Container[UUID]) -> dict[UUID, list[Action]]:
-    """``vm_actions`` of many machines, in a number of queries that does not grow; ``busy`` those with an open job."""
-    permits = policy.permits_on(actor, rows)
-    return {vm.pk: _actions(vm, permits.get(vm.pk, frozenset()), is_busy=vm.pk in busy) for vm in rows}
-
-
-def status_reasons(vm: Vm, verb: str) -> list[Reason]:
-    """Why a verb is not legal as the machine was last seen."""
-    found = rules.adopted_reasons(verb, adopted=vm.adopted)
-    return found or rules.verb_reasons(verb, vm.status, status_text=vm.get_status_display(), is_absent=vm.is_absent)
-
-
-def _actions(vm: Vm, permits: frozenset[Permit], *, is_busy: bool) -> list[Action]:
-    titles = {
-        "connect": _("Console"),
-        "run": _("Run"),
-        "shut_down": _("Shut down"),
-        "reboot": _("Reboot"),
-        "stop": _("Stop"),
-        "delete": _("Delete"),
-    }
-    found = []
-    for verb, title in titles.items():
-        reason = _why_not(vm, verb, permits, is_busy=is_busy)
-        wants_name = vm.protected and verb in rules.ENDING
-        found.append(Action(verb, title, allowed=not reason, reason=reason, wants_name=wants_name))
-    return found
-
-
-def _why_not(vm: Vm, verb: str, permits: frozenset[Permit], *, is_busy: bool) -> str:
-    permit = VERB_PERMITS[verb]
-    if permit not in permits:
-        return _("You lack the permit %(permit)s on this machine.") % {"permit": permit.value}
-    if is_busy and verb != "connect":
-        return _("Another job is at work on this machine.")
-    kept = rules.protection_reasons(
-        verb, vm.name, protected=vm.protected, is_super_admin=Permit.SYSTEM_MANAGE in permits, confirm=vm.name
-    )
-    return " ".join(reason.text for reason in [*kept, *status_reasons(vm, verb)])
+def permits_on_center(actor: Actor, row: DataCenter) -> frozenset[Permit]:
+    """What this actor may do with a data center."""
+    return policy.permits_on(actor, [row])[row.pk]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,16 +182,15 @@ def data_centers(actor: Actor, *, after: str = "") -> QuerySet[DataCenter]:
 def rights_over_data_centers(actor: Actor, row: DataCenter | None = None) -> DataCenterRights:
     """For the buttons; the services decide again."""
     make = policy.holds_everywhere(actor, Permit.SYSTEM_MANAGE)
-    return DataCenterRights(
-        make, row is not None and Permit.DATA_CENTER_EDIT in policy.permits_on(actor, [row])[row.pk]
-    )
+    return DataCenterRights(make, row is not None and Permit.DATA_CENTER_EDIT in permits_on_center(actor, row))
 
 
 def resources(actor: Actor, data_center: DataCenter) -> list[Resources]:
     """What of the institute's a data center may use, kind by kind; for super-admins also what it could be given."""
     giving = policy.holds_everywhere(actor, Permit.PROVIDER_MANAGE)
     named: dict[str, tuple[str, QuerySet[Any]]] = {
-        "cluster": (_("Clusters"), Cluster.objects.select_related("provider")),
+        # One whose hosts are all in another has nothing to give.
+        "cluster": (_("Clusters"), Cluster.objects.select_related("provider").filter(hosts__isnull=False).distinct()),
         "storage_domain": (_("Storage domains"), StorageDomain.objects.select_related("provider")),
         "network": (_("Networks"), Network.objects.filter(owner=None)),
         "template": (_("Templates"), Template.objects.filter(owner=None)),
@@ -298,9 +237,42 @@ def get_provider(actor: Actor, uid: UUID) -> Provider:
     return row
 
 
+def found_networks(actor: Actor, provider_uid: UUID) -> QuerySet[FoundNetwork]:
+    """The networks on a provider, anybody's, and its host's own bridges. Raises ``NotFound`` as ``get_provider``."""
+    return FoundNetwork.objects.filter(provider=get_provider(actor, provider_uid)).order_by("name", "uid")
+
+
 def clusters(actor: Actor) -> QuerySet[Cluster]:
     """The clusters this actor may see: all of them, or those assigned to data centers of his."""
     return _assigned(actor, Cluster.objects.select_related("provider"), "assignments")
+
+
+def clusters_with_hosts(actor: Actor) -> QuerySet[Cluster]:
+    """The clusters that have hosts, each with their number and memory (``host_count``, ``physical_mib``)."""
+    counted = Count("hosts"), Coalesce(Sum("hosts__memory_mib"), 0)
+    return clusters(actor).annotate(host_count=counted[0], physical_mib=counted[1]).filter(host_count__gt=0)
+
+
+def get_cluster(actor: Actor, uid: UUID) -> Cluster:
+    """One cluster. Raises ``NotFound`` alike for one that is not there and one that may not be seen."""
+    row = clusters(actor).filter(pk=uid).first()
+    if row is None:
+        raise NotFound(_("There is no such cluster, or you may not see it."))
+    return row
+
+
+def machines_on(host: Host) -> QuerySet[Vm]:
+    """The machines on a host; of those whose host is not known, the ones on its provider."""
+    return Vm.objects.filter(Q(host=host) | Q(host=None, provider=host.provider_id), cluster=host.cluster_id)
+
+
+def cluster_depends(cluster: Cluster) -> list[Reason]:
+    """What would be left hanging without a cluster, kind by kind, with the first names."""
+    of_it: dict[str, QuerySet[Any]] = {
+        "machines": Vm.objects.filter(cluster=cluster),
+        "data_centers": DataCenter.objects.filter(cluster_assignments__cluster=cluster).distinct(),
+    }
+    return [_dependents(kind, rows) for kind, rows in of_it.items() if rows.exists()]
 
 
 def hosts(actor: Actor) -> QuerySet[Host]:
@@ -333,6 +305,7 @@ def depends_on(provider: Provider) -> list[Reason]:
         "networks": Network.objects.filter(**of_it),
         "data_centers": (
             DataCenter.objects.filter(cluster_assignments__cluster__provider=provider)
+            | DataCenter.objects.filter(cluster_assignments__cluster__hosts__provider=provider)
             | DataCenter.objects.filter(storage_assignments__storage_domain__provider=provider)
         ).distinct(),
     }

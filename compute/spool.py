@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import time
 from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
 from django.conf import settings
 
 UPLOADED, CONVERTED = "upload", "qcow2"
+WAIT_SECONDS = 10.0  # for another part of the same image
+LOOK_SECONDS = 0.02
 YOUNG_SECONDS = 3600.0  # a file may be there a little before its row, or be a conversion at work
 
 
@@ -37,22 +41,51 @@ def free_bytes() -> int:
     return shutil.disk_usage(folder()).free
 
 
-def write(uid: UUID, data: bytes, *, offset: int) -> None:
-    """Put bytes where they belong, and wait until the disk has them. Raises ``OSError`` when there is no room."""
-    handle = os.open(uploaded(uid), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
+class Taken(Exception):
+    """Somebody else has been writing an image for as long as one waits."""
+
+
+class Writer:
+    """An image's file in one writer's hands: nobody else has it meanwhile, in whatever process (``writer``)."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    def write(self, data: bytes, *, offset: int) -> None:
+        """Put bytes where they belong, and wait until the disk has them. Raises ``OSError`` when there is no room."""
         rest, place = memoryview(data), offset
         while rest:
-            sent = os.pwrite(handle, rest, place)
+            sent = os.pwrite(self._handle, rest, place)
             rest, place = rest[sent:], place + sent
-        os.fdatasync(handle)
+        os.fdatasync(self._handle)
+
+    def cut(self, *, length: int) -> None:
+        """Whatever a broken write left beyond the end goes."""
+        os.ftruncate(self._handle, length)
+
+
+@contextmanager
+def writer(uid: UUID) -> Iterator[Writer]:
+    """The file of an image, held by a lock that the kernel gives back when its holder dies. Raises ``Taken``, ``OSError``."""
+    handle = os.open(uploaded(uid), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        _wait_for(handle)
+        yield Writer(handle)
     finally:
         os.close(handle)
 
 
-def cut(uid: UUID, *, length: int) -> None:
-    """Whatever a broken write left beyond the end goes."""
-    os.truncate(uploaded(uid), length)
+def _wait_for(handle: int) -> None:
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise Taken from None
+            time.sleep(LOOK_SECONDS)
+        else:
+            return
 
 
 def remove(uid: UUID) -> None:

@@ -4,15 +4,37 @@ from django.urls import path
 
 from compute.rules import ENDING
 from compute.services.sharing import SHAREABLE
-from compute.views import adoption, consoles, data_centers, images, providers, templates, vms
+from compute.views import (
+    adoption,
+    bulk,
+    clusters,
+    consoles,
+    consumption,
+    data_centers,
+    images,
+    providers,
+    readiness,
+    screens,
+    storage,
+    tabs,
+    templates,
+    vms,
+    volumes,
+)
 
 app_name = "compute"
 
 urlpatterns = [
     path("machines/new/", vms.vm_create, name="vm-create"),
+    path("machines/bulk/", bulk.vms_bulk, name="vms-bulk"),
     path("machines/<uuid:uid>/", vms.vm_detail, name="vm-detail"),
-    path("machines/<uuid:uid>/events/", vms.vm_events, name="vm-events"),
+    path("machines/<uuid:uid>/disks/", tabs.vm_disks, name="vm-disks"),
+    path("machines/<uuid:uid>/nics/", tabs.vm_nics, name="vm-nics"),
+    path("machines/<uuid:uid>/events/", tabs.vm_events, name="vm-events"),
+    path("machines/<uuid:uid>/who/", tabs.vm_who, name="vm-who"),
+    path("machines/<uuid:uid>/jobs/", tabs.vm_jobs, name="vm-jobs"),
     path("machines/<uuid:uid>/console/", consoles.vm_console, name="vm-console"),
+    path("machines/<uuid:uid>/screen/", screens.vm_screen, name="vm-screen"),
     path("machines/<uuid:uid>/run/", vms.vm_verb, {"verb": "run"}, name="vm-run"),
     path("machines/<uuid:uid>/shut_down/", vms.vm_verb, {"verb": "shut_down"}, name="vm-shut_down"),
     path("machines/<uuid:uid>/stop/", vms.vm_verb, {"verb": "stop"}, name="vm-stop"),
@@ -34,6 +56,14 @@ urlpatterns = [
     path("providers/<uuid:uid>/enable/", providers.provider_enable, {"enabled": True}, name="provider-enable"),
     path("providers/<uuid:uid>/disable/", providers.provider_enable, {"enabled": False}, name="provider-disable"),
     path("providers/<uuid:uid>/remove/", providers.provider_remove, name="provider-remove"),
+    path("readiness/", readiness.readiness, name="readiness"),
+    path("storage/", storage.storage_list, name="storage"),
+    path("clusters/", clusters.cluster_list, name="clusters"),
+    path("clusters/new/", clusters.cluster_create, name="cluster-create"),
+    path("clusters/<uuid:uid>/", clusters.cluster_detail, name="cluster"),
+    path("clusters/<uuid:uid>/edit/", clusters.cluster_edit, name="cluster-edit"),
+    path("clusters/<uuid:uid>/remove/", clusters.cluster_remove, name="cluster-remove"),
+    path("storage-domains/<uuid:uid>/volumes/", volumes.volume_list, name="volumes"),
     path("images/", images.image_list, name="images"),
     path("images/upload/", images.image_upload, name="image-upload"),
     path("images/<uuid:uid>/delete/", images.image_delete, name="image-delete"),
@@ -45,6 +75,7 @@ urlpatterns = [
     path("data-centers/", data_centers.data_center_list, name="data-centers"),
     path("data-centers/new/", data_centers.data_center_create, name="data-center-create"),
     path("data-centers/<uuid:uid>/", data_centers.data_center_detail, name="data-center"),
+    path("data-centers/<uuid:uid>/use/<slug:dimension>/", consumption.quota_use, name="quota-use"),
     path("data-centers/<uuid:uid>/edit/", data_centers.data_center_edit, name="data-center-edit"),
     path(
         "data-centers/<uuid:uid>/enable/", data_centers.data_center_enable, {"enabled": True}, name="data-center-enable"

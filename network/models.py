@@ -7,7 +7,7 @@ from typing import ClassVar
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from network.choices import NetworkStatus
+from network.choices import FORWARD_MODES, FoundKind, FoundOwner, NetworkStatus
 from portal.common.models import UidModel
 from portal.hypervisors.models import Provider
 from tenants.models import DataCenter
@@ -34,6 +34,38 @@ class Network(UidModel):
 
     def __str__(self) -> str:
         return self.name
+
+
+class FoundNetwork(UidModel):
+    """A network on a provider, anybody's, or a bridge of its host's own, as it was last seen there.
+
+    ``ranges``: all its address ranges in CIDR form; nothing else there can have a part of them.
+    """
+
+    provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="found_networks")
+    kind = models.CharField(max_length=7, choices=FoundKind.choices)
+    external_id = models.CharField(max_length=100)
+    name = models.CharField(max_length=255)
+    active = models.BooleanField(default=False)
+    forward = models.CharField(max_length=20, blank=True)
+    bridge = models.CharField(max_length=64, blank=True)
+    ranges = models.JSONField(default=list)
+    members = models.JSONField(default=list)
+    owner = models.CharField(max_length=6, choices=FoundOwner.choices, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["name", "uid"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["provider", "kind", "external_id"], name="found_network_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def forward_title(self) -> str:
+        """Where it leads, in words; the hypervisor's own word where we know none."""
+        return str(FORWARD_MODES.get(self.forward, self.forward))
 
 
 class VnicProfile(UidModel):

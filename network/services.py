@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, ip_network
+from ipaddress import IPv4Network
 from uuid import UUID
 
 from django.utils.translation import gettext as _
 
 from network import rules
-from network.models import Network, VnicProfile
+from network.models import FoundNetwork, Network, VnicProfile
 from network.operations.networks import CreateNetwork
 from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, Reason
@@ -31,8 +31,7 @@ def create_network(
     """Make a NAT network of a data center's own, with a vNIC profile of the same name. Super-admins only for now."""
     with attempt(actor, "NETWORK_CREATE", Subject("network", None, name, data_center.pk)) as trial:
         policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
-        taken = list(Network.objects.filter(provider=provider).values_list("cidr", flat=True))
-        reasons = rules.network_reasons(name, cidr, taken)
+        reasons = rules.network_reasons(name, cidr, held_ranges(provider))
         if Network.objects.filter(owner=data_center, name=name).exists():
             text = _("A network of this name is already in this data center. Choose another name.")
             reasons.append(Reason("name_taken", text, "name"))
@@ -61,13 +60,23 @@ def providers_for(actor: Actor) -> list[Provider]:
     return list(Provider.objects.filter(enabled=True).order_by("name"))
 
 
-def free_range(provider: Provider, *, avoid: tuple[str, ...] = ()) -> str:
-    """The next free /24 of the range that departments' networks are made in."""
-    taken = [
-        ip_network(c, strict=False)
-        for c in (*Network.objects.filter(provider=provider).values_list("cidr", flat=True), *avoid)
-    ]
-    for candidate in DEPARTMENTS.subnets(new_prefix=24):
-        if not any(candidate.overlaps(other) for other in taken):
-            return str(candidate)
-    raise Conflict(_("No address range is left for another network on this provider."))
+def free_range(provider: Provider) -> str:
+    """The next /24 of the range that departments' networks are made in, that no network on the provider has."""
+    held = held_ranges(provider)
+    for candidate in map(str, DEPARTMENTS.subnets(new_prefix=24)):
+        if not any(rules.overlaps(candidate, other.range) for other in held):
+            return candidate
+    text = _(
+        "No address range of %(whole)s is left for another network on this provider. Name a range outside of it, "
+        "or remove networks that nobody needs."
+    ) % {"whole": DEPARTMENTS}
+    raise Conflict(text, reasons=(Reason("no_range_left", text, "cidr"),))
+
+
+def held_ranges(provider: Provider) -> list[rules.Held]:
+    """The ranges of all networks on a provider: ours, which may not be made yet, and those that were found there."""
+    ours = Network.objects.filter(provider=provider).values_list("pk", "name", "cidr")
+    known = {str(uid) for uid, _name, _cidr in ours}
+    found = FoundNetwork.objects.filter(provider=provider).exclude(external_id__in=known)
+    held = [rules.Held(name, cidr) for _uid, name, cidr in ours]
+    return held + [rules.Held(row.name, cidr) for row in found for cidr in row.ranges]

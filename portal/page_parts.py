@@ -44,6 +44,15 @@ def vm(actor: Actor, uid: UUID) -> str:
     return _html("compute/partials/_vm_parts.html", parts.machine(actor, found))
 
 
+def head(actor: Actor, uid: UUID) -> str:
+    """The head of a machine's other pages; when the machine is gone, what says so."""
+    try:
+        found = selectors.get_vm(actor, uid)
+    except NotFound:
+        return _html("compute/partials/_vm_gone.html", {"vm": {"pk": uid}})
+    return _html("compute/partials/_vm_head.html", parts.head(actor, found))
+
+
 def console(actor: Actor, uid: UUID) -> str:
     """The head of a machine's console page; when the machine is gone, what says so."""
     try:
@@ -71,4 +80,4 @@ def _html(template: str, context: dict[str, Any]) -> str:
     return render_to_string(template, context | {"oob": True})
 
 
-RENDERERS = {"row": row, "card": card, "vm": vm, "console": console, "job": job}
+RENDERERS = {"row": row, "card": card, "vm": vm, "head": head, "console": console, "job": job}

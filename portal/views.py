@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from secrets import token_urlsafe
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from compute import selectors
 from compute.choices import VmStatusChoice
 from compute.views import parts
-from compute.views.listing import NEWEST, Listing, uid_or_none
+from compute.views.listing import NEWEST, Listing
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from portal.context import THEME_COOKIE, THEMES, frame_of
@@ -25,8 +25,8 @@ from portal.job_access import get_job
 from portal.jobs.feed import job_json
 from tenants import quota
 from tenants.selectors import data_centers, jobs, users
+from tenants.views.jobs import jobs_page
 
-PER_PAGE = 48
 IN_DRAWER = 8
 IN_SEARCH = 20
 YEAR = 365 * 24 * 3600
@@ -54,10 +54,22 @@ def home(request: HttpRequest) -> HttpResponse:
         "can_create": bool(frame.data_centers),
     }
     if frame.runs_data_centers:
-        by_age = listing.link(sort="" if listing.sort else NEWEST)
-        return render(request, "compute/vm_list.html", context | {"statuses": VmStatusChoice.choices, "by_age": by_age})
+        return render(request, "compute/vm_list.html", context | _table(request, listing))
     quotas = [{"data_center": row, "meters": quota.usage(row, actor.uid)} for row in frame.data_centers]
     return render(request, "home.html", context | {"quotas": quotas})
+
+
+def _table(request: HttpRequest, listing: Listing) -> dict[str, Any]:
+    """What the table has more than the cards: other orders, filters, and a form over the rows that are ticked."""
+    here = request.GET.copy()
+    here["select"] = "all"
+    return {
+        "statuses": VmStatusChoice.choices,
+        "by_age": listing.link(sort="" if listing.sort else NEWEST),
+        "key": token_urlsafe(24),
+        "select_all": here.urlencode(),
+        "all_selected": request.GET.get("select") == "all",
+    }
 
 
 @require_safe
@@ -84,14 +96,7 @@ def _found(request: HttpRequest, listing: Listing) -> dict[str, Any]:
 @login_required
 def job_list(request: HttpRequest) -> HttpResponse:
     """The jobs this person may see, newest first."""
-    found = jobs(actor_of(request))
-    before = uid_or_none(request.GET.get("before"))
-    last = found.filter(pk=before).first() if before else None
-    if last is not None:
-        found = found.filter(Q(created_at__lt=last.created_at) | Q(created_at=last.created_at, uid__lt=last.pk))
-    rows = list(found[: PER_PAGE + 1])
-    older = rows[PER_PAGE - 1].pk if len(rows) > PER_PAGE else ""
-    context = {"section": "jobs", "jobs": [job_json(row) for row in rows[:PER_PAGE]], "older": older}
+    context = {"section": "jobs", **jobs_page(request, jobs(actor_of(request)))}
     return render(request, "tenants/job_list.html", context)
 
 

@@ -56,6 +56,10 @@ class ForecastSerializer(serializers.Serializer):
 
 class AdoptionPlanSerializer(serializers.Serializer):
     names = serializers.ListField(child=serializers.CharField(), help_text="The names they get here.")
+    unmeasured = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Those whose disks cannot be measured now, and are not in the forecast.",
+    )
     quota = ForecastSerializer(many=True)
     reasons = ReasonSerializer(many=True)
     possible = serializers.BooleanField()
@@ -100,6 +104,8 @@ class Adoptions(ApiView):
 class VmUnadopt(ApiView):
     """Letting go of an adopted machine."""
 
+    rehearsed = ("POST",)
+
     @extend_schema(request=ConfirmSerializer, responses={202: StartedSerializer}, operation_id="vms_unadopt")
     def post(self, request: Request, uid: UUID) -> Response:
         """Give it back; it stays on its hypervisor as it is."""
@@ -119,6 +125,7 @@ def _adopted(actor: Actor, wish: Adoption) -> Answer:
 def _plan(plan: AdoptionPlan) -> dict[str, Any]:
     return {
         "names": [one.name for one in plan.candidates],
+        "unmeasured": list(plan.unmeasured),
         "quota": ForecastSerializer(plan.quota, many=True).data,
         "reasons": [reason.as_json() for reason in plan.reasons],
         "possible": not plan.reasons,

@@ -102,6 +102,7 @@ class ChunkParser(BaseParser):
 class Images(ListView):
     """The images one may see."""
 
+    rehearsed = ("POST",)
     serializer_class = ImageSerializer
     pagination_class = ByName
 
@@ -123,6 +124,8 @@ class Images(ListView):
 
 class ImageDetail(ApiView):
     """One image."""
+
+    rehearsed = ("DELETE",)
 
     @extend_schema(responses=ImageSerializer)
     def get(self, request: Request, uid: UUID) -> Response:

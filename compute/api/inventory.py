@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
+from rest_framework.response import Response
 
-from compute import selectors
-from compute.models import Cluster, Host, StorageDomain
+from compute import health, selectors
+from compute.models import Host, StorageDomain
+from compute.services import template_copies
+from network.choices import FoundOwner
+from network.models import FoundNetwork
 from portal.common.actor import Actor, Door
-from portal.common.api import ListView
+from portal.common.api import ApiView, ListView
 from portal.common.http import actor_of
+from portal.common.openapi import ReasonSerializer
 from portal.common.paging import ByName
-
-
-class ClusterSerializer(serializers.ModelSerializer):
-    id = serializers.UUIDField(source="uid", read_only=True)
-
-    class Meta:
-        model = Cluster
-        fields = ["id", "name"]
 
 
 class HostSerializer(serializers.ModelSerializer):
@@ -29,31 +28,56 @@ class HostSerializer(serializers.ModelSerializer):
     class Meta:
         model = Host
         fields = [
-            "id", "name", "cluster", "status", "status_at", "cpus", "memory_mib", "memory_free_mib", "version", "accelerator",
+            "id", "name", "cluster", "status", "status_at", "cpus", "memory_mib", "memory_free_mib", "version", "accelerator", "arch", "cpu_model", "cpu_vendor",
         ]  # fmt: skip
 
 
 class StorageDomainSerializer(serializers.ModelSerializer):
     id = serializers.UUIDField(source="uid", read_only=True)
     fullness = serializers.ChoiceField(choices=["", "warning", "error"], help_text="From 80 % and from 90 % on.")
+    shared = serializers.SerializerMethodField(help_text="Whether other hosts may have it too.")
+    data_centers = serializers.SerializerMethodField(help_text="Those it is assigned to, of those one may see.")
     promised_gib = serializers.IntegerField(help_text="The sizes of all disks of this portal in it, full or not.")
 
     class Meta:
         model = StorageDomain
         fields = [
-            "id", "name", "type", "status", "status_at", "total_bytes", "used_bytes", "free_bytes", "fullness", "promised_gib",
+            "id", "name", "provider", "type", "shared", "status", "status_at", "total_bytes", "used_bytes", "free_bytes",
+            "fullness", "promised_gib", "data_centers",
         ]  # fmt: skip
 
+    def get_shared(self, row: StorageDomain) -> bool:
+        """By what its hypervisor says of its source."""
+        return bool(row.shared_source)
 
-class Clusters(ListView):
-    """The clusters one may see."""
+    @extend_schema_field(serializers.ListField(child=serializers.UUIDField()))
+    def get_data_centers(self, row: Any) -> list[str]:
+        """By the assignments that were read along."""
+        return [str(one.data_center_id) for one in row.seen]
 
-    serializer_class = ClusterSerializer
+
+class FoundNetworkSerializer(serializers.ModelSerializer):
+    id = serializers.UUIDField(source="uid", read_only=True)
+    owner = serializers.ChoiceField(choices=FoundOwner.choices, help_text="Whose mark it bears; empty: nobody's.")
+    ranges = serializers.ListField(child=serializers.CharField(), help_text="In CIDR form; taken, whosever it is.")
+    members = serializers.ListField(child=serializers.CharField(), help_text="Of a bridge: the host's cards on it.")
+
+    class Meta:
+        model = FoundNetwork
+        fields = ["id", "name", "kind", "external_id", "active", "forward", "bridge", "ranges", "members", "owner"]
+
+
+class FoundNetworks(ListView):
+    """The networks that are on a provider, anybody's, and its host's own bridges. For super-admins."""
+
+    serializer_class = FoundNetworkSerializer
     pagination_class = ByName
 
     def get_queryset(self) -> Any:
         """Through the policy."""
-        return selectors.clusters(_actor(self.request)) if self.request.user else Cluster.objects.none()
+        if not self.request.user:
+            return FoundNetwork.objects.none()
+        return selectors.found_networks(_actor(self.request), self.kwargs["uid"])
 
 
 class Hosts(ListView):
@@ -75,7 +99,33 @@ class StorageDomains(ListView):
 
     def get_queryset(self) -> Any:
         """Through the policy."""
-        return selectors.storage_domains(_actor(self.request)) if self.request.user else StorageDomain.objects.none()
+        return health.storage_of(_actor(self.request)) if self.request.user else StorageDomain.objects.none()
+
+
+class VolumeSerializer(serializers.Serializer):
+    name = serializers.CharField(source="volume.external_id")
+    format = serializers.CharField(source="volume.format")
+    size_bytes = serializers.IntegerField(source="volume.size_bytes", help_text="Of the disk in it.")
+    allocated_bytes = serializers.IntegerField(source="volume.allocated_bytes")
+    used_by = serializers.ListField(
+        source="volume.users", child=serializers.CharField(), help_text="Names of machines on the provider."
+    )
+    reasons = ReasonSerializer(many=True, help_text="Why no template can be made of it; empty where one can.")
+
+
+class VolumeListSerializer(serializers.Serializer):
+    results = VolumeSerializer(many=True)
+
+
+class Volumes(ApiView):
+    """The volumes in a storage domain that bear no disk of this portal's. For super-admins."""
+
+    @extend_schema(responses=VolumeListSerializer, operation_id="storage_domain_volumes")
+    def get(self, request: Request, uid: UUID) -> Response:
+        """At most 500 by name; the hypervisor is asked now."""
+        _domain, found = template_copies.offers(_actor(request), uid)
+        rows = [{"volume": one.volume, "reasons": [reason.as_json() for reason in one.reasons]} for one in found]
+        return Response(VolumeListSerializer({"results": rows}).data)
 
 
 def _actor(request: Request) -> Actor:

@@ -124,6 +124,8 @@ class ProviderTry(ApiView):
 class ProviderDetail(ApiView):
     """One provider."""
 
+    rehearsed = ("DELETE",)
+
     @extend_schema(responses=ProviderSerializer)
     def get(self, request: Request, uid: UUID) -> Response:
         """As it was last seen; ``ETag`` is the version of what can be edited."""

@@ -10,11 +10,12 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from compute import selectors
+from compute import health, selectors
 from compute.services import sharing
 from portal.common.actor import Actor, Door
 from portal.common.api import ApiView
 from portal.common.http import actor_of
+from portal.common.openapi import ReasonSerializer
 from portal.common.strict import Empty, checked
 from tenants.selectors import get_data_center
 
@@ -32,6 +33,7 @@ class KindSerializer(serializers.Serializer):
 
 class ResourcesSerializer(serializers.Serializer):
     resources = KindSerializer(many=True)
+    degraded = ReasonSerializer(many=True, help_text="What of it cannot be used just now; empty: all is well.")
 
 
 class DataCenterResources(ApiView):
@@ -41,13 +43,16 @@ class DataCenterResources(ApiView):
     def get(self, request: Request, uid: UUID) -> Response:
         """All of it, kind by kind."""
         actor = _actor(request)
-        found = selectors.resources(actor, get_data_center(actor, uid))
-        return Response(ResourcesSerializer({"resources": found}).data)
+        row = get_data_center(actor, uid)
+        missing = [reason.as_json() for reason in health.degradations(row)]
+        kinds = KindSerializer(selectors.resources(actor, row), many=True).data
+        return Response({"resources": kinds, "degraded": missing})
 
 
 class Assignment(ApiView):
     """One thing that a data center may use. For super-admins."""
 
+    rehearsed = ("PUT", "DELETE")
     kind = ""
 
     @extend_schema(request=Empty, responses={204: None})

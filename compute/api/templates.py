@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -13,9 +14,12 @@ from rest_framework.response import Response
 from compute import rules, selectors
 from compute.models import Template
 from compute.services import templates
-from compute.services.templates import NewTemplate, TemplateEdit, TemplateTraits
+from compute.services.template_copies import CopyRequest, template_of_machine, template_of_volume
+from compute.services.template_rows import TemplateTraits
+from compute.services.templates import NewTemplate, TemplateEdit
 from portal.common.actor import Actor, Door
 from portal.common.api import ApiView, ListView, answer_once
+from portal.common.errors import Invalid, Reason
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer
 from portal.common.paging import ByName
@@ -33,6 +37,7 @@ from portal.jobs.models import Job
 from tenants.api.jobs import StartedSerializer, started
 
 SMALLEST_NUMBER = -LARGEST_NUMBER
+SOURCES = ("image", "vm", "volume")
 BOUNDS: dict[str, Any] = {"min_value": SMALLEST_NUMBER, "max_value": LARGEST_NUMBER}
 
 
@@ -57,6 +62,7 @@ class TemplateSerializer(serializers.ModelSerializer):
             "has_agent",
             "has_cloud_init",
             "has_serial_console",
+            "is_sealed",
         ]
         read_only_fields = fields
 
@@ -77,11 +83,23 @@ class TemplateEditSerializer(StrictSerializer):
     has_serial_console = StrictBoolean(required=False, help_text="It talks on the serial console.")
 
 
+class VolumeSerializer(StrictSerializer):
+    """A volume on a provider."""
+
+    storage_domain = StrictUuid(help_text="In which it lies.")
+    name = StrictString(max_length=255, help_text="As ``/storage-domains/{id}/volumes/`` has it.")
+
+
 class NewTemplateSerializer(TemplateEditSerializer):
-    """A template to make from an uploaded image."""
+    """A template to make from an uploaded image, from a machine that is off, or from a volume: one of the three."""
 
     name = StrictString(max_length=200)
-    image = StrictUuid(help_text="One that is ready.")
+    image = StrictUuid(required=False, help_text="One that is ready.")
+    vm = StrictUuid(required=False, help_text="One that is off; it stays as it is.")
+    volume = VolumeSerializer(required=False, help_text="For super-admins.")
+    accept_unsealed = StrictBoolean(
+        default=False, help_text="Of a machine or a volume: its identity, keys and logs are in the copy. Must be true."
+    )
     storage_domain = StrictUuid(help_text="One that the data center may use.")
     data_center = StrictUuid(allow_null=True, help_text="Whose it is; null: the institute's.")
     next_version = StrictBoolean(default=False, help_text="Of the template of this name; else the name must be new.")
@@ -96,6 +114,7 @@ class TemplateStartedSerializer(StartedSerializer):
 class Templates(ListView):
     """The templates one may see."""
 
+    rehearsed = ("POST",)
     serializer_class = TemplateSerializer
     pagination_class = ByName
 
@@ -109,16 +128,28 @@ class Templates(ListView):
         request=NewTemplateSerializer, responses={202: TemplateStartedSerializer}, operation_id="templates_create"
     )
     def post(self, request: Request) -> Response:
-        """Make one from an uploaded image; the job converts it and sends it to the storage domain."""
+        """Make one: an uploaded image is converted and sent to the storage domain, a machine or a volume copied there."""
         data, actor = checked(NewTemplateSerializer, request.data), _actor(request)
-        places = (data.pop("image"), data.pop("storage_domain"), data.pop("data_center"))
-        next_version = data.pop("next_version")
-        wish = NewTemplate(TemplateTraits(**data), *places, next_version)
-        return answer_once(request, actor.user.pk, lambda: _started(*templates.make_template(actor, wish)))
+        sources = {name: data.pop(name, None) for name in SOURCES}
+        kind, source = _only_one(sources)
+        place = (data.pop("storage_domain"), data.pop("data_center"), data.pop("next_version"))
+        accept, traits = data.pop("accept_unsealed"), TemplateTraits(**data)
+
+        def make() -> tuple[Template, Job]:
+            if kind == "image":
+                return templates.make_template(actor, NewTemplate(traits, source, *place))
+            wish = CopyRequest(traits, *place, accept)
+            if kind == "vm":
+                return template_of_machine(actor, source, wish)
+            return template_of_volume(actor, source["storage_domain"], source["name"], wish)
+
+        return answer_once(request, actor.user.pk, lambda: _started(*make()))
 
 
 class TemplateDetail(ApiView):
     """One template."""
+
+    rehearsed = ("PATCH", "DELETE")
 
     @extend_schema(responses=TemplateSerializer)
     def get(self, request: Request, uid: UUID) -> Response:
@@ -141,6 +172,16 @@ class TemplateDetail(ApiView):
         """Remove it with its disk, unless machines were made from it (409 with their names)."""
         answer = started(templates.delete_template(_actor(request), uid))
         return Response(answer.body, status=answer.status, headers={"Location": answer.location})
+
+
+def _only_one(sources: dict[str, Any]) -> tuple[str, Any]:
+    """What it is to be made of; ``Invalid`` unless exactly one thing is named."""
+    named = [(kind, source) for kind, source in sources.items() if source is not None]
+    if len(named) != 1:
+        text = _("Name one of these: image, vm, volume.")
+        field = named[1][0] if named else "image"
+        raise Invalid(text, reasons=(Reason("source_ambiguous" if named else "source_missing", text, field),))
+    return named[0]
 
 
 def _answer(template: Template) -> Response:

@@ -2,16 +2,32 @@
 
 from django.urls import path
 
-from compute.api import adoption, consoles, images, inventory, providers, sharing, templates, vms
+from compute.api import (
+    adoption,
+    clusters,
+    consoles,
+    consumption,
+    images,
+    inventory,
+    providers,
+    readiness,
+    sharing,
+    templates,
+    vms,
+)
 
 urlpatterns = [
     path("providers/", providers.Providers.as_view(), name="provider-list"),
     path("providers/test/", providers.ProviderTry.as_view(), name="provider-try"),
     path("providers/<uuid:uid>/", providers.ProviderDetail.as_view(), name="provider"),
     path("providers/<uuid:uid>/test/", providers.ProviderTest.as_view(), name="provider-test"),
-    path("clusters/", inventory.Clusters.as_view(), name="cluster-list"),
+    path("providers/<uuid:uid>/networks/", inventory.FoundNetworks.as_view(), name="provider-networks"),
+    path("readiness/", readiness.Readiness.as_view(), name="readiness"),
+    path("clusters/", clusters.Clusters.as_view(), name="cluster-list"),
+    path("clusters/<uuid:uid>/", clusters.ClusterDetail.as_view(), name="cluster"),
     path("hosts/", inventory.Hosts.as_view(), name="host-list"),
     path("storage-domains/", inventory.StorageDomains.as_view(), name="storage-domain-list"),
+    path("storage-domains/<uuid:uid>/volumes/", inventory.Volumes.as_view(), name="storage-domain-volumes"),
     path("images/", images.Images.as_view(), name="image-list"),
     path("images/<uuid:uid>/", images.ImageDetail.as_view(), name="image"),
     path("images/<uuid:uid>/content/", images.ImageContent.as_view(), name="image-content"),
@@ -25,6 +41,11 @@ urlpatterns = [
     path("vms/<uuid:uid>/events/", vms.VmEvents.as_view(), name="vm-events"),
     path("vms/<uuid:uid>/consoles/", consoles.VmConsoles.as_view(), name="vm-consoles"),
     *(path(f"vms/<uuid:uid>/{verb}/", vms.VmVerb.as_view(verb=verb), name=f"vm-{verb}") for verb in vms.VERBS),
+    path(
+        "data-centers/<uuid:uid>/consumers/<slug:dimension>/",
+        consumption.DataCenterConsumers.as_view(),
+        name="data-center-consumers",
+    ),
     path("data-centers/<uuid:uid>/resources/", sharing.DataCenterResources.as_view(), name="data-center-resources"),
     *(
         path(

@@ -196,6 +196,7 @@ def _plan(plan: vms.Plan) -> dict[str, Any]:
 class VmDetail(ApiView):
     """One machine."""
 
+    rehearsed = ("PATCH",)
     queries: ClassVar = {"DELETE": DeleteQuery}
     versioned = ()
 

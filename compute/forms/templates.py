@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from compute import rules
-from compute.services.templates import TemplateTraits
+from compute.services.template_rows import TemplateTraits
 from portal.common.forms import PageForm
 
 LARGEST = 2**31 - 1
+INSTITUTE = "institute"  # among the data centers to choose from
 
 
 class TemplateForm(PageForm):
@@ -72,3 +74,22 @@ class NewTemplateForm(TemplateForm):
             field = self.fields[name]
             assert isinstance(field, forms.ChoiceField)  # noqa: S101  for the type checker
             field.choices = choices
+
+    def place(self) -> tuple[UUID, UUID | None, bool]:
+        """Storage domain, data center (None: the institute) and whether it is a next version."""
+        center = self.cleaned_data["data_center"]
+        owner = None if center == INSTITUTE else UUID(center)
+        return UUID(self.cleaned_data["storage_domain"]), owner, self.cleaned_data["next_version"]
+
+
+class CopiedTemplateForm(NewTemplateForm):
+    """The same of a machine or a volume, which is copied with all that is in it."""
+
+    accept_unsealed = forms.BooleanField(
+        label=_("It is not sealed, and I accept that"),
+        required=False,
+        help_text=_(
+            "The machine's identity, keys and logs are in it, and come into every machine made from it: host keys, machine id, "
+            "users, passwords. cloud-init makes new SSH host keys; take out the rest in the machine itself before."
+        ),
+    )

@@ -2,6 +2,8 @@ from compute.models.console import Console
 from compute.models.grants import TemplateGroupGrant, TemplateUserGrant, VmGroupGrant, VmUserGrant
 from compute.models.image import Image
 from compute.models.inventory import Cluster, ClusterAssignment, Host, StorageAssignment, StorageDomain
+from compute.models.readiness import ReadinessResult
+from compute.models.screen import Screen
 from compute.models.template import Template, TemplateAssignment
 from compute.models.vm import Disk, FoundVm, Nic, Vm
 
@@ -14,6 +16,8 @@ __all__ = [
     "Host",
     "Image",
     "Nic",
+    "ReadinessResult",
+    "Screen",
     "StorageAssignment",
     "StorageDomain",
     "Template",

@@ -19,6 +19,10 @@ class Cluster(UidModel):
     name = models.CharField(_("name"), max_length=64)
     provider = models.ForeignKey(Provider, null=True, blank=True, on_delete=models.PROTECT, related_name="clusters")
     external_id = models.CharField(max_length=100, blank=True)
+    # How much of its hosts' memory machines may be given, in percent of what there is (oVirt's memory overcommit).
+    memory_overcommit_percent = models.PositiveSmallIntegerField(_("memory overcommit"), default=150)
+    # The codes of what was wrong with it at the last compare, with the hosts: news are recorded once.
+    problems = models.JSONField(default=list)
 
     class Meta:
         ordering: ClassVar = ["name", "uid"]
@@ -41,6 +45,13 @@ class Host(UidModel):
     memory_free_mib = models.PositiveBigIntegerField(default=0)
     version = models.CharField(max_length=60, blank=True)
     accelerator = models.CharField(max_length=10, blank=True)
+    arch = models.CharField(max_length=20, blank=True)
+    cpu_model = models.CharField(max_length=100, blank=True)
+    cpu_vendor = models.CharField(max_length=100, blank=True)
+    # All that its processor has; empty: its hypervisor does not tell.
+    cpu_features = models.JSONField(default=list)
+    # Whether it tells all its bridges; else those are known that networks name.
+    tells_bridges = models.BooleanField(default=False)
 
     class Meta:
         ordering: ClassVar = ["name", "uid"]
@@ -59,6 +70,8 @@ class StorageDomain(UidModel):
     type = models.CharField(max_length=20, blank=True)
     status = models.CharField(max_length=10, choices=StorageStatus.choices, default=StorageStatus.UNKNOWN)
     status_at = models.DateTimeField(null=True, blank=True)
+    # What every host that has it too says of it; empty: one host alone has it.
+    shared_source = models.CharField(max_length=1000, blank=True)
     total_bytes = models.PositiveBigIntegerField(default=0)
     used_bytes = models.PositiveBigIntegerField(default=0)
     free_bytes = models.PositiveBigIntegerField(default=0)

@@ -34,6 +34,8 @@ class Template(UidModel):
     has_agent = models.BooleanField(default=False)
     has_cloud_init = models.BooleanField(default=False)
     has_serial_console = models.BooleanField(default=False)
+    # False: copied from a machine or a volume as it was, with its identity, keys and logs.
+    is_sealed = models.BooleanField(default=True)
 
     class Meta:
         ordering: ClassVar = ["name", "uid"]

@@ -37,6 +37,8 @@ class Vm(UidModel):
     sealed_initial_run = models.TextField(blank=True)
     # Found on its hypervisor, not made here: it keeps its disks and its name there when the portal lets go of it.
     adopted = models.BooleanField(default=False)
+    # What the disks of an adopted machine promised when it was adopted; those of one that was made here have rows.
+    found_disk_gib = models.PositiveIntegerField(null=True, blank=True)
     # Others depend on it (directory, DNS, mail): what would end it needs a super-admin who types its name.
     protected = models.BooleanField(default=False)
 

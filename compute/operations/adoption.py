@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from django.db import transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from compute.models import Vm
 from compute.operations.machine import driver_of, ref_of, settle, vm_of
 from compute.operations.vms import forget
+from compute.rules import gib_of
 from compute.sync.vms import observe
 from portal.jobs.context import JobContext
 from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, register
+from tenants import quota
+from tenants.models.quota import Dimension
 
 
 def put_mark(ctx: StepContext) -> None:
@@ -17,6 +22,22 @@ def put_mark(ctx: StepContext) -> None:
     vm = vm_of(ctx)
     driver_of(vm).adopt_vm(vm.external_id)
     ctx.fault_point("marked")
+
+
+def measure(ctx: StepContext) -> Done:
+    """Charge what its disks promise, as the hypervisor says now; once, whatever is said at a second try."""
+    vm = vm_of(ctx)
+    size = driver_of(vm).disk_sizes((vm.external_id,)).get(vm.external_id)
+    gib = gib_of(size or 0)
+    with transaction.atomic():
+        if gib and vm.found_disk_gib is None:
+            amounts = {Dimension.STORAGE_GIB: gib}
+            quota.charge(quota.Consumer("vm", vm.pk), vm.data_center, amounts, user_uid=vm.owner_id, found=True)
+        Vm.objects.filter(pk=vm.pk, found_disk_gib=None).update(found_disk_gib=gib)
+    ctx.fault_point("charged")
+    if size is None:
+        ctx.report(_("The sizes of its disks cannot be told, so they are not charged."))
+    return Done({"disk_gib": gib})
 
 
 def take_mark(ctx: StepContext) -> Done:
@@ -57,6 +78,7 @@ class AdoptVm(Operation):
     when_failed = gettext_lazy("The machine is on its hypervisor as it was, and nobody's here.")
     steps = (
         StepDef("mark", gettext_lazy("Mark the machine"), put_mark, take_mark),
+        StepDef("measure", gettext_lazy("Measure its disks"), measure),
         StepDef("read_back", gettext_lazy("Verify"), read_back_as_it_is),
     )
     on_finished = staticmethod(settle)

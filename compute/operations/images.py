@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.db.models import F, Sum
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -11,6 +12,7 @@ from compute.choices import IMAGE_REFUSALS, IMAGE_REFUSED, ImageFormat, ImageSta
 from compute.models import Image
 from portal.jobs.context import JobContext
 from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, register
+from tenants import quota
 
 CHECK_SECONDS = 600.0
 STEP_PERCENT = 5
@@ -22,6 +24,12 @@ def image_of(ctx: StepContext) -> Image:
     if image is None:
         raise StepFailed(_("The image is gone."), code="image_gone")
     return image
+
+
+def promised_bytes() -> int:
+    """What the spool has still to take of uploads that were begun."""
+    begun = Image.objects.filter(status=ImageStatus.UPLOADING)
+    return begun.aggregate(bytes=Sum(F("size_bytes") - F("received_bytes")))["bytes"] or 0
 
 
 def refusal(code: str, detail: str) -> StepFailed:
@@ -87,7 +95,8 @@ def accept(job: JobContext) -> None:
 
 
 def refuse(job: JobContext) -> None:
-    """It stays in the list, with the reason, until somebody removes it or the sweep does."""
+    """It stays in the list, with the reason, until somebody removes it or the sweep does; its bytes are gone already."""
+    quota.release(quota.Consumer("image", job.target_uid))
     Image.objects.filter(pk=job.target_uid).update(
         status=ImageStatus.REFUSED, reason=str(job.error.get("code", ""))[:40]
     )

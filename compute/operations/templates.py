@@ -12,10 +12,12 @@ from django.utils.translation import gettext_lazy
 from compute import qemu_img, spool
 from compute.choices import TemplateStatus
 from compute.models import Image, Template
+from compute.operations.images import promised_bytes
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.specs import DiskRef, DiskSpec
 from portal.jobs.context import JobContext
 from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, register
+from tenants import quota
 
 CHUNK = 1024 * 1024
 GIB = 1024**3
@@ -23,14 +25,16 @@ CONVERT_SECONDS = 1800.0
 UNDONE = gettext_lazy("What had been made was undone.")
 
 
-def _template(ctx: StepContext) -> Template:
+def template_of(ctx: StepContext) -> Template:
+    """The template that the job is about. Raises ``StepFailed`` when its row is gone."""
     template = Template.objects.select_related("storage_domain__provider").filter(pk=ctx.target_uid).first()
     if template is None:
         raise StepFailed(_("The template is gone."), code="template_gone")
     return template
 
 
-def _ref(template: Template) -> DiskRef:
+def disk_of(template: Template) -> DiskRef:
+    """Its disk, which bears its uid."""
     return DiskRef(template.pk, template.storage_domain.external_id)
 
 
@@ -51,7 +55,7 @@ def convert(ctx: StepContext) -> None:
     if image is None:
         raise StepFailed(_("The image is gone."), code="image_gone")
     target = spool.converted(ctx.target_uid)
-    room = max(CHUNK, spool.free_bytes() - settings.IMAGE_SPARE_BYTES)
+    room = max(CHUNK, spool.free_bytes() - promised_bytes() - settings.IMAGE_SPARE_BYTES)
     bounds = qemu_img.Bounds(CONVERT_SECONDS, file_bytes=min(qemu_img.most_bytes(image.virtual_bytes), room))
     try:
         if not target.exists():
@@ -69,9 +73,9 @@ def drop_converted(ctx: StepContext) -> None:
 
 def upload(ctx: StepContext) -> None:
     """Send the image to the storage domain."""
-    template = _template(ctx)
+    template = template_of(ctx)
     driver = driver_for(template.storage_domain.provider)
-    if driver.find_disk(_ref(template)) is None:
+    if driver.find_disk(disk_of(template)) is None:
         spec = DiskSpec(template.pk, template.storage_domain.external_id, template.disk_gib * GIB)
         driver.upload_disk(spec, chunks=_chunks(_source(ctx)))
     ctx.fault_point("made")
@@ -79,8 +83,8 @@ def upload(ctx: StepContext) -> None:
 
 def remove(ctx: StepContext) -> None:
     """Remove the image; already gone is done."""
-    template = _template(ctx)
-    driver_for(template.storage_domain.provider).delete_disk(_ref(template))
+    template = template_of(ctx)
+    driver_for(template.storage_domain.provider).delete_disk(disk_of(template))
 
 
 def delete_disk(ctx: StepContext) -> Done:
@@ -97,15 +101,16 @@ def tell_what_is_left(job: JobContext) -> None:
 
 def make_ready(ctx: StepContext) -> None:
     """Read back, and let it be used."""
-    template = _template(ctx)
-    if driver_for(template.storage_domain.provider).find_disk(_ref(template)) is None:
+    template = template_of(ctx)
+    if driver_for(template.storage_domain.provider).find_disk(disk_of(template)) is None:
         raise StepFailed(_("The image did not arrive."), code="image_missing")
     drop_converted(ctx)
     Template.objects.filter(pk=template.pk).update(status="ok")
 
 
 def forget(job: JobContext) -> None:
-    """Nothing is there: the row goes."""
+    """Nothing is there: the row goes, and the quota comes back."""
+    quota.release(quota.Consumer("template", job.target_uid))
     Template.objects.filter(pk=job.target_uid).delete()
 
 

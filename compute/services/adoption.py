@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, QuerySet
@@ -18,12 +19,16 @@ from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, NotFound, Reason
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt, record
+from portal.hypervisors.connect import driver_for
+from portal.hypervisors.errors import HypervisorError
 from portal.jobs.models import Job
 from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
 from tenants import policy, quota
 from tenants.models import DataCenter, User
 from tenants.models.quota import Dimension
 from tenants.permits import Permit
+
+log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 100
 
@@ -39,15 +44,16 @@ class Adoption:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A machine to adopt: the name it gets, and why it cannot be adopted."""
+    """A machine to adopt: the name it gets, what its disks promise (None: not known), and why it cannot be adopted."""
 
     found: FoundVm
     name: str
     reasons: tuple[Reason, ...] = ()
+    disk_gib: int | None = None
 
     @property
     def amounts(self) -> dict[Dimension, int]:
-        """What it costs from now on."""
+        """What it costs from now on; its disks are charged when they were measured, by the job."""
         sizes = {Dimension.VCPUS_DEFINED: self.found.vcpus, Dimension.MEMORY_DEFINED_MIB: self.found.memory_mib}
         running = {Dimension.VCPUS_RUNNING: self.found.vcpus, Dimension.MEMORY_RUNNING_MIB: self.found.memory_mib}
         return {Dimension.MACHINES: 1} | sizes | (running if self.found.status in RUNNING else {})
@@ -67,6 +73,11 @@ class AdoptionPlan:
         """Why not, all at once."""
         return tuple(reason for one in self.candidates for reason in one.reasons)
 
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """The names of those whose disks cannot be measured: they are not counted."""
+        return tuple(one.name for one in self.candidates if one.disk_gib is None)
+
 
 def unassigned(actor: Actor, *, query: str = "") -> QuerySet[FoundVm]:
     """The machines that nobody here looks after, by name. For super-admins."""
@@ -77,22 +88,48 @@ def unassigned(actor: Actor, *, query: str = "") -> QuerySet[FoundVm]:
 
 
 def plan_adoption(actor: Actor, wish: Adoption) -> AdoptionPlan:
-    """The dry run: everything checked, the quota before and after told, nothing written."""
+    """The dry run: everything checked, disks measured, the quota before and after told, nothing written.
+
+    The hypervisors are asked, so it belongs into no transaction.
+    """
     policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
-    data_center, owner = _data_center(wish.data_center_uid), _owner(wish.owner)
-    candidates = tuple(_candidates(actor, data_center, wish.machines))
+    plan = _planned(actor, wish)
+    candidates = tuple(_measured(plan.candidates))
     total: dict[Dimension, int] = {}
     for one in candidates:
-        for dimension, amount in one.amounts.items():
+        for dimension, amount in (one.amounts | {Dimension.STORAGE_GIB: one.disk_gib or 0}).items():
             total[dimension] = total.get(dimension, 0) + amount
-    forecast = quota.what_if(data_center, owner.pk if owner else None, total)
-    return AdoptionPlan(data_center, owner, candidates, tuple(forecast))
+    forecast = quota.what_if(plan.data_center, plan.owner.pk if plan.owner else None, total)
+    return replace(plan, candidates=candidates, quota=tuple(forecast))
+
+
+def _planned(actor: Actor, wish: Adoption) -> AdoptionPlan:
+    data_center, owner = _data_center(wish.data_center_uid), _owner(wish.owner)
+    return AdoptionPlan(data_center, owner, tuple(_candidates(actor, data_center, wish.machines)))
+
+
+def _measured(candidates: Iterable[Candidate]) -> Iterable[Candidate]:
+    """With what their disks promise, in one call for each provider; one that does not answer leaves them unknown."""
+    by_provider: dict[UUID, list[Candidate]] = {}
+    for one in candidates:
+        by_provider.setdefault(one.found.provider_id, []).append(one)
+    sizes: dict[str, int | None] = {}
+    for several in by_provider.values():
+        keys = tuple(one.found.external_id for one in several)
+        try:
+            sizes |= driver_for(several[0].found.provider).disk_sizes(keys)
+        except HypervisorError as error:
+            log.info("disks are not measured: %s", error.detail or error.public)
+    for one in candidates:
+        size = sizes.get(one.found.external_id)
+        yield replace(one, disk_gib=None if size is None else rules.gib_of(size))
 
 
 def adopt(actor: Actor, wish: Adoption) -> list[tuple[Vm, Job]]:
     """Take them all, or none: a row, a charge and a job for each. Raises ``Conflict`` with every reason."""
     with attempt(actor, "VMS_ADOPT", Subject("data_center", wish.data_center_uid)) as trial:
-        plan = plan_adoption(actor, wish)
+        policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+        plan = _planned(actor, wish)
         trial.subject = Subject("data_center", plan.data_center.pk, plan.data_center.name, plan.data_center.pk)
         trial.data = {"machines": [one.found.external_id for one in plan.candidates]}
         if plan.reasons:

@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
 from compute import selectors
+from compute.actions import screen_reasons, status_reasons
 from compute.choices import CONSOLE_ENDINGS
 from compute.models import Console, Vm
 from compute.rules import protocol_reasons
@@ -190,7 +191,8 @@ def reap_consoles() -> int:
 def _reasons(vm: Vm, request: ConsoleRequest) -> tuple[Reason, ...]:
     found = vm.provider.capabilities.get("console_protocols", RELAYED)
     offered = tuple(protocol for protocol in RELAYED if protocol in found)
-    return (*selectors.status_reasons(vm, "connect"), *protocol_reasons(request.protocol, offered=offered))
+    unseen = screen_reasons(vm.provider)
+    return (*unseen, *status_reasons(vm, "connect"), *protocol_reasons(request.protocol, offered=offered))
 
 
 def _refuse_crowd(actor: Actor, vm: Vm) -> None:

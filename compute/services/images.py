@@ -6,27 +6,30 @@ import logging
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, QuerySet, Sum
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from compute import rules, spool
 from compute.choices import ImageFormat, ImageStatus
 from compute.models import Image, Template
-from compute.operations.images import InspectImage
+from compute.operations.images import InspectImage, promised_bytes
 from portal.common.actor import Actor
 from portal.common.errors import Busy, Conflict, Invalid, NotFound, Reason
 from portal.common.units import bytes_text
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt
+from portal.hypervisors.identity import portal_id
+from portal.hypervisors.models import Portal
 from portal.jobs.models import JobLock
 from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
-from tenants import policy
+from tenants import policy, quota
 from tenants.models import DataCenter
+from tenants.models.quota import Dimension
 from tenants.permits import Permit
 from tenants.selectors import get_data_center
 
@@ -73,12 +76,20 @@ def upload_places(actor: Actor) -> QuerySet[DataCenter]:
 
 
 def create_image(actor: Actor, request: ImageRequest) -> Image:
-    """Begin an upload. ``Invalid`` names the field, ``Conflict`` has the figures where there is no room for so much."""
+    """Begin an upload. ``Invalid`` names the field, ``Conflict`` has the figures where there is no room for so much.
+
+    What is promised to it (the size of its file) is charged to the data center; ``QuotaExceeded`` has the figures.
+    """
     with attempt(actor, "IMAGE_CREATE", Subject("image", None, request.name)) as trial:
         owner = _owner(actor, request.data_center_uid)
         _refuse(request)
+        uid = uuid4()
+        if owner is not None:
+            amounts = {Dimension.STORAGE_GIB: rules.gib_of(request.size_bytes)}
+            quota.charge(quota.Consumer("image", uid), owner, amounts, user_uid=None)
         _refuse_without_room(request.size_bytes)
         image = Image.objects.create(
+            uid=uid,
             name=request.name,
             owner=owner,
             uploader=actor.user,
@@ -111,10 +122,9 @@ def _refuse(request: ImageRequest) -> None:
 
 
 def _refuse_without_room(size_bytes: int) -> None:
-    """What others have begun and not yet sent is promised to them."""
-    begun = Image.objects.filter(status=ImageStatus.UPLOADING)
-    promised = begun.aggregate(bytes=Sum(F("size_bytes") - F("received_bytes")))["bytes"] or 0
-    free = max(0, spool.free_bytes() - promised - settings.IMAGE_SPARE_BYTES)
+    """What others have begun and not yet sent is promised to them. One at a time until it is committed: two would not see each other."""
+    Portal.objects.select_for_update().get(uid=portal_id())
+    free = max(0, spool.free_bytes() - promised_bytes() - settings.IMAGE_SPARE_BYTES)
     if size_bytes > free:
         text = _("The portal has room for %(free)s of uploads now, and this is %(size)s. Try again later.") % {
             "free": bytes_text(free),
@@ -127,20 +137,47 @@ def _refuse_without_room(size_bytes: int) -> None:
 def receive(actor: Actor, uid: UUID, data: bytes, *, offset: int) -> Image:
     """The next bytes of an image. ``Conflict`` with the ``offset`` that is wanted for any other, one that came before too.
 
-    With the last byte its inspection begins.
+    With the last byte its inspection begins. The bytes are written outside of any transaction, for a disk may be slow. The
+    image's file is held from the look at the row until the row tells of them: what comes late finds another offset, or that
+    the image is inspected already, and writes nothing.
     """
-    with transaction.atomic():
-        image = _locked(actor, uid, Permit.IMAGE_UPLOAD)
-        _refuse_out_of_turn(image, data, offset=offset)
-        try:
-            spool.write(uid, data, offset=offset)
-        except OSError as error:
-            log.warning("the spool took no bytes: %s", error)
-            raise Conflict(_("The portal has no room left for this upload. Go on later.")) from error
-        image.received_bytes = offset + len(data)
-        image.save(update_fields=["received_bytes", "changed_at"])
-        if image.received_bytes == image.size_bytes:
-            _inspect(actor, image)
+    image = get_image(actor, uid)
+    policy.authorize(actor, Permit.IMAGE_UPLOAD, image)
+    _refuse_out_of_turn(image, data, offset=offset)  # and no file is there again for an image that was refused
+    try:
+        with spool.writer(uid) as file:
+            image = _still_there(actor, uid)
+            _refuse_out_of_turn(image, data, offset=offset)
+            file.write(data, offset=offset)
+            received = offset + len(data)
+            if received == image.size_bytes:
+                file.cut(length=received)
+            return _take(actor, image, received)
+    except spool.Taken as error:
+        raise Conflict(_("Another part of this image is being written. Go on later.")) from error
+    except OSError as error:
+        log.warning("the spool took no bytes: %s", error)
+        raise Conflict(_("The portal has no room left for this upload. Go on later.")) from error
+
+
+def _still_there(actor: Actor, uid: UUID) -> Image:
+    try:
+        return get_image(actor, uid)
+    except NotFound:  # removed in this very moment, and its file was there again for us
+        if not Image.objects.filter(pk=uid).exists():
+            spool.remove(uid)
+        raise
+
+
+@transaction.atomic
+def _take(actor: Actor, image: Image, received: int) -> Image:
+    """Tell of bytes that the disk has, unless the image was removed meanwhile."""
+    rows = Image.objects.filter(pk=image.pk, status=ImageStatus.UPLOADING, received_bytes=image.received_bytes)
+    if not rows.update(received_bytes=received, changed_at=timezone.now()):
+        raise NotFound(_("There is no such image, or you may not see it."))
+    image.received_bytes = received
+    if received == image.size_bytes:
+        _inspect(actor, image)
     return image
 
 
@@ -169,7 +206,6 @@ def _refuse_out_of_turn(image: Image, data: bytes, *, offset: int) -> None:
 
 def _inspect(actor: Actor, image: Image) -> None:
     with attempt(actor, "IMAGE_UPLOAD", _subject(image)) as trial:
-        spool.cut(image.pk, length=image.size_bytes)
         image.status = ImageStatus.INSPECTING
         image.save(update_fields=["status", "changed_at"])
         job = start_job(
@@ -190,6 +226,7 @@ def delete_image(actor: Actor, uid: UUID) -> None:
         image = _locked(actor, uid, Permit.IMAGE_DELETE)
         trial.subject = _subject(image)
         _refuse_held(image)
+        quota.release(quota.Consumer("image", uid))
         image.delete()
         transaction.on_commit(lambda: spool.remove(uid), robust=True)
 
@@ -220,6 +257,7 @@ def _sweep_one(uid: UUID) -> bool:
         row = Image.objects.select_for_update().filter(pk=uid, changed_at__lt=old).first()
         if row is None or JobLock.objects.filter(kind="image", uid=uid).exists():
             return False
+        quota.release(quota.Consumer("image", uid))
         row.delete()
     return True
 

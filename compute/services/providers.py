@@ -98,7 +98,7 @@ def try_new(
 ) -> Trial:
     """Try to reach a hypervisor, step by step; nothing is stored. ``Invalid`` names the fields that cannot be.
 
-    Takes up to a minute and a half where something hangs, so it belongs into no transaction.
+    Takes up to half a minute where something hangs, so it belongs into no transaction.
     """
     authorize_management(actor)
     connection = _wanted(kind, address, ca_pem, secrets or {}, options or {})
@@ -322,7 +322,7 @@ def share_out(
     actor: Actor, data_center: DataCenter, *, provider: Provider, templates: tuple[Template, ...] = ()
 ) -> None:
     """Assign a provider's clusters and our storage domain on it, and templates, to a data center; again is nothing new."""
-    for cluster in Cluster.objects.filter(provider=provider):
+    for cluster in Cluster.objects.filter(hosts__provider=provider).distinct():
         assign(actor, data_center.pk, "cluster", cluster.pk)
     assign(actor, data_center.pk, "storage_domain", own_storage(provider).pk)
     for template in templates:

@@ -7,27 +7,36 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from compute import rules, selectors
 from compute.choices import ImageStatus
-from compute.models import Image, StorageDomain, Template, TemplateAssignment, Vm
-from compute.operations.templates import GIB, DeleteTemplate, ImportTemplate, MakeTemplate
+from compute.models import Image, StorageDomain, Template, Vm
+from compute.operations.templates import DeleteTemplate, ImportTemplate, MakeTemplate
 from compute.services.images import get_image
+from compute.services.template_rows import (
+    TemplateTraits,
+    gate_of,
+    owner_of,
+    refuse,
+    refuse_name,
+    save,
+    start,
+    storage_of,
+    subject_of,
+    version_before,
+    write,
+)
 from portal.common.actor import Actor
-from portal.common.errors import Conflict, Invalid, NotFound, PreconditionFailed, Reason
+from portal.common.errors import Conflict, PreconditionFailed, Reason
 from portal.common.units import bytes_text
 from portal.common.versions import version_of
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt
 from portal.jobs.models import Job
-from portal.jobs.operation import Operation
-from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
+from portal.jobs.start import Gate, Lock
 from tenants import policy
-from tenants.models import DataCenter
 from tenants.permits import Permit
-from tenants.selectors import get_data_center
 
 MOST_NAMED = 10
 EDITABLE = (
@@ -57,21 +66,6 @@ class TemplateRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class TemplateTraits:
-    """What can be said of a template and changed later: sizes in MiB, and for what its system is ready."""
-
-    name: str
-    description: str = ""
-    icon: str = rules.ICONS[0]
-    memory_mib: int = 1024
-    memory_min_mib: int = 256
-    vcpus: int = 1
-    has_agent: bool = False
-    has_cloud_init: bool = False
-    has_serial_console: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class NewTemplate:
     """A template to make from an uploaded image. ``data_center_uid`` None: the institute's.
 
@@ -97,7 +91,7 @@ def import_template(actor: Actor, request: TemplateRequest) -> tuple[Template, J
     """Make an institute-wide template. For super-admins, by command."""
     with attempt(actor, "TEMPLATE_CREATE", Subject("template", None, request.name)) as trial:
         policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
-        _refuse_name(request.name, None)
+        refuse_name(request.name, None)
         template = Template.objects.create(
             name=request.name,
             description=request.description,
@@ -109,9 +103,9 @@ def import_template(actor: Actor, request: TemplateRequest) -> tuple[Template, J
             has_cloud_init=True,
             has_serial_console=True,
         )
-        trial.subject = _subject(template)
+        trial.subject = subject_of(template)
         gate = Gate(Permit.PROVIDER_MANAGE, "system", policy.system().pk)
-        job = _start(actor, ImportTemplate, template, gate, params={"path": str(request.path)})
+        job = start(actor, ImportTemplate, template, gate, params={"path": str(request.path)})
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
     return template, job
 
@@ -123,17 +117,17 @@ def make_template(actor: Actor, request: NewTemplate) -> tuple[Template, Job]:
     a taken name, an image that is not ready, or no room (with figures).
     """
     with attempt(actor, "TEMPLATE_CREATE", Subject("template", None, request.traits.name)) as trial:
-        owner = _owner(actor, request.data_center_uid)
+        owner = owner_of(actor, request.data_center_uid)
         image = Image.objects.select_for_update(of=("self",)).get(pk=get_image(actor, request.image_uid).pk)
-        domain = _storage(owner, request.storage_domain_uid)
-        _refuse(rules.template_reasons(**asdict(request.traits)))
-        before = _version_before(owner, request)
+        domain = storage_of(owner, request.storage_domain_uid)
+        refuse(rules.template_reasons(**asdict(request.traits)))
+        before = version_before(owner, request)
         _refuse_image(image, domain)
-        template = _write(request.traits, owner, domain, disk_gib=-(-image.virtual_bytes // GIB), before=before)
-        trial.subject = _subject(template)
-        gate = _gate(Permit.TEMPLATE_CREATE, owner)
+        template = write(request.traits, owner, domain, disk_gib=rules.gib_of(image.virtual_bytes), before=before)
+        trial.subject = subject_of(template)
+        gate = gate_of(Permit.TEMPLATE_CREATE, owner)
         locks = (Lock("image", image.pk, exclusive=False),)
-        job = _start(actor, MakeTemplate, template, gate, locks=locks, params={"image": str(image.pk)})
+        job = start(actor, MakeTemplate, template, gate, locks=locks, params={"image": str(image.pk)})
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
     return template, job
 
@@ -142,19 +136,19 @@ def edit_template(actor: Actor, uid: UUID, edit: TemplateEdit) -> Template:
     """Change traits. ``PreconditionFailed`` when it is another version now."""
     with attempt(actor, "TEMPLATE_EDIT", Subject("template", uid)) as trial:
         template = selectors.get_template(actor, uid)
-        trial.subject = _subject(template)
+        trial.subject = subject_of(template)
         policy.authorize(actor, Permit.TEMPLATE_EDIT, template)
         template = Template.objects.select_for_update(of=("self",)).get(pk=uid)
         if edit.version and edit.version != template_version(template):
             raise PreconditionFailed(_("Somebody else changed this template meanwhile. Look at it again."))
         wanted = {name: getattr(template, name) for name in EDITABLE} | edit.changes
-        _refuse(rules.template_reasons(**wanted))
+        refuse(rules.template_reasons(**wanted))
         if wanted["name"] != template.name:
-            _refuse_name(wanted["name"], template.owner)
+            refuse_name(wanted["name"], template.owner)
             _rename_versions(template, wanted["name"])
         for name, value in wanted.items():
             setattr(template, name, value)
-        _save(template)
+        save(template)
     return template
 
 
@@ -167,10 +161,10 @@ def delete_template(actor: Actor, uid: UUID) -> Job:
     """Remove a template and its disk. ``Conflict`` names the machines that were made from it: their disks lie over its."""
     with attempt(actor, "TEMPLATE_DELETE", Subject("template", uid)) as trial:
         template = selectors.get_template(actor, uid)
-        trial.subject = _subject(template)
+        trial.subject = subject_of(template)
         policy.authorize(actor, Permit.TEMPLATE_DELETE, template)
         _refuse_needed(actor, template)
-        job = _start(actor, DeleteTemplate, template, Gate(Permit.TEMPLATE_DELETE, "template", template.pk))
+        job = start(actor, DeleteTemplate, template, Gate(Permit.TEMPLATE_DELETE, "template", template.pk))
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
     return job
 
@@ -191,48 +185,6 @@ def dependents(actor: Actor, template: Template) -> tuple[int, tuple[str, ...]]:
     there = Vm.objects.filter(template=template)
     seen = selectors.vms(actor).filter(template=template).values_list("name", flat=True)
     return there.count(), tuple(seen[:MOST_NAMED])
-
-
-def _owner(actor: Actor, uid: UUID | None) -> DataCenter | None:
-    owner = None if uid is None else get_data_center(actor, uid)
-    policy.authorize(actor, Permit.TEMPLATE_CREATE, owner or policy.system())
-    return owner
-
-
-def _storage(owner: DataCenter | None, uid: UUID) -> StorageDomain:
-    domain = selectors.storage_for_templates(owner).filter(pk=uid).first()
-    if domain is None:
-        text = _("There is no such storage domain, or this data center may not use it.")
-        raise NotFound(text, reasons=(Reason("storage_not_found", text, "storage_domain"),))
-    return domain
-
-
-def _refuse(reasons: list[Reason]) -> None:
-    if reasons:
-        raise Invalid(" ".join(reason.text for reason in reasons), reasons=tuple(reasons))
-
-
-def _refuse_name(name: str, owner: DataCenter | None) -> None:
-    _refuse(rules.title_reasons(name))
-    if Template.objects.filter(owner=owner, name=name).exists():
-        raise _taken()
-
-
-def _version_before(owner: DataCenter | None, request: NewTemplate) -> Template | None:
-    """The newest version that is there already, for a next one; None for a new template."""
-    if not request.next_version:
-        _refuse_name(request.traits.name, owner)
-        return None
-    before = Template.objects.filter(owner=owner, name=request.traits.name).order_by("-version").first()
-    if before is None:
-        text = _("There is no template of this name to make another version of.")
-        raise Invalid(text, reasons=(Reason("no_such_template", text, "name"),))
-    return before
-
-
-def _taken() -> Conflict:
-    text = _("A template of this name is already there. Choose another name, or make it the next version.")
-    return Conflict(text, reasons=(Reason("name_taken", text, "name"),))
 
 
 def _refuse_image(image: Image, domain: StorageDomain) -> None:
@@ -258,47 +210,3 @@ def _refuse_needed(actor: Actor, template: Template) -> None:
         "machines": ", ".join(names) + (" …" if count > len(names) else ""),
     }
     raise Conflict(text, reasons=(Reason("in_use", text, data={"count": count, "machines": list(names)}),))
-
-
-def _write(
-    traits: TemplateTraits, owner: DataCenter | None, domain: StorageDomain, *, disk_gib: int, before: Template | None
-) -> Template:
-    """The row; whoever may use the version before may use this one."""
-    version = before.version + 1 if before else 1
-    template = Template(owner=owner, storage_domain=domain, disk_gib=disk_gib, version=version, **asdict(traits))
-    _save(template)
-    centers = before.assignments.values_list("data_center", flat=True) if before else []
-    TemplateAssignment.objects.bulk_create(
-        TemplateAssignment(template=template, data_center_id=center) for center in centers
-    )
-    return template
-
-
-def _save(template: Template) -> None:
-    try:
-        with transaction.atomic():
-            template.save()
-    except IntegrityError as error:  # another request was faster with this name
-        raise _taken() from error
-
-
-def _gate(permit: Permit, owner: DataCenter | None) -> Gate:
-    return Gate(permit, "data_center", owner.pk) if owner else Gate(permit, "system", policy.system().pk)
-
-
-def _start(
-    actor: Actor,
-    operation: type[Operation],
-    template: Template,
-    gate: Gate,
-    *,
-    locks: tuple[Lock, ...] = (),
-    params: dict[str, Any] | None = None,
-) -> Job:
-    target = Target("template", template.pk, template.name, template.owner_id)
-    held = (Lock("template", template.pk), *locks)
-    return start_job(actor, JobRequest(operation, target, gate, held, params or {}))
-
-
-def _subject(template: Template) -> Subject:
-    return Subject("template", template.pk, template.name, template.owner_id)

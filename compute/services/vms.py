@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 from django.db import IntegrityError
 from django.utils.translation import gettext as _
 
 from compute import rules, selectors
+from compute.actions import status_reasons
 from compute.models import Disk, Host, Nic, Vm
 from compute.operations.power import RebootVm, RunVm, ShutDownVm, StopVm
 from compute.operations.vms import CreateVm, DeleteVm
+from compute.services.placement import place_for, run_reasons
 from compute.services.wishes import VmRequest, Wish, name_reasons, name_taken, place_reasons, resolved, rule_reasons
 from compute.sync.vms import running_amounts
 from portal.common.actor import Actor
-from portal.common.errors import Busy, Conflict, Invalid, Reason
+from portal.common.constraints import at_once
+from portal.common.errors import Busy, Conflict, Invalid, Reason, overtaken
 from portal.common.sealed import seal_json
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt
@@ -43,7 +46,8 @@ def plan_create(actor: Actor, request: VmRequest) -> Plan:
     wish = resolved(actor, request)
     total = wish.amounts() | wish.running() | {Dimension.STORAGE_GIB: wish.template.disk_gib}
     meters = quota.what_if(wish.data_center, actor.uid, total)
-    reasons = (*rule_reasons(wish), *name_reasons(wish), *place_reasons(wish), *over_quota(meters))
+    where = (*place_reasons(wish), *place_for(wish).reasons)
+    reasons = (*rule_reasons(wish), *name_reasons(wish), *where, *over_quota(meters))
     return Plan(tuple(str(step.title) for step in CreateVm.steps), tuple(meters), reasons)
 
 
@@ -61,8 +65,9 @@ def create_vm(actor: Actor, request: VmRequest) -> tuple[Vm, Job]:
     with attempt(actor, "VM_CREATE", Subject("vm", None, str(request.name)[:64])) as trial:
         wish = resolved(actor, request)
         _refuse(rule_reasons(wish), Invalid)
-        _refuse(name_reasons(wish) + place_reasons(wish), Conflict)
-        vm = _write(actor, wish)
+        place = place_for(wish)
+        _refuse([*name_reasons(wish), *place_reasons(wish), *place.reasons], Conflict)
+        vm = _write(actor, wish, cast("Host", place.host))
         trial.subject = Subject("vm", vm.pk, vm.name, wish.data_center.pk)
         job = start_job(actor, _create_request(wish, vm))
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
@@ -74,10 +79,10 @@ def _refuse(reasons: list[Reason], kind: type[Invalid | Conflict]) -> None:
         raise kind(" ".join(reason.text for reason in reasons), reasons=tuple(reasons))
 
 
-def _write(actor: Actor, wish: Wish) -> Vm:
+def _write(actor: Actor, wish: Wish, host: Host) -> Vm:
     uid, disk_uid = uuid4(), uuid4()
     _charge(actor, wish, vm_uid=uid, disk_uid=disk_uid)
-    vm = _vm_row(actor, wish, uid)
+    vm = _vm_row(actor, wish, host, uid=uid)
     size, domain = wish.template.disk_gib, wish.template.storage_domain
     Disk.objects.create(uid=disk_uid, name="disk1", vm=vm, storage_domain=domain, size_gib=size, bootable=True)
     for number, profile in enumerate(wish.profiles, start=1):
@@ -97,39 +102,32 @@ def _charge(actor: Actor, wish: Wish, *, vm_uid: UUID, disk_uid: UUID) -> None:
         quota.charge(consumer, wish.data_center, amounts, user_uid=actor.uid)
 
 
-def _host(wish: Wish) -> Host:
-    reached = Host.objects.filter(
-        provider_id=wish.template.storage_domain.provider_id, cluster__assignments__data_center=wish.data_center
-    )
-    host = reached.select_related("cluster").order_by("-memory_free_mib").first()
-    if host is None:
-        raise Conflict(_("The data center has no cluster that reaches this template's storage. Ask its administrator."))
-    return host
-
-
-def _vm_row(actor: Actor, wish: Wish, uid: UUID) -> Vm:
-    request, host = wish.request, _host(wish)
+def _vm_row(actor: Actor, wish: Wish, host: Host, *, uid: UUID) -> Vm:
+    request = wish.request
     initial = {
         "hostname": request.hostname or rules.default_hostname(request.name),
         "user_name": request.user_name,
         "ssh_authorized_keys": list(request.ssh_authorized_keys),
     }
     try:
-        return Vm.objects.create(
-            uid=uid,
-            name=request.name,
-            description=request.description,
-            data_center=wish.data_center,
-            owner=actor.user,
-            template=wish.template,
-            cluster=host.cluster,
-            host=host,
-            provider_id=host.provider_id,
-            memory_mib=wish.memory_mib,
-            vcpus=wish.vcpus,
-            sealed_initial_run=seal_json(initial),
-        )
+        with at_once():
+            return Vm.objects.create(
+                uid=uid,
+                name=request.name,
+                description=request.description,
+                data_center=wish.data_center,
+                owner=actor.user,
+                template=wish.template,
+                cluster=host.cluster,
+                host=host,
+                provider_id=host.provider_id,
+                memory_mib=wish.memory_mib,
+                vcpus=wish.vcpus,
+                sealed_initial_run=seal_json(initial),
+            )
     except IntegrityError as error:
+        if not name_reasons(wish):
+            raise overtaken() from error
         raise Conflict(name_taken().text, reasons=(name_taken(),)) from error
 
 
@@ -190,8 +188,9 @@ def _start(actor: Actor, vm_uid: UUID, verb: _Verb, confirm: str) -> Job:
         policy.authorize(actor, verb.permit, vm)
         refuse_protected(actor, vm, verb.name, confirm)
         _refuse_busy(vm)
-        _refuse(selectors.status_reasons(vm, verb.name), Conflict)
+        _refuse(status_reasons(vm, verb.name), Conflict)
         if verb.charges and vm.status not in {"paused"}:
+            _refuse(run_reasons(vm), Conflict)
             quota.charge(quota.Consumer("vm", vm.pk), vm.data_center, running_amounts(vm), user_uid=vm.owner_id)
         request = JobRequest(
             verb.operation, _target(vm), Gate(verb.permit, "vm", vm.pk), (Lock("vm", vm.pk),), _params(verb)
@@ -234,7 +233,8 @@ def plan_verb(actor: Actor, vm_uid: UUID, name: str) -> Plan:
     vm = selectors.get_vm(actor, vm_uid)
     policy.authorize(actor, verb.permit, vm)
     meters = quota.what_if(vm.data_center, vm.owner_id, running_amounts(vm) if verb.charges else {})
-    reasons = (*_busy_reasons(vm), *selectors.status_reasons(vm, verb.name), *over_quota(meters))
+    room = run_reasons(vm) if verb.charges else []
+    reasons = (*_busy_reasons(vm), *status_reasons(vm, verb.name), *room, *over_quota(meters))
     return Plan(tuple(str(step.title) for step in verb.operation.steps), tuple(meters), reasons)
 
 

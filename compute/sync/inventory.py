@@ -10,10 +10,12 @@ from django.db.models import Q
 from django.utils import timezone
 
 from compute.choices import ABSENT, HELD
-from compute.models import Cluster, Host, StorageDomain, Vm
+from compute.models import Host, StorageDomain, Vm
+from compute.sync.clusters import check_clusters, own_cluster
 from compute.sync.found import write_found
 from compute.sync.leftovers import remove_leftovers
 from compute.sync.vms import being_made, observe, settle_all
+from network.sync import write_networks
 from portal.common.actor import system_actor
 from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, record
@@ -34,6 +36,8 @@ def sync_provider(provider: Provider) -> Inventory:
     with transaction.atomic():
         _write_hosts(provider, inventory)
         _write_storage(provider, inventory)
+        write_networks(provider, inventory, began=began)
+        check_clusters(provider)
     held = _compare_vms(provider, inventory, began=began)
     write_found(provider, inventory)
     settle_all(provider)
@@ -58,22 +62,29 @@ def _write_provider(provider: Provider, *, held: int) -> None:
 
 
 def _write_hosts(provider: Provider, inventory: Inventory) -> None:
-    cluster, _made = Cluster.objects.get_or_create(provider=provider, defaults={"name": provider.name})
+    cluster = own_cluster(provider)
     for host in inventory.hosts:
+        values = {
+            "name": host.name,
+            "status": host.status,
+            "status_at": timezone.now(),
+            "cpus": host.cpus,
+            "memory_mib": host.memory_mib,
+            "memory_free_mib": host.memory_free_mib,
+            "version": host.version[:60],
+            "accelerator": host.accelerator,
+            "arch": host.cpu.arch[:20],
+            "cpu_model": host.cpu.model[:100],
+            "cpu_vendor": host.cpu.vendor[:100],
+            "cpu_features": list(host.cpu.features),
+            "tells_bridges": host.tells_bridges,
+        }
         Host.objects.update_or_create(
             provider=provider,
             external_id=host.external_id,
-            defaults={
-                "name": host.name,
-                "cluster": cluster,
-                "status": host.status,
-                "status_at": timezone.now(),
-                "cpus": host.cpus,
-                "memory_mib": host.memory_mib,
-                "memory_free_mib": host.memory_free_mib,
-                "version": host.version[:60],
-                "accelerator": host.accelerator,
-            },
+            defaults=values,
+            # One that is known stays in the cluster that it was put into.
+            create_defaults={**values, "cluster": cluster},
         )
     there = [host.external_id for host in inventory.hosts]
     Host.objects.filter(provider=provider).exclude(external_id__in=there).update(status="unknown")
@@ -91,6 +102,7 @@ def _write_storage(provider: Provider, inventory: Inventory) -> None:
                 "type": domain.type,
                 "status": domain.status,
                 "status_at": timezone.now(),
+                "shared_source": domain.shared_source[:1000],
                 "total_bytes": domain.total_bytes,
                 "used_bytes": domain.used_bytes,
                 "free_bytes": domain.free_bytes,

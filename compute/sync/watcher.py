@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from compute.models import Host, Vm
 from compute.sync.inventory import sync_provider
+from compute.sync.screens import ScreenTaker
 from compute.sync.vms import being_made, observe, unknown_since_silence
 from portal.hypervisors.base import Watch
 from portal.hypervisors.connect import driver_for, forget, is_current
@@ -75,10 +76,13 @@ class ProviderWatcher(threading.Thread):
 
     def _follow(self, provider: Provider) -> None:
         watch = driver_for(provider).watch()
+        screens = ScreenTaker(provider)
         try:
             sync_provider(provider)
+            screens.start()
             self._read_changes(provider, watch)
         finally:
+            screens.stop()
             watch.close()
 
     def _read_changes(self, provider: Provider, watch: Watch) -> None:

@@ -14,13 +14,13 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from compute.services import adoption
 from compute.services.adoption import Adoption
-from compute.views.listing import uid_or_none
 from compute.views.vms import confirmed, machine_answer
 from portal.common.errors import PortalError, Reason
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from portal.common.paging import page_by_name
 from tenants.models import DataCenter
+from tenants.views.asked import uid_or_none
 
 SECTION = {"section": "unassigned"}
 PER_PAGE = 50

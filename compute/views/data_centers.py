@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from compute import selectors
+from compute import health, selectors
 from compute.forms.data_centers import DataCenterForm
 from compute.services import sharing
 from portal.common.actor import Actor
@@ -44,6 +44,7 @@ def data_center_list(request: HttpRequest) -> HttpResponse:
     context = SECTION | {
         "data_centers": rows[:PER_PAGE],
         "more": more,
+        "degraded": health.degraded([row.pk for row in rows[:PER_PAGE]]),
         "may": selectors.rights_over_data_centers(actor),
     }
     return render(request, "compute/data_center_list.html", context)
@@ -61,6 +62,7 @@ def data_center_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
         "meters": quota.usage(row),
         "resources": selectors.resources(actor, row),
         "networks": selectors.own_networks(row),
+        "degraded": health.degradations(row),
     }
     return render(request, "compute/data_center_detail.html", SECTION | context)
 

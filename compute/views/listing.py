@@ -14,6 +14,7 @@ from django.http import QueryDict
 
 from compute.choices import VmStatusChoice
 from compute.models import Vm
+from tenants.views.asked import uid_or_none
 
 PER_PAGE = 48
 NEWEST = "newest"
@@ -87,14 +88,6 @@ class Listing:
     def _link(self, last: Vm) -> str:
         value = last.created_at.isoformat() if self.sort == NEWEST else last.name
         return self.link(after_value=value, after=last.pk)
-
-
-def uid_or_none(text: str | None) -> UUID | None:
-    """A UUID in an address, or nothing."""
-    try:
-        return UUID(text or "")
-    except ValueError:
-        return None
 
 
 def _moment(text: str) -> datetime | None:

@@ -2,25 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from compute import selectors
+from compute.actions import Action, actions_of, vm_actions
 from compute.models import Vm
-from compute.selectors import Action
+from compute.services.template_copies import why_not
 from portal.common.actor import Actor
 from portal.jobs.feed import job_json
 from portal.jobs.models import Job
 from portal.jobs.selectors import latest_job
 from tenants.permits import Permit
+from tenants.usage import taken_by
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 FIRST_VERBS = ("connect", "run", "shut_down")
 LAST_VERBS = ("reboot", "stop", "delete")
 AT_CONSOLE = (("run", "shut_down"), ("reboot", "stop"))
-RECENT_EVENTS = 10
+OVERVIEW, HEAD = "vm", "head"  # kinds of live parts: the whole overview, or the head alone
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """One of a machine's pages: the name of its address, its title, and the permit that it takes to look at it."""
+
+    url: str
+    title: StrOrPromise
+    permit: Permit | None = None
+
+
+TABS = (
+    Tab("compute:vm-detail", gettext_lazy("Overview")),
+    Tab("compute:vm-disks", gettext_lazy("Disks")),
+    Tab("compute:vm-nics", gettext_lazy("Network cards")),
+    Tab("compute:vm-events", gettext_lazy("Events"), Permit.EVENT_VIEW),
+    Tab("compute:vm-who", gettext_lazy("Who can"), Permit.GRANT),
+    Tab("compute:vm-jobs", gettext_lazy("Jobs")),
+)
+PERMIT_TITLES = {
+    Permit.VM_VIEW: gettext_lazy("See it"),
+    Permit.VM_CONNECT: gettext_lazy("Console"),
+    Permit.VM_RUN: gettext_lazy("Run"),
+    Permit.VM_SHUT_DOWN: gettext_lazy("Shut down"),
+    Permit.VM_REBOOT: gettext_lazy("Reboot"),
+    Permit.VM_STOP: gettext_lazy("Stop"),
+    Permit.VM_EDIT: gettext_lazy("Edit"),
+    Permit.VM_DELETE: gettext_lazy("Delete"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +76,20 @@ class Card:
     job_line: str
     owner: str  # empty when it is the reader's own
     actions: list[Action]  # every verb, for a menu
+    shows_screen: bool
 
 
 def cards(actor: Actor, vms: Sequence[Vm]) -> list[Card]:
     """The cards of these machines, in a number of queries that does not grow with them."""
     jobs = selectors.open_jobs_of([vm.pk for vm in vms])
-    actions = selectors.actions_of(actor, vms, jobs)
+    actions = actions_of(actor, vms, jobs)
     return [_card(actor, vm, actions[vm.pk], jobs.get(vm.pk)) for vm in vms]
 
 
 def _card(actor: Actor, vm: Vm, actions: Sequence[Action], job: Job | None) -> Card:
     by_verb = {action.verb: action for action in actions}
     every = [by_verb[verb] for verb in (*FIRST_VERBS, *LAST_VERBS)]
-    return Card(vm, _card_verbs(actions), _line(job), _owner(actor, vm), every)
+    return Card(vm, _card_verbs(actions), _line(job), _owner(actor, vm), every, by_verb["connect"].allowed)
 
 
 def _owner(actor: Actor, vm: Vm) -> str:
@@ -61,22 +97,44 @@ def _owner(actor: Actor, vm: Vm) -> str:
 
 
 def machine(actor: Actor, vm: Vm) -> dict[str, Any]:
-    """Everything on a machine's page."""
-    job, permits = latest_job(vm.pk), selectors.permits_of(actor, vm)
+    """A machine's overview: its head, its facts, what it takes of the quota, and its last job."""
+    job, shown = latest_job(vm.pk), head(actor, vm)
+    return shown | {
+        "watch": OVERVIEW,
+        "shows_screen": _may(shown["verbs"].first, "connect"),
+        "job": job_json(job) if job else None,
+        "taken": taken_by([vm.pk, *vm.disks.values_list("pk", flat=True)]),
+        "sees_quota": Permit.QUOTA_VIEW in selectors.permits_on_center(actor, vm.data_center),
+    }
+
+
+def _may(actions: Sequence[Action], verb: str) -> bool:
+    return any(action.allowed for action in actions if action.verb == verb)
+
+
+def head(actor: Actor, vm: Vm) -> dict[str, Any]:
+    """What stands above each tab of a machine's pages: its name and status, its verbs, and the tabs there are."""
+    permits = selectors.permits_of(actor, vm)
     return {
         "vm": vm,
-        "verbs": _laid_out(selectors.vm_actions(vm, permits), FIRST_VERBS, LAST_VERBS),
-        "job": job_json(job) if job else None,
-        "disks": list(vm.disks.select_related("storage_domain")),
-        "nics": list(vm.nics.select_related("vnic_profile__network")),
+        "verbs": _laid_out(vm_actions(vm, permits), FIRST_VERBS, LAST_VERBS),
+        "copyable": Permit.TEMPLATE_CREATE in permits and Permit.VM_EDIT in permits,
+        "not_copyable": " ".join(reason.text for reason in why_not(vm)),
         "keeper": Permit.SYSTEM_MANAGE in permits,
-        "events": selectors.events_of(vm, permits).exclude(code__in=selectors.OF_CONSOLES)[:RECENT_EVENTS],
+        "watch": HEAD,
+        "tabs": [tab for tab in TABS if tab.permit is None or tab.permit in permits],
+        "permits": permits,
     }
+
+
+def permit_titles(permits: Container[Permit]) -> list[StrOrPromise]:
+    """What these permits allow on a machine, in words."""
+    return [title for permit, title in PERMIT_TITLES.items() if permit in permits]
 
 
 def at_console(actor: Actor, vm: Vm) -> dict[str, Any]:
     """The head of a machine's console page: its status, whether there is a screen to show, and the verbs of power."""
-    actions = selectors.vm_actions(vm, selectors.permits_of(actor, vm))
+    actions = vm_actions(vm, selectors.permits_of(actor, vm))
     connect = next(action for action in actions if action.verb == "connect")
     verbs = _laid_out(actions, *AT_CONSOLE)
     # At a machine that is on, nothing is so likely that it should call for a click.

@@ -15,6 +15,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from compute import selectors
+from compute.actions import screen_reasons
 from compute.diagnosis import Told
 from compute.forms.providers import ProviderForm
 from compute.services import providers as services
@@ -53,7 +54,9 @@ def _detail(request: HttpRequest, row: Provider, *, steps: tuple[Told, ...] = ()
         "provider": row,
         "hosts": selectors.hosts(actor).filter(provider=row),
         "storage_domains": selectors.storage_domains(actor).filter(provider=row),
+        "networks": selectors.found_networks(actor, row.pk),
         "steps": steps,
+        "no_screens": screen_reasons(row),
     }
     return render(request, "compute/provider_detail.html", SECTION | context)
 

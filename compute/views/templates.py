@@ -9,15 +9,17 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from compute import rules, selectors
-from compute.forms.templates import NewTemplateForm, TemplateForm
-from compute.models import Image, StorageDomain, Template
+from compute.forms.templates import INSTITUTE, TemplateForm
+from compute.models import StorageDomain, Template
 from compute.services import images, templates
-from compute.services.sharing import uid_in
-from compute.services.templates import NewTemplate, TemplateEdit, TemplateTraits
+from compute.services.template_rows import TemplateTraits
+from compute.services.templates import TemplateEdit
+from compute.views.template_sources import Source, source_of
 from portal.common.actor import Actor
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
@@ -27,7 +29,6 @@ from tenants.permits import Permit
 
 SECTION = {"section": "templates"}
 PER_PAGE = 50
-INSTITUTE = "institute"  # among the data centers to choose from
 
 
 @require_safe
@@ -67,38 +68,37 @@ def template_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def template_create(request: HttpRequest) -> HttpResponse:
-    """A template from an image (``?image=``). The page of the job that makes it follows."""
+    """A template from an image, a machine or a volume (``?image=`` ...). The page of the job that makes it follows."""
     actor = actor_of(request)
     templates.authorize_making(actor)
-    image = images.get_image(actor, uid_in(request.GET.get("image", "")))
-    traits = TemplateTraits(name=image.name.removesuffix(".qcow2").removesuffix(".raw"))
-    initial = {name: getattr(traits, name) for name in TemplateTraits.__dataclass_fields__}
-    form = NewTemplateForm(
-        _posted(request), initial=initial | {"data_center": image.owner_id or INSTITUTE}, places=_places(actor, image)
-    )
+    source = source_of(actor, request.GET)
+    initial = {name: getattr(source.traits, name) for name in TemplateTraits.__dataclass_fields__}
+    initial |= {"data_center": source.owner_uid or INSTITUTE}
+    form = source.form(_posted(request), initial=initial, places=_places(actor, source))
 
     def work() -> HttpResponse:
-        center, domain = form.cleaned_data["data_center"], form.cleaned_data["storage_domain"]
-        owner = None if center == INSTITUTE else UUID(center)
-        wish = NewTemplate(form.traits(), image.pk, UUID(domain), owner, form.cleaned_data["next_version"])
-        _template, job = templates.make_template(actor, wish)
+        _template, job = source.make(form)
         return redirect("job", uid=job.pk)
 
-    return _form_page(request, form, work, context={"image": image})
+    back = reverse(source.back[0], args=source.back[1])
+    return _form_page(request, form, work, context={"source": source, "back": back})
 
 
-def _places(actor: Actor, image: Image) -> dict[str, list[tuple[str, str]]]:
-    """Whose it can be (the image's owner first), and where its disk can lie."""
+def _places(actor: Actor, source: Source) -> dict[str, list[tuple[str, str]]]:
+    """Whose it can be (what is proposed first), and where its disk can lie."""
     centers = list(policy.visible(actor, Permit.TEMPLATE_CREATE, images.upload_places(actor)))
-    centers.sort(key=lambda center: center.pk != image.owner_id)
+    if source.is_bound:
+        centers = [center for center in centers if center.pk == source.owner_uid]
+    centers.sort(key=lambda center: center.pk != source.owner_uid)
     whose = [(str(center.pk), center.name) for center in centers]
     found: dict[Any, StorageDomain] = {}
     for center in centers:
         found |= {row.pk: row for row in selectors.storage_for_templates(center)}
     if policy.holds_everywhere(actor, Permit.TEMPLATE_CREATE):
-        whose.insert(0 if image.owner_id is None else len(whose), (INSTITUTE, _("The whole institute")))
+        whose.insert(0 if source.owner_uid is None else len(whose), (INSTITUTE, _("The whole institute")))
         found |= {row.pk: row for row in selectors.storage_for_templates(None)}
-    return {"data_center": whose, "storage_domain": [(str(row.pk), row.name) for row in found.values()]}
+    fit = [row for row in found.values() if source.provider_uid in {None, row.provider_id}]
+    return {"data_center": whose, "storage_domain": [(str(row.pk), row.name) for row in fit]}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

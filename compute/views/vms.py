@@ -20,22 +20,24 @@ from compute.forms.vms import VmForm, proposed_name
 from compute.services import vms
 from compute.views import parts
 from portal.common.actor import Actor
+from portal.common.drafts import kept_values, login_keeping, whose_form
 from portal.common.errors import Conflict, NotFound, PortalError
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer, form_key, once
 from portal.common.login_first import login_required
-from tenants.views.events import events_page
 
 SECTION = {"section": "machines"}
 VERBS = {"run": vms.run_vm, "shut_down": vms.shut_down_vm, "stop": vms.stop_vm, "reboot": vms.reboot_vm}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@login_required
+@login_keeping(VmForm.base_fields)
 def vm_create(request: HttpRequest) -> HttpResponse:
     """The wizard: a form, a review of the plan, one button. Without JavaScript it is three plain posts."""
     actor = actor_of(request)
     if request.method != "POST":
+        if typed := kept_values(request):
+            return _form_page(request, _form(actor, None, initial=typed | {"run": "run" in typed}))
         name, template = request.GET.get("name", ""), request.GET.get("template", "")
         return _form_page(request, _form(actor, None, name=name, template=template))
     form = _form(actor, request.POST)
@@ -74,6 +76,7 @@ def _form_page(request: HttpRequest, form: VmForm, *, preview: bool = False) -> 
         "form": form,
         "templates": selectors.usable_templates(actor),
         "data_centers": selectors.usable_data_centers(actor),
+        "whose": whose_form(actor.uid),
     }
     if preview:
         return render(request, "compute/partials/_vm_plan.html", {"incomplete": True})
@@ -97,6 +100,7 @@ def _review(request: HttpRequest, form: VmForm, *, preview: bool) -> HttpRespons
         "template_name": dict(form.fields["template"].choices)[form.cleaned_data["template"]],  # type: ignore[attr-defined]
         "data_center_name": dict(form.fields["data_center"].choices)[form.cleaned_data["data_center"]],  # type: ignore[attr-defined]
         "values": _posted(request),
+        "whose": whose_form(actor.uid),
     }
     return render(request, "compute/vm_review.html", context)
 
@@ -133,16 +137,7 @@ def vm_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     except NotFound as error:
         job = selectors.last_job_of(actor, uid)
         raise NotFound(error.detail, data={"job": {"id": str(job.pk)}} if job else None) from error
-    return render(request, "compute/vm_detail.html", SECTION | parts.machine(actor, vm))
-
-
-@require_safe
-@login_required
-def vm_events(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """Everything that happened to a machine, newest first."""
-    actor = actor_of(request)
-    vm = selectors.get_vm(actor, uid)
-    return events_page(request, selectors.events_of(vm, selectors.permits_of(actor, vm)), SECTION | {"vm": vm})
+    return render(request, "compute/vm_detail.html", SECTION | {"here_is": request.path} | parts.machine(actor, vm))
 
 
 @require_POST
@@ -181,6 +176,8 @@ def machine_answer(request: HttpRequest, uid: UUID) -> HttpResponse:
         return render(request, f"compute/partials/_vm_{request.POST['part']}.html", {"card": card, "oob": True})
     if request.POST.get("part") == "console":
         return render(request, "compute/partials/_console_head.html", parts.at_console(actor, vm) | {"oob": True})
+    if request.POST.get("part") == parts.HEAD:
+        return render(request, "compute/partials/_vm_head.html", parts.head(actor, vm) | {"oob": True})
     return render(request, "compute/partials/_vm_parts.html", parts.machine(actor, vm) | {"oob": True})
 
 
@@ -199,7 +196,7 @@ def vm_delete(request: HttpRequest, uid: UUID) -> HttpResponse:
     actor = actor_of(request)
     vm = selectors.get_vm(actor, uid)
     if request.method != "POST":
-        return render(request, "compute/vm_delete.html", SECTION | parts.machine(actor, vm))
+        return render(request, "compute/vm_delete.html", SECTION | {"vm": vm, "disks": list(vm.disks.all())})
 
     def work() -> HttpResponse:
         job = vms.delete_vm(actor, uid, confirm=request.POST.get("confirm", ""))

@@ -53,6 +53,7 @@ class StartedNetworkSerializer(serializers.Serializer):
 class Networks(ListView):
     """The networks one may see."""
 
+    rehearsed = ("POST",)
     serializer_class = NetworkSerializer
     pagination_class = ByName
 

@@ -19,7 +19,8 @@ from rest_framework.views import APIView
 
 from portal.common.errors import PortalError, Reason, problem_json
 from portal.common.idempotency import Answer, once
-from portal.common.strict import Empty, PageQuery, StrictSerializer, query_of
+from portal.common.rehearsal import is_rehearsal, rehearsed
+from portal.common.strict import DryRunQuery, Empty, PageQuery, StrictSerializer, query_of
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +34,22 @@ class ApiView(APIView):
     bounded: ClassVar[tuple[str, ...]] = ()  # the methods that answer 429 when they are asked too often
     versioned: ClassVar[tuple[str, ...]] = ("PATCH",)  # the methods that answer 412 to an ``If-Match`` of before
     guarded: ClassVar[bool] = False  # whether even looking may be refused (403) to those who know that it is there
+    rehearsed: ClassVar[tuple[str, ...]] = ()  # the methods that write rows alone, so that ``?dry_run=1`` undoes them
     query: dict[str, Any]
+
+    @classmethod
+    def query_kind(cls, method: str) -> type[StrictSerializer]:
+        """The query parameters of a method."""
+        return cls.queries.get(method, DryRunQuery if method in cls.rehearsed else Empty)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Who asks comes first; then what is asked, unless there is no such method here."""
         super().initial(request, *args, **kwargs)
         method = "GET" if request.method == "HEAD" else str(request.method)
         if method in self.allowed_methods:
-            self.query = query_of(request, self.queries.get(method, Empty))
+            self.query = query_of(request, self.query_kind(method))
+            if method in self.rehearsed and self.query["dry_run"] == "1":
+                setattr(self, method.lower(), rehearsed(getattr(self, method.lower())))
 
 
 class ListView(ApiView, generics.ListAPIView):
@@ -51,6 +60,8 @@ class ListView(ApiView, generics.ListAPIView):
 
 def answer_once(request: Request, user_uid: UUID, work: Callable[[], Answer], *, secret: bool = False) -> Response:
     """The answer to ``work``, done once for each ``Idempotency-Key`` of this user."""
+    if is_rehearsal(request):
+        return Response(work().body)
     key = request.headers.get("Idempotency-Key", "")
     fingerprint = {"path": request.path, "query": request.META.get("QUERY_STRING", ""), "body": request.data}
     (code, body, location), repeated = once(user_uid, key, fingerprint, work, secret=secret)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -78,6 +80,12 @@ class Conflict(PortalError):
 
     code = "conflict"
     status = HTTPStatus.CONFLICT
+
+
+def overtaken() -> Conflict:
+    """The refusal of what stands on something that another request removed meanwhile."""
+    text = _("Something that this needs was removed or changed in this very moment. Look at it again.")
+    return Conflict(text, reasons=(Reason("overtaken", text),))
 
 
 class Busy(Conflict):

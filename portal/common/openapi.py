@@ -6,12 +6,12 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiParameter, extend_schema_field
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
 
 from portal.common.api import PROBLEM
 from portal.common.idempotency import LONGEST_KEY
-from portal.common.strict import StrictSerializer
+from portal.common.strict import Empty, StrictSerializer
 
 ALWAYS = {
     400: "The request is malformed, or a field or query parameter is wrong or not known; each reason names one.",
@@ -53,6 +53,15 @@ class ReasonSerializer(serializers.Serializer):
     field = serializers.CharField(required=False, help_text="The field or parameter it is about.")
 
 
+class RehearsalSerializer(serializers.Serializer):
+    """What `?dry_run=1` answers where everything is possible: nothing was written. Refusals are the same as without it."""
+
+    possible = serializers.BooleanField()
+    reasons = ReasonSerializer(many=True, help_text="Why not: empty.")
+    steps = serializers.ListField(child=serializers.CharField(), help_text="Of the job that would be started.")
+    answer = Data(help_text="What would be answered, but for the job; ids in it are not kept.")
+
+
 class ProblemSerializer(serializers.Serializer):
     """A problem document (RFC 9457). Some kinds have further members: `explanation`, `job`, `retry_after`."""
 
@@ -82,12 +91,30 @@ class Schema(AutoSchema):
 
     def get_override_parameters(self) -> list[Any]:
         """The declared query parameters; the idempotency key for what starts or makes something."""
-        query = self.view.queries.get(self.method) if hasattr(self.view, "queries") else None
-        return [*([query] if query else []), *([IDEMPOTENCY_KEY] if self.method == "POST" else [])]
+        query = self.view.query_kind(self.method) if hasattr(self.view, "query_kind") else None
+        return [
+            *([query] if query and query is not Empty else []),
+            *([IDEMPOTENCY_KEY] if self.method == "POST" else []),
+        ]
 
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
         found: dict[str, Any] = super()._get_response_bodies(direction)
+        if self.method in getattr(self.view, "rehearsed", ()):
+            found["200"] = self._rehearsed()
         return found | {str(status): self._problem(status, text) for status, text in self._refusals().items()}
+
+    def _rehearsed(self) -> dict[str, Any]:
+        """The answer to a dry run; beside the ordinary one, where that is a 200 too."""
+        ordinary: Any = self.get_response_serializers()
+        ordinary = ordinary.get(200) if isinstance(ordinary, dict) else ordinary
+        kind: Any = RehearsalSerializer
+        if ordinary is not None:
+            kept = ordinary if isinstance(ordinary, type) else type(ordinary)
+            name = kept.__name__.removesuffix("Serializer")
+            both = [ordinary, RehearsalSerializer]
+            kind = PolymorphicProxySerializer(f"{name}OrRehearsal", both, resource_type_field_name=None)
+        answer: dict[str, Any] = self._get_response_for_code(kind, "200")  # type: ignore[no-untyped-call]
+        return answer
 
     def _problem(self, status: int, text: str) -> dict[str, Any]:
         answer: dict[str, Any] = self._get_response_for_code(ProblemSerializer, str(status), [PROBLEM])  # type: ignore[no-untyped-call]

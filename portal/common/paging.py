@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -95,7 +96,8 @@ class NewestFirst(BasePagination):
         if not rows:
             return None
         value = getattr(rows[0], self.field)
-        place = Place(value if isinstance(value, str) else value.isoformat(), rows[0].pk, backward)
+        text = value.isoformat() if isinstance(value, datetime) else str(value)
+        place = Place(text, rows[0].pk, backward)
         return replace_query_param(request.build_absolute_uri(), "cursor", place.text())
 
 

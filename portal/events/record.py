@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from portal.common.actor import Actor
-from portal.common.errors import PortalError
+from portal.common.errors import PortalError, overtaken
 from portal.events.codes import Outcome, Severity, code_for
 from portal.events.models import Event
 
@@ -96,6 +96,10 @@ def attempt(actor: Actor, verb: str, subject: Subject | None = None) -> Iterator
     except PortalError as error:
         _record_refusal(actor, verb, trial, error)
         raise
+    except IntegrityError as error:  # another request removed what this one stands on, or was faster
+        refused = overtaken()
+        _record_refusal(actor, verb, trial, refused)
+        raise refused from error
 
 
 def _record_refusal(actor: Actor, verb: str, trial: Attempt, error: PortalError) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 from uuid import UUID
 
+from portal.hypervisors.errors import Unsupported
 from portal.hypervisors.specs import (
     About,
     Address,
@@ -37,7 +38,11 @@ from portal.hypervisors.specs import (
     VmFound,
     VmRef,
     VmSpec,
+    VolumeFound,
+    VolumeRef,
 )
+
+MOST_VOLUMES = 500
 
 
 class Watch(ABC):
@@ -63,6 +68,9 @@ class Driver(ABC):
     # The oldest version of the API that this driver has been tried with; a diagnosis warns of an older one.
     oldest: ClassVar[tuple[int, ...]] = ()
 
+    # Whether it has clusters itself, as an engine does; else the portal groups its hosts.
+    has_clusters: ClassVar[bool] = True
+
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
@@ -71,8 +79,17 @@ class Driver(ABC):
         """What is wrong with an address and its secrets as they stand, by field; nobody is asked."""
         return ()
 
+    @classmethod
+    def no_screens(cls, address: str) -> str:  # noqa: ARG003 - of the contract
+        """The code of why no machine's screen can be reached over a connection of this address, or nothing; nobody is asked."""
+        return ""
+
     def reach(self) -> tuple[Probe, ...]:
         """The looks to take before a connection is tried, in order: what stands between here and the manager."""
+        return ()
+
+    def surroundings(self) -> tuple[Probe, ...]:
+        """Looks at what else a host needs: names, clock, ports. What cannot be seen from here is told as not known."""
         return ()
 
     # -- the connection
@@ -146,6 +163,23 @@ class Driver(ABC):
         """All disks in a storage domain that bear this portal's marker, for the compare that finds orphans."""
 
     @abstractmethod
+    def copy_disk(self, spec: DiskSpec, *, source: VolumeRef) -> DiskFound:
+        """Make a disk with all that a volume holds, nothing below it, of the volume's size. The source stays as it is.
+
+        Returns when it is whole, which may last; what broke is not found. Raises ``Busy`` while another call makes the same
+        disk, ``NotFound``, ``NoCapacity``, and ``Invalid`` for a source that is of another format than was said, or is not
+        ours and lies over another one.
+        """
+
+    @abstractmethod
+    def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
+        """The volumes in a storage domain by name, ours and others', ``MOST_VOLUMES`` at most. Raises ``NotFound``."""
+
+    @abstractmethod
+    def volume_head(self, storage_domain: str, external_id: str, *, length: int) -> bytes:
+        """The first bytes of a volume, fewer where it is shorter. Raises ``NotFound``."""
+
+    @abstractmethod
     def create_first_boot(self, vm_uid: UUID, initial_run: InitialRun, *, storage_domain: str) -> DiskRef | None:
         """Make the volume with first-boot data; None where the provider takes it with the VM itself."""
 
@@ -189,6 +223,13 @@ class Driver(ABC):
         """
 
     @abstractmethod
+    def disk_sizes(self, external_ids: tuple[str, ...]) -> dict[str, int | None]:
+        """The bytes that the disks of each of these VMs promise in all, whoever's they are; None where it cannot be told.
+
+        One that is not there is left out.
+        """
+
+    @abstractmethod
     def adopt_vm(self, external_id: str) -> VmRef:
         """Put this portal's mark on a VM that bears none, and change nothing else of it; that it is ours is success.
 
@@ -225,3 +266,11 @@ class Driver(ABC):
 
         Raises ``Busy`` when the VM is off, ``Unsupported`` for a protocol that ``Capabilities`` does not name.
         """
+
+    def screenshot(self, ref: VmRef) -> bytes:
+        """The first screen of a running VM as it is now: an image in PNG or PPM, of ``LARGEST_SCREENSHOT`` bytes at most.
+
+        Nothing vouches for the bytes. Raises ``Busy`` when the VM is off, ``Unsupported`` where it has no screen or
+        ``Capabilities.screenshots`` is not declared, ``NoCapacity`` for a larger image.
+        """
+        raise Unsupported(detail="screenshots")

@@ -40,6 +40,8 @@ from portal.hypervisors.specs import (
     VmFound,
     VmRef,
     VmSpec,
+    VolumeFound,
+    VolumeRef,
 )
 
 T = TypeVar("T")
@@ -49,6 +51,7 @@ READ = 10.0
 READ_ALL = 60.0
 CHANGE = 45.0
 PROVE = 90.0  # the first ``capabilities`` starts a tiny machine to try the accelerator
+COPY = 3600.0  # a disk is copied by the hypervisor itself, and nothing tells how far it is
 IDLE_UPLOAD = 60.0  # an upload may last, but not stand still
 
 
@@ -244,6 +247,17 @@ class BoundedDriver(Driver):
     def our_disks(self, storage_domain: str) -> tuple[DiskFound, ...]:
         return self._read("our_disks", lambda driver: driver.our_disks(storage_domain), seconds=READ_ALL)
 
+    def copy_disk(self, spec: DiskSpec, *, source: VolumeRef) -> DiskFound:
+        return self._lane.call(
+            "copy_disk", lambda driver: driver.copy_disk(spec, source=source), seconds=COPY, mutates=True
+        )
+
+    def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
+        return self._read("volumes", lambda driver: driver.volumes(storage_domain), seconds=READ_ALL)
+
+    def volume_head(self, storage_domain: str, external_id: str, *, length: int) -> bytes:
+        return self._read("volume_head", lambda driver: driver.volume_head(storage_domain, external_id, length=length))
+
     def create_first_boot(self, vm_uid: UUID, initial_run: InitialRun, *, storage_domain: str) -> DiskRef | None:
         return self._change(
             "create_first_boot",
@@ -277,6 +291,9 @@ class BoundedDriver(Driver):
     def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:
         self._change("delete_vm", lambda driver: driver.delete_vm(ref, nics=nics))
 
+    def disk_sizes(self, external_ids: tuple[str, ...]) -> dict[str, int | None]:
+        return self._read("disk_sizes", lambda driver: driver.disk_sizes(external_ids))
+
     def adopt_vm(self, external_id: str) -> VmRef:
         return self._change("adopt_vm", lambda driver: driver.adopt_vm(external_id))
 
@@ -300,3 +317,6 @@ class BoundedDriver(Driver):
 
     def console(self, ref: VmRef, *, protocol: str) -> ConsoleTarget:
         return self._change("console", lambda driver: driver.console(ref, protocol=protocol))
+
+    def screenshot(self, ref: VmRef) -> bytes:
+        return self._read("screenshot", lambda driver: driver.screenshot(ref))

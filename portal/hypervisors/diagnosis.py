@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 
@@ -18,13 +19,14 @@ from portal.hypervisors.specs import Connection, Finding, Probe
 
 log = logging.getLogger(__name__)
 
-CONNECT = 15.0
-RIGHTS = 20.0
-PROVE = 40.0  # a tiny machine is started to try the accelerator
+IN_ALL = 30.0  # whoever asks waits for it
+CONNECT = 10.0
+RIGHTS = 15.0
+PROVE = 25.0  # a tiny machine is started to try the accelerator
 
 
 def diagnose(connection: Connection, *, storage_domain: str, path: str) -> tuple[Finding, ...]:
-    """The steps as far as they were gone: the last one may have failed.
+    """The steps as far as they were gone, within ``IN_ALL`` seconds: the last one may have failed.
 
     Rights are proven by making this portal's own storage domain where it is not yet, of that name in that folder.
     """
@@ -35,6 +37,27 @@ def diagnose(connection: Connection, *, storage_domain: str, path: str) -> tuple
         found.append(run.take(probe))
         if found[-1].has_failed:
             break
+    else:
+        found += _screens(driver)
+    run.close()
+    return tuple(found)
+
+
+def look_around(connection: Connection) -> tuple[Finding, ...]:
+    """Whether a host that is connected is reached and lets us in, and what else it needs; nothing is made there.
+
+    Where it is not reached the rest is not looked at; what else it needs is looked at to the end.
+    """
+    driver = driver_class(connection.kind)(connection)
+    run = _Run(driver)
+    found = []
+    for probe in (*driver.reach(), Probe("authentication", lambda: _authentication(driver), CONNECT)):
+        found.append(run.take(probe))
+        if found[-1].has_failed:
+            break
+    else:
+        found.append(run.take(Probe("version", lambda: _version(driver), CONNECT)))
+        found += [run.take(probe) for probe in driver.surroundings()]
     run.close()
     return tuple(found)
 
@@ -75,23 +98,34 @@ def _accelerator(driver: Driver) -> Finding:
     return Finding("accelerator", "emulated", is_warning=True)
 
 
+def _screens(driver: Driver) -> list[Finding]:
+    """Not a look: the address tells it."""
+    code = driver.no_screens(driver.connection.address)
+    return [Finding("screens", code, is_warning=True)] if code else []
+
+
 class _Run:
     """Takes one look after the other, each on a thread that can be left behind; the driver goes with the last of them."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        self._until = time.monotonic() + IN_ALL
         self._last: threading.Thread | None = None
 
     def take(self, probe: Probe) -> Finding:
         """What the look found, an error of the driver among it."""
+        left = self._until - time.monotonic()
+        seconds = max(0.0, min(probe.seconds, left))
         future: Future[Finding] = Future()
         self._last = threading.Thread(
             target=_looked, args=(probe.look, future), name=f"diagnosis-{probe.step}", daemon=True
         )
         self._last.start()
         try:
-            return future.result(timeout=probe.seconds)
+            return future.result(timeout=seconds)
         except TimeoutError:
+            if seconds < probe.seconds:
+                return Finding(probe.step, "out_of_time", {"seconds": f"{IN_ALL:.0f}"})
             return Finding(probe.step, "silent")
         except HypervisorError as error:
             log.info("diagnosis, %s: %s", probe.step, error.detail or error.public)

@@ -2,8 +2,11 @@
 
 Each class says whether trying again can help (``can_retry``) and whether the call may have taken effect all the same
 (``outcome_unknown``: look before you try again). ``public`` is a sentence for users: never a host, path or secret.
-``detail`` is for the operator's log alone.
+``figures`` are what stands in it, where it is a pattern, so that it can be said in another language. ``detail`` is for the
+operator's log alone.
 """
+
+from collections.abc import Mapping
 
 
 class HypervisorError(Exception):
@@ -14,8 +17,10 @@ class HypervisorError(Exception):
     outcome_unknown = False
     default = "The hypervisor refused the request."
 
-    def __init__(self, public: str = "", *, detail: str = "") -> None:
-        self.public = public or self.default
+    def __init__(self, public: str = "", *, detail: str = "", figures: Mapping[str, str] | None = None) -> None:
+        self.pattern = public or self.default
+        self.figures = dict(figures or {})
+        self.public = self.pattern % self.figures if self.figures else self.pattern
         self.detail = detail
         super().__init__(self.public)
 
@@ -32,6 +37,20 @@ class AlreadyExists(HypervisorError):
 
     code = "hypervisor_already_exists"
     default = "The hypervisor already has an object of this name."
+
+
+class RangeTaken(AlreadyExists):
+    """A network has part of the range that another was to have. Its name is told: only super-admins make networks."""
+
+    code = "range_overlaps"
+    default = "The range overlaps %(range)s of the network %(network)s on this hypervisor. Choose another range."
+
+
+class RangeOnHost(AlreadyExists):
+    """The host has an address within the range that a network was to have."""
+
+    code = "range_on_host"
+    default = "The host has an address of its own in this range. Choose another range."
 
 
 class Busy(HypervisorError):

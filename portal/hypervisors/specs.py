@@ -46,11 +46,16 @@ class Connection:
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
 
+LARGEST_SCREENSHOT = 32 * 1024 * 1024
+"""In bytes: a screen of 3840 x 2160 in three bytes a pixel has 24 MiB."""
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a provider can do; the page explains instead of failing, the contract suite leaves tests out by these alone."""
 
     disk_upload: bool = True  # False: it keeps descriptions alone, and is never full
+    disk_copy: bool = True  # can copy a disk by itself, whatever it lies over
     linked_clone: bool = True
     networks: bool = True  # can make isolated networks with DHCP
     network_filters: bool = True
@@ -58,6 +63,7 @@ class Capabilities:
     guest_shutdown: bool = True
     reboot: bool = True
     console_protocols: tuple[str, ...] = ("vnc",)
+    screenshots: bool = False  # tells what the screen of a running machine shows
     events: bool = True
     marker: bool = True  # objects can carry our marker
     accelerated: bool = True  # False: machines are emulated (TCG), which the page says
@@ -148,6 +154,33 @@ class DiskFound:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeRef:
+    """A volume that a disk is copied from, ours or not, and the format ("qcow2", "raw") that it must have."""
+
+    storage_domain: str
+    external_id: str
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeFound:
+    """A volume as it is there now. ``format`` is what the provider takes it for; ``uid`` is set for a disk of ours.
+
+    ``has_base``: it lies over another one. ``users`` are the names of the machines that have it, ``in_use``: one of them runs.
+    """
+
+    storage_domain: str
+    external_id: str
+    format: str
+    size_bytes: int
+    allocated_bytes: int
+    uid: UUID | None = None
+    has_base: bool = False
+    users: tuple[str, ...] = ()
+    in_use: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class InitialRun:
     """First-boot data (oVirt's ``Initialization``; cloud-init's NoCloud on libvirt). Passwords are not offered."""
 
@@ -210,6 +243,16 @@ class VmFound:
 
 
 @dataclass(frozen=True, slots=True)
+class CpuFound:
+    """A host's processor as its hypervisor tells it. ``features``: all that it has, its model's too; empty: not told."""
+
+    arch: str = ""
+    model: str = ""
+    vendor: str = ""
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HostFound:
     """A hypervisor machine."""
 
@@ -221,6 +264,9 @@ class HostFound:
     memory_free_mib: int
     version: str
     accelerator: str  # "kvm", "tcg", or "" where unknown
+    bridges: tuple[BridgeFound, ...] = ()
+    cpu: CpuFound = CpuFound()
+    tells_bridges: bool = False  # False: there are more, perhaps; these are the ones that networks name
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +281,7 @@ class StorageDomainFound:
     used_bytes: int
     free_bytes: int
     marker: Marker | None = None
+    shared_source: str = ""  # what other hosts that have it too would say of it; empty: this host alone has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +311,20 @@ class NetworkFound:
     marker: Marker | None
     active: bool
     bridge: str
-    cidr: str
+    cidr: str  # its first IPv4 range; empty where it has none
     filter: str = ""  # the network filter that a NIC on it must use
+    uid: str = ""  # the provider's own id, which a name is not everywhere
+    forward: str = ""  # "nat", "route", "bridge" ...; empty: it leads nowhere
+    ranges: tuple[str, ...] = ()  # every range it has, of IPv4 and IPv6, in CIDR form
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeFound:
+    """A bridge of a host's own, which no network of the provider made."""
+
+    name: str
+    active: bool
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

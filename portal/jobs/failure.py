@@ -11,6 +11,7 @@ from django.db import InterfaceError, OperationalError
 from django.utils.translation import gettext_lazy as _
 
 from portal.common.errors import PortalError, Unavailable
+from portal.common.phrases import said
 from portal.jobs.models import Job
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,10 @@ SENTENCES: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as users may see it. ``private`` is for the log; ``cause`` too, when nobody foresaw the error."""
+    """An error as users may see it. ``private`` is for the log; ``cause`` too, when nobody foresaw the error.
+
+    ``figures`` are what was put into ``pattern``, which made the text: so it can be said in another language.
+    """
 
     code: str
     text: str
@@ -35,6 +39,8 @@ class Failure:
     private: str = ""
     reasons: list[dict[str, Any]] = field(default_factory=list)
     cause: Exception | None = None
+    pattern: str = ""
+    figures: dict[str, str] = field(default_factory=dict)
 
 
 def own_failure(code: str) -> Failure:
@@ -58,6 +64,8 @@ def describe(error: Exception) -> Failure:
             str(error.public),
             can_retry=bool(getattr(error, "can_retry", False)),
             private=str(getattr(error, "detail", "")),
+            pattern=str(getattr(error, "pattern", "")),
+            figures=getattr(error, "figures", {}),
         )
     if isinstance(error, (OperationalError, InterfaceError)):
         code = "database_busy"
@@ -88,4 +96,15 @@ def error_json(failure: Failure, *, step: str, request_id: str, job_uid: UUID) -
         "request_id": request_id or job_uid.hex,
         "undone": [],
     }
+    if failure.figures:
+        body |= {"pattern": failure.pattern, "figures": failure.figures}
     return body | ({"reasons": failure.reasons} if failure.reasons else {})
+
+
+def text_of(error: dict[str, Any]) -> str:
+    """The sentence of such a form, in the reader's language."""
+    if known := SENTENCES.get(error.get("code", "")):
+        return str(known)
+    if figures := error.get("figures"):
+        return said(str(error["pattern"])) % dict(figures)
+    return said(error.get("text", ""))

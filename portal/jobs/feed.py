@@ -13,7 +13,7 @@ from channels.layers import get_channel_layer
 from django.db import transaction
 
 from portal.common.phrases import said
-from portal.jobs.failure import SENTENCES
+from portal.jobs.failure import text_of
 from portal.jobs.models import Job, Step
 from portal.jobs.operation import Operation, operation_named, step_named, title_of
 from portal.jobs.rest import Rest
@@ -96,7 +96,7 @@ def _step_json(job: Job, step: Step) -> dict[str, Any]:
         "title": str(_step_title(job, step)),
         "status": str(step.status),
         "progress": step.progress,
-        "message": said(step.message),
+        "message": text_of(job.error) if step.message == job.error.get("text", "-") else said(step.message),
         "started_at": _time(step.started_at),
         "ended_at": _time(step.ended_at),
         # A look that found "not yet" is no attempt and is not counted; the one that is under way is.
@@ -129,12 +129,8 @@ def _is_failing(job: Job, steps: list[Step]) -> bool:
 
 def _error_json(job: Job) -> dict[str, Any]:
     """In the reader's language, with what follows from it for the user."""
-    error: dict[str, Any] = job.error
-    known = SENTENCES.get(error.get("code", ""))
-    return error | {
-        "text": str(known) if known else said(error.get("text", "")),
-        "consequence": str(_consequence(job)),
-    }
+    error = {name: value for name, value in job.error.items() if name != "pattern"}
+    return error | {"text": text_of(job.error), "consequence": str(_consequence(job))}
 
 
 def _consequence(job: Job) -> Any:

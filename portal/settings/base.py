@@ -242,6 +242,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "ENUM_NAME_OVERRIDES": {
         "VmStatus": "compute.choices.VmStatusChoice",
+        "CheckStatus": "compute.choices.CheckStatus",
         "DirectoryKind": "tenants.models.directory.DirectoryKind",
     },
 }

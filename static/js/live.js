@@ -4,6 +4,8 @@
   const POLL = 5000;
   const PATIENCE = 2000;
   const GROW = 1000;
+  const FOLLOW = 1500;
+  const SCREEN = 10000;
   const JUST_NOW = 10;
   const offline = document.getElementById("offline");
   let socket = null;
@@ -11,6 +13,7 @@
   let patience = null;
   let poll = null;
   let opened = false;
+  let ended = false;
 
   const watched = () => [...new Set([...document.querySelectorAll("[data-watch]")].flatMap((e) => e.dataset.watch.split(" ")))];
 
@@ -20,7 +23,7 @@
   };
 
   // Takes the page anew and puts in place what is live in it; what has the focus is left alone.
-  const refresh = async () => {
+  const refresh = async (what = "[data-live]") => {
     let answer;
     try {
       answer = await fetch(location.href, { headers: { "X-Live-Refresh": "1" }, redirect: "manual", signal: AbortSignal.timeout(10000) });
@@ -28,15 +31,19 @@
       return false;
     }
     if (answer.type === "opaqueredirect") {
-      location.reload();
+      // The log-in ended. A page that keeps what was typed waits until its form is sent; others lead to the log-in.
+      ended = document.querySelector("form[data-keeps]") !== null;
+      if (!ended) location.reload();
       return false;
     }
     if (!answer.ok) return false;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const old of document.querySelectorAll("[data-live]")) {
+    for (const old of document.querySelectorAll(what)) {
       const now = fresh.getElementById(old.id);
       if (!now || old.contains(document.activeElement) || old.outerHTML === now.outerHTML) continue;
       const placed = document.importNode(now, true);
+      const box = old.querySelector("input[type=checkbox][form]");
+      if (box) placed.querySelector("input[type=checkbox][form]")?.toggleAttribute("checked", box.checked);
       old.replaceWith(placed);
       window.htmx.process(placed);
     }
@@ -70,6 +77,9 @@
       if (await refresh()) {
         lost = new Date();
         offline.textContent = `${offline.dataset.polling} ${clock(lost)}`;
+      } else if (ended) {
+        clearInterval(poll);
+        offline.textContent = offline.dataset.ended;
       }
     }, POLL);
   };
@@ -107,6 +117,64 @@
     if (focused && id) document.getElementById(id)?.querySelector(focused)?.focus();
     focused = null;
   });
+
+  // A list that follows another part (a machine's events, its head) is taken anew when that was replaced, but not at each
+  // step of a job: once in a while, and once more at the end.
+  let follow = null;
+  document.addEventListener("htmx:oobAfterSwap", (event) => {
+    const followers = `[data-follow="${CSS.escape(event.detail.target.id)}"]`;
+    if (!event.detail.target.id || !document.querySelector(followers)) return;
+    follow ??= setTimeout(() => {
+      follow = null;
+      refresh(followers);
+    }, FOLLOW);
+  });
+
+  // The bar over a table acts on the rows that are ticked: it says how many, and acts on none.
+  const bulk = document.querySelector("[data-bulk]");
+  if (bulk) {
+    const ticks = () => [...document.querySelectorAll(`input[type=checkbox][form="${bulk.id}"]`)];
+    const every = bulk.querySelector("[data-select-all]");
+    const all = every.textContent;
+    const tell = () => {
+      const boxes = ticks();
+      const count = boxes.filter((box) => box.checked).length;
+      bulk.querySelector("[data-count]").textContent = count || "";
+      bulk.querySelector("[data-count-label]").hidden = count === 0;
+      every.textContent = count && count === boxes.length ? every.dataset.none : all;
+      for (const button of bulk.querySelectorAll("button")) button.disabled = count === 0;
+    };
+    every.addEventListener("click", (event) => {
+      event.preventDefault();
+      const boxes = ticks();
+      const want = !boxes.every((box) => box.checked);
+      for (const box of boxes) box.checked = want;
+      tell();
+    });
+    document.addEventListener("change", (event) => {
+      if (event.target.matches(`[form="${bulk.id}"]`)) tell();
+    });
+    // A row that is replaced stays ticked, or not, as its reader left it.
+    document.addEventListener("htmx:oobBeforeSwap", (event) => {
+      const box = event.detail.target.querySelector?.(`[form="${bulk.id}"]`);
+      const fresh = box && event.detail.fragment.querySelector(`[form="${bulk.id}"]`);
+      if (fresh) fresh.toggleAttribute("checked", box.checked);
+    });
+    document.addEventListener("htmx:oobAfterSwap", tell);
+    window.addEventListener("pageshow", tell);
+    tell();
+  }
+
+  // Screens that are looked at are looked at again: another fragment is the same address, which the browser asks for anew.
+  let look = 0;
+  setInterval(() => {
+    if (document.hidden) return;
+    look += 1;
+    for (const screen of document.querySelectorAll("img[data-screen]")) {
+      const { top, bottom } = screen.getBoundingClientRect();
+      if (bottom > 0 && top < innerHeight) screen.src = `${screen.src.split("#")[0]}#${look}`;
+    }
+  }, SCREEN);
 
   // A refusal of a service comes with a place of its own on the page.
   document.addEventListener("htmx:beforeSwap", (event) => {

@@ -56,6 +56,7 @@ class DataCenterEditSerializer(StrictSerializer):
 class DataCenters(ListView):
     """The data centers one may see."""
 
+    rehearsed = ("POST",)
     serializer_class = DataCenterSerializer
     pagination_class = ByName
 
@@ -76,6 +77,8 @@ class DataCenters(ListView):
 
 class DataCenterDetail(ApiView):
     """One data center."""
+
+    rehearsed = ("PATCH",)
 
     @extend_schema(responses=DataCenterSerializer)
     def get(self, request: Request, uid: UUID) -> Response:

@@ -51,6 +51,9 @@ class JobErrorSerializer(serializers.Serializer):
     request_id = serializers.CharField()
     undone = serializers.ListField(child=serializers.CharField(), help_text="The steps undone so far.")
     reasons = ReasonSerializer(many=True, required=False)
+    figures = serializers.DictField(
+        child=serializers.CharField(), required=False, help_text="What stands in the sentence."
+    )
     stuck = StuckSerializer(required=False)
 
 
@@ -113,6 +116,8 @@ class JobDetail(ApiView):
 
 class JobCancel(ApiView):
     """Stop a job and undo what it did."""
+
+    rehearsed = ("POST",)
 
     @extend_schema(request=Empty, responses={202: StartedSerializer}, operation_id="jobs_cancel")
     def post(self, request: Request, uid: UUID) -> Response:

@@ -98,6 +98,7 @@ class ByUsername(NewestFirst):
 class Users(ListView):
     """All accounts. For super-admins."""
 
+    rehearsed = ("POST",)
     guarded = True
     serializer_class = UserSerializer
     pagination_class = ByUsername
@@ -139,6 +140,7 @@ class UserDetail(ApiView):
 class People(ListView):
     """Those who hold a role on a data center, for whoever looks after them."""
 
+    rehearsed = ("POST",)
     guarded = True
     serializer_class = PersonSerializer
     pagination_class = ByUsername
@@ -166,6 +168,8 @@ class People(ListView):
 class PersonRole(ApiView):
     """A role that somebody holds on a data center."""
 
+    rehearsed = ("DELETE",)
+
     @extend_schema(responses={204: None})
     def delete(self, request: Request, uid: UUID, user: UUID, role: str) -> Response:
         """Take it back; open pages and consoles that lived by it end."""
@@ -176,6 +180,7 @@ class PersonRole(ApiView):
 class _Quota(ApiView):
     """Limits, of whatever the subclass names."""
 
+    rehearsed = ("PUT",)
     guarded = True
     versioned = ("PUT",)
 

@@ -94,6 +94,8 @@ def _made(actor: Actor, data: dict[str, Any]) -> Answer:
 class TokenDetail(ApiView):
     """One of one's own tokens."""
 
+    rehearsed = ("DELETE",)
+
     @extend_schema(responses={204: None})
     def delete(self, request: Request, uid: UUID) -> Response:
         """Revoke it."""

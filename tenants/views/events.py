@@ -68,9 +68,11 @@ def event_list(request: HttpRequest) -> HttpResponse:
     return events_page(request, selectors.events(actor), context)
 
 
-def events_page(request: HttpRequest, rows: QuerySet[Event], context: dict[str, Any]) -> HttpResponse:
+def events_page(
+    request: HttpRequest, rows: QuerySet[Event], context: dict[str, Any], *, template: str = "tenants/event_list.html"
+) -> HttpResponse:
     """A page of these events, as the address asks for it."""
     asked = Asked.of(request.GET)
     events, older = asked.page(rows)
     shown = {"events": events, "older": older, "asked": asked, "outcomes": [o.value for o in Outcome]}
-    return render(request, "tenants/event_list.html", context | shown)
+    return render(request, template, context | shown)

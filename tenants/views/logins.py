@@ -14,6 +14,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRefresh
 
+from portal.common.drafts import draft_in, keep_draft
 from portal.common.errors import NotAuthenticated, TooMany, Unavailable
 from tenants.services.passwords import check_password, names_a_directory
 
@@ -29,7 +30,12 @@ def log_in(request: HttpRequest) -> HttpResponse:
     if request.htmx:  # type: ignore[attr-defined]
         # The session ended under an open page: its next load leads here by itself, and back.
         return HttpResponseClientRefresh()
-    context: dict[str, Any] = {"next": wanted, "username": "", "several": names_a_directory()}
+    context: dict[str, Any] = {
+        "next": wanted,
+        "username": "",
+        "draft": draft_in(request),
+        "several": names_a_directory(),
+    }
     if request.method != "POST":
         return render(request, "tenants/login.html", context)
     username = request.POST.get("username", "")
@@ -49,6 +55,7 @@ def log_in(request: HttpRequest) -> HttpResponse:
             answer["Retry-After"] = str(error.data["retry_after"])
         return answer
     login(request, user, backend=MODEL_BACKEND)
+    keep_draft(request)
     return _with_device(HttpResponseRedirect(_safe(request, wanted)), username, device or token_urlsafe(16))
 
 

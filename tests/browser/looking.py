@@ -30,7 +30,8 @@ class Look:
         """Keep a picture; nothing runs over the window's edge, and every text has contrast enough."""
         take_picture(page, f"{name}-{self}")
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
-        assert faint_texts(page) == [], name
+        faint = faint_texts(page)
+        assert faint == [], f"{name}: {faint}"
 
     @contextmanager
     def of(
@@ -46,7 +47,8 @@ class Look:
             log_in(page, portal, username)
             yield page
             expected = [f"status of {status}" for status in provoked]
-            assert [each for each in complaints if not any(told in each for told in expected)] == []
+            left = [each for each in complaints if not any(told in each for told in expected)]
+            assert left == [], left
 
 
 every_look = pytest.mark.parametrize("look", [Look("desk", "light", "en"), Look("phone", "dark", "el")], ids=str)

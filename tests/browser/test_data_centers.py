@@ -11,6 +11,8 @@ from tests.browser.portal_server import PortalServer
 @every_look
 def test_pages_of_data_centers_fit_and_keep_the_policy(chromium: Browser, portal: PortalServer, look: Look) -> None:
     with look.of(chromium, portal, "admin") as page:
+        page.goto(f"{portal.url}/templates/")
+        look.see(page, "templates")
         page.goto(f"{portal.url}/data-centers/")
         look.see(page, "data-centers")
         page.locator("main").get_by_role("link", name="physics").click()

@@ -128,7 +128,8 @@ def test_what_a_broken_write_left_is_written_over(institute):
     data = os.urandom(2000)
     image, actor = begin(institute, data), institute.actor("physics-admin")
     images.receive(actor, image.pk, data[:500], offset=0)
-    spool.write(image.pk, bytes(4000), offset=500)  # a worker that died before its row was written
+    with spool.writer(image.pk) as file:
+        file.write(bytes(4000), offset=500)  # a worker that died before its row was written
     images.receive(actor, image.pk, data[500:], offset=500)
     assert spool.uploaded(image.pk).read_bytes() == data
 
@@ -206,7 +207,8 @@ def test_the_sweep_takes_what_nobody_goes_on_with_and_bytes_without_a_row(instit
     for image in (old, young):
         images.receive(institute.actor("physics-admin"), image.pk, bytes(1000), offset=0)
     stray = uuid4()
-    spool.write(stray, b"x", offset=0)
+    with spool.writer(stray) as file:
+        file.write(b"x", offset=0)
     assert images.sweep() == 0
     os.utime(spool.uploaded(stray), (0, 0))
     Image.objects.filter(pk__in=[old.pk, ready.pk]).update(changed_at=timezone.now() - timedelta(hours=25))
@@ -296,3 +298,73 @@ def test_two_tabs_at_the_same_moment_write_each_byte_once(institute):
     assert sorted(taken) == list(range(1000, len(data) + 1, 1000))
     assert spool.uploaded(image.pk).read_bytes() == data
     assert Job.objects.filter(target_uid=image.pk).count() == 1
+
+
+def test_bytes_are_written_outside_of_any_transaction_and_one_writer_at_a_time(institute, monkeypatch):
+    data = os.urandom(3000)
+    image, actor, seen = begin(institute, data), institute.actor("physics-admin"), []
+    sync = os.fdatasync
+
+    def noted(handle: int) -> None:
+        seen.append(connection.in_atomic_block)
+        sync(handle)
+
+    monkeypatch.setattr(os, "fdatasync", noted)
+    images.receive(actor, image.pk, data[:1000], offset=0)
+    assert seen == [False]
+    monkeypatch.setattr(spool, "WAIT_SECONDS", 0.1)
+    with spool.writer(image.pk), pytest.raises(Conflict, match="Another part"):
+        images.receive(actor, image.pk, data[1000:], offset=1000)
+    assert Image.objects.get(pk=image.pk).received_bytes == 1000
+
+
+def test_IN05_a_part_that_was_held_up_does_not_write_on_an_image_that_was_inspected(institute, tmp_path, monkeypatch):  # noqa: N802
+    data, evil = sound(tmp_path), os.urandom(4096)
+    image, actor = begin(institute, data), institute.actor("physics-admin")
+    wait = spool._wait_for
+
+    def held_up(handle: int) -> None:
+        monkeypatch.setattr(spool, "_wait_for", wait)
+        inspected(send(institute, image, data))
+        wait(handle)
+
+    monkeypatch.setattr(spool, "_wait_for", held_up)
+    with pytest.raises(Conflict, match="All bytes"):
+        images.receive(actor, image.pk, evil, offset=0)
+    assert spool.uploaded(image.pk).read_bytes() == data
+    assert Image.objects.get(pk=image.pk).status == "ready"
+
+
+def test_an_image_that_is_removed_while_a_part_is_written_leaves_no_bytes(institute, monkeypatch):
+    data = os.urandom(3000)
+    actor = institute.actor("physics-admin")
+    for when in ("_wait_for", "written"):
+        image = begin(institute, data)
+        with monkeypatch.context() as patch:
+            act = spool._wait_for if when == "_wait_for" else os.fdatasync
+
+            def removed(handle: int, act: Any = act, image: Image = image) -> None:
+                images.delete_image(actor, image.pk)
+                act(handle)
+
+            patch.setattr(*((spool, "_wait_for") if when == "_wait_for" else (os, "fdatasync")), removed)
+            with pytest.raises(NotFound):
+                images.receive(actor, image.pk, data[:1000], offset=0)
+        assert list(spool.folder().iterdir()) == []
+
+
+def test_uploads_begun_at_the_same_moment_are_not_promised_more_than_there_is(institute, monkeypatch):
+    monkeypatch.setattr(spool, "free_bytes", lambda: 10_000)
+
+    def one(_number: int) -> bool:
+        try:
+            begin(institute, b"", size_bytes=4000)
+        except Conflict as refused:
+            assert refused.reasons[0].code == "no_room"  # noqa: PT017
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(one, range(8))) == 2

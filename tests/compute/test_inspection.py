@@ -18,6 +18,7 @@ from compute.qemu_img import Bounds, QemuImgFailed
 from tests.compute.image_files import HOSTILE, MIB, backing_file, repeated, sound
 from tests.compute.test_images import uploaded
 
+pytestmark = pytest.mark.once  # the images are the subject
 MOST = 64 * 1024**3
 
 

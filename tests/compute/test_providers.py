@@ -19,6 +19,7 @@ from compute.services.providers import NotReached, ProviderEdit
 from compute.sync import watcher
 from portal.common import sealed
 from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted
+from portal.hypervisors import diagnosis
 from portal.hypervisors.connect import connection_of, driver_for
 from portal.hypervisors.errors import Denied
 from portal.hypervisors.libvirt.uri import Uri, parsed
@@ -43,6 +44,26 @@ def test_a_try_that_fails_stores_nothing_and_says_where(institute, tmp_path):
         providers.connect_provider(institute.actor("root"), name="broken", kind="double", address=address)
     assert [(step.step, step.status) for step in refused.value.steps][-1] == ("rights", "failed")
     assert Provider.objects.count() == 1
+
+
+@pytest.mark.parametrize(("in_all", "of_the_step", "code"), [(0.5, 30.0, "out_of_time"), (30.0, 0.5, "silent")])
+def test_a_test_ends_in_time_and_says_at_which_step(institute, tmp_path, monkeypatch, in_all, of_the_step, code):
+    monkeypatch.setattr(diagnosis, "IN_ALL", in_all)
+    monkeypatch.setattr(diagnosis, "RIGHTS", of_the_step)
+    double = HypervisorDouble(tmp_path / "slow")
+    double.fail("ensure_storage_domain", Fault.HANG)
+    answer = client_of(institute, "root").post(
+        "/api/v1/providers/test/", {"kind": "double", "address": double.address}, content_type="application/json"
+    )
+    double.heal()
+    assert answer.json()["reached"] is False
+    last = answer.json()["steps"][-1]
+    assert (last["step"], last["code"]) == ("rights", code)
+    assert last["remedy"]
+
+
+def test_a_test_has_half_a_minute_at_most():
+    assert max(diagnosis.CONNECT, diagnosis.RIGHTS, diagnosis.PROVE) < diagnosis.IN_ALL <= 30
 
 
 def test_the_same_hypervisor_is_not_connected_twice(institute):

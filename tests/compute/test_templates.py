@@ -13,7 +13,8 @@ from django.test import Client
 from compute import qemu_img, selectors, spool
 from compute.models import Image, Template, Vm
 from compute.services import images, templates, vms
-from compute.services.templates import NewTemplate, TemplateEdit, TemplateTraits
+from compute.services.template_rows import TemplateTraits
+from compute.services.templates import NewTemplate, TemplateEdit
 from compute.services.wishes import VmRequest
 from portal.common.errors import Busy, Conflict, Invalid, NotFound, NotPermitted, PreconditionFailed
 from portal.hypervisors.connect import driver_for

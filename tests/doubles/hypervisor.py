@@ -11,10 +11,14 @@ import time
 from portal.hypervisors.base import Watch
 from portal.hypervisors.specs import (
     About,
+    BridgeFound,
     Capabilities,
     Change,
+    CpuFound,
+    Finding,
     HostFound,
     Inventory,
+    Probe,
     VmStatus,
 )
 from tests.doubles.hypervisor_machines import DoubleMachines, DoubleNetworks, network_found
@@ -47,6 +51,14 @@ class DoubleDriver(DoubleMachines, DoubleNetworks):
     """See the module."""
 
     kind = "double"
+    has_clusters = False
+
+    def surroundings(self) -> tuple[Probe, ...]:
+        return (Probe("clock", self._clock),)
+
+    def _clock(self) -> Finding:
+        with self.call("clock"):
+            return Finding("clock", data={"skew_seconds": str(self.store.setting("skew_seconds"))})
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -57,12 +69,18 @@ class DoubleDriver(DoubleMachines, DoubleNetworks):
 
     def capabilities(self) -> Capabilities:
         with self.call("capabilities"):
-            return Capabilities(accelerated=bool(self.store.setting("accelerated")))
+            return Capabilities(screenshots=True, accelerated=bool(self.store.setting("accelerated")))
 
     def inventory(self) -> Inventory:
         about = self.about()
         with self.call("inventory"), self.store.open() as db:
-            host = HostFound("double", "double", "up", 8, 32768, 16384, "1", "kvm")
+            bridges = tuple(BridgeFound(name, bool(body["active"])) for name, body in every(db, "bridge").items())
+            cpu = self.store.setting("cpu")
+            host = HostFound(
+                "double", str(self.store.setting("host_name")), "up", 8, 32768, 16384, str(self.store.setting("version")),
+                "kvm" if self.store.setting("accelerated") else "tcg", bridges,
+                CpuFound(**cpu | {"features": tuple(cpu["features"])}), tells_bridges=True,
+            )  # fmt: skip
             return Inventory(
                 about=about,
                 hosts=(host,),

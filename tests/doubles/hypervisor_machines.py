@@ -13,6 +13,7 @@ from portal.hypervisors.errors import (
     Busy,
     Invalid,
     NotFound,
+    RangeTaken,
     Unsupported,
 )
 from portal.hypervisors.specs import (
@@ -115,6 +116,16 @@ class DoubleMachines(DoubleStorage):
                 macs |= {nic["mac"] for nic in body["nics"]}
             self._give_back(db, macs)
 
+    def disk_sizes(self, external_ids: tuple[str, ...]) -> dict[str, int | None]:
+        with self.call("disk_sizes", external_ids), self.store.open() as db:
+            found = {key: get(db, "vm", key) for key in external_ids}
+            disks = every(db, "disk")
+            return {
+                key: body.get("disk_bytes", sum(disks[disk]["size"] for disk in body["disks"] if disk in disks))
+                for key, body in found.items()
+                if body is not None
+            }
+
     def adopt_vm(self, external_id: str) -> VmRef:
         with self.call("adopt_vm", external_id), self.store.change() as db:
             body = get(db, "vm", external_id)
@@ -179,6 +190,15 @@ class DoubleMachines(DoubleStorage):
             password = self.store.setting("console_password") or secrets.token_hex(4)
             return ConsoleTarget(protocol, "127.0.0.1", port, password=password, allow_plain=True)
 
+    def screenshot(self, ref: VmRef) -> bytes:
+        """A screen of one colour, the machine's own; ``screenshot`` among the settings is shown instead."""
+        with self.call("screenshot", ref.external_id):
+            self._running(ref)
+            planted = self.store.setting("screenshot")
+            if planted:
+                return bytes.fromhex(str(planted))
+            return b"P6\n64 40\n255\n" + bytes(ref.uid.bytes[:3]) * (64 * 40)
+
     def _running(self, ref: VmRef) -> None:
         """Raise ``NotFound`` or ``Busy`` unless it is ours and on."""
         with self.store.open() as db:
@@ -241,8 +261,10 @@ def _refuse_network(db: sqlite3.Connection, spec: NetworkSpec) -> None:
     if wanted.prefixlen > 29:
         raise Invalid(detail=f"network {spec.cidr}")
     for other in every(db, "network").values():
-        if other["name"] == spec.name or ipaddress.ip_network(other["cidr"]).overlaps(wanted):
-            raise AlreadyExists(detail=f"network {spec.name} {spec.cidr}")
+        if other["name"] == spec.name:
+            raise AlreadyExists(detail=f"network {spec.name}")
+        if ipaddress.ip_network(other["cidr"]).overlaps(wanted):
+            raise RangeTaken(detail=spec.cidr, figures={"range": other["cidr"], "network": other["name"]})
 
 
 def network_found(uid: str, body: Body) -> NetworkFound:
@@ -255,4 +277,7 @@ def network_found(uid: str, body: Body) -> NetworkFound:
         bridge,
         body["cidr"],
         f"double-{uid}",
+        uid,
+        body.get("forward", "nat"),
+        (body["cidr"],),
     )

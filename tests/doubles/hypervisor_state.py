@@ -33,8 +33,13 @@ DEFAULTS: dict[str, Any] = {
     "guest_ignores_shutdown": False,
     "console_port": 5900,
     "console_password": "",  # of a real screen behind the double; empty: a fresh one each time, as hypervisors do
+    "screenshot": "",  # the bytes of every screen, in hex; empty: one colour for each machine
     "capacity_bytes": 1 << 40,
     "accelerated": True,
+    "host_name": "double",
+    "skew_seconds": "0",
+    "version": "1",
+    "cpu": {"arch": "x86_64", "model": "Skylake", "vendor": "Intel", "features": ["aes", "avx"]},
     # Shares of all calls (0 to 1) that suffer by chance when nothing else is armed for them.
     "error_share": 0.0,
     "lost_share": 0.0,
@@ -228,17 +233,33 @@ class HypervisorDouble:
         with self.store.open() as db:
             return every(db, kind)
 
-    def plant_vm(self, name: str, *, state: str = "down", portal_id: UUID | None = None) -> str:
-        """A machine somebody else made (or a portal, with its mark); its external id, which is its uid there too."""
+    def plant_vm(
+        self, name: str, *, state: str = "down", portal_id: UUID | None = None, disk_bytes: int | None = 0
+    ) -> str:
+        """A machine somebody else made (or a portal, with its mark); its external id, which is its uid there too.
+
+        ``disk_bytes``: what its disks promise; None cannot be told.
+        """
         uid = str(uuid4())
         marker = {"portal_id": str(portal_id), "uid": uid} if portal_id else None
         body = {
             "name": name, "description": "", "marker": marker, "memory_mib": 64, "vcpus": 1,
-            "nics": [], "disks": [], "state": state, "since": time.time(),
+            "nics": [], "disks": [], "state": state, "since": time.time(), "disk_bytes": disk_bytes,
         }  # fmt: skip
         with self.store.change() as db:
             put(db, "vm", uid, body)
         return uid
+
+    def plant_volume(self, name: str, head: bytes, **more: Any) -> str:
+        """A volume of somebody else's in the first storage domain, that begins so; its external id, which is its name."""
+        [domain, *_more] = self.things("storage_domain")
+        body = {
+            "marker": None, "storage_domain": domain, "base": "", "size": 1 << 30, "allocated": 1 << 20, "sha256": "theirs",
+            "format": "qcow2", "head": head.hex(),
+        } | more  # fmt: skip
+        with self.store.change() as db:
+            put(db, "disk", name, body)
+        return name
 
     def set_vm(self, external_id: str, **changes: Any) -> None:
         """Change a machine out of band ("state": down, starting, stopping, rebooting, paused)."""

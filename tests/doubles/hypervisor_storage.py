@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from uuid import UUID
 
 from portal.hypervisors.errors import (
@@ -21,6 +22,8 @@ from portal.hypervisors.specs import (
     DiskSpec,
     InitialRun,
     StorageDomainFound,
+    VolumeFound,
+    VolumeRef,
 )
 from tests.doubles.hypervisor_calls import Body, DoubleCalls, marker_of
 from tests.doubles.hypervisor_state import drop, every, get, put
@@ -79,6 +82,37 @@ class DoubleStorage(DoubleCalls):
             put(db, "disk", key, body)
         return _disk_found(key, body)
 
+    def copy_disk(self, spec: DiskSpec, *, source: VolumeRef) -> DiskFound:
+        key = self._disk_key(DiskRef(uid=spec.uid, storage_domain=spec.storage_domain))
+        with self.call("copy_disk", key, kind="disk"), self.store.change() as db:
+            origin = self._origin(db, source.storage_domain, source.external_id)
+            if origin.get("format", "qcow2") != source.format or (origin["base"] and not self._is_ours(origin)):
+                raise Invalid(detail=f"volume {source.external_id}")
+            whole = replace(spec, size_bytes=origin["size"])
+            return self._make_disk(db, key, whole, allocated=origin["allocated"], sha256=origin["sha256"])
+
+    def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
+        with self.call("volumes", storage_domain), self.store.open() as db:
+            _refuse_missing(db, storage_domain)
+            machines = every(db, "vm").values()
+            return tuple(
+                _volume_found(key, body, [vm for vm in machines if key in vm["disks"]], is_ours=self._is_ours(body))
+                for key, body in sorted(every(db, "disk").items())
+                if body["storage_domain"] == storage_domain and not key.endswith(".iso")
+            )
+
+    def volume_head(self, storage_domain: str, external_id: str, *, length: int) -> bytes:
+        with self.call("volume_head", external_id), self.store.open() as db:
+            return bytes.fromhex(self._origin(db, storage_domain, external_id).get("head", ""))[:length]
+
+    @staticmethod
+    def _origin(db: sqlite3.Connection, storage_domain: str, external_id: str) -> Body:
+        _refuse_missing(db, storage_domain)
+        body = get(db, "disk", external_id)
+        if body is None or body["storage_domain"] != storage_domain:
+            raise NotFound(detail=f"volume {external_id}")
+        return body
+
     def find_disk(self, ref: DiskRef) -> DiskFound | None:
         key = self._disk_key(ref)
         with self.call("find_disk", key), self.store.open() as db:
@@ -136,12 +170,28 @@ class DoubleStorage(DoubleCalls):
         used = sum(disk["allocated"] for disk in every(db, "disk").values() if disk["storage_domain"] == name)
         total = int(self.store.setting("capacity_bytes"))
         marker = marker_of(body["marker"])
-        return StorageDomainFound(name, name, "dir", "active", total, used, max(0, total - used), marker)
+        source = body.get("source", "")
+        kind, free = "netfs" if source else "dir", max(0, total - used)
+        return StorageDomainFound(name, name, kind, "active", total, used, free, marker, source)
 
 
 def _disk_found(key: str, body: Body) -> DiskFound:
     ref = DiskRef(uid=UUID(body["marker"]["uid"]), storage_domain=body["storage_domain"], external_id=key)
     return DiskFound(ref=ref, external_id=key, size_bytes=body["size"], allocated_bytes=body["allocated"])
+
+
+def _volume_found(key: str, body: Body, users: list[Body], *, is_ours: bool) -> VolumeFound:
+    return VolumeFound(
+        storage_domain=body["storage_domain"],
+        external_id=key,
+        format=body.get("format", "qcow2"),
+        size_bytes=body["size"],
+        allocated_bytes=body["allocated"],
+        uid=UUID(body["marker"]["uid"]) if is_ours else None,
+        has_base=bool(body["base"]),
+        users=tuple(sorted(vm["name"] for vm in users)),
+        in_use=any(vm["state"] != "down" for vm in users),
+    )
 
 
 def _refuse_missing(db: sqlite3.Connection, storage_domain: str) -> None:

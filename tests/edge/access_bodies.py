@@ -14,6 +14,7 @@ KINDS = {
     "templates": "template",
 }
 NOUNS = {
+    "storage-domains": "storage_domain",
     "data-centers": "data_center",
     "tokens": "token",
     "jobs": "job",
@@ -22,6 +23,7 @@ NOUNS = {
     "users": "user",
     "directories": "directory",
     "providers": "provider",
+    "clusters": "cluster",
     "images": "image",
     "templates": "template",
 }
@@ -50,6 +52,13 @@ def provider_body(world: World, operation: str) -> dict[str, Any]:
     if operation in {"POST /api/v1/providers/", "POST /providers/new/"}:
         return new | {"name": "second"}
     return new if operation == "POST /api/v1/providers/test/" else {}
+
+
+def cluster_body(world: World, operation: str) -> dict[str, Any]:
+    if not operation.endswith((" /api/v1/clusters/", " /clusters/new/", "/clusters/{uid}/", "/clusters/{uid}/edit/")):
+        return {}
+    named = {"name": "joined", "memory_overcommit_percent": 200}
+    return named if "{uid}" in operation else named | {"hosts": [world.ids["host"]]}
 
 
 def directory_body(world: World, operation: str) -> dict[str, Any]:
@@ -82,7 +91,10 @@ def network_body(world: World, operation: str) -> dict[str, Any]:
     return named | ({"data_center": world.ids["data_center"]} if "/api/" in operation else {})
 
 
-def adoption_body(world: World, operation: str) -> dict[str, Any]:
+def chosen_body(world: World, operation: str) -> dict[str, Any]:
+    """Of forms over machines that were ticked."""
+    if operation == "POST /machines/bulk/":
+        return {"verb": "stop", "machine": world.ids["vm"], "key": "k" * 32}
     if operation not in TO_ADOPT:
         return {}
     named, several = TO_ADOPT[operation]
@@ -105,7 +117,7 @@ def shelf_body(world: World, operation: str) -> dict[str, Any]:
 def body(world: World, operation: str) -> dict[str, Any]:
     if operation in FIXED:
         return FIXED[operation]
-    if found := adoption_body(world, operation) or network_body(world, operation):
+    if found := chosen_body(world, operation) or network_body(world, operation) or cluster_body(world, operation):
         return found
     if "/people/" in operation or operation.startswith(("POST /users/", "POST /data-centers/{uid}/quota/")):
         known = {"username": "bob" if "/people/" in operation else "erna", "role": "end-user", "machines": "5"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 API_RANKS = ("nobody", "disabled", "outsider", "other_admin", "peer", "reader", "owner", "admin", "root")
 # In the order of the ranks. "200:1" is a list with one row. A hidden object is 404, as one that is not there.
 API = {
@@ -11,6 +13,7 @@ API = {
     "GET /api/v1/data-centers/{uid}/": "401 401 404 404 200 200 200 200 200",
     "PATCH /api/v1/data-centers/{uid}/": "401 401 404 404 403 403 403 200 200",
     "GET /api/v1/data-centers/{uid}/resources/": "401 401 404 404 200 200 200 200 200",
+    "GET /api/v1/data-centers/{uid}/consumers/{dimension}/": "401 401 404 404 200:0 200:1 200:1 200:1 200:1",
     "PUT /api/v1/data-centers/{uid}/clusters/{resource}/": "401 401 404 404 403 403 403 403 204",
     "DELETE /api/v1/data-centers/{uid}/clusters/{resource}/": "401 401 404 404 403 403 403 403 409",
     "PUT /api/v1/data-centers/{uid}/storage-domains/{resource}/": "401 401 404 404 403 403 403 403 204",
@@ -25,10 +28,18 @@ API = {
     "GET /api/v1/providers/{uid}/": "401 401 404 404 404 404 404 404 200",
     "PATCH /api/v1/providers/{uid}/": "401 401 404 404 404 404 404 404 200",
     "DELETE /api/v1/providers/{uid}/": "401 401 404 404 404 404 404 404 409",
+    "GET /api/v1/providers/{uid}/networks/": "401 401 404 404 404 404 404 404 200:1",
     "POST /api/v1/providers/{uid}/test/": "401 401 404 404 404 404 404 404 200",
     "GET /api/v1/clusters/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:1",
+    "GET /api/v1/readiness/": "401 401 403 403 403 403 403 403 200",
+    "POST /api/v1/readiness/": "401 401 403 403 403 403 403 403 202",
+    "POST /api/v1/clusters/": "401 401 403 403 403 403 403 403 201",
+    "GET /api/v1/clusters/{uid}/": "401 401 200 200 200 200 200 200 200",
+    "PATCH /api/v1/clusters/{uid}/": "401 401 403 403 403 403 403 403 200",
+    "DELETE /api/v1/clusters/{uid}/": "401 401 403 403 403 403 403 403 409",
     "GET /api/v1/hosts/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:1",
     "GET /api/v1/storage-domains/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:1",
+    "GET /api/v1/storage-domains/{uid}/volumes/": "401 401 403 403 403 403 403 403 200",
     "GET /api/v1/templates/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:1",
     "POST /api/v1/templates/": "401 401 404 404 403 403 403 202 202",
     "GET /api/v1/templates/{uid}/": "401 401 200 200 200 200 200 200 200",
@@ -89,6 +100,8 @@ API = {
 }
 # The same with ``?dry_run=1``: the same refusals, and a plan instead of a job.
 DRY_RUNS = {
+    "POST /api/v1/clusters/": "401 401 403 403 403 403 403 403 200",
+    "PATCH /api/v1/clusters/{uid}/": "401 401 403 403 403 403 403 403 200",
     "POST /api/v1/unassigned-vms/adopt/": "401 401 403 403 403 403 403 403 200",
     "POST /api/v1/vms/": "401 401 404 404 200 403 200 200 200",
     "DELETE /api/v1/vms/{uid}/": "401 401 404 404 404 403 200 200 200",
@@ -98,6 +111,33 @@ DRY_RUNS = {
     "POST /api/v1/vms/{uid}/reboot/": "401 401 404 404 404 403 200 200 200",
     "POST /api/v1/vms/{uid}/consoles/": "401 401 404 404 404 403 200 200 200",
 }
+# Doors that write rows alone: what they would do is done and undone.
+REHEARSED = (
+    "POST /api/v1/data-centers/",
+    "PATCH /api/v1/data-centers/{uid}/",
+    *(
+        f"{method} /api/v1/data-centers/{{uid}}/{kind}/{{resource}}/"
+        for method in ("PUT", "DELETE")
+        for kind in ("clusters", "storage-domains", "networks", "templates")
+    ),
+    "DELETE /api/v1/providers/{uid}/",
+    "POST /api/v1/templates/",
+    "PATCH /api/v1/templates/{uid}/",
+    "DELETE /api/v1/templates/{uid}/",
+    "POST /api/v1/images/",
+    "DELETE /api/v1/images/{uid}/",
+    "DELETE /api/v1/tokens/{uid}/",
+    "POST /api/v1/vms/{uid}/unadopt/",
+    "PATCH /api/v1/vms/{uid}/",
+    "POST /api/v1/networks/",
+    "POST /api/v1/users/",
+    "POST /api/v1/data-centers/{uid}/people/",
+    "DELETE /api/v1/data-centers/{uid}/people/{user}/roles/{role}/",
+    "PUT /api/v1/data-centers/{uid}/people/{user}/quota/",
+    "PUT /api/v1/data-centers/{uid}/quota/",
+    "POST /api/v1/jobs/{uid}/cancel/",
+)
+DRY_RUNS |= {operation: re.sub("20[124]", "200", API[operation]) for operation in REHEARSED}
 PAGE_RANKS = tuple(rank for rank in API_RANKS if rank != "reader")
 # 302 is the log-in page for those who are not logged in, and for the others where a form leads.
 PAGES = {
@@ -113,9 +153,15 @@ PAGES = {
     "GET /jobs/{uid}/": "302 302 404 404 404 200 200 200",
     "GET /machines/new/": "302 302 200 200 200 200 200 200",
     "POST /machines/new/": "302 302 400 400 302 302 302 302",
+    "POST /machines/bulk/": "302 302 200 200 200 200 200 200",
     "GET /machines/{uid}/": "302 302 404 404 404 200 200 200",
     "GET /events/": "302 302 200 200 200 200 200 200",
     "GET /machines/{uid}/events/": "302 302 404 404 404 200 200 200",
+    "GET /machines/{uid}/screen/": "302 302 404 404 404 200 200 200",
+    "GET /machines/{uid}/disks/": "302 302 404 404 404 200 200 200",
+    "GET /machines/{uid}/nics/": "302 302 404 404 404 200 200 200",
+    "GET /machines/{uid}/who/": "302 302 404 404 404 200 200 200",
+    "GET /machines/{uid}/jobs/": "302 302 404 404 404 200 200 200",
     "GET /machines/{uid}/console/": "302 302 404 404 404 200 200 200",
     "POST /machines/{uid}/run/": "302 302 404 404 404 302 302 302",
     "POST /machines/{uid}/shut_down/": "302 302 404 404 404 302 302 302",
@@ -135,9 +181,21 @@ PAGES = {
     "POST /providers/{uid}/disable/": "302 302 404 404 404 404 404 302",
     "GET /providers/{uid}/remove/": "302 302 404 404 404 404 404 200",
     "POST /providers/{uid}/remove/": "302 302 404 404 404 404 404 409",
+    "GET /readiness/": "302 302 403 403 403 403 403 200",
+    "POST /readiness/": "302 302 403 403 403 403 403 302",
+    "GET /storage/": "302 302 403 200 403 403 200 200",
+    "GET /clusters/": "302 302 403 403 403 403 403 200",
+    "GET /clusters/new/": "302 302 403 403 403 403 403 200",
+    "POST /clusters/new/": "302 302 403 403 403 403 403 302",
+    "GET /clusters/{uid}/": "302 302 200 200 200 200 200 200",
+    "GET /clusters/{uid}/edit/": "302 302 403 403 403 403 403 200",
+    "POST /clusters/{uid}/edit/": "302 302 403 403 403 403 403 302",
+    "GET /clusters/{uid}/remove/": "302 302 403 403 403 403 403 200",
+    "POST /clusters/{uid}/remove/": "302 302 403 403 403 403 403 409",
     "GET /images/": "302 302 403 200 403 403 200 200",
     "POST /images/upload/": "302 302 400 400 400 400 400 400",
     "POST /images/{uid}/delete/": "302 302 404 404 404 404 302 302",
+    "GET /storage-domains/{uid}/volumes/": "302 302 403 403 403 403 403 200",
     "GET /templates/": "302 302 200 200 200 200 200 200",
     "GET /templates/new/": "302 302 403 404 403 403 404 404",
     "POST /templates/new/": "302 302 403 404 403 403 404 404",
@@ -149,6 +207,7 @@ PAGES = {
     "GET /data-centers/new/": "302 302 403 403 403 403 403 200",
     "POST /data-centers/new/": "302 302 403 403 403 403 403 302",
     "GET /data-centers/{uid}/": "302 302 404 404 200 200 200 200",
+    "GET /data-centers/{uid}/use/{dimension}/": "302 302 404 404 200 200 200 200",
     "GET /data-centers/{uid}/edit/": "302 302 404 404 403 403 200 200",
     "POST /data-centers/{uid}/edit/": "302 302 404 404 403 403 302 302",
     "GET /data-centers/{uid}/people/": "302 302 404 404 403 403 200 200",

@@ -7,13 +7,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.apps import apps
 from drf_spectacular.generators import SchemaGenerator
 
-from compute.models import Console, Template, Vm
+from compute.models import Template, Vm
 from network.models import VnicProfile
-from portal.events.models import Event
 from portal.jobs.models import Job
-from tenants.models import QuotaCharge
 from tests.edge.access_bodies import KINDS, NOUNS, body
 from tests.edge.access_table import API, API_RANKS, DRY_RUNS, PAGE_RANKS, PAGES
 from tests.edge.world import World, routes, undone
@@ -41,7 +40,9 @@ def ask(world: World, operation: str, client: Any, *, kind: str) -> Any:
     ready(world, f"{method} {path}")
     resource = world.ids.get(KINDS.get(path.split("/")[-3:][0], ""), "")
     named = {name: world.ids.get(name, "") for name in ("user", "group", "role", "target")}
-    address = path.format(uid=world.ids.get(noun, ""), resource=resource, **named) + "".join(query)
+    address = path.format(uid=world.ids.get(noun, ""), resource=resource, dimension="machines", **named) + "".join(
+        query
+    )
     as_json = {"content_type": "application/json"} if kind == "api" else {}
     if path.endswith("/content/"):
         return client.put(f"{address}?offset=0", b"x", content_type="application/octet-stream")
@@ -68,11 +69,22 @@ def test_AZ01_every_operation_answers_every_rank_as_the_table_says(world):  # no
 def test_AZ01_a_dry_run_refuses_the_same_and_writes_nothing(world):  # noqa: N802
     asked = {f"{operation} ?dry_run=1": expected for operation, expected in DRY_RUNS.items()}
     assert walked(world, asked, API_RANKS, kind="api") == asked
-    before = [table.objects.count() for table in (Vm, Job, Console, Event, QuotaCharge)]
-    for operation in asked:
-        rank = "root" if "adopt" in operation else "owner"
-        assert ask(world, operation, world.api(rank), kind="api").json()["possible"], operation
-    assert [table.objects.count() for table in (Vm, Job, Console, Event, QuotaCharge)] == before
+    possible = [(operation, cells.split().index("200")) for operation, cells in asked.items() if "200" in cells]
+    assert len(possible) > 20
+    for operation, rank in possible:
+        client = world.api(API_RANKS[rank])
+        ready(world, operation.removesuffix(" ?dry_run=1"))
+        before = everything()
+        assert ask(world, operation, client, kind="api").json()["possible"], operation
+        assert everything() == before, operation
+
+
+def everything() -> dict[str, list[Any]]:
+    """Every row of the database, but for when a token was last used."""
+    rows = {model._meta.label: model._default_manager.order_by("pk") for model in apps.get_models()}
+    return {
+        label: [row for row in found.values() if row.pop("last_used_at", None) or True] for label, found in rows.items()
+    }
 
 
 def test_AZ01_every_operation_with_a_dry_run_is_in_the_table():  # noqa: N802

@@ -55,7 +55,7 @@ def test_a_run_that_did_not_begin_can_still_be_cancelled(institute):
 
 
 def events_on_page(world: World, rank: str) -> list[str]:
-    answer = world.browser(rank).get(f"/machines/{world.vm.pk}/")
+    answer = world.browser(rank).get(f"/machines/{world.vm.pk}/events/")
     assert answer.status_code == 200
     return [f"{event.code} {event.actor_name}" for event in answer.context["events"]]
 

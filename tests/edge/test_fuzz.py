@@ -23,7 +23,7 @@ from schemathesis.core.failures import FailureGroup
 
 from tests.people import PASSWORD, Institute
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.once]
 
 SCHEMA = "/api/v1/schema/?format=json"
 EXAMPLES = 12

@@ -6,6 +6,7 @@ import json
 from http.cookies import SimpleCookie
 from typing import Any
 
+import pytest
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.test import Client
@@ -145,6 +146,7 @@ def counts() -> tuple[int, ...]:
     return tuple(table.objects.count() for table in (Vm, Job, ApiToken, Session))
 
 
+@pytest.mark.once
 def test_AN16_no_change_by_session_without_the_token_of_our_own_page(world):  # noqa: N802
     for operation in API | PAGES:
         method, path = operation.split()

@@ -15,10 +15,10 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from compute.models import Cluster, FoundVm, Image, Vm
+from compute.models import Cluster, FoundVm, Host, Image, Vm
 from compute.services.consoles import ConsoleRequest, open_console
 from compute.services.images import ImageRequest, create_image
-from network.models import Network
+from network.models import FoundNetwork, Network
 from portal.common.actor import system_actor
 from portal.common.sealed import seal
 from portal.jobs.engine import run_to_end
@@ -89,6 +89,7 @@ def make_world(place: Institute) -> World:
     image = create_image(place.actor("physics-admin"), ImageRequest("disk", "raw", 10, place.centers["physics"].pk))
     ready = create_image(place.actor("physics-admin"), ImageRequest("whole", "raw", 10, place.centers["physics"].pk))
     Image.objects.filter(pk=ready.pk).update(status="ready", virtual_bytes=10)
+    FoundNetwork.objects.create(provider=place.provider, kind="network", external_id=str(uuid4()), name="lan")
     directory, group = make_directory(place)
     world.ids = ids | {
         "directory": str(directory.pk),
@@ -96,6 +97,7 @@ def make_world(place: Institute) -> World:
         "role": "end-user",
         "target": ids["data_center"],
         "cluster": str(Cluster.objects.get().pk),
+        "host": str(Host.objects.get().pk),
         "storage_domain": str(place.template.storage_domain_id),
         "network": str(Network.objects.get(owner=place.centers["physics"]).pk),
         "provider": str(place.provider.pk),

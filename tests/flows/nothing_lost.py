@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -116,6 +117,12 @@ def _owed() -> Iterator[tuple[Any, int]]:
         yield ("vm", vm.pk, Dimension.MEMORY_DEFINED_MIB), vm.memory_mib
         if vm.status in RUNNING:
             yield from ((("vm", vm.pk, dimension), amount) for dimension, amount in running_amounts(vm).items())
+        if vm.found_disk_gib:
+            yield ("vm", vm.pk, Dimension.STORAGE_GIB), vm.found_disk_gib
+    for template in Template.objects.exclude(owner=None):
+        yield ("template", template.pk, Dimension.STORAGE_GIB), template.disk_gib
+    for image in Image.objects.exclude(owner=None).exclude(status="refused"):
+        yield ("image", image.pk, Dimension.STORAGE_GIB), math.ceil(image.size_bytes / 1024**3)
     for disk in Disk.objects.all():
         yield ("disk", disk.pk, Dimension.STORAGE_GIB), disk.size_gib
 

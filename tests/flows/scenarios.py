@@ -12,14 +12,10 @@ from compute.models import FoundVm, Image
 from compute.services.adoption import Adoption, adopt, unadopt_vm
 from compute.services.images import ImageRequest, create_image, receive
 from compute.services.providers import own_storage
-from compute.services.templates import (
-    NewTemplate,
-    TemplateRequest,
-    TemplateTraits,
-    delete_template,
-    import_template,
-    make_template,
-)
+from compute.services.readiness import check_readiness
+from compute.services.template_copies import CopyRequest, template_of_machine, template_of_volume
+from compute.services.template_rows import TemplateTraits
+from compute.services.templates import NewTemplate, TemplateRequest, delete_template, import_template, make_template
 from compute.sync.inventory import sync_provider
 from network.services import create_network, free_range
 from portal.common.actor import system_actor
@@ -86,6 +82,24 @@ def _make(place: Place, name: str) -> Job:
     return make_template(place.actor("physics-admin"), wish)[1]
 
 
+def _copied(place: Place, name: str) -> CopyRequest:
+    domain, center = own_storage(place.provider).pk, place.centers["physics"].pk
+    return CopyRequest(TemplateTraits(name), domain, center, accept_unsealed=True)
+
+
+def _of_machine(place: Place, name: str) -> Job:
+    vm = place.spare(running=False)
+    return template_of_machine(place.actor("physics-admin"), vm.pk, _copied(place, name))[1]
+
+
+def _of_volume(place: Place, name: str) -> Job:
+    head = sound(place.folder)[: 1 << 16]
+    key = place.double.plant_volume(f"{name}.qcow2", head, size=8 << 20)
+    place.strangers = place.look().strangers
+    domain = own_storage(place.provider).pk
+    return template_of_volume(place.actor("root"), domain, key, _copied(place, name))[1]
+
+
 def _unmake(place: Place, name: str) -> Job:
     made = _import(place, name)
     assert run_to_end(made.pk).status == "finished"
@@ -98,7 +112,7 @@ def _network(place: Place, name: str) -> Job:
 
 
 def _adopt(place: Place, name: str) -> Job:
-    key = place.double.plant_vm(name)
+    key = place.double.plant_vm(name, disk_bytes=5 * 1024**3 + 1)
     place.strangers = place.look().strangers  # as it is now it is to be left
     sync_provider(place.provider)
     found = FoundVm.objects.get(external_id=key)
@@ -113,6 +127,10 @@ def _unadopt(place: Place, name: str) -> Job:
     return unadopt_vm(place.actor("root"), adopted.target_uid)
 
 
+def _check_readiness(place: Place, _name: str) -> Job:
+    return check_readiness(place.actor("root"))
+
+
 SCENARIOS: dict[str, Scenario] = {
     "compute.create_vm": Scenario(_create, frozenset(UP)),
     "compute.delete_vm": Scenario(_delete),
@@ -124,9 +142,12 @@ SCENARIOS: dict[str, Scenario] = {
     "compute.unadopt_vm": Scenario(_unadopt),
     "compute.import_template": Scenario(_import),
     "compute.make_template": Scenario(_make),
+    "compute.template_of_machine": Scenario(_of_machine),
+    "compute.template_of_volume": Scenario(_of_volume),
     "compute.delete_template": Scenario(_unmake),
     "compute.inspect_image": Scenario(_inspect),
     "network.create_network": Scenario(_network),
+    "compute.check_readiness": Scenario(_check_readiness),
 }
 
 

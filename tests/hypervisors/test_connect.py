@@ -17,7 +17,7 @@ from portal.hypervisors.connect import BoundedDriver, driver_for, forget
 from portal.hypervisors.errors import OutcomeUnknown, Unavailable
 from portal.hypervisors.lanes import Lane, Limits
 from portal.hypervisors.models import Provider
-from portal.hypervisors.specs import Connection, DiskRef, DiskSpec, InitialRun, NetworkSpec, VmRef, VmSpec
+from portal.hypervisors.specs import Connection, DiskRef, DiskSpec, InitialRun, NetworkSpec, VmRef, VmSpec, VolumeRef
 from tests.doubles.hypervisor import DoubleDriver
 from tests.doubles.hypervisor_state import Fault, HypervisorDouble
 from tests.lab.servers import wait_until
@@ -33,6 +33,9 @@ READS: dict[str, Callable[[Driver], Any]] = {
     "find_disk": lambda driver: driver.find_disk(DISK),
     "our_disks": lambda driver: driver.our_disks("pool"),
     "find_network": lambda driver: driver.find_network(UID),
+    "volumes": lambda driver: driver.volumes("pool"),
+    "volume_head": lambda driver: driver.volume_head("pool", "disk", length=1),
+    "disk_sizes": lambda driver: driver.disk_sizes((str(UID),)),
     "find_vm": lambda driver: driver.find_vm(UID),
     "addresses": lambda driver: driver.addresses(REF),
 }
@@ -41,6 +44,7 @@ CHANGES: dict[str, Callable[[Driver], Any]] = {
     "delete_storage_domain": lambda driver: driver.delete_storage_domain("pool"),
     "create_disk": lambda driver: driver.create_disk(SPEC),
     "upload_disk": lambda driver: driver.upload_disk(SPEC, chunks=iter([b""])),
+    "copy_disk": lambda driver: driver.copy_disk(SPEC, source=VolumeRef("pool", "disk", "raw")),
     "delete_disk": lambda driver: driver.delete_disk(DISK),
     "create_first_boot": lambda driver: driver.create_first_boot(UID, InitialRun("web-1"), storage_domain="pool"),
     "delete_first_boot": lambda driver: driver.delete_first_boot(UID, storage_domain="pool"),

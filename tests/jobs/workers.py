@@ -66,17 +66,17 @@ def _folders() -> dict[str, str]:
 
 
 @contextmanager
-def running_workers() -> Iterator[Workers]:
-    """Workers on the database that the tests use now."""
+def running_workers(watched_by: tuple[str, ...] = ()) -> Iterator[Workers]:
+    """Workers on the database that the tests use now; beneath a program that watches them, when one is named."""
     environment = os.environ | {"DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "portal.settings.test"}
-    command = [sys.executable, "-m", "tests.jobs.workers"]
+    command = [*watched_by, sys.executable, "-m", "tests.jobs.workers"]
     with subprocess.Popen(
         command, cwd=REPOSITORY, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
         yield Workers(server)
         assert server.stdin is not None
         server.stdin.close()
-        server.wait(timeout=20)
+        server.wait(timeout=60 if watched_by else 20)
 
 
 def database_url() -> str:

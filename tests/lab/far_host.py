@@ -19,7 +19,7 @@ from tests.lab.servers import RealPartFailed, Server, lab_folder, new_folder, wa
 HERE: Final = "198.18.7.1"
 ADDRESS: Final = "198.18.7.2"  # of the range for such trials (RFC 2544)
 SSH_PORT, TLS_PORT = 2222, 16514
-# The lab's own folder lies below /run, and stays visible.
+# The lab's own folder lies below /run, and stays visible. What the kernel tells of interfaces is of its network alone.
 ROOM: Final = """set -e
 mount --make-rprivate /
 mount --rbind "$1" /mnt
@@ -28,6 +28,9 @@ mkdir -p /run/sshd /run/lock "$1"
 mount --move /mnt "$1"
 shift
 for folder; do mount --bind "$FAR$folder" "$folder"; done
+mkdir /run/sys
+mount -t sysfs sysfs /run/sys
+for part in class/net devices/virtual/net; do mount --bind "/run/sys/$part" "/sys/$part"; done
 hostname far.example
 ip link set lo up
 echo ready
@@ -70,6 +73,10 @@ class FarLibvirt(Far):
             return self.virsh("list", check=False).returncode == 0
         except subprocess.TimeoutExpired:
             return False
+
+    def run(self, *command: str) -> None:
+        """A command on its host."""
+        subprocess.run(self.inside(*command), check=True, timeout=20)
 
     def virsh(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Asks it from within its host."""

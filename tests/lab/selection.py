@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from django.conf import settings
@@ -24,8 +24,9 @@ MARKER_OF_FIXTURE = {
 # In the order in which they run. Last the browser's: Playwright leaves its event loop running in this thread, where
 # asynchronous tests need their own.
 REAL_PARTS = ("postgres", "redis", "slapd", "samba", "libvirt", "whole", "browser")
-# What runs once, on SQLite: its subject is not the database, and it takes long.
-RUN_ONCE = ("slapd", "samba", "libvirt", "whole", "browser")
+# What runs on SQLite alone: its subject is not the database, and it takes long. What has real parts has a pass of its own.
+HEAVY = ("slapd", "samba", "libvirt", "whole", "browser")
+RUN_ONCE = (*HEAVY, "once")
 DATABASE_FIXTURES = {
     "db",
     "transactional_db",
@@ -33,6 +34,12 @@ DATABASE_FIXTURES = {
     "django_db_serialized_rollback",
     "live_server",
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--full", action="store_true", help="every combination where a run otherwise takes a share of them"
+    )
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -71,7 +78,7 @@ def _place(item: pytest.Item) -> int:
 def _leave_to_other_pass(config: pytest.Config, items: list[pytest.Item]) -> None:
     """bin/test runs the suite on SQLite, and on PostgreSQL what touches the database (STEGI_TEST_PASS names which).
 
-    The run on SQLite may come in two: what needs rows alone, and what runs once.
+    The run on SQLite may come in two: what needs rows alone, and what has heavy parts.
     """
     this_pass = os.environ.get("STEGI_TEST_PASS")
     if not this_pass:
@@ -83,10 +90,14 @@ def _leave_to_other_pass(config: pytest.Config, items: list[pytest.Item]) -> Non
 
 def _belongs(item: pytest.Item, this_pass: str) -> bool:
     on_postgres_only = item.get_closest_marker("postgres") is not None
-    runs_once = any(item.get_closest_marker(part) for part in RUN_ONCE)
     if this_pass == "postgres":
-        return on_postgres_only or (_touches_database(item) and not runs_once)
-    return not on_postgres_only and {"sqlite": True, "rows": not runs_once, "real": runs_once}[this_pass]
+        return on_postgres_only or (_touches_database(item) and not _has(item, RUN_ONCE))
+    is_heavy = _has(item, HEAVY)
+    return not on_postgres_only and {"sqlite": True, "rows": not is_heavy, "real": is_heavy}[this_pass]
+
+
+def _has(item: pytest.Item, markers: Sequence[str]) -> bool:
+    return any(item.get_closest_marker(marker) for marker in markers)
 
 
 def _touches_database(item: pytest.Item) -> bool:

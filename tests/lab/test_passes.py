@@ -24,7 +24,15 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "test_suite.py"
 
 
-PYTEST = ("-c", str(REPOSITORY / "pyproject.toml"), "-p", "tests.lab.selection", "-p", "no:cacheprovider")
+PYTEST = (
+    "-c",
+    str(REPOSITORY / "pyproject.toml"),
+    "-p",
+    "tests.lab.selection",
+    "-p",
+    "no:cacheprovider",
+    "--no-migrations",
+)
 
 
 def passes(suite: Path, *, names: list[str], failures: list[dict[str, str]] | None = None) -> int:

@@ -15,7 +15,7 @@ from compute.choices import CONSOLE_ENDINGS, IMAGE_REFUSALS
 from portal.common.phrases import kept, said
 from portal.common.templatetags.frame import EVENT_TITLES
 from portal.events.codes import Outcome, code_for
-from portal.hypervisors.errors import HypervisorError, OutcomeUnknown
+from portal.hypervisors.errors import HypervisorError
 from portal.jobs.failure import SENTENCES
 
 CATALOGUE = Path(settings.BASE_DIR) / "portal" / "locale" / "el" / "LC_MESSAGES" / "django.po"
@@ -46,10 +46,15 @@ def test_every_literal_sentence_of_the_templates_is_in_the_catalogue():
     assert [sentence for sentence in used if sentence not in known] == []
 
 
+def driver_errors(kind: type[HypervisorError] = HypervisorError) -> list[type[HypervisorError]]:
+    """Every kind of error of a driver."""
+    return [kind, *(one for child in kind.__subclasses__() for one in driver_errors(child))]
+
+
 def test_sentences_that_wait_in_rows_have_their_greek():
     known = {entry.msgid for entry in polib.pofile(str(CATALOGUE))}
     kept_in_rows = [
-        *(error.default for error in [HypervisorError, *HypervisorError.__subclasses__(), OutcomeUnknown]),
+        *(error.default for error in driver_errors()),
         *(kept(sentence) for sentence in CONSOLE_ENDINGS.values()),
         *(kept(sentence) for sentence in IMAGE_REFUSALS.values()),
         *(kept(sentence) for sentence in SENTENCES.values()),
@@ -94,7 +99,7 @@ def test_every_literal_sentence_of_the_code_is_in_the_catalogue():
 def test_every_sentence_of_a_driver_is_in_the_catalogue():
     """A driver knows no gettext: its sentences are translated where they are shown."""
     known = {entry.msgid for entry in polib.pofile(str(CATALOGUE))}
-    errors = {error.__name__ for error in [HypervisorError, *HypervisorError.__subclasses__(), OutcomeUnknown]}
+    errors = {error.__name__ for error in driver_errors()}
     folder = Path(settings.BASE_DIR) / "portal" / "hypervisors"
     used = [sentence for path in folder.rglob("*.py") for sentence in sentences(path, said_by=errors)]
     assert len(used) > 10

@@ -69,3 +69,19 @@ def test_only_super_admins_are_led_to_providers(demo):
         client = demo.browser(person)
         assert client.get("/providers/").status_code == status
         assert ('href="/providers/"' in client.get("/").content.decode()) is (status == HTTPStatus.OK)
+
+
+def test_a_host_over_tls_says_beforehand_that_its_screens_are_not_reached(demo):
+    vm = demo.make_vm("alice")
+    far = {"kind": "libvirt", "address": "qemu+tls://far.example/system"}
+    Provider.objects.filter(pk=vm.provider_id).update(**far)
+    remedy = "A super-admin can connect it over SSH (qemu+ssh://), which reaches them."
+    assert remedy in demo.browser("admin").get(f"/providers/{vm.provider_id}/").content.decode()
+    alice = demo.browser("alice")
+    page = alice.get(f"/machines/{vm.pk}/").content.decode()
+    assert f'href="/machines/{vm.pk}/console/"' not in page
+    assert remedy in page
+    asked = alice.post(f"/api/v1/vms/{vm.pk}/consoles/", {"protocol": "vnc"}, content_type="application/json")
+    assert (asked.status_code, asked.json()["reasons"][0]["code"]) == (409, "screens_need_ssh")
+    Provider.objects.filter(pk=vm.provider_id).update(address="qemu+ssh://u@far.example/system")
+    assert f'href="/machines/{vm.pk}/console/"' in alice.get(f"/machines/{vm.pk}/").content.decode()

@@ -17,7 +17,6 @@ from network.models import Network
 from network.services import create_network, free_range
 from portal.common.actor import Actor, system_actor
 from portal.common.errors import PortalError
-from portal.hypervisors.connect import driver_for
 from portal.hypervisors.models import Provider
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
@@ -104,7 +103,7 @@ class Command(BaseCommand):
                 data_center,
                 provider=provider,
                 name=name,
-                cidr=free_range(provider, avoid=_ranges_there(provider)),
+                cidr=free_range(provider),
             )
             _finish(job)
         quota.set_limits(data_center, LIMITS)
@@ -138,11 +137,6 @@ def _write(path: Path, logins: list[dict[str, str]]) -> None:
     with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(logins, file)
     scratch.replace(path)
-
-
-def _ranges_there(provider: Provider) -> tuple[str, ...]:
-    """The ranges of every network on the hypervisor, another portal's included: a second one of the same would not start."""
-    return tuple(network.cidr for network in driver_for(provider).inventory().networks if network.cidr)
 
 
 def _finish(job: Job) -> None:

@@ -148,6 +148,7 @@ EVENT_TITLES = {
     "VM_PROTECT_DONE": gettext_lazy("The machine was protected"),
     "VM_UNPROTECT_DONE": gettext_lazy("The machine is no longer protected"),
     "JOB_STUCK": gettext_lazy("A job is stuck"),
+    "CLUSTER_PROBLEM_FOUND": gettext_lazy("The hosts of a cluster do not fit together any more"),
     "PROVIDER_COMPARE_HELD": gettext_lazy("Many machines seem to have vanished at once, which was not believed"),
     "VM_LEFTOVER_REMOVED": gettext_lazy("What a failed creation had left over was removed"),
 }
@@ -176,6 +177,10 @@ VERB_TITLES = {
     "GROUP_UNMAP": gettext_lazy("Taking a role from a directory's group"),
     "RESOURCE_ASSIGN": gettext_lazy("Assigning a resource"),
     "RESOURCE_UNASSIGN": gettext_lazy("Taking a resource back"),
+    "READINESS_CHECK": gettext_lazy("Checking readiness"),
+    "CLUSTER_CREATE": gettext_lazy("Making a cluster"),
+    "CLUSTER_EDIT": gettext_lazy("Changing a cluster"),
+    "CLUSTER_REMOVE": gettext_lazy("Dissolving a cluster"),
     "PROVIDER_CONNECT": gettext_lazy("Connecting a provider"),
     "NETWORK_CREATE": gettext_lazy("Creating a network"),
     "TEMPLATE_CREATE": gettext_lazy("Making a template"),

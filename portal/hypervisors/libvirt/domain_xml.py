@@ -248,8 +248,20 @@ def _strange(element: Element, path: str) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnDisk:
+    """A disk by what the machine calls it, and the volume that it is, if it is one."""
+
+    target: str
+    pool: str
+    volume: str
+
+
+@dataclass(frozen=True, slots=True)
 class DomainFacts:
-    """What a domain's XML says. ``nics``: (MAC, network) pairs; ``disks``: volume names, or paths of others' disks."""
+    """What a domain's XML says. ``nics``: (MAC, network) pairs; ``disks``: volume names, or paths of others' disks.
+
+    ``own_disks``: those that hold something of its own (no CDs, nothing read-only).
+    """
 
     name: str
     uuid: UUID
@@ -258,6 +270,7 @@ class DomainFacts:
     vcpus: int
     nics: tuple[tuple[str, str], ...]
     disks: tuple[str, ...]
+    own_disks: tuple[OwnDisk, ...]
     accelerated: bool
     agent_connected: bool
     vnc_port: int
@@ -274,6 +287,7 @@ def read_domain(text: str) -> DomainFacts:
         vcpus=number_of(root, "vcpu"),
         nics=tuple(_nics(root)),
         disks=tuple(_disks(root)),
+        own_disks=tuple(_own_disks(root)),
         accelerated=root.get("type") == "kvm",
         agent_connected=_is_agent_connected(root),
         vnc_port=_vnc_port(root),
@@ -298,6 +312,14 @@ def _disks(root: Element) -> Iterator[str]:
         name = source.get("volume") or source.get("file") or source.get("dev") or source.get("name")
         if name:
             yield name
+
+
+def _own_disks(root: Element) -> Iterator[OwnDisk]:
+    for disk in root.iterfind("devices/disk"):
+        target, source = attribute_of(disk, "target", "dev"), disk.find("source")
+        is_own = disk.get("device", "disk") == "disk" and disk.find("readonly") is None
+        if target and is_own and source is not None:
+            yield OwnDisk(target, source.get("pool") or "", source.get("volume") or "")
 
 
 def _is_agent_connected(root: Element) -> bool:

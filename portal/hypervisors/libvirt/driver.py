@@ -7,10 +7,11 @@ from dataclasses import replace
 from uuid import UUID
 
 from portal.hypervisors.base import Driver, Watch
-from portal.hypervisors.libvirt import inputs, way
+from portal.hypervisors.libvirt import inputs, screens, surroundings, tunnel, way
 from portal.hypervisors.libvirt.accelerator import KVM, Accelerator
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.consoles import Consoles
+from portal.hypervisors.libvirt.copies import Copies
 from portal.hypervisors.libvirt.inventory import Inventories
 from portal.hypervisors.libvirt.networks import Networks
 from portal.hypervisors.libvirt.storage import Storage
@@ -36,15 +37,19 @@ from portal.hypervisors.specs import (
     VmFound,
     VmRef,
     VmSpec,
+    VolumeFound,
+    VolumeRef,
 )
 
-# libvirt's built-in test driver keeps descriptions in memory: it stores no bytes, and what it runs has no screen.
+# libvirt's built-in test driver keeps descriptions in memory: it stores no bytes, and what it runs has no console.
 BARE = Capabilities(
     disk_upload=False,
+    disk_copy=False,
     linked_clone=False,
     network_filters=False,
     first_boot_volume=False,
     console_protocols=(),
+    screenshots=True,  # always of the same picture
 )
 
 
@@ -53,17 +58,19 @@ class LibvirtDriver(Driver):
 
     kind = "libvirt"
     oldest = (9, 0)
+    has_clusters = False
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self._session = Session(connection)
         self._storage = Storage(self._session)
+        self._copies = Copies(self._session, self._storage)
         self._networks = Networks(self._session)
         self._accelerator = Accelerator(self._session, self._storage)
         self._machines = Machines(
             self._session, storage=self._storage, networks=self._networks, accelerator=self._accelerator
         )
-        self._declared = BARE if self._session.is_test else Capabilities()
+        self._declared = BARE if self._session.is_test else Capabilities(screenshots=True)
         self._consoles = Consoles(self._session, self._machines, protocols=self._declared.console_protocols)
         self._inventories = Inventories(
             self._session, storage=self._storage, networks=self._networks, accelerator=self._accelerator
@@ -73,8 +80,15 @@ class LibvirtDriver(Driver):
     def refusals(cls, connection: Connection) -> tuple[Finding, ...]:
         return inputs.refusals(connection)
 
+    @classmethod
+    def no_screens(cls, address: str) -> str:
+        return tunnel.no_way(address)
+
     def reach(self) -> tuple[Probe, ...]:
         return way.probes(self.connection)
+
+    def surroundings(self) -> tuple[Probe, ...]:
+        return surroundings.probes(self.connection)
 
     # -- the connection
 
@@ -120,6 +134,15 @@ class LibvirtDriver(Driver):
     def our_disks(self, storage_domain: str) -> tuple[DiskFound, ...]:
         return self._storage.our_disks(storage_domain)
 
+    def copy_disk(self, spec: DiskSpec, *, source: VolumeRef) -> DiskFound:
+        return self._copies.copy_disk(spec, source=source)
+
+    def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
+        return self._copies.volumes(storage_domain)
+
+    def volume_head(self, storage_domain: str, external_id: str, *, length: int) -> bytes:
+        return self._copies.volume_head(storage_domain, external_id, length=length)
+
     def create_first_boot(self, vm_uid: UUID, initial_run: InitialRun, *, storage_domain: str) -> DiskRef | None:
         if self._session.is_test:
             return None
@@ -150,6 +173,9 @@ class LibvirtDriver(Driver):
     def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:
         self._machines.delete_vm(ref, nics=nics)
 
+    def disk_sizes(self, external_ids: tuple[str, ...]) -> dict[str, int | None]:
+        return self._machines.disk_sizes(external_ids)
+
     def adopt_vm(self, external_id: str) -> VmRef:
         ref = self._machines.adopt_vm(external_id)
         self._inventories.forget(external_id)
@@ -176,3 +202,6 @@ class LibvirtDriver(Driver):
 
     def console(self, ref: VmRef, *, protocol: str) -> ConsoleTarget:
         return self._consoles.console(ref, protocol=protocol)
+
+    def screenshot(self, ref: VmRef) -> bytes:
+        return screens.screenshot(self._session, self._machines, ref)

@@ -21,6 +21,7 @@ from portal.hypervisors.errors import (
     NoCapacity,
     NotFound,
     OutcomeUnknown,
+    RangeOnHost,
     Unavailable,
     Unsupported,
 )
@@ -34,6 +35,7 @@ _KINDS: dict[type[HypervisorError], tuple[int, ...]] = {
         libvirt.VIR_ERR_NO_STORAGE_POOL,
         libvirt.VIR_ERR_NO_STORAGE_VOL,
         libvirt.VIR_ERR_NO_NWFILTER,
+        libvirt.VIR_ERR_NO_INTERFACE,
         libvirt.VIR_ERR_NO_DOMAIN_METADATA,
     ),
     AlreadyExists: (
@@ -90,7 +92,8 @@ _WORDS: dict[str, type[HypervisorError]] = {
     "Disk quota exceeded": NoCapacity,
     "Cannot allocate memory": NoCapacity,
     "has asynchronous jobs running": Busy,
-    "Network is already in use by interface": AlreadyExists,
+    "Network is already in use by interface": RangeOnHost,
+    "storage volume name": Busy,  # "... already in use": another call makes this copy
 }
 # What SSH says, which libvirt passes on: the host is not the one that was pinned; it does not take the key.
 _OTHER_HOST_KEY = "Host key verification failed"
@@ -132,9 +135,23 @@ def those_there(listed: Iterable[Any], read: Callable[[Any], T]) -> Iterator[T]:
             yield result
 
 
+def is_taken(error: BaseException) -> bool:
+    """Whether a volume could not be made because another call has begun it: then it is not ours to remove."""
+    if not isinstance(error, libvirt.libvirtError):
+        return False
+    return error.get_error_code() == libvirt.VIR_ERR_STORAGE_VOL_EXIST or _kind(error) is Busy
+
+
 def is_missing(error: libvirt.libvirtError) -> bool:
     """Whether the object asked for is simply not there."""
     return _BY_CODE.get(error.get_error_code()) is NotFound
+
+
+def refuse_silence(error: libvirt.libvirtError, *, what: str) -> None:
+    """Raise ours for a connection that broke; whatever else libvirt says is for the caller, who can do without."""
+    ours = translated(error, what=what)
+    if isinstance(ours, Unavailable):
+        raise ours from error
 
 
 def _kind(error: libvirt.libvirtError) -> type[HypervisorError]:

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import libvirt
@@ -21,6 +21,7 @@ from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.domain_xml import DomainFacts
 from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
 from portal.hypervisors.libvirt.networks import Networks
+from portal.hypervisors.libvirt.processor import Processor
 from portal.hypervisors.libvirt.storage import Storage
 from portal.hypervisors.libvirt.vms import found
 from portal.hypervisors.specs import About, HostFound, Inventory, VmFound
@@ -55,6 +56,7 @@ class Inventories:
         self._storage = storage
         self._networks = networks
         self._accelerator = accelerator
+        self._processor = Processor(session)
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
         self._generation = 0
@@ -77,11 +79,13 @@ class Inventories:
         host = self._host(about)
         with calling("read everything"):
             conn = self._session.libvirt()
+            networks = tuple(those_there(conn.listAllNetworks(0), self._networks.found))
+            bridges, is_all = self._networks.bridges(networks)
             return Inventory(
                 about=about,
-                hosts=(host,),
+                hosts=(replace(host, bridges=bridges, tells_bridges=is_all),),
                 storage_domains=tuple(those_there(conn.listAllStoragePools(0), self._storage.found_now)),
-                networks=tuple(those_there(conn.listAllNetworks(0), self._networks.found)),
+                networks=networks,
                 vms=tuple(self._vms(conn)),
             )
 
@@ -100,6 +104,7 @@ class Inventories:
                 memory_free_mib=free_mib,
                 version=f"{about.product} {about.version}",
                 accelerator=accelerator,
+                cpu=self._processor.found(),
             )
 
     def _vms(self, conn: Any) -> Iterator[VmFound]:

@@ -12,6 +12,7 @@ from uuid import UUID
 UPLOADING = "uploading"  # suffix of the volume that says: the disk of this name is not complete
 FIRST_BOOT = "iso"
 BOOT_PROBE = "boot-probe.raw"
+NO_DISKS = {FIRST_BOOT, UPLOADING}
 
 _PROBE = re.compile(r"stegi-[0-9a-f]{8}-probe-[0-9a-f]{8}")
 _FURTHER = re.compile(r"(-[a-z0-9]+)*")

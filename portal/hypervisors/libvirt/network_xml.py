@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, collapse_addresses, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, collapse_addresses, ip_network
 from uuid import UUID
 
 from portal.hypervisors.errors import Invalid
@@ -97,7 +97,7 @@ def reservation(mac: str, ip: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NetworkFacts:
-    """What a network's XML says. ``reserved``: address by MAC."""
+    """What a network's XML says. ``reserved``: address by MAC; ``ranges``: all it has, IPv6 too."""
 
     name: str
     uuid: UUID
@@ -105,29 +105,53 @@ class NetworkFacts:
     bridge: str
     cidr: str
     reserved: dict[str, str]
+    forward: str = ""
+    ranges: tuple[str, ...] = ()
 
 
 def read_network(text: str) -> NetworkFacts:
     """The facts of a network, anybody's."""
     root = parse(text)
-    hosts = root.iterfind("ip/dhcp/host")
+    hosts, ranges = root.iterfind("ip/dhcp/host"), _ranges(root)
+    forward = root.find("forward")
     return NetworkFacts(
         name=text_of(root, "name"),
         uuid=uuid_of(root),
         marker=marker_of(root),
         bridge=attribute_of(root, "bridge", "name"),
-        cidr=_cidr(root),
+        cidr=next((one for one in ranges if ":" not in one), ""),
         reserved={(host.get("mac") or "").lower(): host.get("ip") or "" for host in hosts},
+        # What has no mode of its own is NAT to libvirt; what has no element leads nowhere.
+        forward=(forward.get("mode") or "nat") if forward is not None else "",
+        ranges=ranges,
     )
 
 
-def _cidr(root: Element) -> str:
+def _ranges(root: Element) -> tuple[str, ...]:
+    found = []
     for ip in root.iterfind("ip"):
-        if ip.get("family", "ipv4") != "ipv4" or not ip.get("address"):
-            continue
-        mask = ip.get("prefix") or ip.get("netmask") or "32"
-        return str(_network(f"{ip.get('address')}/{mask}"))
-    return ""
+        address = ip.get("address") or ""
+        mask = ip.get("prefix") or ip.get("netmask") or ("128" if ":" in address else "32")
+        if address:
+            found.append(str(_any_network(f"{address}/{mask}")))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceFacts:
+    """What the XML of an interface of the host says, of one that is a bridge."""
+
+    name: str
+    members: tuple[str, ...]
+
+
+def read_bridge(text: str) -> InterfaceFacts | None:
+    """The facts of a bridge; None for an interface of another kind."""
+    root = parse(text)
+    if root.get("type") != "bridge":
+        return None
+    members = (one.get("name") or "" for one in root.iterfind("bridge/interface"))
+    return InterfaceFacts(root.get("name") or "", tuple(sorted(filter(None, members))))
 
 
 # -- the filter
@@ -233,11 +257,15 @@ def _rule(action: str, direction: str, priority: int, *what: Element) -> Element
     return E.rule(*what, action=action, direction=direction, priority=str(priority))
 
 
-def _network(cidr: str) -> IPv4Network:
+def _any_network(cidr: str) -> IPv4Network | IPv6Network:
     try:
-        network = ip_network(cidr, strict=False)
+        return ip_network(cidr, strict=False)
     except ValueError as error:
         raise Invalid(detail=f"not a network: {cidr!r}") from error
+
+
+def _network(cidr: str) -> IPv4Network:
+    network = _any_network(cidr)
     if not isinstance(network, IPv4Network):
         raise Invalid(detail=f"not an IPv4 network: {cidr!r}")
     return network

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 from typing import Any
 from uuid import UUID
 
 import libvirt
 
-from portal.hypervisors.errors import AlreadyExists, Busy, NoCapacity, NotFound
+from portal.hypervisors.errors import AlreadyExists, Busy, NoCapacity, NotFound, RangeTaken
 from portal.hypervisors.libvirt import domain_xml, names, network_xml
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.domain_xml import NicSource
-from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
+from portal.hypervisors.libvirt.failures import calling, is_missing, refuse_silence, those_there
 from portal.hypervisors.libvirt.host_addresses import host_addresses, refuse_blind_host
 from portal.hypervisors.libvirt.network_xml import NetworkFacts, Plan
-from portal.hypervisors.specs import NetworkFound, NetworkSpec, NicSpec
+from portal.hypervisors.specs import BridgeFound, NetworkFound, NetworkSpec, NicSpec
 
 log = logging.getLogger(__name__)
 
 RESERVE_TRIES = 20
+# How the cards of machines are named on the host: as many as machines, and no bridges.
+GUESTS = ("vnet", "tap", "macvtap")
 
 
 class Networks:
@@ -103,8 +105,9 @@ class Networks:
                 continue
             if other.name == spec.name:
                 raise AlreadyExists("A network of this name is there already.", detail=f"{other.name} is {other.uuid}")
-            if other.cidr and wanted.overlaps(IPv4Network(other.cidr)):
-                raise AlreadyExists("The range is taken.", detail=f"{spec.cidr}: {other.name} has {other.cidr}")
+            for held in map(ip_network, other.ranges):
+                if held.version == wanted.version and wanted.overlaps(held):
+                    raise RangeTaken(detail=spec.cidr, figures={"range": str(held), "network": other.name})
 
     def _is_ours(self, network: Any, uid: UUID) -> bool:
         return self._facts(network).marker == self._session.marker(uid)
@@ -133,7 +136,41 @@ class Networks:
             bridge=facts.bridge,
             cidr=facts.cidr,
             filter=self._filter_name(facts.uuid) if ours else "",
+            uid=str(facts.uuid),
+            forward=facts.forward,
+            ranges=facts.ranges,
         )
+
+    def bridges(self, networks: Iterable[NetworkFound]) -> tuple[tuple[BridgeFound, ...], bool]:
+        """The host's own bridges, and whether these are all; within ``calling``.
+
+        Not every libvirt tells of its host's interfaces: then they are the ones that networks lead to.
+        """
+        own = {one.bridge for one in networks if one.bridge and one.forward != "bridge"}
+        told = self._interfaces()
+        found = told or {one.bridge: BridgeFound(one.bridge, one.active) for one in networks if one.bridge}
+        return tuple(bridge for name, bridge in sorted(found.items()) if name not in own), told is not None
+
+    def _interfaces(self) -> dict[str, BridgeFound] | None:
+        """The bridges among the host's interfaces; None where libvirt does not tell of any."""
+        try:
+            listed = self._session.libvirt().listAllInterfaces(0)
+        except libvirt.libvirtError as error:
+            refuse_silence(error, what="list interfaces")
+            log.debug("libvirt does not tell of the host's interfaces: %s", error)
+            return None
+        found = filter(None, (self._bridge(one) for one in listed if not one.name().startswith(GUESTS)))
+        return {bridge.name: bridge for bridge in found}
+
+    @staticmethod
+    def _bridge(interface: Any) -> BridgeFound | None:
+        try:
+            facts, active = network_xml.read_bridge(interface.XMLDesc(0)), bool(interface.isActive())
+        except libvirt.libvirtError as error:
+            # Interfaces come and go; of one that went libvirt says no more than "internal error".
+            refuse_silence(error, what="read an interface")
+            return None
+        return BridgeFound(facts.name, active, facts.members) if facts else None
 
     def _network(self, uid: UUID) -> Any | None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from portal.hypervisors.errors import Busy, Invalid, NoCapacity, NotFound
 from portal.hypervisors.images import only_fit
 from portal.hypervisors.libvirt import first_boot, names, storage_xml
 from portal.hypervisors.libvirt.connection import Session
-from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
+from portal.hypervisors.libvirt.failures import calling, is_missing, is_taken, those_there
 from portal.hypervisors.libvirt.storage_xml import VolumeFacts
 from portal.hypervisors.libvirt.xml import Element, parse
 from portal.hypervisors.specs import DiskFound, DiskRef, DiskSpec, InitialRun, Marker, StorageDomainFound
@@ -23,7 +24,6 @@ log = logging.getLogger(__name__)
 LOST_AND_FOUND = "lost+found"  # a folder of the file system's own, which libvirt lists among the volumes
 IMAGE_FOLDER = "/var/lib/libvirt/images"
 
-_NO_DISKS = {names.FIRST_BOOT, names.UPLOADING}
 _POOL_STATUS = {libvirt.VIR_STORAGE_POOL_RUNNING: "active", libvirt.VIR_STORAGE_POOL_DEGRADED: "active"}
 
 
@@ -82,15 +82,17 @@ class Storage:
         state, capacity, allocation, available = pool.info()
         name = pool.name()
         ours = names.is_pool(self._session.portal_id, name)
+        facts = storage_xml.read_pool(pool.XMLDesc(0))
         return StorageDomainFound(
             external_id=name,
             name=name,
-            type=storage_xml.read_pool(pool.XMLDesc(0)).type,
+            type=facts.type,
             status=_POOL_STATUS.get(state, "inactive"),
             total_bytes=capacity,
             used_bytes=allocation,
             free_bytes=available,
             marker=Marker(self._session.portal_id, UUID(pool.UUIDString())) if ours else None,
+            shared_source=facts.shared_source,
         )
 
     def found_now(self, pool: Any) -> StorageDomainFound:
@@ -121,31 +123,31 @@ class Storage:
         """An empty volume, or a linked clone."""
         name = names.volume(self._session.portal_id, spec.uid, suffix=spec.format)
         with calling("create disk"):
-            pool = self._pool_of(spec.storage_domain)
-            found = self._disk_found(pool, name)
+            pool = self.pool_of(spec.storage_domain)
+            found = self.disk_found(pool, name)
             if found is None:
                 backing = self._backing(spec.base, format=spec.base_format) if spec.base else None
                 text = storage_xml.volume(name, size_bytes=spec.size_bytes, format=spec.format, backing=backing)
                 self._create(pool, name, text)
-                found = self._disk_found(pool, name)
-            return self._there(found, name)
+                found = self.disk_found(pool, name)
+            return self.there(found, name)
 
     def upload_disk(self, spec: DiskSpec, *, chunks: Iterator[bytes]) -> DiskFound:
         """A volume from these bytes. A second volume says, while it is there, that the first is not complete."""
         name = names.volume(self._session.portal_id, spec.uid, suffix=spec.format)
         with calling("upload disk"):
-            pool = self._pool_of(spec.storage_domain)
-            if not self._is_complete(pool, name) or self._disk_found(pool, name) is None:
+            pool = self.pool_of(spec.storage_domain)
+            if not self.is_complete(pool, name) or self.disk_found(pool, name) is None:
                 self._upload(pool, name, only_fit(chunks, format=spec.format))
-            return self._there(self._disk_found(pool, name), name)
+            return self.there(self.disk_found(pool, name), name)
 
     def find_disk(self, ref: DiskRef) -> DiskFound | None:
         """The disk, unless it is not there or an upload of it was not finished."""
         with calling("find disk"):
-            pool = self._pool_of(ref.storage_domain)
-            if not self._is_ours(ref) or not self._is_complete(pool, self.volume_name(ref)):
+            pool = self.pool_of(ref.storage_domain)
+            if not self._is_ours(ref) or not self.is_complete(pool, self.volume_name(ref)):
                 return None
-            return self._disk_found(pool, self.volume_name(ref))
+            return self.disk_found(pool, self.volume_name(ref))
 
     def delete_disk(self, ref: DiskRef) -> None:
         """Remove a volume of ours, unless it is below a linked clone or a machine has it."""
@@ -164,8 +166,10 @@ class Storage:
     def our_disks(self, storage_domain: str) -> tuple[DiskFound, ...]:
         """Volumes whose names say that they are ours, first-boot volumes and unfinished uploads left out."""
         with calling("list disks"):
-            pool = self._pool_of(storage_domain)
-            found = (self._disk_found(pool, name) for name, suffix in self._ours_in(pool) if suffix not in _NO_DISKS)
+            pool = self.pool_of(storage_domain)
+            found = (
+                self.disk_found(pool, name) for name, suffix in self._ours_in(pool) if suffix not in names.NO_DISKS
+            )
             return tuple(disk for disk in found if disk)
 
     def volume_name(self, ref: DiskRef) -> str:
@@ -185,8 +189,8 @@ class Storage:
         """The NoCloud volume of a machine."""
         name = names.volume(self._session.portal_id, vm_uid, suffix=names.FIRST_BOOT)
         with calling("create first-boot volume"):
-            pool = self._pool_of(storage_domain)
-            if not self._is_complete(pool, name):
+            pool = self.pool_of(storage_domain)
+            if not self.is_complete(pool, name):
                 self._upload(pool, name, iter([first_boot.iso_image(vm_uid, initial_run)]))
         return DiskRef(uid=vm_uid, storage_domain=storage_domain, external_id=name)
 
@@ -200,21 +204,23 @@ class Storage:
     def ensure_volume(self, storage_domain: str, name: str, content: bytes) -> str:
         """A small volume of the driver's own, with this content; its name."""
         with calling("make a volume of the driver's own"):
-            pool = self._pool_of(storage_domain)
-            if not self._is_complete(pool, name):
+            pool = self.pool_of(storage_domain)
+            if not self.is_complete(pool, name):
                 self._upload(pool, name, iter([content]))
         return name
 
     # -- volumes
 
-    def _pool_of(self, storage_domain: str) -> Any:
+    def pool_of(self, storage_domain: str) -> Any:
+        """A pool by name. Raises ``NotFound``; within ``calling``."""
         pool = self.pool(storage_domain)
         if pool is None:
             raise NotFound("The storage domain is not there.", detail=f"no pool {storage_domain!r}")
         return pool
 
     @staticmethod
-    def _volume(pool: Any, name: str) -> Any | None:
+    def volume(pool: Any, name: str) -> Any | None:
+        """A volume by name, or None."""
         try:
             return pool.storageVolLookupByName(name)
         except libvirt.libvirtError as error:
@@ -222,33 +228,40 @@ class Storage:
                 return None
             raise
 
-    def _is_complete(self, pool: Any, name: str) -> bool:
+    def is_complete(self, pool: Any, name: str) -> bool:
         """Whether a volume is there and not a torso of an upload that broke."""
-        return self._volume(pool, name) is not None and self._volume(pool, _sentinel(name)) is None
+        return self.volume(pool, name) is not None and self.volume(pool, _sentinel(name)) is None
 
     def _create(self, pool: Any, name: str, text: str) -> None:
         try:
             pool.createXML(text, 0)
         except libvirt.libvirtError:
-            if self._volume(pool, name) is None:  # else another call with the same uid was faster
+            if self.volume(pool, name) is None:  # else another call with the same uid was faster
                 raise
 
     def _backing(self, ref: DiskRef, *, format: str) -> Element:  # noqa: A002
-        pool, name = self._pool_of(ref.storage_domain), self.volume_name(ref)
-        facts = self._facts(pool, name) if self._is_complete(pool, name) else None
+        pool, name = self.pool_of(ref.storage_domain), self.volume_name(ref)
+        facts = self._facts(pool, name) if self.is_complete(pool, name) else None
         if facts is None:
             raise NotFound("The image to clone from is not there.", detail=f"no volume {name}")
         return storage_xml.backing(facts.path, format=format)
 
     def _upload(self, pool: Any, name: str, chunks: Iterable[bytes]) -> None:
-        self._delete_volume(pool, name)  # the torso of an earlier try
-        self._create(pool, _sentinel(name), storage_xml.volume(_sentinel(name), size_bytes=0, format="raw"))
-        try:
+        with self.being_made(pool, name):
             volume = pool.createXML(storage_xml.volume(name, size_bytes=0, format="raw"), 0)
             sent = self._send(volume, chunks)
             self._refuse_unfit(self._facts(pool, name), name, sent=sent)
-        except BaseException:
-            self._delete_quietly(pool, name)
+
+    @contextmanager
+    def being_made(self, pool: Any, name: str) -> Iterator[None]:
+        """While a volume is filled a second one says that it is not whole; what breaks leaves neither."""
+        self._delete_volume(pool, name)  # the torso of an earlier try
+        self._create(pool, _sentinel(name), storage_xml.volume(_sentinel(name), size_bytes=0, format="raw"))
+        try:
+            yield
+        except BaseException as error:
+            if not is_taken(error):
+                self._delete_quietly(pool, name)
             raise
         self._delete_volume(pool, _sentinel(name))
 
@@ -303,7 +316,7 @@ class Storage:
 
     def _facts(self, pool: Any, name: str) -> VolumeFacts | None:
         """What a volume is like; None when it is gone. Raises as ``Busy`` while it is being made."""
-        volume = self._volume(pool, name)
+        volume = self.volume(pool, name)
         try:
             return storage_xml.read_volume(volume.XMLDesc(0)) if volume else None
         except libvirt.libvirtError as error:
@@ -311,7 +324,7 @@ class Storage:
                 raise
         # Its file is not there: removed by hand, which libvirt then sees, or not made yet, and then libvirt refuses.
         pool.refresh(0)
-        volume = self._volume(pool, name)
+        volume = self.volume(pool, name)
         return storage_xml.read_volume(volume.XMLDesc(0)) if volume else None
 
     def _delete(self, pool: Any, name: str) -> None:
@@ -319,7 +332,7 @@ class Storage:
         self._delete_volume(pool, _sentinel(name))
 
     def _delete_volume(self, pool: Any, name: str) -> None:
-        volume = self._volume(pool, name)
+        volume = self.volume(pool, name)
         if volume is None:
             return
         try:
@@ -335,7 +348,8 @@ class Storage:
         except libvirt.libvirtError as error:
             log.warning("the rest of a broken upload stays, marked as incomplete: %s", error)
 
-    def _disk_found(self, pool: Any, name: str) -> DiskFound | None:
+    def disk_found(self, pool: Any, name: str) -> DiskFound | None:
+        """A volume of ours as a disk, or None when it is gone or not ours. Raises as ``Busy`` while it is being made."""
         known, facts = names.volume_uid(self._session.portal_id, name), self._facts(pool, name)
         if known is None or facts is None:
             return None
@@ -343,7 +357,8 @@ class Storage:
         return DiskFound(ref=ref, external_id=name, size_bytes=facts.size_bytes, allocated_bytes=facts.allocated_bytes)
 
     @staticmethod
-    def _there(found: DiskFound | None, name: str) -> DiskFound:
+    def there(found: DiskFound | None, name: str) -> DiskFound:
+        """The disk. Raises ``NotFound`` for None."""
         if found is None:
             raise NotFound("The disk is gone.", detail=f"{name} was removed as soon as it was made")
         return found

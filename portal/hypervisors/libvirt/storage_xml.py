@@ -40,12 +40,40 @@ class PoolFacts:
 
     type: str
     path: str
+    shared_source: str = ""
+
+
+# The parts of a pool's source that make it the same pool on another host. A folder, a volume group or a disk of a host is
+# that host's alone, as far as libvirt can tell.
+SHARED = {
+    "netfs": ("format@type", "host@name", "dir@path"),
+    "gluster": ("host@name", "name", "dir@path"),
+    "rbd": ("host@name", "name"),
+    "iscsi": ("host@name", "device@path"),
+    "iscsi-direct": ("host@name", "device@path"),
+    "sheepdog": ("host@name", "name"),
+    "vstorage": ("name",),
+}
 
 
 def read_pool(text: str) -> PoolFacts:
     """A pool's description."""
     root = parse(text)
-    return PoolFacts(type=root.get("type") or "", path=text_of(root, "target/path"))
+    return PoolFacts(root.get("type") or "", text_of(root, "target/path"), shared_source(root))
+
+
+def shared_source(root: Element) -> str:
+    """What hosts that have the same pool all say of it; empty for one that is a host's own."""
+    source = root.find("source")
+    if source is None or (root.get("type") or "") not in SHARED:
+        return ""
+    found = [root.get("type") or ""]
+    for part in SHARED[root.get("type") or ""]:
+        tag, _at, attribute = part.partition("@")
+        told = ((one.get(attribute) if attribute else one.text) or "" for one in source.iterfind(tag))
+        # Host names say the same in capitals; several monitors may be named in any order.
+        found.append(",".join(sorted(text.strip().lower() if tag == "host" else text.rstrip("/") for text in told)))
+    return " ".join(filter(None, found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,12 +29,18 @@ FORWARDING = "ClearAllForwardings yes\n"
 OWN = "ExitOnForwardFailure yes\nStreamLocalBindMask 0177\n"
 
 
+def no_way(address: str) -> str:
+    """The code of why no screen can be reached where libvirt is reached so; empty for this machine, and over SSH."""
+    uri = parsed(address)
+    return "" if isinstance(uri, str) or not uri.host or uri.scheme == SSH else "screens_need_ssh"
+
+
 def way_to(connection: Connection, port: int, *, seconds: int) -> Path:
     """A unix socket that leads to a port on the far host's loopback, for whoever comes within ``seconds``; he stays. Raises ``Unavailable``, or ``Unsupported`` over TLS."""
     uri = parsed(connection.address)
     if isinstance(uri, str) or uri.scheme != SSH:
         raise Unsupported(
-            "Screens of machines on this hypervisor cannot be reached: it is connected over TLS. Connect it over SSH."
+            "Screens of machines on this hypervisor cannot be reached: they listen on its own loopback alone."
         )
     _remove_old()
     place = MEMORY if MEMORY.is_dir() else None

@@ -15,7 +15,7 @@ from portal.hypervisors.errors import AlreadyExists, Busy, HypervisorError, NotF
 from portal.hypervisors.libvirt import domain_xml, statuses
 from portal.hypervisors.libvirt.accelerator import Accelerator
 from portal.hypervisors.libvirt.connection import Session
-from portal.hypervisors.libvirt.domain_xml import DiskSource, DomainFacts, Parts
+from portal.hypervisors.libvirt.domain_xml import DiskSource, DomainFacts, OwnDisk, Parts
 from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
 from portal.hypervisors.libvirt.networks import Networks
 from portal.hypervisors.libvirt.storage import Storage
@@ -162,6 +162,31 @@ class Machines:
         flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG if domain.isPersistent() else 0
         flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE if domain.isActive() else 0
         domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, text, MARK_PREFIX, NAMESPACE, flags)
+
+    def disk_sizes(self, external_ids: tuple[str, ...]) -> dict[str, int | None]:
+        """What the disks of machines promise; of each it is asked, for no description tells it."""
+        with calling("measure disks"):
+            domains = ((key, self._domain(_uuid(key))) for key in external_ids)
+            there = those_there([known for known in domains if known[1] is not None], self._measured)
+            return dict(there)
+
+    def _measured(self, known: tuple[str, Any]) -> tuple[str, int | None]:
+        external_id, domain = known
+        disks = self._facts(domain).own_disks
+        try:
+            return external_id, sum(self._size_of(domain, disk) for disk in disks)
+        except libvirt.libvirtError as error:
+            if error.get_error_domain() in {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE}:
+                raise
+            log.info("a disk of %s cannot be measured: %s", external_id, error)  # its storage is not there, say
+            return external_id, None
+
+    def _size_of(self, domain: Any, disk: OwnDisk) -> int:
+        """A machine that is off is not asked for a volume: libvirt 9.0 cannot look through its own pools there."""
+        if not disk.volume:
+            return int(domain.blockInfo(disk.target)[0])
+        pool = self._session.libvirt().storagePoolLookupByName(disk.pool)
+        return int(pool.storageVolLookupByName(disk.volume).info()[1])
 
     # -- reading
 

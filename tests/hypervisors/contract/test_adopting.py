@@ -10,7 +10,7 @@ import pytest
 from portal.hypervisors.base import Driver
 from portal.hypervisors.errors import AlreadyExists, NotFound
 from portal.hypervisors.specs import VmRef, VmStatus
-from tests.hypervisors.contract.things import ON, Things
+from tests.hypervisors.contract.things import MIB, ON, Things
 from tests.hypervisors.contract.worlds import Dump, World
 
 
@@ -29,6 +29,18 @@ def test_adopted_machine_obeys_and_released_it_is_as_it_was(world: World, driver
         driver.unadopt_vm(VmRef(uid, str(uid)))
         assert driver.find_vm(uid) is None
     assert bare(world.dump()) == bare(before)
+
+
+def test_disks_of_anybodys_machine_are_measured_and_left_alone(world: World, driver: Driver, things: Things) -> None:
+    theirs, ours = world.strangers(), things.vm(disks=(things.disk(), things.disk()))
+    keys = (str(theirs.machine), ours.external_id, str(UUID(int=7)))
+    before = world.dump()
+    sizes = driver.disk_sizes(keys)
+    assert sizes.keys() == {str(theirs.machine), ours.external_id}
+    assert sizes[str(theirs.machine)] == 0, "it has none"
+    known = world.capabilities.disk_upload  # else it keeps descriptions alone
+    assert sizes[ours.external_id] == 2 * MIB or not known
+    assert world.dump() == before
 
 
 def bare(dump: Dump) -> Dump:

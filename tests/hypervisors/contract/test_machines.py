@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from compute.screens import LARGEST_THUMBNAIL, thumbnail
 from portal.hypervisors.base import Driver
 from portal.hypervisors.errors import AlreadyExists, Busy, NotFound, Unsupported
 from portal.hypervisors.specs import DiskRef, Marker, NicSpec, VmRef, VmStatus
@@ -180,6 +181,17 @@ def test_a_console_that_is_not_declared_is_not_supported(things: Things) -> None
     for protocol in undeclared:
         with pytest.raises(Unsupported):
             things.driver.console(ref, protocol=protocol)
+
+
+@pytest.mark.needs("screenshots")
+def test_a_screen_is_an_image_of_a_running_machine_of_ours(things: Things) -> None:
+    taken = things.driver.screenshot(things.running())
+    assert taken[:2] == b"P6" or taken[:8] == b"\x89PNG\r\n\x1a\n"
+    assert len(thumbnail(taken)) < LARGEST_THUMBNAIL
+    with pytest.raises(Busy):
+        things.driver.screenshot(things.vm())
+    with pytest.raises(NotFound):
+        things.driver.screenshot(VmRef(uuid4(), str(uuid4())))
 
 
 def test_a_machine_that_is_off_has_no_addresses(things: Things) -> None:

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from portal.hypervisors.errors import AlreadyExists, Busy, Invalid
+from portal.hypervisors.errors import AlreadyExists, Busy, Invalid, RangeTaken
 from portal.hypervisors.specs import Marker
 from tests.hypervisors.contract.things import Things, at_once
 
@@ -66,6 +66,19 @@ def test_a_network_of_a_taken_range_is_refused_and_nothing_is_left(things: Thing
     before = things.world.dump()
     with pytest.raises(AlreadyExists):
         things.driver.create_network(things.network_spec(cidr=str(taken.supernet(4) if wider else taken)))
+    assert things.world.dump() == before
+
+
+def test_networks_of_others_are_told_with_their_ranges_and_refuse_by_name(things: Things) -> None:
+    strangers = things.world.strangers()
+    before = things.world.dump()
+    [theirs] = [one for one in things.driver.inventory().networks if one.name == strangers.network_name]
+    assert (theirs.uid, theirs.marker, theirs.forward, theirs.active) == (str(strangers.network), None, "nat", True)
+    [held] = theirs.ranges
+    with pytest.raises(RangeTaken) as refused:
+        things.driver.create_network(things.network_spec(cidr=held))
+    assert refused.value.figures == {"range": held, "network": strangers.network_name}
+    assert held in refused.value.public
     assert things.world.dump() == before
 
 

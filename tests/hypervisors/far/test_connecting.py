@@ -81,7 +81,7 @@ def test_ssh_with_the_pinned_key_is_connected_step_by_step_and_read(far, root):
 
 def test_tls_with_certificates_on_both_sides_is_connected(far, root):
     steps = providers.try_new(root, **over_tls(far)).steps
-    assert [step.step for step in steps] == [*STEPS[:2], "tls", *STEPS[2:]]
+    assert [step.step for step in steps] == [*STEPS[:2], "tls", *STEPS[2:], "screens"]
     row = providers.connect_provider(root, name="far", **over_tls(far))
     assert row.hosts.get().name == "far.example"
 
@@ -117,7 +117,7 @@ def test_keys_with_the_line_ends_of_a_browser_are_taken(far, root):
         given["secrets"] = {
             name: text.replace("\r\n", "\n").replace("\n", "\r\n") for name, text in given["secrets"].items()
         }
-        assert providers.try_new(root, **given).steps[-1].step == "accelerator"
+        assert providers.try_new(root, **given).steps[-1].status != "failed"
 
 
 def test_a_key_that_the_host_does_not_know_is_refused(far, root):

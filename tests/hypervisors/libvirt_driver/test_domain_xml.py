@@ -14,6 +14,7 @@ from portal.hypervisors.libvirt.domain_xml import (
     LONG_AGO,
     DiskSource,
     NicSource,
+    OwnDisk,
     domain,
     read_domain,
     refuse_unknown,
@@ -181,3 +182,13 @@ def test_a_machine_without_a_display_has_no_password() -> None:
 def test_a_port_that_is_none_is_0(port: str) -> None:
     text = f"<domain><uuid>{UID}</uuid><devices><graphics type='vnc' port='{port}'/></devices></domain>"
     assert read_domain(text).vnc_port == 0
+
+
+def test_only_what_a_machine_writes_on_counts_as_its_disk() -> None:
+    disks = """<disk type='file'><source file='/a'/><target dev='vda'/></disk>
+    <disk type='volume' device='disk'><source pool='p' volume='v'/><target dev='vdb'/></disk>
+    <disk type='file' device='cdrom'><source file='/c'/><target dev='sda'/><readonly/></disk>
+    <disk type='file' device='disk'><source file='/d'/><target dev='vdc'/><readonly/></disk>
+    <disk type='file' device='disk'><target dev='vdd'/></disk>"""
+    found = read_domain(f"<domain><uuid>{UID}</uuid><devices>{disks}</devices></domain>").own_disks
+    assert found == (OwnDisk("vda", "", ""), OwnDisk("vdb", "p", "v"))

@@ -34,7 +34,7 @@ WORDS = {
     "Unable to write: Disk quota exceeded": errors.NoCapacity,
     "cannot set up guest memory 'pc.ram': Cannot allocate memory": errors.NoCapacity,
     "pool 'p' has asynchronous jobs running.": errors.Busy,
-    "Network is already in use by interface virbr0": errors.AlreadyExists,
+    "Network is already in use by interface virbr0": errors.RangeOnHost,
 }
 
 

@@ -1,0 +1,78 @@
+"""How the things that data centers stand on are: storage and how full it is, hosts that do not answer. Rows alone are read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, Prefetch, Q, QuerySet
+from django.utils.translation import gettext as _
+
+from compute import selectors
+from compute.models import Host, StorageAssignment, StorageDomain
+from portal.common.actor import Actor
+from portal.common.errors import NotPermitted, Reason
+from portal.hypervisors.models import ProviderStatus
+from tenants import policy
+from tenants.models import DataCenter
+from tenants.permits import Permit
+
+ALMOST_FULL = 80
+FULL = 90
+MOST_NAMED = 10
+
+
+def authorize_storage(actor: Actor) -> None:
+    """Raise ``NotPermitted`` for whoever runs neither the hypervisors nor a data center."""
+    if policy.holds_everywhere(actor, Permit.PROVIDER_VIEW) or policy.holds_anywhere(actor, Permit.DATA_CENTER_EDIT):
+        return
+    raise NotPermitted(_("Storage is for those who run a data center, or all of them."))
+
+
+def storage_of(actor: Actor) -> QuerySet[StorageDomain]:
+    """The storage domains one may see, each with its assignments to data centers that one may see (``seen``)."""
+    centers = policy.visible(actor, Permit.DATA_CENTER_VIEW, DataCenter.objects.all())
+    seen = StorageAssignment.objects.filter(data_center__in=centers).select_related("data_center")
+    ordered = Prefetch("assignments", seen.order_by("data_center__name"), to_attr="seen")
+    return selectors.storage_domains(actor).prefetch_related(ordered)
+
+
+def filled(rows: QuerySet[StorageDomain], *, least: int) -> int:
+    """How many of them are used to this percentage or more."""
+    return rows.filter(total_bytes__gt=0, used_bytes__gte=F("total_bytes") * least / 100).count()
+
+
+# -- data centers that miss something
+
+
+def _not_answering() -> Q:
+    silent = Q(provider__status__in=[ProviderStatus.UNREACHABLE, ProviderStatus.DENIED])
+    return ~Q(status="up") | silent | Q(provider__enabled=False)
+
+
+def degradations(data_center: DataCenter) -> list[Reason]:
+    """What a data center may use and cannot just now: hosts that do not answer, storage that is not active."""
+    hosts = Host.objects.filter(_not_answering(), cluster__assignments__data_center=data_center)
+    domains = StorageDomain.objects.filter(assignments__data_center=data_center).exclude(status="active")
+    found = []
+    if names := _names(hosts):
+        text = _("No answer from %(hosts)s. Its machines are shown as unknown until it is back; the others run on.")
+        found.append(Reason("hosts_silent", text % {"hosts": ", ".join(names)}, data={"hosts": names}))
+    if names := _names(domains):
+        text = _("Storage that is not active: %(names)s. No machine can be made there until it is.")
+        found.append(Reason("storage_inactive", text % {"names": ", ".join(names)}, data={"storage_domains": names}))
+    return found
+
+
+def _names(rows: QuerySet[Any]) -> list[str]:
+    return list(rows.order_by("name").values_list("name", flat=True).distinct()[:MOST_NAMED])
+
+
+def degraded(data_centers: Collection[UUID]) -> set[UUID]:
+    """Which of these data centers miss something, in two queries."""
+    of_hosts = Host.objects.filter(_not_answering(), cluster__assignments__data_center__in=data_centers)
+    of_storage = StorageDomain.objects.filter(assignments__data_center__in=data_centers).exclude(status="active")
+    uids = of_hosts.order_by().values_list("cluster__assignments__data_center", flat=True).distinct()
+    more = of_storage.order_by().values_list("assignments__data_center", flat=True).distinct()
+    return {*uids, *more} & set(data_centers)

@@ -1,0 +1,160 @@
+"""Templates that are copied on their hypervisor: from a machine that is off, or from a volume that lies there."""
+
+from __future__ import annotations
+
+import hashlib
+from io import BytesIO
+from uuid import UUID
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from compute import inspection, rules
+from compute.choices import IMAGE_REFUSALS
+from compute.models import Template, Vm
+from compute.operations.templates import GIB, UNDONE, disk_of, forget, make_ready, remove, template_of
+from portal.hypervisors.base import Driver
+from portal.hypervisors.connect import driver_for
+from portal.hypervisors.specs import DiskRef, DiskSpec, VmStatus, VolumeFound, VolumeRef
+from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, register
+
+HEAD_BYTES = 1024 * 1024
+COPY_SECONDS = 2 * 3600.0  # of trying again while an earlier try is still at it
+QCOW2 = "qcow2"
+
+
+def _driver(template: Template) -> Driver:
+    return driver_for(template.storage_domain.provider)
+
+
+def _copy(ctx: StepContext, source: VolumeRef) -> None:
+    template = template_of(ctx)
+    disk = disk_of(template)
+    driver = _driver(template)
+    ctx.report(_("The hypervisor copies the disk. That lasts as long as the disk is large."))
+    driver.copy_disk(DiskSpec(disk.uid, disk.storage_domain, template.disk_gib * GIB), source=source)
+    ctx.fault_point("made")
+
+
+# -- of a machine
+
+
+def _refuse_unless_off(ctx: StepContext, driver: Driver) -> Vm:
+    """What is copied from a machine that writes is worth nothing. Asked of the hypervisor, before and after."""
+    vm = Vm.objects.filter(pk=UUID(ctx.params["vm"])).first()
+    found = driver.find_vm(vm.pk) if vm is not None else None
+    if vm is None or found is None:
+        raise StepFailed(_("The machine is gone."), code="vm_gone")
+    if found.status is not VmStatus.DOWN:
+        raise StepFailed(_("The machine is not off. Shut it down, and make the template again."), code="vm_not_down")
+    return vm
+
+
+def look_at_machine(ctx: StepContext) -> Done:
+    """It is off, and its disk is there."""
+    driver = _driver(template_of(ctx))
+    vm = _refuse_unless_off(ctx, driver)
+    disk = vm.disks.select_related("storage_domain").first()
+    found = driver.find_disk(DiskRef(disk.pk, disk.storage_domain.external_id)) if disk is not None else None
+    if found is None:
+        raise StepFailed(_("The hypervisor does not have the machine's disk."), code="disk_not_found")
+    return Done({"storage_domain": found.ref.storage_domain, "volume": found.external_id})
+
+
+def copy_machine(ctx: StepContext) -> None:
+    """Its disk and all that lies below it, as one."""
+    source = ctx.output("look")
+    _copy(ctx, VolumeRef(source["storage_domain"], source["volume"], QCOW2))
+
+
+def verify_machine(ctx: StepContext) -> None:
+    """It was off all the time, and the copy is there."""
+    _refuse_unless_off(ctx, _driver(template_of(ctx)))
+    make_ready(ctx)
+
+
+class TemplateOfMachine(Operation):
+    """Make a template from a machine that is off; the machine stays as it is."""
+
+    name = "compute.template_of_machine"
+    title = gettext_lazy("Make template from machine")
+    audit_verb = "TEMPLATE_CREATE"
+    when_failed = UNDONE
+    steps = (
+        StepDef("look", gettext_lazy("Make sure it is off"), look_at_machine),
+        StepDef("copy", gettext_lazy("Copy the disk"), copy_machine, remove, give_up_after=COPY_SECONDS),
+        StepDef("verify", gettext_lazy("Verify"), verify_machine),
+    )
+    on_failed = staticmethod(forget)
+
+
+# -- of a volume
+
+
+def _volume(ctx: StepContext, driver: Driver) -> VolumeFound:
+    domain, name = ctx.params["storage_domain"], ctx.params["volume"]
+    found = next((row for row in driver.volumes(domain) if row.external_id == name), None)
+    if found is None:
+        raise StepFailed(_("The volume is gone."), code="volume_gone")
+    if reasons := rules.volume_reasons(found):
+        raise StepFailed(" ".join(reason.text for reason in reasons), code=reasons[0].code)
+    return found
+
+
+def _head(ctx: StepContext, driver: Driver) -> bytes:
+    return driver.volume_head(ctx.params["storage_domain"], ctx.params["volume"], length=HEAD_BYTES)
+
+
+def look_at_volume(ctx: StepContext) -> Done:
+    """What it is by its bytes, before any program of QEMU's opens it."""
+    template = template_of(ctx)
+    driver = _driver(template)
+    found, head = _volume(ctx, driver), _head(ctx, driver)
+    try:
+        facts = inspection.inspect_stream(
+            BytesIO(head),
+            size_bytes=found.size_bytes,
+            said=found.format,
+            most_virtual_bytes=settings.IMAGE_MOST_VIRTUAL_BYTES,
+        )
+    except inspection.Refused as error:
+        raise StepFailed(str(IMAGE_REFUSALS[error.code]), code=error.code, detail=error.detail) from error
+    if facts.virtual_bytes > template.disk_gib * GIB:
+        raise StepFailed(_("The volume has grown meanwhile. Make the template again."), code="volume_grown")
+    return Done({"format": facts.format.value, "head": hashlib.sha256(head).hexdigest()})
+
+
+def copy_volume(ctx: StepContext) -> None:
+    """All of it, into one of ours."""
+    _copy(ctx, VolumeRef(ctx.params["storage_domain"], ctx.params["volume"], ctx.output("look")["format"]))
+
+
+def verify_volume(ctx: StepContext) -> None:
+    """Nobody changed what the volume says of itself between the look and the copy, and the copy is there."""
+    driver = _driver(template_of(ctx))
+    _volume(ctx, driver)
+    if hashlib.sha256(_head(ctx, driver)).hexdigest() != ctx.output("look")["head"]:
+        raise StepFailed(_("Somebody wrote on the volume while it was copied."), code="volume_changed")
+    make_ready(ctx)
+
+
+class TemplateOfVolume(Operation):
+    """Make a template from a volume in a storage domain; the volume stays as it is."""
+
+    name = "compute.template_of_volume"
+    title = gettext_lazy("Make template from volume")
+    audit_verb = "TEMPLATE_CREATE"
+    when_failed = UNDONE
+    steps = (
+        StepDef("look", gettext_lazy("Look at its format"), look_at_volume),
+        StepDef("copy", gettext_lazy("Copy the disk"), copy_volume, remove, give_up_after=COPY_SECONDS),
+        StepDef("verify", gettext_lazy("Verify"), verify_volume),
+    )
+    on_failed = staticmethod(forget)
+
+
+def register_all() -> None:
+    """Make them known to the engine."""
+    register(TemplateOfMachine)
+    register(TemplateOfVolume)

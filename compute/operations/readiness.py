@@ -1,0 +1,97 @@
+"""The operation that looks whether providers and their hosts are ready for machines; it changes nothing anywhere."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy
+
+from compute.models import Host, ReadinessResult, StorageDomain
+from compute.readiness_rules import DomainState, HostState, graded, known_findings
+from portal.hypervisors.connect import connection_of
+from portal.hypervisors.diagnosis import look_around
+from portal.hypervisors.errors import HypervisorError
+from portal.hypervisors.models import Provider
+from portal.hypervisors.specs import Finding
+from portal.jobs.operation import Done, Operation, StepContext, StepDef, Wait, register
+
+
+def look(ctx: StepContext) -> Done | Wait:
+    """One provider each time: what hangs there delays the next look, and no more."""
+    wanted = [UUID(uid) for uid in ctx.params["providers"]]
+    done = int(ctx.output("look").get("done", 0))
+    if done >= len(wanted):
+        return Done({"done": done})
+    provider = Provider.objects.filter(pk=wanted[done]).first()
+    if provider is not None:
+        ctx.report(provider.name, progress=100 * done // len(wanted))
+        _write(provider, _found(provider))
+    ctx.fault_point("looked")
+    ctx.remember(done=done + 1)
+    return Wait(0.05, provider.name if provider else "", progress=100 * (done + 1) // len(wanted), give_up_after=3600)
+
+
+def _found(provider: Provider) -> list[Finding]:
+    try:
+        seen = look_around(connection_of(provider))
+    except HypervisorError:
+        seen = (Finding("authentication", "denied"),)
+    return [graded(finding) for finding in seen] + known_findings(_hosts(provider), _domains(provider))
+
+
+def _hosts(provider: Provider) -> list[HostState]:
+    rows = Host.objects.filter(provider=provider).select_related("cluster").order_by("name")
+    return [
+        HostState(
+            host.name,
+            accelerator=host.accelerator,
+            features=frozenset(host.cpu_features),
+            version=host.version,
+            cluster=host.cluster.name,
+            others=dict(host.cluster.hosts.exclude(pk=host.pk).values_list("name", "version")),
+        )
+        for host in rows
+    ]
+
+
+def _domains(provider: Provider) -> list[DomainState]:
+    rows = StorageDomain.objects.filter(provider=provider).order_by("name")
+    return [DomainState(row.name, is_active=row.status == "active", percent=row.percent) for row in rows]
+
+
+def _write(provider: Provider, found: list[Finding]) -> None:
+    """In the place of what was found before."""
+    now = timezone.now()
+    with transaction.atomic():
+        if not Provider.objects.filter(pk=provider.pk).exists():
+            return  # removed meanwhile
+        ReadinessResult.objects.filter(provider=provider).delete()
+        ReadinessResult.objects.bulk_create(
+            ReadinessResult(
+                provider=provider,
+                position=position,
+                step=one.step,
+                code=one.code,
+                is_warning=one.is_warning,
+                data=one.data,
+                checked_at=now,
+            )
+            for position, one in enumerate(found)
+        )
+
+
+class CheckReadiness(Operation):
+    """Look at every provider and its hosts."""
+
+    name = "compute.check_readiness"
+    title = gettext_lazy("Check readiness")
+    audit_verb = "READINESS_CHECK"
+    when_failed = gettext_lazy("What was found until then is kept. Check again.")
+    steps = (StepDef("look", gettext_lazy("Look at each provider and its hosts"), look),)
+
+
+def register_all() -> None:
+    """Make it known to the engine."""
+    register(CheckReadiness)

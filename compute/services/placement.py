@@ -1,0 +1,99 @@
+"""Where a machine runs: a host of the data center's clusters that reaches its disk, answers, and has the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import QuerySet, Sum
+from django.utils.translation import gettext as _
+
+from compute.choices import RUNNING
+from compute.models import FoundVm, Host, Vm
+from compute.rules import HostRoom, memory_reasons
+from compute.services.wishes import Wish
+from portal.common.errors import Reason
+from portal.hypervisors.models import ProviderStatus
+
+SILENT = (ProviderStatus.UNREACHABLE, ProviderStatus.DENIED)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The host that was chosen, or the reasons why there is none."""
+
+    host: Host | None
+    reasons: tuple[Reason, ...] = ()
+
+
+def place_for(wish: Wish) -> Place:
+    """The host with the most free memory of those that can make the disk: a linked clone lies beside its base.
+
+    Silent hosts, disabled providers and full hosts are passed over.
+    """
+    provider = wish.template.storage_domain.provider_id
+    reached = Host.objects.filter(provider_id=provider, cluster__assignments__data_center=wish.data_center)
+    hosts = list(reached.select_related("cluster", "provider").order_by("-memory_free_mib", "name").distinct())
+    if not hosts:
+        text = _("The data center has no cluster that reaches this template's storage. Ask its administrator.")
+        return Place(None, (Reason("no_cluster", text, "template"),))
+    answering = [host for host in hosts if is_answering(host)]
+    if not answering:
+        return Place(None, (_silent(hosts),))
+    if not wish.request.run:
+        return Place(answering[0])
+    return _with_room(answering, wish.memory_mib)
+
+
+def is_answering(host: Host) -> bool:
+    """Whether a machine can be made there now, as it was last seen."""
+    return host.status == "up" and host.provider.enabled and host.provider.status not in SILENT
+
+
+def _silent(hosts: list[Host]) -> Reason:
+    text = _(
+        "No hypervisor that holds this template's disk answers now (%(hosts)s). Try again when it is back, "
+        "or choose a template on another storage domain."
+    )
+    names = ", ".join(host.name for host in hosts)
+    return Reason("no_host_up", text % {"hosts": names}, "template", {"hosts": [host.name for host in hosts]})
+
+
+def _with_room(hosts: list[Host], memory_mib: int) -> Place:
+    rooms = rooms_of(hosts)
+    for host in hosts:
+        if rooms[host.pk].free_mib >= memory_mib:
+            return Place(host)
+    best = max((rooms[host.pk] for host in hosts), key=lambda room: room.free_mib)
+    return Place(None, tuple(memory_reasons(best, memory_mib)))
+
+
+def rooms_of(hosts: Iterable[Host]) -> dict[UUID, HostRoom]:
+    """The memory of each host, in two queries: what it has, what may be promised of it, and what machines have there."""
+    rows = list(hosts)
+    providers = {host.provider_id for host in rows}
+    ours = _running(Vm.objects.filter(provider__in=providers))
+    others = _running(FoundVm.objects.filter(provider__in=providers))
+    return {
+        host.pk: HostRoom(
+            host.name,
+            physical_mib=host.memory_mib,
+            overcommit_percent=host.cluster.memory_overcommit_percent,
+            running_mib=ours.get(host.provider_id, 0) + others.get(host.provider_id, 0),
+        )
+        for host in rows
+    }
+
+
+def _running(rows: QuerySet[Vm] | QuerySet[FoundVm]) -> dict[UUID, int]:
+    """By provider; those that are unknown run, perhaps."""
+    of_those = rows.filter(status__in=RUNNING | {"creating"}).order_by()
+    return dict(of_those.values_list("provider").annotate(total=Sum("memory_mib")))
+
+
+def run_reasons(vm: Vm) -> list[Reason]:
+    """Why a machine that is off has no room on its host now."""
+    hosts = Host.objects.filter(provider=vm.provider_id).select_related("cluster", "provider")
+    host = (hosts.filter(pk=vm.host_id).first() if vm.host_id else None) or hosts.first()
+    return memory_reasons(rooms_of([host])[host.pk], vm.memory_mib) if host else []

@@ -1,0 +1,196 @@
+"""The hallway of templates that are copied on their hypervisor: from a machine of ours, or from a volume that lies there."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from uuid import UUID
+
+from django.utils.translation import gettext as _
+
+from compute import rules, selectors
+from compute.models import StorageDomain, Template, Vm
+from compute.operations.copies import TemplateOfMachine, TemplateOfVolume
+from compute.services.template_rows import (
+    TemplateTraits,
+    gate_of,
+    owner_of,
+    refuse,
+    start,
+    storage_of,
+    subject_of,
+    version_before,
+    write,
+)
+from portal.common.actor import Actor
+from portal.common.errors import Conflict, NotFound, Reason
+from portal.common.units import bytes_text
+from portal.events.codes import Outcome
+from portal.events.record import Subject, attempt
+from portal.hypervisors.connect import driver_for
+from portal.hypervisors.errors import HypervisorError
+from portal.hypervisors.models import Provider
+from portal.hypervisors.specs import VolumeFound
+from portal.jobs.models import Job
+from portal.jobs.start import Lock
+from tenants import policy
+from tenants.models import DataCenter
+from tenants.permits import Permit
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRequest:
+    """A template to copy. ``data_center_uid`` None: the institute's. ``accept_unsealed``: that identity, keys and logs come along."""
+
+    traits: TemplateTraits
+    storage_domain_uid: UUID
+    data_center_uid: UUID | None = None
+    next_version: bool = False
+    accept_unsealed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A volume, and why it cannot be copied."""
+
+    volume: VolumeFound
+    reasons: tuple[Reason, ...]
+
+
+def template_of_machine(actor: Actor, vm_uid: UUID, request: CopyRequest) -> tuple[Template, Job]:
+    """Make a template of a machine's disk: the row now, the copy by the job; nothing starts or deletes it meanwhile.
+
+    Raises ``Conflict`` for a machine that is not off or was adopted, and as ``make_template`` does.
+    """
+    with attempt(actor, "TEMPLATE_CREATE", Subject("template", None, request.traits.name)) as trial:
+        vm = get_machine(actor, vm_uid)
+        owner, domain, before = _place(actor, request, vm.provider)
+        _refuse([*why_not(vm), *_other_center_reasons(vm, owner)])
+        disk = vm.disks.first()
+        size = disk.size_gib if disk is not None else 1
+        template = write(request.traits, owner, domain, disk_gib=size, before=before, is_sealed=False)
+        trial.subject = subject_of(template)
+        locks = (Lock("vm", vm.pk, exclusive=False),)
+        gate = gate_of(Permit.TEMPLATE_CREATE, owner)
+        job = start(actor, TemplateOfMachine, template, gate, locks=locks, params={"vm": str(vm.pk)})
+        trial.data = {"vm": str(vm.pk)}
+        trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
+    return template, job
+
+
+def _other_center_reasons(vm: Vm, owner: DataCenter | None) -> list[Reason]:
+    """What is in a machine stays in its department, whoever was given rights on it; the institute's admins decide beyond."""
+    if owner is None or owner.pk == vm.data_center_id:
+        return []
+    text = _("A template of this machine belongs to its own data center, %(name)s.") % {"name": vm.data_center.name}
+    return [Reason("other_data_center", text, "data_center")]
+
+
+def get_machine(actor: Actor, vm_uid: UUID) -> Vm:
+    """A machine of which this actor may read the disk: he may change it. ``NotFound``, ``NotPermitted``."""
+    vm = selectors.get_vm(actor, vm_uid)
+    policy.authorize(actor, Permit.VM_EDIT, vm)
+    return vm
+
+
+def why_not(vm: Vm) -> list[Reason]:
+    """Why no template can be made of a machine as it was last seen."""
+    if vm.adopted:
+        text = _("This machine was adopted: its disks are not the portal's. A super-admin can copy its volume.")
+        return [Reason("adopted", text)]
+    if vm.status != "down":
+        text = _("The machine is %(status)s. Shut it down first.") % {"status": vm.get_status_display()}
+        return [Reason("not_down", text, data={"status": vm.status})]
+    return []
+
+
+def offers(actor: Actor, storage_domain_uid: UUID) -> tuple[StorageDomain, list[Offer]]:
+    """The volumes in a storage domain that are nobody's disks here. For super-admins: they may be any department's.
+
+    The hypervisor is asked, so it belongs into no transaction. Raises ``Conflict`` when it does not answer.
+    """
+    policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+    domain = StorageDomain.objects.select_related("provider").filter(pk=storage_domain_uid).first()
+    if domain is None:
+        raise NotFound(_("There is no such storage domain."))
+    try:
+        found = driver_for(domain.provider).volumes(domain.external_id)
+    except HypervisorError as error:
+        log.info("volumes are not listed: %s", error.detail or error.public)
+        text = _("The volumes of %(name)s cannot be listed now: %(why)s") % {
+            "name": domain.name,
+            "why": _(error.public),
+        }
+        raise Conflict(text, reasons=(Reason(error.code, text),)) from error
+    return domain, [Offer(row, tuple(rules.volume_reasons(row))) for row in found if row.uid is None]
+
+
+def get_offer(actor: Actor, storage_domain_uid: UUID, name: str) -> tuple[StorageDomain, Offer]:
+    """One of them. Raises ``NotFound`` for one that is not there or bears a disk of ours."""
+    domain, found = offers(actor, storage_domain_uid)
+    offer = next((one for one in found if one.volume.external_id == name), None)
+    if offer is None:
+        text = _("There is no such volume.")
+        raise NotFound(text, reasons=(Reason("volume_not_found", text, "volume"),))
+    return domain, offer
+
+
+def template_of_volume(actor: Actor, storage_domain_uid: UUID, name: str, request: CopyRequest) -> tuple[Template, Job]:
+    """Make a template of a volume that lies in a storage domain: looked at by the job before it is copied.
+
+    For super-admins. Raises ``Conflict`` for one that cannot be copied, and as ``make_template`` does.
+    """
+    domain, offer = get_offer(actor, storage_domain_uid, name)
+    with attempt(actor, "TEMPLATE_CREATE", Subject("template", None, request.traits.name)) as trial:
+        policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+        owner, target, before = _place(actor, request, domain.provider)
+        _refuse([*offer.reasons, *_room_reasons(target, offer.volume.allocated_bytes)])
+        size = rules.gib_of(offer.volume.size_bytes)
+        template = write(request.traits, owner, target, disk_gib=max(1, size), before=before, is_sealed=False)
+        trial.subject = subject_of(template)
+        gate = gate_of(Permit.PROVIDER_MANAGE, None)
+        params = {"storage_domain": domain.external_id, "volume": offer.volume.external_id}
+        job = start(actor, TemplateOfVolume, template, gate, params=params)
+        trial.data = params
+        trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
+    return template, job
+
+
+def _place(
+    actor: Actor, request: CopyRequest, provider: Provider
+) -> tuple[DataCenter | None, StorageDomain, Template | None]:
+    """Whose it is to be, where it lies, and the version before; the wish itself is held against the rules."""
+    owner = owner_of(actor, request.data_center_uid)
+    domain = storage_of(owner, request.storage_domain_uid)
+    refuse([*rules.template_reasons(**asdict(request.traits)), *_unsealed_reasons(request)])
+    if domain.provider_id != provider.pk:
+        text = _("The copy is made on %(provider)s itself. Choose a storage domain of it.") % {
+            "provider": provider.name
+        }
+        raise Conflict(text, reasons=(Reason("other_provider", text, "storage_domain"),))
+    return owner, domain, version_before(owner, request)
+
+
+def _unsealed_reasons(request: CopyRequest) -> list[Reason]:
+    if request.accept_unsealed:
+        return []
+    text = _("The copy is not sealed: the machine's identity, keys and logs are in it. Say that you accept that.")
+    return [Reason("not_sealed", text, "accept_unsealed")]
+
+
+def _room_reasons(domain: StorageDomain, size_bytes: int) -> list[Reason]:
+    if not domain.total_bytes or domain.free_bytes >= size_bytes:
+        return []
+    text = _("The storage domain has %(free)s left, and the volume has %(size)s. Choose another, or free some.") % {
+        "free": bytes_text(domain.free_bytes),
+        "size": bytes_text(size_bytes),
+    }
+    data = {"free_bytes": domain.free_bytes, "size_bytes": size_bytes}
+    return [Reason("storage_full", text, "storage_domain", data)]
+
+
+def _refuse(reasons: list[Reason]) -> None:
+    if reasons:
+        raise Conflict(" ".join(reason.text for reason in reasons), reasons=tuple(reasons))

@@ -1,0 +1,25 @@
+"""The page of readiness: what the last look at each provider found, and another look."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods
+
+from compute.services import readiness as services
+from portal.common.http import actor_of
+from portal.common.login_first import login_required
+from portal.jobs.feed import job_json
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def readiness(request: HttpRequest) -> HttpResponse:
+    """What was found, with its age; a POST looks again, by a job that the page follows."""
+    actor = actor_of(request)
+    if request.method == "POST":
+        return redirect("job", uid=services.check_readiness(actor).pk)
+    found = services.readiness(actor)
+    job = services.open_check()
+    context = {"section": "readiness", "providers": found, "job": job_json(job) if job else None}
+    return render(request, "compute/readiness.html", context)

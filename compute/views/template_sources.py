@@ -1,0 +1,117 @@
+"""What a template can be made of, as the form of a new one needs it: an image, a machine, or a volume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.http import QueryDict
+
+from compute import rules
+from compute.forms.templates import CopiedTemplateForm, NewTemplateForm
+from compute.models import Template, Vm
+from compute.services import images, template_copies, templates
+from compute.services.sharing import uid_in
+from compute.services.template_copies import CopyRequest
+from compute.services.template_rows import TemplateTraits
+from compute.services.templates import NewTemplate
+from portal.common.actor import Actor
+from portal.common.errors import Conflict, Reason
+from portal.jobs.models import Job
+
+Make = Callable[[NewTemplateForm], tuple[Template, Job]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """``name`` for people; ``owner_uid`` of the data center that is proposed (None: the institute); ``back`` an address' name.
+
+    ``provider_uid``: storage domains of this provider alone can take it. ``is_bound``: to that data center, or the institute.
+    ``make`` does what the form says.
+    """
+
+    name: str
+    traits: TemplateTraits
+    make: Make
+    back: tuple[str, tuple[Any, ...]]
+    form: type[NewTemplateForm] = NewTemplateForm
+    owner_uid: UUID | None = None
+    provider_uid: UUID | None = None
+    is_bound: bool = False
+
+
+def source_of(actor: Actor, query: QueryDict) -> Source:
+    """What the address names. Raises ``NotFound``, and ``Conflict`` for what no template can be made of now."""
+    if "machine" in query:
+        return _machine(actor, uid_in(query.get("machine", "")))
+    if "volume" in query:
+        return _volume(actor, uid_in(query.get("storage_domain", "")), query.get("volume", ""))
+    return _image(actor, uid_in(query.get("image", "")))
+
+
+def _image(actor: Actor, uid: UUID) -> Source:
+    image = images.get_image(actor, uid)
+
+    def make(form: NewTemplateForm) -> tuple[Template, Job]:
+        domain, owner, next_version = form.place()
+        return templates.make_template(actor, NewTemplate(form.traits(), image.pk, domain, owner, next_version))
+
+    traits = TemplateTraits(name=_bare(image.name))
+    return Source(image.name, traits, make, ("compute:images", ()), owner_uid=image.owner_id)
+
+
+def _machine(actor: Actor, uid: UUID) -> Source:
+    vm = template_copies.get_machine(actor, uid)
+    _refuse(template_copies.why_not(vm))
+
+    def make(form: NewTemplateForm) -> tuple[Template, Job]:
+        return template_copies.template_of_machine(actor, vm.pk, _wish(form))
+
+    back = ("compute:vm-detail", (vm.pk,))
+    bounds = {"owner_uid": vm.data_center_id, "provider_uid": vm.provider_id}
+    return Source(vm.name, _traits_of(vm), make, back, CopiedTemplateForm, is_bound=True, **bounds)
+
+
+def _volume(actor: Actor, domain_uid: UUID, name: str) -> Source:
+    domain, offer = template_copies.get_offer(actor, domain_uid, name)
+    _refuse(offer.reasons)
+
+    def make(form: NewTemplateForm) -> tuple[Template, Job]:
+        return template_copies.template_of_volume(actor, domain.pk, name, _wish(form))
+
+    traits = TemplateTraits(name=_bare(rules.title_of(name)))
+    back = ("compute:volumes", (domain.pk,))
+    return Source(name, traits, make, back, CopiedTemplateForm, provider_uid=domain.provider_id)
+
+
+def _wish(form: NewTemplateForm) -> CopyRequest:
+    domain, owner, next_version = form.place()
+    return CopyRequest(form.traits(), domain, owner, next_version, form.cleaned_data["accept_unsealed"])
+
+
+def _traits_of(vm: Vm) -> TemplateTraits:
+    """For what its own template was ready it is ready too."""
+    known = vm.template
+    if known is None:
+        return TemplateTraits(name=vm.name, memory_mib=vm.memory_mib, vcpus=vm.vcpus)
+    return TemplateTraits(
+        name=vm.name,
+        icon=known.icon,
+        memory_mib=vm.memory_mib,
+        memory_min_mib=min(known.memory_min_mib, vm.memory_mib),
+        vcpus=vm.vcpus,
+        has_agent=known.has_agent,
+        has_cloud_init=known.has_cloud_init,
+        has_serial_console=known.has_serial_console,
+    )
+
+
+def _bare(name: str) -> str:
+    return name.removesuffix(".qcow2").removesuffix(".raw").removesuffix(".img")
+
+
+def _refuse(reasons: list[Reason] | tuple[Reason, ...]) -> None:
+    if reasons:
+        raise Conflict(" ".join(reason.text for reason in reasons), reasons=tuple(reasons))

@@ -1,0 +1,89 @@
+"""Writing down the networks that are on a provider, anybody's: their ranges are taken, whosever they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q
+from django.utils import timezone
+
+from network.choices import FoundKind, FoundOwner, NetworkStatus
+from network.models import FoundNetwork, Network
+from portal.hypervisors.identity import portal_id
+from portal.hypervisors.models import Provider
+from portal.hypervisors.specs import Inventory, NetworkFound
+
+FIELDS = ("name", "active", "forward", "bridge", "ranges", "members", "owner")
+BATCH = 500
+
+Key = tuple[str, str]
+
+
+def write_networks(provider: Provider, inventory: Inventory, *, began: datetime) -> None:
+    """Bring the rows to what was found; those that did not change are not written, and another compare may be at it.
+
+    ``began``: before the inventory was read. What was seen of ours since is newer.
+    """
+    there = {(row.kind, row.external_id): row for row in FoundNetwork.objects.filter(provider=provider)}
+    seen = dict(_seen(inventory))
+    fresh = [
+        FoundNetwork(provider=provider, kind=key[0], external_id=key[1], **seen[key])
+        for key in seen.keys() - there.keys()
+    ]
+    changed = [row for key, row in there.items() if key in seen and _take(row, seen[key])]
+    gone = [row.pk for key, row in there.items() if key not in seen]
+    if fresh:
+        FoundNetwork.objects.bulk_create(fresh, batch_size=BATCH, ignore_conflicts=True)
+    if changed:
+        FoundNetwork.objects.bulk_update(changed, FIELDS, batch_size=BATCH)
+    for start in range(0, len(gone), BATCH):
+        FoundNetwork.objects.filter(pk__in=gone[start : start + BATCH]).delete()
+    _observe_ours(provider, inventory, began=began)
+
+
+def _take(row: FoundNetwork, values: dict[str, Any]) -> bool:
+    """Whether anything of it changed."""
+    if all(getattr(row, name) == value for name, value in values.items()):
+        return False
+    for name, value in values.items():
+        setattr(row, name, value)
+    return True
+
+
+def _seen(inventory: Inventory) -> Iterator[tuple[Key, dict[str, Any]]]:
+    for one in inventory.networks:
+        values = {
+            "name": one.name[:255],
+            "active": one.active,
+            "forward": one.forward[:20],
+            "bridge": one.bridge[:64],
+            "ranges": list(one.ranges),
+            "members": [],
+            "owner": _owner(one),
+        }
+        yield (str(FoundKind.NETWORK), (one.uid or one.external_id)[:100]), values
+    for host in inventory.hosts:
+        for bridge in host.bridges:
+            values = {"name": bridge.name[:255], "active": bridge.active, "bridge": bridge.name[:64]}
+            yield (str(FoundKind.BRIDGE), bridge.name[:100]), {
+                **values, "forward": "", "ranges": [], "members": list(bridge.members), "owner": "",
+            }  # fmt: skip
+
+
+def _owner(one: NetworkFound) -> str:
+    if one.marker is None:
+        return str(FoundOwner.NOBODY)
+    return str(FoundOwner.OURS if one.marker.portal_id == portal_id() else FoundOwner.PORTAL)
+
+
+def _observe_ours(provider: Provider, inventory: Inventory, *, began: datetime) -> None:
+    """Whether the networks that were made here still work; what is being made is its job's to observe."""
+    active = {one.marker.uid for one in inventory.networks if one.active and one.marker and _owner(one) == "ours"}
+    older = Q(status_at__lt=began)
+    made = Network.objects.filter(older, provider=provider).exclude(status=NetworkStatus.CREATING)
+    now = timezone.now()
+    for works, status in ((True, NetworkStatus.OPERATIONAL), (False, NetworkStatus.NON_OPERATIONAL)):
+        rows = made.filter(pk__in=active) if works else made.exclude(pk__in=active)
+        rows.exclude(status=status).update(status=status, status_at=now)

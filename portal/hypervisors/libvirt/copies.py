@@ -1,0 +1,162 @@
+"""Volumes as they are, ours and others', and disks made by copying one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import libvirt
+
+from portal.hypervisors.base import MOST_VOLUMES
+from portal.hypervisors.errors import Busy, Invalid, NotFound
+from portal.hypervisors.libvirt import names, storage_xml
+from portal.hypervisors.libvirt.connection import Session
+from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
+from portal.hypervisors.libvirt.storage import LOST_AND_FOUND, Storage
+from portal.hypervisors.libvirt.storage_xml import VolumeFacts
+from portal.hypervisors.libvirt.xml import parse
+from portal.hypervisors.specs import DiskFound, DiskSpec, VolumeFound, VolumeRef
+
+log = logging.getLogger(__name__)
+
+PART = 256 * 1024
+
+_gate, _at_work = threading.Lock(), set[str]()
+
+
+@dataclass(frozen=True, slots=True)
+class _User:
+    """A machine and what it has: paths, and volumes as (pool, name)."""
+
+    name: str
+    active: bool
+    has: frozenset[Any]
+
+
+class Copies:
+    """The copying of one connection."""
+
+    def __init__(self, session: Session, storage: Storage) -> None:
+        self._session = session
+        self._storage = storage
+
+    def copy_disk(self, spec: DiskSpec, *, source: VolumeRef) -> DiskFound:
+        """By libvirt, on the host: ``qemu-img convert`` with both formats said, which reads through what lies below."""
+        name = names.volume(self._session.portal_id, spec.uid, suffix=spec.format)
+        with calling("copy disk"), _alone(name):
+            pool = self._storage.pool_of(spec.storage_domain)
+            if not self._storage.is_complete(pool, name) or self._storage.disk_found(pool, name) is None:
+                self._copy(pool, name, spec, source)
+            return self._storage.there(self._storage.disk_found(pool, name), name)
+
+    def _copy(self, pool: Any, name: str, spec: DiskSpec, source: VolumeRef) -> None:
+        origin = self._volume(source.storage_domain, source.external_id)
+        facts = storage_xml.read_volume(origin.XMLDesc(0))
+        self._refuse_unfit(source, facts)
+        text = storage_xml.volume(name, size_bytes=facts.size_bytes, format=spec.format)
+        with self._storage.being_made(pool, name):
+            pool.createXMLFrom(text, origin, 0)
+
+    def _refuse_unfit(self, source: VolumeRef, facts: VolumeFacts) -> None:
+        """libvirt tells qemu-img the format that it found by itself: it must be the one that was said."""
+        if facts.format != source.format:
+            raise Invalid(
+                "The volume is of another format than was said.",
+                detail=f"{source.external_id} is {facts.format}, said to be {source.format}",
+            )
+        is_ours = names.volume_uid(self._session.portal_id, source.external_id) is not None
+        if facts.backing and not is_ours:
+            raise Invalid("The volume lies over another one.", detail=f"{source.external_id} has a backing file")
+
+    # -- looking
+
+    def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
+        """All but what the driver itself put there, with the machines that have them."""
+        with calling("list volumes"):
+            pool = self._storage.pool_of(storage_domain)
+            conn = self._session.libvirt()
+            users = tuple(those_there(conn.listAllDomains(0), _user))
+            named = sorted(
+                (volume.name(), volume) for volume in pool.listAllVolumes(0) if not self._is_internal(volume.name())
+            )
+            return tuple(self._found(pool.name(), (volume for _name, volume in named[:MOST_VOLUMES]), users))
+
+    def _is_internal(self, name: str) -> bool:
+        known = names.volume_uid(self._session.portal_id, name)
+        probe = f"{self._session.prefix}-{names.BOOT_PROBE}"
+        return name in {LOST_AND_FOUND, probe} or (known is not None and known[1] in names.NO_DISKS)
+
+    def _found(self, pool: str, volumes: Iterator[Any], users: tuple[_User, ...]) -> Iterator[VolumeFound]:
+        for volume in volumes:
+            facts, name = _facts(volume), volume.name()
+            if facts is None:
+                continue
+            known = names.volume_uid(self._session.portal_id, name)
+            having = [user for user in users if user.has & {facts.path, (pool, name)}]
+            yield VolumeFound(
+                storage_domain=pool,
+                external_id=name,
+                format=facts.format,
+                size_bytes=facts.size_bytes,
+                allocated_bytes=facts.allocated_bytes,
+                uid=known[0] if known else None,
+                has_base=bool(facts.backing),
+                users=tuple(sorted(user.name for user in having)),
+                in_use=any(user.active for user in having),
+            )
+
+    def volume_head(self, storage_domain: str, external_id: str, *, length: int) -> bytes:
+        """Its first bytes, by a stream."""
+        with calling("read the head of a volume"):
+            stream = self._session.libvirt().newStream(0)
+            self._volume(storage_domain, external_id).download(stream, 0, length, 0)
+            head = b"".join(iter(lambda: stream.recv(PART), b""))
+            stream.finish()
+        return head
+
+    def _volume(self, storage_domain: str, name: str) -> Any:
+        volume = self._storage.volume(self._storage.pool_of(storage_domain), name)
+        if volume is None:
+            raise NotFound("The volume is not there.", detail=f"no volume {name!r} in {storage_domain!r}")
+        return volume
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Raise ``Busy`` while a call of this process makes the same copy, one that was abandoned too.
+
+    Of other processes' libvirt tells while it copies; in the moment after that, the copy would be made once more.
+    """
+    with _gate:
+        if name in _at_work:
+            raise Busy(detail=f"another call copies to {name}")
+        _at_work.add(name)
+    try:
+        yield
+    finally:
+        with _gate:
+            _at_work.discard(name)
+
+
+def _facts(volume: Any) -> VolumeFacts | None:
+    """What a volume is like; None for one that is gone, is being made, or cannot be read: it cannot be copied either."""
+    try:
+        return storage_xml.read_volume(volume.XMLDesc(0))
+    except libvirt.libvirtError as error:
+        if error.get_error_domain() in {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE}:
+            raise
+        if not is_missing(error):
+            log.info("a volume is left out: %s", error)
+        return None
+
+
+def _user(domain: Any) -> _User:
+    root = parse(domain.XMLDesc(0))
+    sources = [*root.iterfind("devices/disk/source"), *root.iterfind("devices/disk//backingStore/source")]
+    paths = {path for source in sources for path in (source.get("file"), source.get("dev")) if path}
+    volumes = {(source.get("pool"), source.get("volume")) for source in sources if source.get("volume")}
+    return _User(domain.name(), bool(domain.isActive()), frozenset(paths | volumes))

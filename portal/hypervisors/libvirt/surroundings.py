@@ -1,0 +1,121 @@
+"""What else a host needs to be a good one: a name that leads there and back, a right clock, the ports it is used by.
+
+Looked at while it works already. What cannot be seen from here is told as not known, never as good.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import time
+
+from portal.hypervisors.libvirt.transport import SETTINGS, known_host, private_folder, write_private
+from portal.hypervisors.libvirt.uri import SSH, TCP, TLS, Uri, parsed
+from portal.hypervisors.specs import Connection, Finding, Probe
+
+SECONDS = 5.0
+CLOCK_SECONDS = 20
+PLAIN_PORT = 16509
+CLOCK = re.compile(r"[0-9]{9,11}(\.[0-9]+)?")
+
+
+def probes(connection: Connection) -> tuple[Probe, ...]:
+    """The looks for this address; none for one that is not taken."""
+    uri = parsed(connection.address)
+    if isinstance(uri, str):
+        return ()
+    host = uri.host or socket.gethostname()
+    return (
+        Probe("name_back", lambda: _name_back(host), 15.0),
+        Probe("clock", lambda: _clock(uri, connection), CLOCK_SECONDS + 5.0),
+        Probe("plain_port", lambda: _plain_port(uri)),
+        Probe("screens", lambda: _screens(uri)),
+    )
+
+
+def _name_back(host: str) -> Finding:
+    """Its name leads to an address, and that address to a name which leads to the same address."""
+    addresses = _addresses(host)
+    if not addresses:
+        return Finding("name_back", "name_unknown", {"host": host}, is_warning=True)
+    for address in sorted(addresses):
+        try:
+            name, aliases, _all = socket.gethostbyaddr(address)
+        except OSError:
+            return Finding("name_back", "name_no_reverse", {"host": host, "address": address}, is_warning=True)
+        if not any(address in _addresses(each) for each in (name, *aliases)):
+            data = {"host": host, "address": address, "name": name}
+            return Finding("name_back", "name_reverse_other", data, is_warning=True)
+    return Finding("name_back", data={"addresses": ", ".join(sorted(addresses))})
+
+
+def _addresses(host: str) -> set[str]:
+    try:
+        return {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        return set()
+
+
+def _clock(uri: Uri, connection: Connection) -> Finding:
+    """Libvirt tells no host's time: over SSH the host itself is asked, and a local one has ours."""
+    if not uri.host:
+        return Finding("clock", data={"skew_seconds": "0"})
+    if uri.scheme != SSH:
+        return Finding("clock", "clock_unknown")
+    before = time.time()
+    told = _date_there(uri, connection)
+    after = time.time()
+    if told is None:
+        return Finding("clock", "clock_not_told")
+    return Finding("clock", data={"skew_seconds": f"{skew(told, before=before, after=after):.0f}"})
+
+
+def skew(told: float, *, before: float, after: float) -> float:
+    """By how many seconds, at least, a clock is wrong that showed ``told`` at some time between two of ours."""
+    if told < before:
+        return told - before
+    return max(0.0, told - after)
+
+
+def _date_there(uri: Uri, connection: Connection) -> float | None:
+    with private_folder() as keys:
+        write_private(keys / "known_hosts", known_host(uri, connection.secrets.get("host_key", "")))
+        config = write_private(keys / "ssh_config", SETTINGS.format(folder=keys))
+        key = write_private(keys / "key", connection.secrets.get("ssh_key", ""))
+        command = ["ssh", "-F", config, "-i", key, "-p", str(uri.port), "--", f"{uri.user}@{uri.host}", "date +%s.%N"]
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=CLOCK_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+    # A small system's ``date`` knows no fractions, and says so within its answer.
+    found = CLOCK.match(done.stdout[:100])
+    return float(found[0]) if found and done.returncode == 0 else None
+
+
+def _plain_port(uri: Uri) -> Finding:
+    """Where libvirt listens without encryption everybody who gets there owns the host."""
+    host = uri.host or "127.0.0.1"
+    data = {"host": host, "port": str(PLAIN_PORT)}
+    if uri.scheme == TCP:
+        return Finding("plain_port", "plain_port_used", data, is_warning=True)
+    try:
+        with socket.create_connection((host, PLAIN_PORT), timeout=SECONDS):
+            return Finding("plain_port", "plain_port_open", data, is_warning=True)
+    except OSError:
+        return Finding("plain_port", data=data)
+
+
+def _screens(uri: Uri) -> Finding:
+    """Over SSH and locally they need no port of their own: 5900 and above stay closed."""
+    if uri.scheme in {TLS, TCP}:
+        return Finding("screens", "screens_need_ssh", is_warning=True)
+    return Finding("screens")

@@ -1,0 +1,88 @@
+"""Templates of machines and of volumes through the pages, without JavaScript."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+
+from compute.models import StorageDomain, Template, Vm
+from compute.services import vms
+from portal.jobs.engine import run_to_end
+from portal.jobs.models import Job
+from tests.compute.image_files import sound
+
+
+@pytest.fixture
+def vm(demo) -> Vm:
+    made = demo.make_vm("alice", name="golden")
+    run_to_end(vms.stop_vm(demo.actor("alice"), made.pk).pk)
+    made.refresh_from_db()
+    return made
+
+
+def filled(page: Any, **more: str) -> dict[str, Any]:
+    """What the form would post as it is prefilled."""
+    form = page.context["form"]
+    values = {field.name: field.value() for field in form if field.value() not in {None, False, ""}}
+    for name in ("data_center", "storage_domain"):
+        values[name] = values.get(name) or form.fields[name].choices[0][0]
+    return values | more
+
+
+def test_an_admin_makes_a_template_of_a_machine_that_is_off_and_says_that_it_is_not_sealed(demo, vm):
+    admin = demo.browser("physics-admin")
+    address = f"/templates/new/?machine={vm.pk}"
+    assert address in admin.get(f"/machines/{vm.pk}/").content.decode()
+    assert address not in demo.browser("alice").get(f"/machines/{vm.pk}/").content.decode()
+    page = admin.get(address)
+    assert "Make a template of golden" in page.content.decode()
+    refused = admin.post(address, filled(page))
+    assert refused.status_code == HTTPStatus.BAD_REQUEST
+    assert 'id="accept_unsealed-error"' in refused.content.decode()
+    made = admin.post(address, filled(page, accept_unsealed="on"))
+    assert made.status_code == HTTPStatus.FOUND
+    busy = admin.get(f"/machines/{vm.pk}/").content.decode()
+    assert "Another job is at work on this machine." in busy
+    run_to_end(Job.objects.get(operation="compute.template_of_machine").pk)
+    row = Template.objects.get(name="golden")
+    assert (row.status, row.has_cloud_init) == ("ok", vm.template.has_cloud_init)
+    assert "Not sealed" in admin.get(f"/templates/{row.pk}/").content.decode()
+
+
+def test_a_machine_that_runs_has_the_button_off_with_its_reason_and_the_form_refuses(demo):
+    vm = demo.make_vm("alice", name="golden")
+    admin = demo.browser("physics-admin")
+    page = admin.get(f"/machines/{vm.pk}/").content.decode()
+    assert f"/templates/new/?machine={vm.pk}" not in page
+    assert "Shut it down first." in page
+    assert admin.get(f"/templates/new/?machine={vm.pk}").status_code == HTTPStatus.CONFLICT
+    assert demo.browser("charlie").get(f"/templates/new/?machine={vm.pk}").status_code == HTTPStatus.FORBIDDEN
+    other = demo.browser("informatics-admin")
+    assert other.get(f"/templates/new/?machine={vm.pk}").status_code == HTTPStatus.NOT_FOUND
+
+
+def test_a_super_admin_makes_a_template_of_a_volume_from_the_list(demo, tmp_path):
+    name = demo.double.plant_volume("old & golden.qcow2", sound(tmp_path)[: 1 << 20], size=8 << 20)
+    demo.double.plant_volume("<b>over.qcow2", sound(tmp_path)[: 1 << 20], base="below")
+    domain, admin = StorageDomain.objects.get(), demo.browser("admin")
+    listed = f"/storage-domains/{domain.pk}/volumes/"
+    assert listed in admin.get(f"/providers/{domain.provider_id}/").content.decode()
+    page = admin.get(listed).content.decode()
+    assert "&lt;b&gt;over.qcow2" in page
+    assert "It lies over another volume." in page
+    address = f"/templates/new/?storage_domain={domain.pk}&volume=old%20%26%20golden.qcow2"
+    assert address.replace("&", "&amp;") in page
+    form = admin.get(address)
+    assert form.context["form"]["name"].value() == "old _ golden"
+    assert admin.post(address, filled(form, accept_unsealed="on")).status_code == HTTPStatus.FOUND
+    ended = run_to_end(Job.objects.get(operation="compute.template_of_volume").pk)
+    assert ended.status == "finished", ended.error
+    assert Template.objects.get(name="old _ golden").owner is None
+    for who, code in (("physics-admin", 403), ("alice", 403)):
+        assert demo.browser(who).get(listed).status_code == code
+        assert demo.browser(who).get(address).status_code == code
+    assert name in demo.double.things("disk")
+    for bad in ("", "?machine=x", f"?volume=x&storage_domain={domain.pk}", "?volume=x&storage_domain=1"):
+        assert admin.get(f"/templates/new/{bad}").status_code == HTTPStatus.NOT_FOUND
