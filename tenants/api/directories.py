@@ -142,6 +142,7 @@ class SimulationSerializer(serializers.Serializer):
 class Directories(ListView):
     """The directories, for those who manage users and the system."""
 
+    guarded = True
     serializer_class = DirectorySerializer
     pagination_class = ByName
 
@@ -181,6 +182,8 @@ class DirectoryTry(ApiView):
 
 class DirectoryDetail(ApiView):
     """One directory."""
+
+    guarded = True
 
     @extend_schema(responses=DirectorySerializer)
     def get(self, request: Request, uid: UUID) -> Response:
@@ -225,6 +228,8 @@ class DirectoryTest(ApiView):
 class DirectoryGroups(ApiView):
     """Which of a directory's groups hold which roles."""
 
+    guarded = True
+
     @extend_schema(responses=MappingsSerializer)
     def get(self, request: Request, uid: UUID) -> Response:
         """By group."""
@@ -255,6 +260,8 @@ class DirectoryGroupRole(ApiView):
 
 class DirectorySync(ApiView):
     """What the directory says now of those who are signed in."""
+
+    guarded = True
 
     @extend_schema(responses=SyncPlanSerializer, operation_id="directories_sync_preview")
     def get(self, request: Request, uid: UUID) -> Response:

@@ -27,15 +27,15 @@ MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 def log_in(request: HttpRequest) -> HttpResponse:
     """Name and password, then on to the page that was asked for."""
     wanted = request.POST.get("next", request.GET.get("next", ""))
+    if request.htmx:  # type: ignore[attr-defined]
+        # The session ended under an open page: its next load leads here by itself, and back.
+        return HttpResponseClientRefresh()
     context: dict[str, Any] = {
         "next": wanted,
         "username": "",
         "draft": draft_in(request),
         "several": names_a_directory(),
     }
-    if request.htmx:  # type: ignore[attr-defined]
-        # The session ended under an open page: its next load leads here by itself, and back.
-        return HttpResponseClientRefresh()
     if request.method != "POST":
         return render(request, "tenants/login.html", context)
     username = request.POST.get("username", "")
