@@ -120,6 +120,8 @@ class VolumeListSerializer(serializers.Serializer):
 class Volumes(ApiView):
     """The volumes in a storage domain that bear no disk of this portal's. For super-admins."""
 
+    guarded = True
+
     @extend_schema(responses=VolumeListSerializer, operation_id="storage_domain_volumes")
     def get(self, request: Request, uid: UUID) -> Response:
         """At most 500 by name; the hypervisor is asked now."""

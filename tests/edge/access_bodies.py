@@ -114,6 +114,18 @@ def shelf_body(world: World, operation: str) -> dict[str, Any]:
     return {}
 
 
+def address(world: World, path: str) -> str:
+    """The address of the world's own thing of that noun."""
+    nouns = path.removeprefix("/api/v1").split("/")
+    named = {name: world.ids.get(name, "") for name in ("user", "group", "role", "target")}
+    return path.format(
+        uid=world.ids.get(NOUNS.get(nouns[1], ""), ""),
+        resource=world.ids.get(KINDS.get(path.split("/")[-3:][0], ""), ""),
+        dimension="machines",
+        **named,
+    )
+
+
 def body(world: World, operation: str) -> dict[str, Any]:
     if operation in FIXED:
         return FIXED[operation]

@@ -13,7 +13,7 @@ from drf_spectacular.generators import SchemaGenerator
 from compute.models import Template, Vm
 from network.models import VnicProfile
 from portal.jobs.models import Job
-from tests.edge.access_bodies import KINDS, NOUNS, body
+from tests.edge.access_bodies import address, body
 from tests.edge.access_table import API, API_RANKS, DRY_RUNS, PAGE_RANKS, PAGES
 from tests.edge.world import World, routes, undone
 
@@ -36,18 +36,13 @@ def ready(world: World, operation: str) -> None:
 
 def ask(world: World, operation: str, client: Any, *, kind: str) -> Any:
     method, path, *query = operation.split()
-    noun = NOUNS.get(path.removeprefix("/api/v1").split("/")[1], "")
     ready(world, f"{method} {path}")
-    resource = world.ids.get(KINDS.get(path.split("/")[-3:][0], ""), "")
-    named = {name: world.ids.get(name, "") for name in ("user", "group", "role", "target")}
-    address = path.format(uid=world.ids.get(noun, ""), resource=resource, dimension="machines", **named) + "".join(
-        query
-    )
+    asked = address(world, path) + "".join(query)
     as_json = {"content_type": "application/json"} if kind == "api" else {}
     if path.endswith("/content/"):
-        return client.put(f"{address}?offset=0", b"x", content_type="application/octet-stream")
+        return client.put(f"{asked}?offset=0", b"x", content_type="application/octet-stream")
     with_body = (body(world, f"{method} {path}"),) if method in {"POST", "PATCH", "PUT"} else ()
-    return getattr(client, method.lower())(address, *with_body, **(as_json if with_body else {}))
+    return getattr(client, method.lower())(asked, *with_body, **(as_json if with_body else {}))
 
 
 def walked(world: World, table: dict[str, str], ranks: tuple[str, ...], *, kind: str) -> dict[str, str]:

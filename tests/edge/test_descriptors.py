@@ -26,6 +26,8 @@ def port(tmp_path: Path) -> Iterator[int]:
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "portal.settings.test", "DATA_DIR": str(tmp_path)}
     (tmp_path / "static").mkdir()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    migrate = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
+    subprocess.run(migrate, cwd=REPOSITORY, env=environment, check=True, timeout=120)
     code = (
         f"import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, ({USUAL}, {hard})); "
         f"sys.argv[1:] = ['--port={number}']; from portal.serve import main; main()"

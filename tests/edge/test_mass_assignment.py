@@ -11,7 +11,7 @@ from drf_spectacular.generators import SchemaGenerator
 from compute.models import Console, Disk, Nic, Vm
 from portal.jobs.models import Job
 from tenants.models import ApiToken, QuotaCharge
-from tests.edge.access_bodies import NOUNS, body
+from tests.edge.access_bodies import address, body
 from tests.edge.world import World
 
 OURS = (
@@ -34,8 +34,7 @@ def rows() -> str:
 
 def refused(world: World, path: str, data: Any) -> list[str]:
     """The fields that a 400 names; asserts that it was one."""
-    address = path.format(uid=world.ids.get(NOUNS.get(path.split("/")[3], ""), ""))
-    answer = world.api("owner").post(address, json.dumps(data), content_type="application/json")
+    answer = world.api("owner").post(address(world, path), json.dumps(data), content_type="application/json")
     assert answer.status_code == 400, (path, data, answer.content)
     return [reason.get("field", "") for reason in answer.json()["reasons"]]
 

@@ -15,7 +15,7 @@ from compute.models import Vm
 from portal.common.sessions import SessionStore, kept
 from portal.jobs.models import Job
 from tenants.models import ApiToken
-from tests.edge.access_bodies import KINDS, NOUNS, body
+from tests.edge.access_bodies import address, body
 from tests.edge.access_table import API, API_RANKS, PAGE_RANKS, PAGES
 from tests.edge.test_access import ready
 from tests.edge.world import World
@@ -130,16 +130,6 @@ def strict(world: World, rank: str = "owner") -> Client:
 def token_of(client: Client) -> str:
     client.get("/machines/new/")
     return str(client.cookies["csrftoken"].value)
-
-
-def address(world: World, path: str) -> str:
-    uid = world.ids.get(NOUNS.get(path.removeprefix("/api/v1").split("/")[1], ""), "")
-    return path.format(
-        uid=uid,
-        user=world.ids["user"],
-        role="end-user",
-        resource=world.ids.get(KINDS.get(path.split("/")[-3:][0], ""), ""),
-    )
 
 
 def counts() -> tuple[int, ...]:
