@@ -48,7 +48,7 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "section": "machines",
         "listing": listing,
-        "chosen": next((row for row in frame.data_centers if row.pk == listing.data_center), None),
+        "chosen_data_center": next((row for row in frame.data_centers if row.pk == listing.data_center), None),
         "cards": parts.cards(actor, shown),
         "more": more,
         "can_create": bool(frame.data_centers),

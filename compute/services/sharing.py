@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db.models import Model, Q, QuerySet
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from compute.models import (
     Cluster,
@@ -144,7 +145,11 @@ def dependents(data_center: DataCenter, kind: str, row: Model) -> Dependents:
 def _refuse_in_use(found: Dependents, data_center: DataCenter, row: Model) -> None:
     if not found.count:
         return
-    text = _("%(count)d machines of %(data_center)s need %(name)s: %(machines)s. Delete or move them first.") % {
+    text = ngettext(
+        "%(count)d machine of %(data_center)s needs %(name)s: %(machines)s. Delete or move it first.",
+        "%(count)d machines of %(data_center)s need %(name)s: %(machines)s. Delete or move them first.",
+        found.count,
+    ) % {
         "count": found.count,
         "data_center": data_center.name,
         "name": row,

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from compute import rules, selectors
 from compute.choices import ImageStatus
@@ -204,7 +205,11 @@ def _refuse_needed(actor: Actor, template: Template) -> None:
     count, names = dependents(actor, template)
     if not count:
         return
-    text = _("%(count)d machines were made from %(name)s and need it: %(machines)s. Delete them first.") % {
+    text = ngettext(
+        "%(count)d machine was made from %(name)s and needs it: %(machines)s. Delete it first.",
+        "%(count)d machines were made from %(name)s and need it: %(machines)s. Delete them first.",
+        count,
+    ) % {
         "count": count,
         "name": template.name,
         "machines": ", ".join(names) + (" …" if count > len(names) else ""),

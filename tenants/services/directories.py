@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from portal.common.access import access_changed
 from portal.common.actor import Actor
@@ -174,7 +175,11 @@ def depends_on(row: Directory) -> list[Reason]:
     count = people.count()
     if not count:
         return []
-    text = _("%(count)d accounts came from it, such as %(names)s. Disable it instead: nobody of it logs in then.")
+    text = ngettext(
+        "%(count)d account came from it: %(names)s. Disable it instead: nobody of it logs in then.",
+        "%(count)d accounts came from it, such as %(names)s. Disable it instead: nobody of it logs in then.",
+        count,
+    )
     names = ", ".join(str(user) for user in people[:3])
     return [Reason("people", text % {"count": count, "names": names}, data={"count": count})]
 

@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -240,7 +241,15 @@ def directory_sync(request: HttpRequest, uid: UUID) -> HttpResponse:
     row = groups.get_directory(actor, uid)
     if request.method == "POST":
         plan = services.release_sync(actor, uid)
-        messages.success(request, _("Done: %(count)d accounts changed.") % {"count": len(plan.changes)})
+        messages.success(
+            request,
+            ngettext(
+                "Done: %(count)d account changed.",
+                "Done: %(count)d accounts changed.",
+                len(plan.changes),
+            )
+            % {"count": len(plan.changes)},
+        )
         return redirect("tenants:directory", uid=uid)
     context = {"directory": row, "plan": services.preview_sync(actor, uid)}
     return render(request, "tenants/directory_sync.html", SECTION | context)

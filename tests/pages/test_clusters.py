@@ -63,6 +63,7 @@ def test_hosts_of_two_providers_become_one_cluster_with_their_machines_and_data_
     }
     client = demo.browser("admin")
     checked = client.post("/clusters/new/", asked() | {"action": "check"}).content.decode()
+    assert "<span>All data centers</span>" in checked
     assert "These hosts make a cluster" in checked
     assert "informatics, physics" in checked
     assert not Cluster.objects.filter(provider=None).exists(), "a check makes nothing"

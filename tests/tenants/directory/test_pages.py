@@ -153,7 +153,7 @@ def test_one_whom_people_came_from_is_not_removed(boss, openldap, slapd):
     name = fresh("ken")
     slapd.person(name, SECRET)
     log_in(name, SECRET)
-    assert "1 accounts came from it" in boss.get(f"{page}remove/").content.decode()
+    assert "1 account came from it" in boss.get(f"{page}remove/").content.decode()
     assert boss.post(f"{page}remove/").status_code == 409
     User.objects.filter(directory=openldap).delete()
     assert boss.post(f"{page}remove/").status_code == 302
