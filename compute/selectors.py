@@ -263,7 +263,7 @@ def get_cluster(actor: Actor, uid: UUID) -> Cluster:
 
 def machines_on(host: Host) -> QuerySet[Vm]:
     """The machines on a host; of those whose host is not known, the ones on its provider."""
-    return Vm.objects.filter(Q(host=host) | Q(host=None, provider=host.provider_id), cluster=host.cluster_id)
+    return Vm.objects.filter(Q(host=host) | Q(host=None, provider=host.provider_id))
 
 
 def cluster_depends(cluster: Cluster) -> list[Reason]:

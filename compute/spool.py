@@ -88,6 +88,33 @@ def _wait_for(handle: int) -> None:
             return
 
 
+@contextmanager
+def slow_work() -> Iterator[bool]:
+    """A place for work that holds a worker for long (a conversion, a copy); False when all are taken.
+
+    So that such work of one department never takes every worker. The kernel gives a place back when its holder dies.
+    """
+    places = map(_place, range(settings.SLOW_WORK_AT_ONCE))
+    handle = next((place for place in places if place is not None), None)
+    try:
+        yield handle is not None
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _place(number: int) -> int | None:
+    places = Path(settings.DATA_DIR) / "places"
+    places.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(places / f"slow.{number}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
 def remove(uid: UUID) -> None:
     """All files of an image, or of a template that is made; already gone is done."""
     for path in folder().glob(f"{uid}.*"):

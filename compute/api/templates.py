@@ -12,9 +12,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compute import rules, selectors
-from compute.models import Template
+from compute.models import StorageDomain, Template
 from compute.services import templates
-from compute.services.template_copies import CopyRequest, template_of_machine, template_of_volume
+from compute.services.template_copies import CopyRequest, Offer, get_offer, template_of_machine, template_of_volume
 from compute.services.template_rows import TemplateTraits
 from compute.services.templates import NewTemplate, TemplateEdit
 from portal.common.actor import Actor, Door
@@ -23,6 +23,7 @@ from portal.common.errors import Invalid, Reason
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer
 from portal.common.paging import ByName
+from portal.common.rehearsal import is_rehearsal
 from portal.common.strict import (
     LARGEST_NUMBER,
     StrictBoolean,
@@ -134,14 +135,15 @@ class Templates(ListView):
         kind, source = _only_one(sources)
         place = (data.pop("storage_domain"), data.pop("data_center"), data.pop("next_version"))
         accept, traits = data.pop("accept_unsealed"), TemplateTraits(**data)
+        wish = CopyRequest(traits, *place, accept)
+        offer = _offer(request, actor, source) if kind == "volume" else None
 
         def make() -> tuple[Template, Job]:
-            if kind == "image":
-                return templates.make_template(actor, NewTemplate(traits, source, *place))
-            wish = CopyRequest(traits, *place, accept)
+            if offer is not None:
+                return template_of_volume(actor, *offer, wish)
             if kind == "vm":
                 return template_of_machine(actor, source, wish)
-            return template_of_volume(actor, source["storage_domain"], source["name"], wish)
+            return templates.make_template(actor, NewTemplate(traits, source, *place))
 
         return answer_once(request, actor.user.pk, lambda: _started(*make()))
 
@@ -172,6 +174,14 @@ class TemplateDetail(ApiView):
         """Remove it with its disk, unless machines were made from it (409 with their names)."""
         answer = started(templates.delete_template(_actor(request), uid))
         return Response(answer.body, status=answer.status, headers={"Location": answer.location})
+
+
+def _offer(request: Request, actor: Actor, source: dict[str, Any]) -> tuple[StorageDomain, Offer]:
+    """The volume as its hypervisor tells of it: asked here, for a rehearsal and a kept answer are transactions."""
+    if is_rehearsal(request):
+        text = _("A copy of a volume cannot be tried dry, for its hypervisor is asked. Look at the list of volumes.")
+        raise Invalid(text, reasons=(Reason("no_dry_run", text, "dry_run"),))
+    return get_offer(actor, source["storage_domain"], source["name"])
 
 
 def _only_one(sources: dict[str, Any]) -> tuple[str, Any]:

@@ -10,14 +10,14 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from compute import inspection, rules
+from compute import inspection, rules, spool
 from compute.choices import IMAGE_REFUSALS
 from compute.models import Template, Vm
-from compute.operations.templates import GIB, UNDONE, disk_of, forget, make_ready, remove, template_of
+from compute.operations.templates import GIB, UNDONE, disk_of, forget, in_turn, make_ready, remove, template_of
 from portal.hypervisors.base import Driver
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.specs import DiskRef, DiskSpec, VmStatus, VolumeFound, VolumeRef
-from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, register
+from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, Wait, register
 
 HEAD_BYTES = 1024 * 1024
 COPY_SECONDS = 2 * 3600.0  # of trying again while an earlier try is still at it
@@ -28,13 +28,17 @@ def _driver(template: Template) -> Driver:
     return driver_for(template.storage_domain.provider)
 
 
-def _copy(ctx: StepContext, source: VolumeRef) -> None:
+def _copy(ctx: StepContext, source: VolumeRef) -> Wait | None:
     template = template_of(ctx)
     disk = disk_of(template)
     driver = _driver(template)
-    ctx.report(_("The hypervisor copies the disk. That lasts as long as the disk is large."))
-    driver.copy_disk(DiskSpec(disk.uid, disk.storage_domain, template.disk_gib * GIB), source=source)
+    with spool.slow_work() as has_place:
+        if not has_place:
+            return in_turn()
+        ctx.report(_("The hypervisor copies the disk. That lasts as long as the disk is large."))
+        driver.copy_disk(DiskSpec(disk.uid, disk.storage_domain, template.disk_gib * GIB), source=source)
     ctx.fault_point("made")
+    return None
 
 
 # -- of a machine
@@ -62,10 +66,10 @@ def look_at_machine(ctx: StepContext) -> Done:
     return Done({"storage_domain": found.ref.storage_domain, "volume": found.external_id})
 
 
-def copy_machine(ctx: StepContext) -> None:
+def copy_machine(ctx: StepContext) -> Wait | None:
     """Its disk and all that lies below it, as one."""
     source = ctx.output("look")
-    _copy(ctx, VolumeRef(source["storage_domain"], source["volume"], QCOW2))
+    return _copy(ctx, VolumeRef(source["storage_domain"], source["volume"], QCOW2))
 
 
 def verify_machine(ctx: StepContext) -> None:
@@ -125,9 +129,9 @@ def look_at_volume(ctx: StepContext) -> Done:
     return Done({"format": facts.format.value, "head": hashlib.sha256(head).hexdigest()})
 
 
-def copy_volume(ctx: StepContext) -> None:
+def copy_volume(ctx: StepContext) -> Wait | None:
     """All of it, into one of ours."""
-    _copy(ctx, VolumeRef(ctx.params["storage_domain"], ctx.params["volume"], ctx.output("look")["format"]))
+    return _copy(ctx, VolumeRef(ctx.params["storage_domain"], ctx.params["volume"], ctx.output("look")["format"]))
 
 
 def verify_volume(ctx: StepContext) -> None:

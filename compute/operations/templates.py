@@ -16,10 +16,11 @@ from compute.operations.images import promised_bytes
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.specs import DiskRef, DiskSpec
 from portal.jobs.context import JobContext
-from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, register
+from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, Wait, register
 from tenants import quota
 
 CHUNK = 1024 * 1024
+TURN_SECONDS = 5.0  # until a step looks again for a place
 GIB = 1024**3
 CONVERT_SECONDS = 1800.0
 UNDONE = gettext_lazy("What had been made was undone.")
@@ -49,7 +50,12 @@ def _source(ctx: StepContext) -> Path:
     return Path(ctx.params["path"]) if "path" in ctx.params else spool.converted(ctx.target_uid)
 
 
-def convert(ctx: StepContext) -> None:
+def in_turn() -> Wait:
+    """What a step says that found no place for slow work."""
+    return Wait(TURN_SECONDS, _("Other images are being copied. This one is next in turn."), give_up_after=86_400)
+
+
+def convert(ctx: StepContext) -> Wait | None:
     """Make a plain qcow2 image of what was uploaded: nothing of its maker's structures gets to a hypervisor."""
     image = Image.objects.filter(pk=ctx.params["image"]).first()
     if image is None:
@@ -58,12 +64,16 @@ def convert(ctx: StepContext) -> None:
     room = max(CHUNK, spool.free_bytes() - promised_bytes() - settings.IMAGE_SPARE_BYTES)
     bounds = qemu_img.Bounds(CONVERT_SECONDS, file_bytes=min(qemu_img.most_bytes(image.virtual_bytes), room))
     try:
-        if not target.exists():
-            qemu_img.convert(spool.uploaded(image.pk), said=image.format, target=target, bounds=bounds)
+        with spool.slow_work() as has_place:
+            if not has_place:
+                return in_turn()
+            if not target.exists():
+                qemu_img.convert(spool.uploaded(image.pk), said=image.format, target=target, bounds=bounds)
     except qemu_img.QemuImgFailed as error:
         text = _("The image cannot be converted: it is damaged, or there is no room for it.")
         raise StepFailed(text, code="conversion_failed", detail=error.detail) from error
     ctx.fault_point("made")
+    return None
 
 
 def drop_converted(ctx: StepContext) -> None:

@@ -16,9 +16,10 @@ from portal.common.actor import Actor
 from portal.common.errors import NotFound
 from tenants import policy, quota
 from tenants.models import DataCenter, QuotaCharge, User
-from tenants.models.quota import Dimension
+from tenants.models.quota import Dimension, QuotaAccount
 from tenants.permits import Permit
 from tenants.selectors import get_data_center
+from tenants.services.people import people_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def consumption(actor: Actor, uid: UUID, dimension: str, *, user_uid: UUID | Non
     if dimension not in Dimension.values:
         raise NotFound(_("There is no such dimension of a quota."))
     sees_all = {Permit.QUOTA_EDIT, Permit.VM_VIEW} <= selectors.permits_on_center(actor, row)
-    user = _user(actor, user_uid, sees_all=sees_all) if user_uid else None
+    user = _user(actor, row, user_uid, sees_all=sees_all) if user_uid else None
     meters = quota.usage(row, user.pk if user else None)
     subject = "user" if user else "data_center"
     meter = next((each for each in meters if (each.dimension, each.subject) == (dimension, subject)), None)
@@ -87,11 +88,18 @@ def consumption(actor: Actor, uid: UUID, dimension: str, *, user_uid: UUID | Non
     )
 
 
-def _user(actor: Actor, user_uid: UUID, *, sees_all: bool) -> User:
+def _user(actor: Actor, data_center: DataCenter, user_uid: UUID, *, sees_all: bool) -> User:
     found = User.objects.filter(pk=user_uid).first() if sees_all or user_uid == actor.uid else None
-    if found is None:
+    if found is None or not (user_uid == actor.uid or _has_a_share(data_center, user_uid)):
         raise NotFound(_("There is no such share of this quota, or you may not see it."))
     return found
+
+
+def _has_a_share(data_center: DataCenter, user_uid: UUID) -> bool:
+    """Whether a user has something here: of everybody else not even the name is told."""
+    charged = QuotaCharge.objects.filter(data_center=data_center, user_uid=user_uid)
+    limited = QuotaAccount.objects.filter(data_center=data_center, subject_uid=user_uid)
+    return charged.exists() or limited.exists() or people_of(data_center).filter(pk=user_uid).exists()
 
 
 def consumers(actor: Actor, charges: Sequence[QuotaCharge]) -> list[Consumer]:

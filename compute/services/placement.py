@@ -63,7 +63,7 @@ def _silent(hosts: list[Host]) -> Reason:
 def _with_room(hosts: list[Host], memory_mib: int) -> Place:
     rooms = rooms_of(hosts)
     for host in hosts:
-        if rooms[host.pk].free_mib >= memory_mib:
+        if not rooms[host.pk].physical_mib or rooms[host.pk].free_mib >= memory_mib:
             return Place(host)
     best = max((rooms[host.pk] for host in hosts), key=lambda room: room.free_mib)
     return Place(None, tuple(memory_reasons(best, memory_mib)))

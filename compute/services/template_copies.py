@@ -137,12 +137,11 @@ def get_offer(actor: Actor, storage_domain_uid: UUID, name: str) -> tuple[Storag
     return domain, offer
 
 
-def template_of_volume(actor: Actor, storage_domain_uid: UUID, name: str, request: CopyRequest) -> tuple[Template, Job]:
-    """Make a template of a volume that lies in a storage domain: looked at by the job before it is copied.
+def template_of_volume(actor: Actor, domain: StorageDomain, offer: Offer, request: CopyRequest) -> tuple[Template, Job]:
+    """Make a template of a volume (``get_offer``, before any transaction): looked at by the job before it is copied.
 
     For super-admins. Raises ``Conflict`` for one that cannot be copied, and as ``make_template`` does.
     """
-    domain, offer = get_offer(actor, storage_domain_uid, name)
     with attempt(actor, "TEMPLATE_CREATE", Subject("template", None, request.traits.name)) as trial:
         policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
         owner, target, before = _place(actor, request, domain.provider)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from django.db import close_old_connections, connections
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from compute import rules
@@ -93,7 +93,7 @@ def _due(provider: Provider) -> list[Screen]:
         vm__provider=provider, vm__status__in=rules.LEGAL["connect"], wanted_at__gt=now - WANTED
     )
     due = rows.filter(Q(next_at=None) | Q(next_at__lte=now)).select_related("vm").defer("image")
-    return list(due.order_by("next_at", "pk")[:MOST_AT_ONCE])
+    return list(due.order_by(F("next_at").asc(nulls_first=True), "pk")[:MOST_AT_ONCE])
 
 
 def forget_unwanted(provider: Provider) -> int:

@@ -79,7 +79,7 @@ def _volume(actor: Actor, domain_uid: UUID, name: str) -> Source:
     _refuse(offer.reasons)
 
     def make(form: NewTemplateForm) -> tuple[Template, Job]:
-        return template_copies.template_of_volume(actor, domain.pk, name, _wish(form))
+        return template_copies.template_of_volume(actor, domain, offer, _wish(form))
 
     traits = TemplateTraits(name=_bare(rules.title_of(name)))
     back = ("compute:volumes", (domain.pk,))

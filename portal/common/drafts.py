@@ -73,8 +73,13 @@ def draft_in(request: HttpRequest) -> str:
 
 
 def keep_draft(request: HttpRequest) -> None:
-    """Lay the draft of the log-in form into the session that was just opened."""
-    if draft := draft_in(request):
+    """Lay the draft of the log-in form into the session that was just opened, if it is this user's own."""
+    draft = draft_in(request)
+    try:
+        is_own = unseal_json(draft).get("whose") == str(request.user.pk)
+    except SealBroken:
+        return
+    if is_own:
         request.session[FIELD] = draft
 
 

@@ -188,6 +188,7 @@ IMAGE_CHUNK_BYTES = 4 * 1024 * 1024
 IMAGE_FORM_BYTES = 1024**3  # a plain form, without JavaScript: one file, whole
 IMAGE_MOST_BYTES = env.number("IMAGE_MOST_GIB", 64) * 1024**3
 IMAGE_MOST_VIRTUAL_BYTES = env.number("IMAGE_MOST_VIRTUAL_GIB", 256) * 1024**3
+SLOW_WORK_AT_ONCE = env.number("SLOW_WORK_AT_ONCE", 1)  # conversions and copies, each of which holds a worker
 IMAGE_SPARE_BYTES = env.number("IMAGE_SPARE_MIB", 1024) * 1024**2  # of the spool's file system uploads leave this free
 IMAGE_UPLOAD_HOURS = 24  # an upload that nobody went on with for so long is swept away
 

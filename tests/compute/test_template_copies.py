@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from compute import selectors
+from compute import selectors, spool
 from compute.actions import vm_actions
 from compute.models import Template, Vm
 from compute.services import adoption, template_copies, vms
@@ -18,7 +18,8 @@ from compute.services.template_rows import TemplateTraits
 from compute.services.wishes import VmRequest
 from compute.sync.inventory import sync_provider
 from portal.common.errors import Busy, Conflict, Invalid, NotFound, NotPermitted, QuotaExceeded
-from portal.jobs.engine import run_to_end
+from portal.common.phrases import said
+from portal.jobs.engine import advance, run_to_end
 from portal.jobs.models import Job
 from tenants import quota
 from tenants.models.quota import Dimension
@@ -162,6 +163,22 @@ def test_an_adopted_machine_is_refused_with_what_helps(institute, double):
         copied(institute, vm)
 
 
+def test_a_copy_waits_its_turn_and_leaves_other_workers_free(institute, double, vm):
+    _template, job = copied(institute, vm)
+    with spool.slow_work() as has_place:
+        assert has_place
+        with spool.slow_work() as has_another:
+            assert not has_another
+        for _ in range(3):
+            advance(job.pk)
+        waiting = Job.objects.get(pk=job.pk)
+        assert waiting.status == "started"
+        assert "next in turn" in str(said(waiting.steps.get(name="copy").message))
+        assert double.calls("copy_disk") == []
+    assert run_to_end(job.pk).status == "finished"
+    assert len(double.calls("copy_disk")) == 1
+
+
 # --- of a volume
 
 
@@ -171,7 +188,10 @@ def plant(double: HypervisorDouble, head: bytes, **more: Any) -> str:
 
 def of_volume(institute: Any, name: str, who: str = "root", **more: Any) -> tuple[Template, Job]:
     domain = institute.template.storage_domain_id
-    return template_copies.template_of_volume(institute.actor(who), domain, name, wish(institute, **more))
+    actor = institute.actor(who)
+    return template_copies.template_of_volume(
+        actor, *template_copies.get_offer(actor, domain, name), wish(institute, **more)
+    )
 
 
 def test_a_volume_becomes_a_template_and_stays_as_it_is(institute, double, tmp_path):
@@ -286,3 +306,15 @@ def test_the_api_takes_exactly_one_source(institute, double, vm, tmp_path):
         assert client.get(f"/api/v1/templates/{made.json()['template']['id']}/").json()["is_sealed"] is False
     for hostile in ("../../etc/passwd", "json:{}", "nbd://x", "a\x00b", "x" * 300, ""):
         assert post(volume={"storage_domain": domain, "name": hostile}).status_code in {400, 404}
+
+
+def test_a_volume_is_not_tried_dry_for_its_hypervisor_would_be_asked_in_a_transaction(institute, double, tmp_path):
+    name = plant(double, sound(tmp_path))
+    client = Client()
+    client.force_login(institute.users["root"])
+    volume = {"storage_domain": str(institute.template.storage_domain_id), "name": name}
+    asked = {"name": "golden", "storage_domain": volume["storage_domain"], "volume": volume}
+    asked |= {"accept_unsealed": True, "data_center": None}
+    refused = client.post("/api/v1/templates/?dry_run=1", asked, content_type="application/json")
+    assert (refused.status_code, refused.json()["reasons"][0]["code"]) == (400, "no_dry_run"), refused.content
+    assert client.post("/api/v1/templates/", asked, content_type="application/json").status_code == 202

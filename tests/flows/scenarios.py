@@ -13,7 +13,7 @@ from compute.services.adoption import Adoption, adopt, unadopt_vm
 from compute.services.images import ImageRequest, create_image, receive
 from compute.services.providers import own_storage
 from compute.services.readiness import check_readiness
-from compute.services.template_copies import CopyRequest, template_of_machine, template_of_volume
+from compute.services.template_copies import CopyRequest, get_offer, template_of_machine, template_of_volume
 from compute.services.template_rows import TemplateTraits
 from compute.services.templates import NewTemplate, TemplateRequest, delete_template, import_template, make_template
 from compute.sync.inventory import sync_provider
@@ -98,7 +98,8 @@ def _of_volume(place: Place, name: str) -> Job:
     key = place.double.plant_volume(f"{name}.qcow2", head, size=8 << 20)
     place.strangers = place.look().strangers
     domain = own_storage(place.provider).pk
-    return template_of_volume(place.actor("root"), domain, key, _copied(place, name))[1]
+    root = place.actor("root")
+    return template_of_volume(root, *get_offer(root, domain, key), _copied(place, name))[1]
 
 
 def _unmake(place: Place, name: str) -> Job:

@@ -25,7 +25,9 @@ def connect(url: str, ca: Path, *, starts_tls: bool = False) -> ldap.ldapobject.
 
 
 @pytest.mark.parametrize("starts_tls", [False, True])
-def test_openldap_proves_itself_and_links_members_to_groups(slapd: SlapdServer, tmp_path: Path, starts_tls: bool):
+def test_openldap_proves_itself_and_links_members_to_groups(
+    slapd: SlapdServer, tmp_path: Path, starts_tls: bool
+) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text(slapd.ca_pem)
     person = slapd.person(f"linked{starts_tls}", "a-password")
@@ -45,7 +47,9 @@ def members(connection: ldap.ldapobject.LDAPObject, group: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize("starts_tls", [False, True])
-def test_active_directory_proves_itself_and_follows_nested_groups(samba: SambaServer, tmp_path: Path, starts_tls: bool):
+def test_active_directory_proves_itself_and_follows_nested_groups(
+    samba: SambaServer, tmp_path: Path, starts_tls: bool
+) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text(samba.ca_pem)
     name = f"nested{starts_tls}"
@@ -60,14 +64,14 @@ def test_active_directory_proves_itself_and_follows_nested_groups(samba: SambaSe
     assert sorted(names) == [f"inner-{name}", f"outer-{name}"]
 
 
-def test_active_directory_takes_no_password_over_a_plain_connection(samba: SambaServer):
+def test_active_directory_takes_no_password_over_a_plain_connection(samba: SambaServer) -> None:
     connection = ldap.initialize(samba.ldap_url)
     with pytest.raises(ldap.STRONG_AUTH_REQUIRED):
         connection.simple_bind_s(samba_server.PORTAL, samba_server.PORTAL_PASSWORD)
 
 
 @pytest.mark.slapd
-def test_a_directory_without_tls_refuses_starttls():
+def test_a_directory_without_tls_refuses_starttls() -> None:
     server = SlapdServer(has_tls=False)
     server.start()
     try:

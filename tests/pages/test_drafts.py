@@ -81,6 +81,7 @@ def test_seal_that_is_broken_or_foreign_is_passed_over(demo, posted):
     for draft in ("nonsense", "x" * 300_000):
         client.post("/login/", {"username": "alice", "password": demo.password("alice"), "draft": draft[:200_000]})
         assert client.get("/machines/new/").status_code == HTTPStatus.OK
+        assert "draft" not in client.session, "what is not his own is not kept"
 
 
 def test_part_of_the_page_says_that_the_log_in_ended_and_does_not_load_it_anew(posted):

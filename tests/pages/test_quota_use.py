@@ -63,6 +63,7 @@ def test_what_is_not_there_is_not_found(demo, center):
     client = demo.browser("physics-admin")
     assert client.get(path(center, "beans")).status_code == HTTPStatus.NOT_FOUND
     assert client.get(f"{path(center)}?user={uuid4()}").status_code == HTTPStatus.NOT_FOUND
+    assert client.get(f"{path(center)}?user={demo.user('charlie').pk}").status_code == HTTPStatus.NOT_FOUND
     assert client.get(f"/api/v1/data-centers/{center.pk}/consumers/beans/").status_code == HTTPStatus.NOT_FOUND
 
 
