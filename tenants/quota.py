@@ -88,7 +88,7 @@ def charge(
     ``found`` is for use found on a hypervisor: charged whatever the limit, and shown as over.
     """
     with transaction.atomic():
-        _hold([data_center.pk])
+        hold([data_center.pk])
         fresh = {dimension: amounts[dimension] for dimension in amounts.keys() - _charged(consumer)}
         accounts = _open_accounts(data_center, user_uid, fresh) if fresh else []
         _book({account: fresh[Dimension(account.dimension)] for account in accounts}, user_uid, found=found)
@@ -119,8 +119,8 @@ def release(consumer: Consumer, dimensions: Iterable[Dimension] | None = None) -
         QuotaCharge.objects.filter(pk__in=[row.pk for row in rows]).delete()
 
 
-def _hold(data_centers: Iterable[UUID]) -> None:
-    """One transaction at a time in a data center's ledger, until it commits.
+def hold(data_centers: Iterable[UUID]) -> None:
+    """One transaction at a time in these data centers' ledgers and in what may be placed there, until it commits.
 
     A request books several consumers, and not all in the same order (a machine, then its disk; deleting, the other way
     round): without this, two of them can wait for each other's accounts. SQLite's transactions do this by themselves.
@@ -134,7 +134,7 @@ def _charges_of(consumer: Consumer, dimensions: Iterable[Dimension]) -> list[Quo
     rows = QuotaCharge.objects.filter(
         consumer_kind=consumer.kind, consumer_uid=consumer.uid, dimension__in=list(dimensions)
     )
-    _hold(rows.values_list("data_center_id", flat=True))
+    hold(rows.values_list("data_center_id", flat=True))
     return list(rows.prefetch_related("accounts").order_by("dimension"))
 
 
@@ -352,7 +352,7 @@ def set_limits(
     elif user_uid is not None:
         kind, subject = SubjectKind.USER, user_uid
     with transaction.atomic():
-        _hold([data_center.pk])
+        hold([data_center.pk])
         for dimension in sorted(limits):
             QuotaAccount.objects.update_or_create(
                 data_center=data_center,
@@ -370,7 +370,7 @@ def rebook_group(group: Group) -> None:
     members = list(User.objects.filter(groups=group).values_list("pk", flat=True))
     accounts = QuotaAccount.objects.filter(subject_kind=SubjectKind.GROUP, subject_uid=group_uid(group.pk))
     with transaction.atomic():
-        _hold(accounts.values_list("data_center_id", flat=True))
+        hold(accounts.values_list("data_center_id", flat=True))
         for account in accounts:
             charges = QuotaCharge.objects.filter(
                 data_center=account.data_center_id, dimension=account.dimension, user_uid__in=members

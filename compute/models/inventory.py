@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from compute.choices import StorageStatus
@@ -26,6 +27,9 @@ class Cluster(UidModel):
 
     class Meta:
         ordering: ClassVar = ["name", "uid"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["provider"], condition=Q(external_id=""), name="one_own_cluster")
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -23,7 +23,7 @@ from portal.events.record import Subject, attempt
 from portal.hypervisors.identity import portal_id
 from portal.hypervisors.models import Portal
 from portal.hypervisors.registry import driver_class
-from tenants import policy
+from tenants import policy, quota
 from tenants.permits import Permit
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -138,6 +138,7 @@ def edit_cluster(actor: Actor, uid: UUID, edit: ClusterEdit) -> Cluster:
         trial.subject = Subject("cluster", uid, row.name)
         authorize_clusters(actor)
         _one_at_a_time()
+        _hold_users([row.pk])
         if edit.hosts is not None:
             _refuse_engines(row)
         row.refresh_from_db()
@@ -162,6 +163,7 @@ def remove_cluster(actor: Actor, uid: UUID) -> None:
         trial.subject = Subject("cluster", uid, row.name)
         authorize_clusters(actor)
         _one_at_a_time()
+        _hold_users([row.pk])
         _refuse_engines(row)
         if reasons := selectors.cluster_depends(row):
             text = _("%(name)s is in use. Remove what depends on it first.") % {"name": row.name}
@@ -266,6 +268,7 @@ def _assignments(row: Cluster | None, wanted: Iterable[Host]) -> QuerySet[Cluste
 def _join(row: Cluster, wanted: Iterable[Host]) -> list[str]:
     """The names of those that are new in it."""
     new = [host for host in wanted if host.cluster_id != row.pk]
+    _hold_users([row.pk, *(host.cluster_id for host in new)])
     for assignment in _assignments(row, new):
         ClusterAssignment.objects.get_or_create(cluster=row, data_center_id=assignment.data_center_id)
         assignment.delete()  # else whoever is denied this cluster later would come back by the host's own
@@ -273,6 +276,12 @@ def _join(row: Cluster, wanted: Iterable[Host]) -> list[str]:
         Vm.objects.filter(provider=host.provider_id, cluster=host.cluster_id).update(cluster=row)
         Host.objects.filter(pk=host.pk).update(cluster=row)
     return [host.name for host in new]
+
+
+def _hold_users(clusters: Iterable[UUID]) -> None:
+    """No machine is being placed on these clusters until the transaction ends."""
+    using = ClusterAssignment.objects.filter(cluster__in=list(clusters))
+    quota.hold(using.values_list("data_center_id", flat=True))
 
 
 def _note_problems(row: Cluster) -> None:

@@ -65,6 +65,8 @@ def create_vm(actor: Actor, request: VmRequest) -> tuple[Vm, Job]:
     with attempt(actor, "VM_CREATE", Subject("vm", None, str(request.name)[:64])) as trial:
         wish = resolved(actor, request)
         _refuse(rule_reasons(wish), Invalid)
+        # Before the look for a place: what the data center may use is not taken from it until the machine is written.
+        quota.hold([wish.data_center.pk])
         place = place_for(wish)
         _refuse([*name_reasons(wish), *place_reasons(wish), *place.reasons], Conflict)
         vm = _write(actor, wish, cast("Host", place.host))

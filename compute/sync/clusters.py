@@ -14,7 +14,7 @@ from portal.hypervisors.models import Provider
 
 def own_cluster(provider: Provider) -> Cluster:
     """The cluster of a provider's hosts that are in none of the portal's."""
-    cluster, _made = Cluster.objects.get_or_create(provider=provider, defaults={"name": provider.name})
+    cluster, _made = Cluster.objects.get_or_create(provider=provider, external_id="", defaults={"name": provider.name})
     return cluster
 
 
