@@ -28,7 +28,7 @@ def take_try(username: str, address: str, *, device: str = "") -> None:
     """Count a try before its password is looked at, so that parallel ones cannot slip by. Raises ``TooMany``.
 
     ``Retry-After`` is when the window ends: nobody is locked out for good. Call outside of a transaction that a refusal
-    rolls back. ``device``: proven to be this name's.
+    rolls back. ``device``: proven to be this account's.
     """
     for key, most in _bounds(username, address, device):
         if not _count(key, most):
@@ -38,7 +38,7 @@ def take_try(username: str, address: str, *, device: str = "") -> None:
 def give_back(username: str, address: str, *, device: str = "") -> None:
     """The password was right: the name or device starts anew, and the address gets its try back."""
     if device:
-        LoginTries.objects.filter(key=_device_key(device)).update(tries=0)
+        LoginTries.objects.filter(key=_device_key(username, device)).update(tries=0)
         return
     LoginTries.objects.filter(key=_name_key(username)).update(tries=0)
     LoginTries.objects.filter(key=_address_key(address), tries__gt=0).update(tries=F("tries") - 1)
@@ -58,7 +58,7 @@ def forget_tries() -> int:
 def _bounds(username: str, address: str, device: str) -> Iterator[tuple[str, int]]:
     """The address first: one that is refused makes no rows for ever new names."""
     if device:
-        yield _device_key(device), MOST_PER_NAME
+        yield _device_key(username, device), MOST_PER_NAME
         return
     yield _address_key(address), MOST_PER_ADDRESS
     yield _name_key(username), MOST_PER_NAME
@@ -90,8 +90,8 @@ def _address_key(address: str) -> str:
     return keyed_hash(_whose(address), purpose="login address")
 
 
-def _device_key(device: str) -> str:
-    return keyed_hash(device, purpose="login device")
+def _device_key(username: str, device: str) -> str:
+    return keyed_hash(f"{_name_key(username)} {device}", purpose="login device")
 
 
 def _whose(address: str) -> str:
