@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from portal.common.errors import TooMany
 from portal.common.sealed import keyed_hash
+from tenants.directory.names import folded
 from tenants.models import LoginTries
 
 WINDOW = timedelta(minutes=5)
@@ -83,7 +84,7 @@ def _wait(key: str) -> int:
 
 
 def _name_key(username: str) -> str:
-    return keyed_hash(username.lower(), purpose="login name")
+    return keyed_hash(folded(username), purpose="login name")
 
 
 def _address_key(address: str) -> str:

@@ -66,6 +66,13 @@ def test_AN11_a_device_is_of_the_account_that_logged_in_not_of_what_was_typed(br
     assert log_in(browser, "alice") == 302
 
 
+def test_AN11_spellings_of_one_name_share_its_tries(people):  # noqa: N802
+    spellings = ["alice", " alice", "ALICE", "\uff41lice", "al\u00adice", "\u00e1lice"]
+    codes = [log_in(Client(), spellings[n % len(spellings)], "wrong") for n in range(MOST_PER_NAME)]
+    assert codes == [401] * MOST_PER_NAME
+    assert [log_in(Client(), spelling, "wrong") for spelling in spellings] == [429] * len(spellings)
+
+
 @pytest.mark.parametrize("forged", ["", "x", "x:y:z", "\xe9:\xe9:\xe9"])
 def test_AN11_a_forged_device_is_none(browser, forged):  # noqa: N802
     flood()
