@@ -7,8 +7,8 @@ changes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -42,7 +42,7 @@ class Change:
     account: Account | None
     kept_out: str
     moves: Moves
-    groups: frozenset[str]
+    groups: frozenset[str] | None  # None: he stays in those that he is in
 
     @property
     def why(self) -> str:
@@ -53,6 +53,16 @@ class Change:
     def takes(self) -> bool:
         """Whether something is lost by it."""
         return bool(self.moves.left) or (bool(self.kept_out) and self.user.is_active)
+
+    @property
+    def locks(self) -> bool:
+        """Whether it is a lock, which anybody's wrong passwords bring about: it is never held, and holds nothing up."""
+        return self.kept_out == KeptOut.LOCKED and self.user.is_active
+
+    @property
+    def weighs(self) -> bool:
+        """Whether something is lost by it that the brake looks at."""
+        return bool(self.moves.left) or (self.takes and not self.locks)
 
     @property
     def gives(self) -> bool:
@@ -70,8 +80,16 @@ class Plan:
 
     @property
     def losing(self) -> int:
-        """How many people lose something."""
-        return sum(change.takes for change in self.changes)
+        """How many people lose something that the brake looks at."""
+        return sum(change.weighs for change in self.changes)
+
+    def to_do(self) -> Iterator[Change]:
+        """What is not held; of somebody held who is locked, the lock."""
+        for change in self.changes:
+            if not (self.is_held and change.weighs):
+                yield change
+            elif change.locks:
+                yield replace(change, moves=Moves(), groups=None)
 
 
 def follow_directory(uid: UUID, *, passes_brake: bool = False) -> Plan | None:
@@ -88,9 +106,8 @@ def follow_directory(uid: UUID, *, passes_brake: bool = False) -> Plan | None:
         log.warning("directory %s cannot be followed: %s %s", row.name, error.step, error.code)
         Directory.objects.filter(pk=uid).update(sync_error=error.code)
         return None
-    for change in plan.changes:
-        if not (plan.is_held and change.takes):
-            _do(row, change)
+    for change in plan.to_do():
+        _do(row, change)
     _tell(row, plan)
     return plan
 
@@ -101,7 +118,7 @@ def plan_of(row: Directory, *, passes_brake: bool = False) -> Plan:
     has_groups = DirectoryGroup.objects.filter(directory=row).exists()
     found = read_people(row, [user.guid for user in people], with_groups=has_groups) if people else {}
     changes = tuple(change for user in people if (change := _change(row, user, found)) is not None)
-    losing = sum(change.takes for change in changes)
+    losing = sum(change.weighs for change in changes)
     too_many = losing >= LEAST_TO_BRAKE and losing * 100 > row.brake_percent * len(people)
     return Plan(len(people), changes, is_held=too_many and not passes_brake)
 
@@ -145,7 +162,8 @@ def _do(row: Directory, change: Change) -> None:
             user.save(update_fields=["kept_out", "is_active"])
         else:
             follow(user, change.account, row)
-        put_in_groups(user, change.groups)
+        if change.groups is not None:
+            put_in_groups(user, change.groups)
         access_changed([user.pk])
         record(
             system_actor(),

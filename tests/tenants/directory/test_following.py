@@ -161,6 +161,33 @@ def test_the_brake_holds_a_sync_that_would_take_from_many(people, openldap, slap
     assert Directory.objects.get().held_people == 0
 
 
+def test_locked_accounts_neither_hold_a_sync_nor_are_held_by_one(people, openldap, slapd):
+    names = [fresh("many") for _ in range(2 * LEAST_TO_BRAKE)]
+    dns = [slapd.person(name, SECRET) for name in names]
+    group = fresh("physics-users")
+    group_dn = slapd.group(group, dns)
+    map_group(as_actor(people.super_admin), openldap.pk, group=group, role="end-user", target=people.physics)
+    browsers = [Client() for _ in names]
+    for name, browser in zip(names, browsers, strict=True):
+        assert log_in(name, SECRET, browser).status_code == 302
+    for dn in dns[:LEAST_TO_BRAKE]:  # a stranger's wrong passwords
+        slapd.change(dn, pwdAccountLockedTime="000001010000Z")
+    slapd.change(group_dn, member=dns[:-1])  # and one is dismissed
+    plan = follow(openldap)
+    assert (plan.is_held, plan.losing) == (False, 1)
+    told = [["401"]] * LEAST_TO_BRAKE + [["physics"]] * (LEAST_TO_BRAKE - 1) + [[]]
+    assert [centers_of(browser) for browser in browsers] == told
+    slapd.change(group_dn, member=["cn=nobody,dc=lab,dc=example"])
+    slapd.change(dns[-2], pwdAccountLockedTime="000001010000Z")
+    assert follow(openldap).is_held
+    assert centers_of(browsers[-2]) == ["401"]
+    assert User.objects.get(username=f"lab\\{names[-2]}").groups.exists()  # that is held
+    assert centers_of(browsers[-3]) == ["physics"]
+    noted = Event.objects.count()
+    assert follow(openldap).is_held
+    assert Event.objects.count() == noted
+
+
 def test_a_plan_changes_nothing(people, openldap, slapd, member):
     _dn, group, browser = member
     slapd.change(group, member=["cn=nobody,dc=lab,dc=example"])
