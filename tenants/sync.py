@@ -25,7 +25,7 @@ from tenants.directory.accounts import Account
 from tenants.directory.errors import DirectoryDown
 from tenants.directory.following import Found, read_people
 from tenants.directory.membership import Moves, moves_of, put_in_groups
-from tenants.directory.people import follow, keep_out, username_of
+from tenants.directory.people import follow, keep_out, still_enabled, username_of
 from tenants.models import ApiToken, Directory, DirectoryGroup, KeptOut, User
 
 log = logging.getLogger(__name__)
@@ -154,8 +154,11 @@ def _change(row: Directory, user: User, found: Mapping[str, Found]) -> Change | 
     return change if change.takes or change.gives or is_renamed or is_of_another_reason else None
 
 
-def _do(row: Directory, change: Change) -> None:
+def _do(asked: Directory, change: Change) -> None:
     with transaction.atomic():
+        row = still_enabled(asked)
+        if row is None:
+            return  # its people are out, and stay out
         user = User.objects.select_for_update(no_key=True).get(pk=change.user.pk)
         if change.account is None:
             keep_out(user, KeptOut.GONE)

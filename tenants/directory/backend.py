@@ -151,7 +151,7 @@ class _DirectoryUser(_LDAPUser):  # type: ignore[misc,unused-ignore]
         account: Account = self.attrs
         groups = groups_of(self.connection.ours, account)
         user = stored(self.backend.directory, _let_in(account))
-        if not user.is_active:
+        if user is None or not user.is_active:
             raise self.AuthenticationFailed("disabled here")
         self.backend.groups = frozenset(groups)
         self._user = user

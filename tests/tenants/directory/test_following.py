@@ -10,7 +10,9 @@ from portal.common.actor import Actor, Door
 from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted
 from portal.events.models import Event
 from tenants import policy
+from tenants.directory.following import read_people
 from tenants.models import Directory, DirectoryGroup, User
+from tenants.services.directories import set_directory_enabled
 from tenants.services.directory_groups import find_groups, map_group, mappings, unmap_group
 from tenants.services.users import set_active, set_password
 from tenants.sync import LEAST_TO_BRAKE, follow_directory, plan_of
@@ -186,6 +188,23 @@ def test_locked_accounts_neither_hold_a_sync_nor_are_held_by_one(people, openlda
     noted = Event.objects.count()
     assert follow(openldap).is_held
     assert Event.objects.count() == noted
+
+
+def test_a_sync_of_a_directory_that_is_disabled_meanwhile_lets_nobody_in(people, openldap, slapd, member, monkeypatch):
+    dn, _group, browser = member
+    slapd.change(dn, displayName="Another Name")
+    found = read_people
+
+    def asked(*arguments, **more):
+        answer = found(*arguments, **more)
+        set_directory_enabled(as_actor(people.super_admin), openldap.pk, enabled=False)
+        return answer
+
+    monkeypatch.setattr("tenants.sync.read_people", asked)
+    follow(openldap)
+    user = User.objects.get(directory=openldap)
+    assert (user.is_active, user.kept_out) == (False, "directory")
+    assert centers_of(browser) == ["401"]
 
 
 def test_a_plan_changes_nothing(people, openldap, slapd, member):

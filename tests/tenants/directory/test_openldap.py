@@ -310,6 +310,26 @@ def test_a_disabled_directory_is_asked_by_nobody(openldap, slapd):
     assert asked(slapd, since) == []
 
 
+def test_a_directory_that_is_disabled_while_it_is_asked_lets_nobody_in(openldap, slapd, monkeypatch):
+    name, first = fresh("late"), fresh("first")
+    slapd.person(name, SECRET)
+    slapd.person(first, SECRET)
+    assert log_in(name, SECRET).status_code == 302
+
+    def asked(*_):
+        Directory.objects.update(enabled=False)
+        User.objects.filter(directory=openldap).update(is_active=False, kept_out="directory")
+        return {}
+
+    monkeypatch.setattr("tenants.directory.backend.groups_of", asked)
+    for each in (name, first):
+        Directory.objects.update(enabled=True)
+        assert log_in(each, SECRET).status_code == 401
+    assert [(user.is_active, user.kept_out) for user in User.objects.filter(directory=openldap)] == [
+        (False, "directory")
+    ]
+
+
 def test_no_secret_is_logged_or_recorded(openldap, slapd, caplog):
     caplog.set_level("DEBUG")
     name = fresh("discreet")
