@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ldap
 import pytest
 from django.test import Client
 
 from portal.events.models import Event
+from tenants.directory.connection import Connection
 from tenants.models import Directory, LoginTries, User
 from tests.compute.console.certificates import Authority
 from tests.lab.slapd_server import PEOPLE, PORTAL, SlapdServer
@@ -261,6 +263,29 @@ def test_AN10_a_directory_that_is_silent_is_given_up_after_its_time(openldap, sl
     # The next ones do not wait, so that a silent directory does not take the portal's threads one by one.
     monkeypatch.setattr("tenants.directory.backend.Connection", lambda *_, **__: pytest.fail("it was asked again"))
     assert token(name, SECRET).status_code == 503
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [ldap.CONSTRAINT_VIOLATION, ldap.INAPPROPRIATE_AUTH, ldap.INSUFFICIENT_ACCESS, ldap.UNWILLING_TO_PERFORM],
+)
+def test_whatever_a_server_refuses_an_account_with_is_401_and_the_directory_is_well(
+    openldap, slapd, monkeypatch, answer
+):
+    name, other = fresh("refused"), fresh("welcome")
+    dn = slapd.person(name, SECRET)
+    slapd.person(other, SECRET)
+    bind = Connection.bind
+
+    def refuse(self, bound, password):
+        if bound == dn:
+            raise answer({"desc": "no"})
+        bind(self, bound, password)
+
+    monkeypatch.setattr(Connection, "bind", refuse)
+    assert token(name, SECRET).status_code == 401
+    assert sum(LoginTries.objects.values_list("tries", flat=True)) == 2  # of the name and of the address
+    assert log_in(other, SECRET).status_code == 302
 
 
 def test_the_second_server_of_a_directory_is_asked_when_the_first_is_down(openldap, slapd):
