@@ -107,7 +107,7 @@ def _authenticated(actor: Actor, meant: _Meant, password: str, device: str) -> U
         try:
             user = _asked(actor, meant, password)
         except Unavailable as error:
-            put_back(meant.username, actor.client_address, device=device)
+            put_back(meant.username, device=device)
             return error
     if user is None:
         return NotAuthenticated(_refusal(meant))

@@ -45,10 +45,13 @@ def give_back(username: str, address: str, *, device: str = "") -> None:
     LoginTries.objects.filter(key=_address_key(address), tries__gt=0).update(tries=F("tries") - 1)
 
 
-def put_back(username: str, address: str, *, device: str = "") -> None:
-    """Nobody could say whether the password was right: the try does not count."""
-    for key, _most in _bounds(username, address, device):
-        LoginTries.objects.filter(key=key, tries__gt=0).update(tries=F("tries") - 1)
+def put_back(username: str, *, device: str = "") -> None:
+    """Nobody could say whether the password was right: that is not held against the name or device.
+
+    The address's try stays counted: each of them had the portal wait for a directory.
+    """
+    key = _device_key(username, device) if device else _name_key(username)
+    LoginTries.objects.filter(key=key, tries__gt=0).update(tries=F("tries") - 1)
 
 
 def forget_tries() -> int:

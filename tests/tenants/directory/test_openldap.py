@@ -9,6 +9,7 @@ from django.test import Client
 from portal.events.models import Event
 from tenants.directory.connection import Connection
 from tenants.models import Directory, LoginTries, User
+from tenants.services.throttle import MOST_PER_ADDRESS
 from tests.compute.console.certificates import Authority
 from tests.lab.slapd_server import PEOPLE, PORTAL, SlapdServer
 from tests.people import PASSWORD
@@ -186,7 +187,7 @@ def test_a_person_whom_a_super_admin_disabled_stays_out(openldap, slapd):
 
 
 def refused_as_unreachable(directory: Directory, name: str) -> None:
-    """503 that names the directory, no second backend, nothing counted against the person; and local accounts log in."""
+    """503 that names the directory, no second backend, nothing counted against the person, and local accounts log in."""
     User.objects.create_user("breakglass", password=PASSWORD)
     User.objects.create_user(f"decoy-{name}", password=SECRET)
     answer = token(name, SECRET)
@@ -196,7 +197,7 @@ def refused_as_unreachable(directory: Directory, name: str) -> None:
     page = log_in(name, SECRET)
     assert page.status_code == 503
     assert f"The directory {directory.name} cannot be asked" in page.content.decode()
-    assert sum(LoginTries.objects.values_list("tries", flat=True)) == 0
+    assert sorted(LoginTries.objects.values_list("tries", flat=True)) == [0, 2]  # the name's, and the address's
     assert Event.objects.filter(code="LOGIN_REFUSED", data__code="unavailable").count() == 2
     assert log_in("breakglass", PASSWORD).status_code == 302
 
@@ -206,6 +207,12 @@ def test_S23_AN09_a_directory_that_is_down_is_503_and_break_glass_works(openldap
     slapd.person(name, SECRET)
     slapd.stop()
     refused_as_unreachable(openldap, name)
+
+
+def test_AN10_an_address_has_a_directory_that_is_down_asked_only_so_often(openldap, slapd):  # noqa: N802
+    slapd.stop()
+    codes = [token(f"name{number}", SECRET).status_code for number in range(MOST_PER_ADDRESS + 1)]
+    assert codes == [503] * MOST_PER_ADDRESS + [429]
 
 
 def test_AN09_a_certificate_of_an_authority_nobody_trusts_is_503(openldap, slapd):  # noqa: N802
