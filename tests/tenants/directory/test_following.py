@@ -13,11 +13,12 @@ from tenants import policy
 from tenants.directory.following import read_people
 from tenants.models import Directory, DirectoryGroup, User
 from tenants.services.directories import set_directory_enabled
-from tenants.services.directory_groups import find_groups, map_group, mappings, unmap_group
+from tenants.services.directory_groups import map_group, mappings, unmap_group
 from tenants.services.users import set_active, set_password
 from tenants.sync import LEAST_TO_BRAKE, follow_directory, plan_of
 from tenants.tasks import follow_directories
 from tests.lab.samba_server import SUFFIX
+from tests.lab.slapd_server import GROUPS
 from tests.people import PASSWORD
 from tests.tenants.conftest import as_actor
 from tests.tenants.directory.conftest import fresh, log_in, token
@@ -232,8 +233,7 @@ def test_the_tick_sends_a_task_for_each_enabled_directory(openldap, monkeypatch)
 def test_groups_are_mapped_by_super_admins_alone_and_by_a_name_that_is_there(people, openldap, slapd):
     boss = as_actor(people.super_admin)
     group = fresh("staff")
-    slapd.group(group, ["cn=nobody,dc=lab,dc=example"])
-    assert [one.name for one in find_groups(boss, openldap.pk, group)] == [group]
+    dn = slapd.group(group, ["cn=nobody,dc=lab,dc=example"])
     with pytest.raises(Invalid) as raised:
         map_group(boss, openldap.pk, group="no-such-*", role="end-user", target=people.physics)
     assert raised.value.reasons[0].field == "group"
@@ -241,7 +241,9 @@ def test_groups_are_mapped_by_super_admins_alone_and_by_a_name_that_is_there(peo
         map_group(as_actor(people.physics_admin), openldap.pk, group=group, role="end-user", target=people.physics)
     with pytest.raises(NotFound):
         map_group(boss, openldap.pk, group=group, role="no-such-role", target=people.physics)
-    row = map_group(boss, openldap.pk, group=group, role="end-user", target=people.physics)
+    mapped = map_group(boss, openldap.pk, group=group, role="end-user", target=people.physics)
+    row = mapped.group
+    assert mapped.dn == dn
     map_group(boss, openldap.pk, group=group.upper(), role="end-user", target=policy.system())
     assert [(one.role, one.data_center) for one in mappings(boss, openldap.pk)] == [
         ("end-user", None), ("end-user", people.physics),
@@ -250,6 +252,22 @@ def test_groups_are_mapped_by_super_admins_alone_and_by_a_name_that_is_there(peo
     assert DirectoryGroup.objects.exists()
     unmap_group(boss, openldap.pk, row.pk, role="end-user", target=people.physics)
     assert not DirectoryGroup.objects.exists()
+
+
+def test_a_group_is_found_among_any_number_whose_names_begin_alike_and_of_two_none_is_taken(people, openldap, slapd):
+    boss, group = as_actor(people.super_admin), fresh("crowd")
+    for number in range(25):
+        slapd.group(f"{group}-{number}", ["cn=nobody,dc=lab,dc=example"])
+    dn = slapd.group(group, ["cn=nobody,dc=lab,dc=example"])
+    assert map_group(boss, openldap.pk, group=group, role="end-user", target=people.physics).dn == dn
+    other = f"cn={group},ou={fresh('unit')},{GROUPS}"
+    slapd.add(other.partition(",")[2], objectClass="organizationalUnit")
+    slapd.add(other, objectClass="groupOfNames", member="cn=nobody,dc=lab,dc=example")
+    with pytest.raises(Invalid, match="more than one group") as raised:
+        map_group(boss, openldap.pk, group=group, role="data-center-admin", target=people.physics)
+    assert dn in raised.value.detail
+    assert other in raised.value.detail
+    assert [one.role for one in mappings(boss, openldap.pk)] == ["end-user"]
 
 
 def test_nobody_sets_here_what_is_the_directorys_password(people, openldap, member):

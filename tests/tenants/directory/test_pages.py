@@ -139,10 +139,13 @@ def test_other_servers_are_connected_with_the_password_given_anew(boss, openldap
 
 def test_a_groups_role_is_given_seen_in_a_simulation_and_taken(people, boss, openldap, slapd):
     name, group = fresh("grace"), fresh("navy")
-    slapd.group(group, [slapd.person(name, SECRET, displayName="Grace Hopper")])
+    dn = slapd.group(group, [slapd.person(name, SECRET, displayName="Grace Hopper")])
     page = f"/directories/{openldap.pk}/"
     given = boss.post(page, {"group": group, "role": "data-center-admin", "target": str(people.physics.pk)})
     assert given.status_code == 302
+    assert dn in boss.get(page).content.decode()
+    body = {"group": group, "role": "data-center-admin", "target": str(people.physics.pk)}
+    assert boss.post(f"/api/v1{page}groups/", body, content_type="application/json").json()["dn"] == dn
     simulated = boss.get(f"{page}simulate/?username={name}").content.decode()
     assert "Grace Hopper" in simulated
     assert f"({group})" in simulated
