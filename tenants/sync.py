@@ -20,6 +20,7 @@ from portal.common.access import access_changed
 from portal.common.actor import system_actor
 from portal.common.sessions import users_logged_in
 from portal.events.codes import Outcome, Severity
+from portal.events.models import Event
 from portal.events.record import Subject, record
 from tenants.directory.accounts import Account
 from tenants.directory.errors import DirectoryDown
@@ -31,6 +32,8 @@ from tenants.models import ApiToken, Directory, DirectoryGroup, KeptOut, User
 log = logging.getLogger(__name__)
 
 LEAST_TO_BRAKE = 5  # fewer people's loss is never held: of two who are signed in one may well be dismissed
+UNDONE = "changes_failed"  # in the place of a directory's own error
+LATE = timedelta(minutes=3)  # for so long rights may outlive what the directory says without anybody being told
 APART = timedelta(seconds=20)  # two processes at once would do the same twice
 
 
@@ -104,11 +107,14 @@ def follow_directory(uid: UUID, *, passes_brake: bool = False) -> Plan | None:
         plan = plan_of(row, passes_brake=passes_brake)
     except DirectoryDown as error:
         log.warning("directory %s cannot be followed: %s %s", row.name, error.step, error.code)
-        Directory.objects.filter(pk=uid).update(sync_error=error.code)
+        _tell_failure(row, error.code)
         return None
-    for change in plan.to_do():
-        _do(row, change)
+    undone = [change for change in plan.to_do() if not _done(row, change)]
     _tell(row, plan)
+    if undone:
+        _tell_failure(row, UNDONE)
+    else:
+        Directory.objects.filter(pk=uid).update(synced_at=timezone.now(), sync_error="")
     return plan
 
 
@@ -154,6 +160,16 @@ def _change(row: Directory, user: User, found: Mapping[str, Found]) -> Change | 
     return change if change.takes or change.gives or is_renamed or is_of_another_reason else None
 
 
+def _done(row: Directory, change: Change) -> bool:
+    """Do it. One person's that fails keeps no other's from being done; it is tried again with the next sync."""
+    try:
+        _do(row, change)
+    except Exception:
+        log.exception("directory %s: what it says of %s could not be done", row.name, change.user.pk)
+        return False
+    return True
+
+
 def _do(asked: Directory, change: Change) -> None:
     with transaction.atomic():
         row = still_enabled(asked)
@@ -185,8 +201,7 @@ def _do(asked: Directory, change: Change) -> None:
 
 def _tell(row: Directory, plan: Plan) -> None:
     held = plan.losing if plan.is_held else 0
-    now = timezone.now()
-    Directory.objects.filter(pk=row.pk).update(synced_at=now, sync_error="", held_people=held)
+    Directory.objects.filter(pk=row.pk).update(held_people=held)
     if held and not row.held_people:
         record(
             system_actor(),
@@ -195,4 +210,20 @@ def _tell(row: Directory, plan: Plan) -> None:
             subject=Subject("directory", row.pk, row.name),
             severity=Severity.ALERT,
             data={"losing": held, "looked_at": plan.looked_at, "brake_percent": row.brake_percent},
+        )
+
+
+def _tell_failure(row: Directory, code: str) -> None:
+    """Keep why; and tell, once until it is followed again, that it has not been for long."""
+    Directory.objects.filter(pk=row.pk).update(sync_error=code)
+    since = row.synced_at or row.created_at
+    told = Event.objects.filter(code="DIRECTORY_FOLLOW_LATE", object_uid=row.pk, at__gt=since)
+    if timezone.now() - since > LATE and not told.exists():
+        record(
+            system_actor(),
+            "DIRECTORY_FOLLOW_LATE",
+            outcome=Outcome.NOTED,
+            subject=Subject("directory", row.pk, row.name),
+            severity=Severity.ALERT,
+            data={"why": code, "since": since.isoformat()},
         )

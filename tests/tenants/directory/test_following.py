@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from django.db import IntegrityError
 from django.test import Client
+from django.utils import timezone
 
 from portal.common.access import access_version
 from portal.common.actor import Actor, Door
@@ -11,11 +13,12 @@ from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted
 from portal.events.models import Event
 from tenants import policy
 from tenants.directory.following import read_people
+from tenants.directory.membership import put_in_groups
 from tenants.models import Directory, DirectoryGroup, User
 from tenants.services.directories import set_directory_enabled
 from tenants.services.directory_groups import map_group, mappings, unmap_group
 from tenants.services.users import set_active, set_password
-from tenants.sync import LEAST_TO_BRAKE, follow_directory, plan_of
+from tenants.sync import LATE, LEAST_TO_BRAKE, follow_directory, plan_of
 from tenants.tasks import follow_directories
 from tests.lab.samba_server import SUFFIX
 from tests.lab.slapd_server import GROUPS
@@ -133,6 +136,54 @@ def test_S23_sessions_go_on_while_the_directory_is_unreachable(people, openldap,
     assert Directory.objects.get().sync_error
     slapd.start()
     assert follow(openldap) is not None
+    assert Directory.objects.get().sync_error == ""
+
+
+def late() -> None:
+    Directory.objects.update(synced_at=timezone.now() - LATE * 1.1)
+
+
+def test_a_directory_that_is_not_followed_for_long_is_told_of_once_each_time(people, openldap, slapd, member):
+    told = Event.objects.filter(code="DIRECTORY_FOLLOW_LATE", severity="alert", object_uid=openldap.pk)
+    Directory.objects.update(group_base_dn="ou=typo,dc=lab,dc=example")
+    assert follow(openldap) is None
+    assert not told.exists()
+    for times in (1, 2):
+        late()
+        Event.objects.update(at=timezone.now() - 2 * LATE)
+        for _ in range(3):
+            assert follow(openldap) is None
+        assert told.count() == times
+    assert told.first().data["why"] == "no_such_object"
+
+
+def test_one_persons_change_that_fails_keeps_no_others_from_being_done(
+    people, openldap, slapd, member, monkeypatch, client
+):
+    first, group, others = member
+    name = fresh("zeno")  # after the member, by name
+    dn = slapd.person(name, SECRET)
+    slapd.change(group, member=[first, dn])
+    browser = Client()
+    assert log_in(name, SECRET, browser).status_code == 302
+    slapd.change(group, member=["cn=nobody,dc=lab,dc=example"])
+    late()
+
+    def fails_for_the_first(user, groups):
+        if not user.username.endswith(name):
+            raise IntegrityError("something is the matter with this one")
+        return put_in_groups(user, groups)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tenants.sync.put_in_groups", fails_for_the_first)
+        assert follow(openldap) is not None
+    assert centers_of(browser) == []
+    assert Directory.objects.get().sync_error == "changes_failed"
+    assert Event.objects.filter(code="DIRECTORY_FOLLOW_LATE").count() == 1
+    client.force_login(people.super_admin)
+    assert "followed in part" in client.get(f"/directories/{openldap.pk}/").content.decode()
+    follow(openldap)
+    assert centers_of(others) == []
     assert Directory.objects.get().sync_error == ""
 
 
