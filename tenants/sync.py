@@ -7,8 +7,8 @@ changes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -20,17 +20,20 @@ from portal.common.access import access_changed
 from portal.common.actor import system_actor
 from portal.common.sessions import users_logged_in
 from portal.events.codes import Outcome, Severity
+from portal.events.models import Event
 from portal.events.record import Subject, record
 from tenants.directory.accounts import Account
 from tenants.directory.errors import DirectoryDown
 from tenants.directory.following import Found, read_people
 from tenants.directory.membership import Moves, moves_of, put_in_groups
-from tenants.directory.people import follow, keep_out, username_of
+from tenants.directory.people import follow, keep_out, still_enabled, username_of
 from tenants.models import ApiToken, Directory, DirectoryGroup, KeptOut, User
 
 log = logging.getLogger(__name__)
 
 LEAST_TO_BRAKE = 5  # fewer people's loss is never held: of two who are signed in one may well be dismissed
+UNDONE = "changes_failed"  # in the place of a directory's own error
+LATE = timedelta(minutes=3)  # for so long rights may outlive what the directory says without anybody being told
 APART = timedelta(seconds=20)  # two processes at once would do the same twice
 
 
@@ -42,7 +45,7 @@ class Change:
     account: Account | None
     kept_out: str
     moves: Moves
-    groups: frozenset[str]
+    groups: frozenset[str] | None  # None: he stays in those that he is in
 
     @property
     def why(self) -> str:
@@ -53,6 +56,16 @@ class Change:
     def takes(self) -> bool:
         """Whether something is lost by it."""
         return bool(self.moves.left) or (bool(self.kept_out) and self.user.is_active)
+
+    @property
+    def locks(self) -> bool:
+        """Whether it is a lock, which anybody's wrong passwords bring about: it is never held, and holds nothing up."""
+        return self.kept_out == KeptOut.LOCKED and self.user.is_active
+
+    @property
+    def weighs(self) -> bool:
+        """Whether something is lost by it that the brake looks at."""
+        return bool(self.moves.left) or (self.takes and not self.locks)
 
     @property
     def gives(self) -> bool:
@@ -70,8 +83,16 @@ class Plan:
 
     @property
     def losing(self) -> int:
-        """How many people lose something."""
-        return sum(change.takes for change in self.changes)
+        """How many people lose something that the brake looks at."""
+        return sum(change.weighs for change in self.changes)
+
+    def to_do(self) -> Iterator[Change]:
+        """What is not held; of somebody held who is locked, the lock."""
+        for change in self.changes:
+            if not (self.is_held and change.weighs):
+                yield change
+            elif change.locks:
+                yield replace(change, moves=Moves(), groups=None)
 
 
 def follow_directory(uid: UUID, *, passes_brake: bool = False) -> Plan | None:
@@ -86,12 +107,14 @@ def follow_directory(uid: UUID, *, passes_brake: bool = False) -> Plan | None:
         plan = plan_of(row, passes_brake=passes_brake)
     except DirectoryDown as error:
         log.warning("directory %s cannot be followed: %s %s", row.name, error.step, error.code)
-        Directory.objects.filter(pk=uid).update(sync_error=error.code)
+        _tell_failure(row, error.code)
         return None
-    for change in plan.changes:
-        if not (plan.is_held and change.takes):
-            _do(row, change)
+    undone = [change for change in plan.to_do() if not _done(row, change)]
     _tell(row, plan)
+    if undone:
+        _tell_failure(row, UNDONE)
+    else:
+        Directory.objects.filter(pk=uid).update(synced_at=timezone.now(), sync_error="")
     return plan
 
 
@@ -101,7 +124,7 @@ def plan_of(row: Directory, *, passes_brake: bool = False) -> Plan:
     has_groups = DirectoryGroup.objects.filter(directory=row).exists()
     found = read_people(row, [user.guid for user in people], with_groups=has_groups) if people else {}
     changes = tuple(change for user in people if (change := _change(row, user, found)) is not None)
-    losing = sum(change.takes for change in changes)
+    losing = sum(change.weighs for change in changes)
     too_many = losing >= LEAST_TO_BRAKE and losing * 100 > row.brake_percent * len(people)
     return Plan(len(people), changes, is_held=too_many and not passes_brake)
 
@@ -137,15 +160,29 @@ def _change(row: Directory, user: User, found: Mapping[str, Found]) -> Change | 
     return change if change.takes or change.gives or is_renamed or is_of_another_reason else None
 
 
-def _do(row: Directory, change: Change) -> None:
+def _done(row: Directory, change: Change) -> bool:
+    """Do it. One person's that fails keeps no other's from being done; it is tried again with the next sync."""
+    try:
+        _do(row, change)
+    except Exception:
+        log.exception("directory %s: what it says of %s could not be done", row.name, change.user.pk)
+        return False
+    return True
+
+
+def _do(asked: Directory, change: Change) -> None:
     with transaction.atomic():
+        row = still_enabled(asked)
+        if row is None:
+            return  # its people are out, and stay out
         user = User.objects.select_for_update(no_key=True).get(pk=change.user.pk)
         if change.account is None:
             keep_out(user, KeptOut.GONE)
             user.save(update_fields=["kept_out", "is_active"])
         else:
             follow(user, change.account, row)
-        put_in_groups(user, change.groups)
+        if change.groups is not None:
+            put_in_groups(user, change.groups)
         access_changed([user.pk])
         record(
             system_actor(),
@@ -164,8 +201,7 @@ def _do(row: Directory, change: Change) -> None:
 
 def _tell(row: Directory, plan: Plan) -> None:
     held = plan.losing if plan.is_held else 0
-    now = timezone.now()
-    Directory.objects.filter(pk=row.pk).update(synced_at=now, sync_error="", held_people=held)
+    Directory.objects.filter(pk=row.pk).update(held_people=held)
     if held and not row.held_people:
         record(
             system_actor(),
@@ -174,4 +210,20 @@ def _tell(row: Directory, plan: Plan) -> None:
             subject=Subject("directory", row.pk, row.name),
             severity=Severity.ALERT,
             data={"losing": held, "looked_at": plan.looked_at, "brake_percent": row.brake_percent},
+        )
+
+
+def _tell_failure(row: Directory, code: str) -> None:
+    """Keep why; and tell, once until it is followed again, that it has not been for long."""
+    Directory.objects.filter(pk=row.pk).update(sync_error=code)
+    since = row.synced_at or row.created_at
+    told = Event.objects.filter(code="DIRECTORY_FOLLOW_LATE", object_uid=row.pk, at__gt=since)
+    if timezone.now() - since > LATE and not told.exists():
+        record(
+            system_actor(),
+            "DIRECTORY_FOLLOW_LATE",
+            outcome=Outcome.NOTED,
+            subject=Subject("directory", row.pk, row.name),
+            severity=Severity.ALERT,
+            data={"why": code, "since": since.isoformat()},
         )

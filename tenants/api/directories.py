@@ -104,6 +104,10 @@ class MappingsSerializer(serializers.Serializer):
     mappings = MappingSerializer(many=True)
 
 
+class MappedSerializer(MappingsSerializer):
+    dn = serializers.CharField(help_text="Where the group is in the directory.")
+
+
 class NewMappingSerializer(StrictSerializer):
     group = StrictString(max_length=256, help_text="The group's name in the directory.")
     role = StrictString(max_length=64)
@@ -235,14 +239,14 @@ class DirectoryGroups(ApiView):
         """By group."""
         return Response(MappingsSerializer({"mappings": groups.mappings(_actor(request), uid)}).data)
 
-    @extend_schema(request=NewMappingSerializer, responses={201: MappingsSerializer})
+    @extend_schema(request=NewMappingSerializer, responses={201: MappedSerializer})
     def post(self, request: Request, uid: UUID) -> Response:
         """Give a group a role; again is nothing new. The directory is asked for the group (503 when it is down)."""
         data, actor = checked(NewMappingSerializer, request.data), _actor(request)
         groups.get_directory(actor, uid)
         target = groups.place(actor, data["target"])
-        groups.map_group(actor, uid, group=data["group"], role=data["role"], target=target)
-        answer = MappingsSerializer({"mappings": groups.mappings(actor, uid)}).data
+        mapped = groups.map_group(actor, uid, group=data["group"], role=data["role"], target=target)
+        answer = MappedSerializer({"mappings": groups.mappings(actor, uid), "dn": mapped.dn}).data
         return Response(answer, status=status.HTTP_201_CREATED)
 
 

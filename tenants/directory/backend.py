@@ -29,6 +29,16 @@ from tenants.models import Directory, KeptOut, User
 
 REST_SECONDS: Final = 10.0
 
+# What a server may answer to one account's bind besides a wrong password: of a lock or policy, an account without a
+# password, one that may not log in, one it will not serve. The directory itself is well then.
+REFUSED = (
+    ldap.INVALID_CREDENTIALS,
+    ldap.CONSTRAINT_VIOLATION,
+    ldap.INAPPROPRIATE_AUTH,
+    ldap.INSUFFICIENT_ACCESS,
+    ldap.UNWILLING_TO_PERFORM,
+)
+
 
 def unavailable(directory: str, why: str) -> Unavailable:
     """503, naming the directory; ``why`` is for the log."""
@@ -136,7 +146,7 @@ class _DirectoryUser(_LDAPUser):  # type: ignore[misc,unused-ignore]
             raise self.AuthenticationFailed("nobody, or more than one")
         try:
             self._bind_as(self.dn, password)
-        except ldap.INVALID_CREDENTIALS as error:
+        except REFUSED as error:
             self.backend.kept_out = kept_out_by_bind(str(getattr(error, "args", "")))
             raise self.AuthenticationFailed("refused") from None
 
@@ -151,7 +161,7 @@ class _DirectoryUser(_LDAPUser):  # type: ignore[misc,unused-ignore]
         account: Account = self.attrs
         groups = groups_of(self.connection.ours, account)
         user = stored(self.backend.directory, _let_in(account))
-        if not user.is_active:
+        if user is None or not user.is_active:
             raise self.AuthenticationFailed("disabled here")
         self.backend.groups = frozenset(groups)
         self._user = user

@@ -53,13 +53,17 @@ class Channel:
         threading.Thread(target=carrier.run, name="directory", daemon=True).start()
 
     def _left(self) -> float:
-        return max(self._until - time.monotonic(), 0.05)
+        """Seconds left. Raises ``TimeoutError`` when there are none."""
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
 
     def _start_tls(self, plain: socket.socket) -> None:
-        plain.settimeout(self._left())
         try:
+            plain.settimeout(self._left())
             plain.sendall(START_TLS)
-            answer = _message(plain)
+            answer = self._message(plain)
         except TimeoutError as error:
             raise DirectoryDown(Step.TLS, "silent") from error
         except OSError as error:
@@ -67,13 +71,34 @@ class Channel:
         if not _is_success(answer):
             raise DirectoryDown(Step.TLS, "starttls_refused")
 
+    def _message(self, plain: socket.socket) -> bytes:
+        """One LDAP message: its length stands in its second byte, or in as many after it as that says."""
+        head = self._exactly(plain, 2)
+        length = head[1]
+        if length & 0x80:
+            length = int.from_bytes(self._exactly(plain, length & 0x7F), "big")
+        if head[0] != 0x30 or length > LONGEST_ANSWER:
+            raise OSError("no LDAP")
+        return self._exactly(plain, length)
+
+    def _exactly(self, plain: socket.socket, length: int) -> bytes:
+        """So many bytes, however they come: all of them in the time that is left, not each."""
+        found = b""
+        while len(found) < length:
+            plain.settimeout(self._left())
+            more = plain.recv(length - len(found))
+            if not more:
+                raise ConnectionError("the server ended")
+            found += more
+        return found
+
     def _secured(self, plain: socket.socket, host: str, ca_pem: str) -> ssl.SSLSocket:
-        plain.settimeout(self._left())
         try:
             context = ssl.create_default_context(cadata=ca_pem or None)
         except (ssl.SSLError, ValueError) as error:
             raise DirectoryDown(Step.CERTIFICATE, "ca_unreadable") from error
         try:
+            plain.settimeout(self._left())
             return context.wrap_socket(plain, server_hostname=host)
         except ssl.SSLCertVerificationError as error:
             raise DirectoryDown(Step.CERTIFICATE, _verdict(error)) from error
@@ -135,27 +160,6 @@ def _connected(host: str, port: int, seconds: float) -> socket.socket:
         raise DirectoryDown(Step.PORT, "silent") from error
     except OSError as error:
         raise DirectoryDown(Step.PORT, "refused") from error
-
-
-def _message(plain: socket.socket) -> bytes:
-    """One LDAP message: its length stands in its second byte, or in as many after it as that says."""
-    head = _exactly(plain, 2)
-    length = head[1]
-    if length & 0x80:
-        length = int.from_bytes(_exactly(plain, length & 0x7F), "big")
-    if head[0] != 0x30 or length > LONGEST_ANSWER:
-        raise OSError("no LDAP")
-    return _exactly(plain, length)
-
-
-def _exactly(plain: socket.socket, length: int) -> bytes:
-    found = b""
-    while len(found) < length:
-        more = plain.recv(length - len(found))
-        if not more:
-            raise ConnectionError("the server ended")
-        found += more
-    return found
 
 
 def _is_success(answer: bytes) -> bool:

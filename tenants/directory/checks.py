@@ -52,7 +52,8 @@ def _of_reading(address: Address) -> Iterator[Reason]:
         text = _("Name the account that reads the directory. The portal never asks as nobody.")
         yield Reason("bind_dn_invalid", text, "bind_dn")
     if not address.password:
-        yield Reason("password_missing", _("Give the account's password."), "password")
+        text = _("Give the account's password; also when its servers, their CA or the account change.")
+        yield Reason("password_missing", text, "password")
     for field, dn in (("base_dn", address.base_dn), ("group_base_dn", address.group_base_dn)):
         if not dn or not ldap.dn.is_dn(dn):
             yield Reason(

@@ -7,12 +7,14 @@ to the default one as it was typed, for domains there may be many.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
 LOCAL = "."
+UNSEEN = frozenset({"Mn", "Me", "Cf", "Cc"})
 
 
 class Named(Protocol):
@@ -37,15 +39,26 @@ class LoginName:
     may_be_local: bool
 
 
+def folded(text: str) -> str:
+    """What all spellings come to that a directory may take for one name (RFC 4518); some names of two people do too.
+
+    Without regard to case, width, accents, what does not show, and how many spaces there are. For counting, not for asking.
+    """
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
+    spaced = "".join(" " if one.isspace() else one for one in plain)
+    shown = "".join(one for one in spaced if unicodedata.category(one) not in UNSEEN)
+    return " ".join(shown.split())
+
+
 def login_name(typed: str, directories: Sequence[Named]) -> LoginName:
     """Whom this means, with these directories enabled."""
     whole = typed.strip()
-    before, backslash, after = whole.partition("\\")
+    before, backslash, after = (part.strip() for part in whole.partition("\\"))
     if backslash and before == LOCAL:
         return LoginName(after, after, None, may_be_local=True)
     if backslash and (named := _called(before, directories)):
         return LoginName(after, after, named.pk, may_be_local=False)
-    user, at, domain = whole.rpartition("@")
+    user, at, domain = (part.strip() for part in whole.rpartition("@"))
     default = _default(directories)
     if at and user and not backslash and (named := _called(domain, directories)):
         return LoginName(user, whole, named.pk, may_be_local=True)
@@ -53,8 +66,8 @@ def login_name(typed: str, directories: Sequence[Named]) -> LoginName:
 
 
 def _called(text: str, directories: Sequence[Named]) -> Named | None:
-    wanted = text.casefold()
-    return next((one for one in directories if wanted in {name.casefold() for name in (one.name, *one.domains)}), None)
+    wanted = folded(text)
+    return next((one for one in directories if wanted in {folded(name) for name in (one.name, *one.domains)}), None)
 
 
 def _default(directories: Sequence[Named]) -> Named | None:

@@ -16,12 +16,24 @@ def username_of(directory_name: str, name: str) -> str:
     return f"{directory_name}\\{name}"
 
 
-def stored(directory: Directory, account: Account) -> User:
+def still_enabled(directory: Directory) -> Directory | None:
+    """The directory as it is now, which nobody disables or changes until the transaction ends; None when it is disabled.
+
+    What the directory said was asked before, and takes its time.
+    """
+    return Directory.objects.select_for_update(no_key=True).filter(pk=directory.pk, enabled=True).first()
+
+
+def stored(asked: Directory, account: Account) -> User | None:
     """The row of this account, made at its first log-in, with the names that the directory has now.
 
-    An account that the directory lets in again is let in; what a super-admin disabled stays so.
+    An account that the directory lets in again is let in; what a super-admin disabled stays so. None when the directory
+    was disabled since it was asked.
     """
     with transaction.atomic():
+        directory = still_enabled(asked)
+        if directory is None:
+            return None
         username = username_of(directory.name, account.name)
         _free(username, directory, account.guid)
         user, _made = User.objects.get_or_create(

@@ -62,11 +62,10 @@ def groups_of(connection: Connection, account: Account) -> dict[str, Group]:
     return _groups_by_recursion(connection, account)
 
 
-def groups_named(connection: Connection, text: str, *, most: int) -> list[Group]:
-    """Groups whose name begins so, to choose from; at most so many, by name."""
-    name = escape_filter_chars(text)
+def groups_named(connection: Connection, name: str, *, most: int) -> list[Group]:
+    """Groups of exactly that name, as the directory compares names; at most so many."""
     kind = _group_kind(connection.address)
-    return sorted(islice(_groups(connection, f"(&{kind}(cn={name}*))"), most), key=lambda group: group.name.lower())
+    return list(islice(_groups(connection, f"(&{kind}(cn={escape_filter_chars(name)}))"), most))
 
 
 def group_of(connection: Connection, guid: str) -> Group | None:

@@ -36,7 +36,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class DirectoryValues:
-    """All that is known of a directory; ``password`` empty: the one that is stored."""
+    """All that is known of a directory; ``password`` empty: the one that is stored, for the servers it was given for."""
 
     name: str
     kind: str
@@ -145,6 +145,7 @@ def edit_directory(actor: Actor, uid: UUID, values: DirectoryValues, *, version:
         row = Directory.objects.select_for_update(no_key=True).get(pk=uid)
         if version and version != directory_version(row):
             raise PreconditionFailed(_("Somebody else changed this directory meanwhile. Look at it again."))
+        _address(values, row)  # the servers may be others by now
         if steps:
             _refuse_failed(steps)
         _refuse_taken(values, but=uid)
@@ -239,7 +240,7 @@ def simulate_login(actor: Actor, uid: UUID, typed: str) -> Simulation:
 
 def _address(values: DirectoryValues, row: Directory | None) -> Address:
     """Where this leads; ``Invalid`` with every field that cannot be."""
-    password = values.password or _stored_password(row)
+    password = values.password or (_stored_password(row) if row and _leads_as_before(values, row) else "")
     known = values.kind in DirectoryKind.values
     address = Address(
         name=values.name,
@@ -258,10 +259,17 @@ def _address(values: DirectoryValues, row: Directory | None) -> Address:
     return address
 
 
-def _stored_password(row: Directory | None) -> str:
+def _leads_as_before(values: DirectoryValues, row: Directory) -> bool:
+    """Whether the stored password would go to whom it was given for, and nobody else may read it on the way."""
+    before = values_of(row)
+    same = all(getattr(values, name) == getattr(before, name) for name in ("kind", "urls", "starts_tls", "bind_dn"))
+    return same and values.ca_pem.split() == before.ca_pem.split()
+
+
+def _stored_password(row: Directory) -> str:
     """A password that cannot be opened any more is as good as none."""
     try:
-        return unseal(row.sealed_password) if row else ""
+        return unseal(row.sealed_password)
     except SealBroken:
         return ""
 

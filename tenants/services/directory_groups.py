@@ -22,7 +22,7 @@ from tenants.models import DataCenter, DataCenterGroupGrant, Directory, Director
 from tenants.permits import Permit
 from tenants.selectors import data_centers, get_data_center
 
-MOST_GROUPS = 20
+MOST_TOLD = 5  # groups of one name that a refusal names
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,14 @@ class Mapping:
     role: str
     role_name: str
     data_center: DataCenter | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """A directory's group that was given a role, and where it is in the directory: its name alone may mislead."""
+
+    group: DirectoryGroup
+    dn: str
 
 
 def authorize_directories(actor: Actor) -> None:
@@ -71,16 +79,6 @@ def place(actor: Actor, named: str) -> DataCenter | System:
         raise NotFound(_("There is no such data center, or you may not see it.")) from error
 
 
-def find_groups(actor: Actor, uid: UUID, text: str) -> list[reading.Group]:
-    """Groups of the directory whose name begins so, to choose from. ``Unavailable`` when it cannot be asked."""
-    row = get_directory(actor, uid)
-    try:
-        with asking(row) as connection:
-            return reading.groups_named(connection, text, most=MOST_GROUPS)
-    except DirectoryDown as error:
-        raise unavailable(row.name, str(error)) from error
-
-
 def mappings(actor: Actor, uid: UUID) -> list[Mapping]:
     """Which groups of the directory hold which roles, by group and place."""
     row = get_directory(actor, uid)
@@ -96,18 +94,18 @@ def mappings(actor: Actor, uid: UUID) -> list[Mapping]:
     return sorted(found, key=lambda one: (one.group.name.lower(), one.data_center.name if one.data_center else ""))
 
 
-def map_group(actor: Actor, uid: UUID, *, group: str, role: str, target: DataCenter | System) -> DirectoryGroup:
+def map_group(actor: Actor, uid: UUID, *, group: str, role: str, target: DataCenter | System) -> Mapped:
     """Give a directory's group a role. ``group`` is its name there; ``Invalid`` when no one group has it.
 
-    Members get it when they log in, or with the next sync. Bounded as ``policy.grant`` says.
+    ``Unavailable`` when the directory cannot be asked. Members get it when they log in, or with the next sync. Bounded as ``policy.grant`` says.
     """
     row = get_directory(actor, uid)
-    found = _group_named(actor, row, group)
+    found = _group_named(row, group)
     with attempt(actor, "GROUP_MAP", Subject("directory", row.pk, row.name, _center(target))) as trial:
         trial.data = {"group": found.name, "role": role, "on": str(target)}
         known = _stored(row, found)
         policy.grant(actor, role, known.group, target)
-    return known
+    return Mapped(known, found.dn)
 
 
 def unmap_group(actor: Actor, uid: UUID, group_uid: UUID, *, role: str, target: DataCenter | System) -> None:
@@ -123,14 +121,21 @@ def unmap_group(actor: Actor, uid: UUID, group_uid: UUID, *, role: str, target: 
             known.group.delete()
 
 
-def _group_named(actor: Actor, row: Directory, name: str) -> reading.Group:
+def _group_named(row: Directory, name: str) -> reading.Group:
+    """The one group of that name: with two of them the role might go to people nobody thought of."""
     wanted = name.strip()
-    found = find_groups(actor, row.pk, wanted) if wanted else []
-    exactly = [one for one in found if one.name.lower() == wanted.lower()]
-    if len(exactly) == 1:
-        return exactly[0]
-    text = _("The directory %(directory)s has no group %(name)s below its base, or more than one.")
-    told = text % {"directory": row.name, "name": wanted[:64]}
+    try:
+        with asking(row) as connection:
+            found = reading.groups_named(connection, wanted, most=MOST_TOLD) if wanted else []
+    except DirectoryDown as error:
+        raise unavailable(row.name, str(error)) from error
+    if len(found) == 1:
+        return found[0]
+    told = _("The directory %(directory)s has no group %(name)s below its base.")
+    if found:
+        told = _("The directory %(directory)s has more than one group %(name)s below its base: %(places)s.")
+    places = "; ".join(sorted(one.dn for one in found))
+    told %= {"directory": row.name, "name": wanted[:64], "places": places}
     raise Invalid(told, reasons=(Reason("group_invalid", told, "group"),))
 
 

@@ -53,7 +53,7 @@ def check_password(
     """The user behind a name and password. Raises ``NotAuthenticated``, or ``TooMany`` after too many wrong ones.
 
     ``Unavailable`` names the directory that cannot be asked. ``device``: what a browser has of an earlier log-in of this
-    name (``throttle``). Empty passwords and NUL are refused before anything is asked. The answer is the same for an
+    account (``throttle``). Empty passwords and NUL are refused before anything is asked. The answer is the same for an
     unknown name.
     """
     actor = Actor(user=None, door=door, request_id=request_id, client_address=client_address)
@@ -67,6 +67,11 @@ def check_password(
             raise found
         trial.subject = Subject("user", found.pk, found.username)
     return found
+
+
+def account_meant(username: str) -> User | None:
+    """The account that a log-in of this name would be of, when it was here before."""
+    return _meant(username).row
 
 
 def names_a_directory() -> bool:
@@ -102,7 +107,7 @@ def _authenticated(actor: Actor, meant: _Meant, password: str, device: str) -> U
         try:
             user = _asked(actor, meant, password)
         except Unavailable as error:
-            put_back(meant.username, actor.client_address, device=device)
+            put_back(meant.username, device=device)
             return error
     if user is None:
         return NotAuthenticated(_refusal(meant))

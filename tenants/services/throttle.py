@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from portal.common.errors import TooMany
 from portal.common.sealed import keyed_hash
+from tenants.directory.names import folded
 from tenants.models import LoginTries
 
 WINDOW = timedelta(minutes=5)
@@ -28,7 +29,7 @@ def take_try(username: str, address: str, *, device: str = "") -> None:
     """Count a try before its password is looked at, so that parallel ones cannot slip by. Raises ``TooMany``.
 
     ``Retry-After`` is when the window ends: nobody is locked out for good. Call outside of a transaction that a refusal
-    rolls back. ``device``: proven to be this name's.
+    rolls back. ``device``: proven to be this account's.
     """
     for key, most in _bounds(username, address, device):
         if not _count(key, most):
@@ -38,16 +39,19 @@ def take_try(username: str, address: str, *, device: str = "") -> None:
 def give_back(username: str, address: str, *, device: str = "") -> None:
     """The password was right: the name or device starts anew, and the address gets its try back."""
     if device:
-        LoginTries.objects.filter(key=_device_key(device)).update(tries=0)
+        LoginTries.objects.filter(key=_device_key(username, device)).update(tries=0)
         return
     LoginTries.objects.filter(key=_name_key(username)).update(tries=0)
     LoginTries.objects.filter(key=_address_key(address), tries__gt=0).update(tries=F("tries") - 1)
 
 
-def put_back(username: str, address: str, *, device: str = "") -> None:
-    """Nobody could say whether the password was right: the try does not count."""
-    for key, _most in _bounds(username, address, device):
-        LoginTries.objects.filter(key=key, tries__gt=0).update(tries=F("tries") - 1)
+def put_back(username: str, *, device: str = "") -> None:
+    """Nobody could say whether the password was right: that is not held against the name or device.
+
+    The address's try stays counted: each of them had the portal wait for a directory.
+    """
+    key = _device_key(username, device) if device else _name_key(username)
+    LoginTries.objects.filter(key=key, tries__gt=0).update(tries=F("tries") - 1)
 
 
 def forget_tries() -> int:
@@ -58,7 +62,7 @@ def forget_tries() -> int:
 def _bounds(username: str, address: str, device: str) -> Iterator[tuple[str, int]]:
     """The address first: one that is refused makes no rows for ever new names."""
     if device:
-        yield _device_key(device), MOST_PER_NAME
+        yield _device_key(username, device), MOST_PER_NAME
         return
     yield _address_key(address), MOST_PER_ADDRESS
     yield _name_key(username), MOST_PER_NAME
@@ -83,15 +87,15 @@ def _wait(key: str) -> int:
 
 
 def _name_key(username: str) -> str:
-    return keyed_hash(username.lower(), purpose="login name")
+    return keyed_hash(folded(username), purpose="login name")
 
 
 def _address_key(address: str) -> str:
     return keyed_hash(_whose(address), purpose="login address")
 
 
-def _device_key(device: str) -> str:
-    return keyed_hash(device, purpose="login device")
+def _device_key(username: str, device: str) -> str:
+    return keyed_hash(f"{_name_key(username)} {device}", purpose="login device")
 
 
 def _whose(address: str) -> str:

@@ -45,16 +45,14 @@ def directory_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     row = groups.get_directory(actor, uid)
     form = _mapping_form(actor, request.POST if request.method == "POST" else None)
 
-    def work() -> bool:
+    def work() -> groups.Mapped:
         given = form.cleaned_data
         target = groups.place(actor, given["target"])
-        groups.map_group(actor, uid, group=given["group"], role=given["role"], target=target)
-        return True
+        return groups.map_group(actor, uid, group=given["group"], role=given["role"], target=target)
 
-    if request.method == "POST" and form.tried(work):
-        messages.success(
-            request, _("The group holds the role. Its members get it within a minute, or when they log in.")
-        )
+    if request.method == "POST" and (mapped := form.tried(work)):
+        said = _("The group %(dn)s holds the role. Its members get it within a minute, or when they log in.")
+        messages.success(request, said % {"dn": mapped.dn})
         return redirect("tenants:directory", uid=uid)
     return _detail(request, row, form=form, status=400 if form.errors else 200)
 

@@ -16,7 +16,8 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from portal.common.drafts import draft_in, keep_draft
 from portal.common.errors import NotAuthenticated, TooMany, Unavailable
-from tenants.services.passwords import check_password, names_a_directory
+from tenants.models import User
+from tenants.services.passwords import account_meant, check_password, names_a_directory
 
 DEVICE_COOKIE = "device"
 DEVICE_SECONDS = 180 * 24 * 3600
@@ -39,7 +40,7 @@ def log_in(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return render(request, "tenants/login.html", context)
     username = request.POST.get("username", "")
-    device = request.get_signed_cookie(DEVICE_COOKIE, "", salt=_salt(username), max_age=DEVICE_SECONDS) or ""
+    device = _device_of(request, username)
     try:
         user = check_password(
             username,
@@ -56,15 +57,22 @@ def log_in(request: HttpRequest) -> HttpResponse:
         return answer
     login(request, user, backend=MODEL_BACKEND)
     keep_draft(request)
-    return _with_device(HttpResponseRedirect(_safe(request, wanted)), username, device or token_urlsafe(16))
+    return _with_device(HttpResponseRedirect(_safe(request, wanted)), user, device or token_urlsafe(16))
 
 
-def _with_device(answer: HttpResponse, username: str, device: str) -> HttpResponse:
-    """What tells this browser from strangers at the next log-in of the same name; it opens nothing."""
+def _device_of(request: HttpRequest, username: str) -> str:
+    """What this browser got when the very account that this name means logged in; empty when none did."""
+    if DEVICE_COOKIE not in request.COOKIES or (meant := account_meant(username)) is None:
+        return ""
+    return request.get_signed_cookie(DEVICE_COOKIE, "", salt=_salt(meant), max_age=DEVICE_SECONDS) or ""
+
+
+def _with_device(answer: HttpResponse, user: User, device: str) -> HttpResponse:
+    """What tells this browser from strangers at the next log-in of the same account; it opens nothing."""
     answer.set_signed_cookie(
         DEVICE_COOKIE,
         device,
-        salt=_salt(username),
+        salt=_salt(user),
         max_age=DEVICE_SECONDS,
         path=reverse("login"),
         secure=settings.SESSION_COOKIE_SECURE,
@@ -74,8 +82,9 @@ def _with_device(answer: HttpResponse, username: str, device: str) -> HttpRespon
     return answer
 
 
-def _salt(username: str) -> str:
-    return f"device of {username.lower()}"
+def _salt(user: User) -> str:
+    """By the account, never by what was typed: a directory may hold a name that differs from a local one in case alone."""
+    return f"device of {user.pk}"
 
 
 def _safe(request: HttpRequest, wanted: str) -> str:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from portal.celery import app
 from portal.events.models import Event
-from tenants.models import LoginTries
+from tenants.models import LoginTries, User
 from tenants.services.throttle import MOST_PER_ADDRESS, MOST_PER_NAME, WINDOW
 from tenants.tasks import forget_logins
 from tests.people import PASSWORD
@@ -41,7 +41,7 @@ def test_AN11_a_stranger_shuts_nobody_out_of_the_browser_he_always_uses(browser)
     assert log_in(browser, "alice") == 302
     flood_of_address = [log_in(Client(), f"guess{n}", "wrong") for n in range(MOST_PER_ADDRESS + 1)]
     assert flood_of_address[-1] == 429
-    assert log_in(browser, "ALICE", "wrong") == 401
+    assert log_in(browser, "alice", "wrong") == 401
     assert log_in(browser, "alice") == 302
 
 
@@ -51,6 +51,26 @@ def test_AN11_a_known_browser_has_so_many_tries_too_and_for_its_own_name_alone(b
     codes = [log_in(browser, "alice", "wrong") for _ in range(MOST_PER_NAME + 1)]
     assert codes == [401] * MOST_PER_NAME + [429]
     assert log_in(browser, "alice") == 429
+
+
+def test_AN11_a_device_is_of_the_account_that_logged_in_not_of_what_was_typed(browser):  # noqa: N802
+    flood()
+    User.objects.create_user("Alice", password=PASSWORD)
+    attacker = Client()
+    assert log_in(attacker, "Alice", address="198.51.100.9") == 429  # the two names share their tries
+    LoginTries.objects.all().delete()
+    assert log_in(attacker, "Alice", address="198.51.100.9") == 302
+    flood()
+    assert log_in(attacker, "alice", "guess") == 429
+    assert log_in(attacker, "Alice") == 302
+    assert log_in(browser, "alice") == 302
+
+
+def test_AN11_spellings_of_one_name_share_its_tries(people):  # noqa: N802
+    spellings = ["alice", " alice", "ALICE", "\uff41lice", "al\u00adice", "\u00e1lice"]
+    codes = [log_in(Client(), spellings[n % len(spellings)], "wrong") for n in range(MOST_PER_NAME)]
+    assert codes == [401] * MOST_PER_NAME
+    assert [log_in(Client(), spelling, "wrong") for spelling in spellings] == [429] * len(spellings)
 
 
 @pytest.mark.parametrize("forged", ["", "x", "x:y:z", "\xe9:\xe9:\xe9"])

@@ -107,6 +107,7 @@ def sentence(text: str) -> str:
 EVENT_TITLES = {
     "LOGIN_KEPT_OUT": gettext_lazy("The directory kept an account out"),
     "DIRECTORY_FOLLOW": gettext_lazy("The directory says something else of an account now"),
+    "DIRECTORY_FOLLOW_LATE": gettext_lazy("A directory has not been followed for minutes: rights may outlive it"),
     "DIRECTORY_FOLLOW_HELD": gettext_lazy(
         "Many accounts of a directory would have lost rights at once, which was held"
     ),

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import pytest
+from django.db import IntegrityError
 from django.test import Client
+from django.utils import timezone
 
 from portal.common.access import access_version
 from portal.common.actor import Actor, Door
 from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted
 from portal.events.models import Event
 from tenants import policy
+from tenants.directory.following import read_people
+from tenants.directory.membership import put_in_groups
 from tenants.models import Directory, DirectoryGroup, User
-from tenants.services.directory_groups import find_groups, map_group, mappings, unmap_group
+from tenants.services.directories import set_directory_enabled
+from tenants.services.directory_groups import map_group, mappings, unmap_group
 from tenants.services.users import set_active, set_password
-from tenants.sync import LEAST_TO_BRAKE, follow_directory, plan_of
+from tenants.sync import LATE, LEAST_TO_BRAKE, follow_directory, plan_of
 from tenants.tasks import follow_directories
 from tests.lab.samba_server import SUFFIX
+from tests.lab.slapd_server import GROUPS
 from tests.people import PASSWORD
 from tests.tenants.conftest import as_actor
 from tests.tenants.directory.conftest import fresh, log_in, token
@@ -133,6 +139,54 @@ def test_S23_sessions_go_on_while_the_directory_is_unreachable(people, openldap,
     assert Directory.objects.get().sync_error == ""
 
 
+def late() -> None:
+    Directory.objects.update(synced_at=timezone.now() - LATE * 1.1)
+
+
+def test_a_directory_that_is_not_followed_for_long_is_told_of_once_each_time(people, openldap, slapd, member):
+    told = Event.objects.filter(code="DIRECTORY_FOLLOW_LATE", severity="alert", object_uid=openldap.pk)
+    Directory.objects.update(group_base_dn="ou=typo,dc=lab,dc=example")
+    assert follow(openldap) is None
+    assert not told.exists()
+    for times in (1, 2):
+        late()
+        Event.objects.update(at=timezone.now() - 2 * LATE)
+        for _ in range(3):
+            assert follow(openldap) is None
+        assert told.count() == times
+    assert told.first().data["why"] == "no_such_object"
+
+
+def test_one_persons_change_that_fails_keeps_no_others_from_being_done(
+    people, openldap, slapd, member, monkeypatch, client
+):
+    first, group, others = member
+    name = fresh("zeno")  # after the member, by name
+    dn = slapd.person(name, SECRET)
+    slapd.change(group, member=[first, dn])
+    browser = Client()
+    assert log_in(name, SECRET, browser).status_code == 302
+    slapd.change(group, member=["cn=nobody,dc=lab,dc=example"])
+    late()
+
+    def fails_for_the_first(user, groups):
+        if not user.username.endswith(name):
+            raise IntegrityError("something is the matter with this one")
+        return put_in_groups(user, groups)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tenants.sync.put_in_groups", fails_for_the_first)
+        assert follow(openldap) is not None
+    assert centers_of(browser) == []
+    assert Directory.objects.get().sync_error == "changes_failed"
+    assert Event.objects.filter(code="DIRECTORY_FOLLOW_LATE").count() == 1
+    client.force_login(people.super_admin)
+    assert "followed in part" in client.get(f"/directories/{openldap.pk}/").content.decode()
+    follow(openldap)
+    assert centers_of(others) == []
+    assert Directory.objects.get().sync_error == ""
+
+
 def test_a_base_that_is_not_there_takes_nothing_from_anybody(people, openldap, member):
     _dn, _group, browser = member
     Directory.objects.update(group_base_dn="ou=typo,dc=lab,dc=example")
@@ -161,6 +215,50 @@ def test_the_brake_holds_a_sync_that_would_take_from_many(people, openldap, slap
     assert Directory.objects.get().held_people == 0
 
 
+def test_locked_accounts_neither_hold_a_sync_nor_are_held_by_one(people, openldap, slapd):
+    names = [fresh("many") for _ in range(2 * LEAST_TO_BRAKE)]
+    dns = [slapd.person(name, SECRET) for name in names]
+    group = fresh("physics-users")
+    group_dn = slapd.group(group, dns)
+    map_group(as_actor(people.super_admin), openldap.pk, group=group, role="end-user", target=people.physics)
+    browsers = [Client() for _ in names]
+    for name, browser in zip(names, browsers, strict=True):
+        assert log_in(name, SECRET, browser).status_code == 302
+    for dn in dns[:LEAST_TO_BRAKE]:  # a stranger's wrong passwords
+        slapd.change(dn, pwdAccountLockedTime="000001010000Z")
+    slapd.change(group_dn, member=dns[:-1])  # and one is dismissed
+    plan = follow(openldap)
+    assert (plan.is_held, plan.losing) == (False, 1)
+    told = [["401"]] * LEAST_TO_BRAKE + [["physics"]] * (LEAST_TO_BRAKE - 1) + [[]]
+    assert [centers_of(browser) for browser in browsers] == told
+    slapd.change(group_dn, member=["cn=nobody,dc=lab,dc=example"])
+    slapd.change(dns[-2], pwdAccountLockedTime="000001010000Z")
+    assert follow(openldap).is_held
+    assert centers_of(browsers[-2]) == ["401"]
+    assert User.objects.get(username=f"lab\\{names[-2]}").groups.exists()  # that is held
+    assert centers_of(browsers[-3]) == ["physics"]
+    noted = Event.objects.count()
+    assert follow(openldap).is_held
+    assert Event.objects.count() == noted
+
+
+def test_a_sync_of_a_directory_that_is_disabled_meanwhile_lets_nobody_in(people, openldap, slapd, member, monkeypatch):
+    dn, _group, browser = member
+    slapd.change(dn, displayName="Another Name")
+    found = read_people
+
+    def asked(*arguments, **more):
+        answer = found(*arguments, **more)
+        set_directory_enabled(as_actor(people.super_admin), openldap.pk, enabled=False)
+        return answer
+
+    monkeypatch.setattr("tenants.sync.read_people", asked)
+    follow(openldap)
+    user = User.objects.get(directory=openldap)
+    assert (user.is_active, user.kept_out) == (False, "directory")
+    assert centers_of(browser) == ["401"]
+
+
 def test_a_plan_changes_nothing(people, openldap, slapd, member):
     _dn, group, browser = member
     slapd.change(group, member=["cn=nobody,dc=lab,dc=example"])
@@ -186,8 +284,7 @@ def test_the_tick_sends_a_task_for_each_enabled_directory(openldap, monkeypatch)
 def test_groups_are_mapped_by_super_admins_alone_and_by_a_name_that_is_there(people, openldap, slapd):
     boss = as_actor(people.super_admin)
     group = fresh("staff")
-    slapd.group(group, ["cn=nobody,dc=lab,dc=example"])
-    assert [one.name for one in find_groups(boss, openldap.pk, group)] == [group]
+    dn = slapd.group(group, ["cn=nobody,dc=lab,dc=example"])
     with pytest.raises(Invalid) as raised:
         map_group(boss, openldap.pk, group="no-such-*", role="end-user", target=people.physics)
     assert raised.value.reasons[0].field == "group"
@@ -195,7 +292,9 @@ def test_groups_are_mapped_by_super_admins_alone_and_by_a_name_that_is_there(peo
         map_group(as_actor(people.physics_admin), openldap.pk, group=group, role="end-user", target=people.physics)
     with pytest.raises(NotFound):
         map_group(boss, openldap.pk, group=group, role="no-such-role", target=people.physics)
-    row = map_group(boss, openldap.pk, group=group, role="end-user", target=people.physics)
+    mapped = map_group(boss, openldap.pk, group=group, role="end-user", target=people.physics)
+    row = mapped.group
+    assert mapped.dn == dn
     map_group(boss, openldap.pk, group=group.upper(), role="end-user", target=policy.system())
     assert [(one.role, one.data_center) for one in mappings(boss, openldap.pk)] == [
         ("end-user", None), ("end-user", people.physics),
@@ -204,6 +303,22 @@ def test_groups_are_mapped_by_super_admins_alone_and_by_a_name_that_is_there(peo
     assert DirectoryGroup.objects.exists()
     unmap_group(boss, openldap.pk, row.pk, role="end-user", target=people.physics)
     assert not DirectoryGroup.objects.exists()
+
+
+def test_a_group_is_found_among_any_number_whose_names_begin_alike_and_of_two_none_is_taken(people, openldap, slapd):
+    boss, group = as_actor(people.super_admin), fresh("crowd")
+    for number in range(25):
+        slapd.group(f"{group}-{number}", ["cn=nobody,dc=lab,dc=example"])
+    dn = slapd.group(group, ["cn=nobody,dc=lab,dc=example"])
+    assert map_group(boss, openldap.pk, group=group, role="end-user", target=people.physics).dn == dn
+    other = f"cn={group},ou={fresh('unit')},{GROUPS}"
+    slapd.add(other.partition(",")[2], objectClass="organizationalUnit")
+    slapd.add(other, objectClass="groupOfNames", member="cn=nobody,dc=lab,dc=example")
+    with pytest.raises(Invalid, match="more than one group") as raised:
+        map_group(boss, openldap.pk, group=group, role="data-center-admin", target=people.physics)
+    assert dn in raised.value.detail
+    assert other in raised.value.detail
+    assert [one.role for one in mappings(boss, openldap.pk)] == ["end-user"]
 
 
 def test_nobody_sets_here_what_is_the_directorys_password(people, openldap, member):

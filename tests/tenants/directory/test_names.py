@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tenants.directory.accounts import account_of_ad, account_of_openldap, kept_out_by_bind
-from tenants.directory.names import login_name
+from tenants.directory.names import folded, login_name
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 GUID = UUID("12345678-9abc-4ef0-8123-456789abcdef")
@@ -43,6 +43,10 @@ CHEMISTRY = Named("chem", ["chemistry.example"])
         ("alice@nowhere", "alice@nowhere", None, True),
         ("@chem", "@chem", None, True),
         ("", "", None, True),
+        (" PHYSICS \\  alice ", "alice", PHYSICS, False),
+        ("\uff30HYSICS\\alice", "alice", PHYSICS, False),
+        ("alice @ chem", "alice", CHEMISTRY, True),
+        (".\\ alice", "alice", None, True),
     ],
 )
 def test_a_name_means_one_place_or_none(typed, name, directory, may_be_local):
@@ -57,6 +61,26 @@ def test_what_names_no_directory_goes_whole_to_the_default_one_or_the_only_one()
         assert login_name("alice@nowhere", directories).name == "alice@nowhere"
     assert login_name("alice", [CHEMISTRY]).directory == CHEMISTRY.pk
     assert login_name(".\\alice", [CHEMISTRY]).directory is None
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "Anna  Lee",
+        " anna lee ",
+        "\uff21nna lee",
+        "anna\u00a0lee",
+        "anna\u3000lee",
+        "anna\tlee",
+        "an\u00adna lee",
+        "\u200banna lee",
+        "\u00e1nna lee",
+        "anna\u0301 lee",
+    ],
+)
+def test_spellings_that_a_directory_takes_for_one_name_are_counted_as_one(spelling):
+    assert folded(spelling) == "anna lee"
+    assert folded("annalee") != folded("anna lee")
 
 
 def ad(**attributes: bytes):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ldap
 import pytest
 from django.test import Client
 
 from portal.events.models import Event
+from tenants.directory.connection import Connection
 from tenants.models import Directory, LoginTries, User
+from tenants.services.throttle import MOST_PER_ADDRESS
 from tests.compute.console.certificates import Authority
 from tests.lab.slapd_server import PEOPLE, PORTAL, SlapdServer
 from tests.people import PASSWORD
@@ -184,7 +187,7 @@ def test_a_person_whom_a_super_admin_disabled_stays_out(openldap, slapd):
 
 
 def refused_as_unreachable(directory: Directory, name: str) -> None:
-    """503 that names the directory, no second backend, nothing counted against the person; and local accounts log in."""
+    """503 that names the directory, no second backend, nothing counted against the person, and local accounts log in."""
     User.objects.create_user("breakglass", password=PASSWORD)
     User.objects.create_user(f"decoy-{name}", password=SECRET)
     answer = token(name, SECRET)
@@ -194,7 +197,7 @@ def refused_as_unreachable(directory: Directory, name: str) -> None:
     page = log_in(name, SECRET)
     assert page.status_code == 503
     assert f"The directory {directory.name} cannot be asked" in page.content.decode()
-    assert sum(LoginTries.objects.values_list("tries", flat=True)) == 0
+    assert sorted(LoginTries.objects.values_list("tries", flat=True)) == [0, 2]  # the name's, and the address's
     assert Event.objects.filter(code="LOGIN_REFUSED", data__code="unavailable").count() == 2
     assert log_in("breakglass", PASSWORD).status_code == 302
 
@@ -204,6 +207,12 @@ def test_S23_AN09_a_directory_that_is_down_is_503_and_break_glass_works(openldap
     slapd.person(name, SECRET)
     slapd.stop()
     refused_as_unreachable(openldap, name)
+
+
+def test_AN10_an_address_has_a_directory_that_is_down_asked_only_so_often(openldap, slapd):  # noqa: N802
+    slapd.stop()
+    codes = [token(f"name{number}", SECRET).status_code for number in range(MOST_PER_ADDRESS + 1)]
+    assert codes == [503] * MOST_PER_ADDRESS + [429]
 
 
 def test_AN09_a_certificate_of_an_authority_nobody_trusts_is_503(openldap, slapd):  # noqa: N802
@@ -263,6 +272,29 @@ def test_AN10_a_directory_that_is_silent_is_given_up_after_its_time(openldap, sl
     assert token(name, SECRET).status_code == 503
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [ldap.CONSTRAINT_VIOLATION, ldap.INAPPROPRIATE_AUTH, ldap.INSUFFICIENT_ACCESS, ldap.UNWILLING_TO_PERFORM],
+)
+def test_whatever_a_server_refuses_an_account_with_is_401_and_the_directory_is_well(
+    openldap, slapd, monkeypatch, answer
+):
+    name, other = fresh("refused"), fresh("welcome")
+    dn = slapd.person(name, SECRET)
+    slapd.person(other, SECRET)
+    bind = Connection.bind
+
+    def refuse(self, bound, password):
+        if bound == dn:
+            raise answer({"desc": "no"})
+        bind(self, bound, password)
+
+    monkeypatch.setattr(Connection, "bind", refuse)
+    assert token(name, SECRET).status_code == 401
+    assert sum(LoginTries.objects.values_list("tries", flat=True)) == 2  # of the name and of the address
+    assert log_in(other, SECRET).status_code == 302
+
+
 def test_the_second_server_of_a_directory_is_asked_when_the_first_is_down(openldap, slapd):
     name = fresh("second")
     slapd.person(name, SECRET)
@@ -308,6 +340,26 @@ def test_a_disabled_directory_is_asked_by_nobody(openldap, slapd):
     since = len(slapd.lines_logged())
     assert log_in(f"lab\\{name}", SECRET).status_code == 401
     assert asked(slapd, since) == []
+
+
+def test_a_directory_that_is_disabled_while_it_is_asked_lets_nobody_in(openldap, slapd, monkeypatch):
+    name, first = fresh("late"), fresh("first")
+    slapd.person(name, SECRET)
+    slapd.person(first, SECRET)
+    assert log_in(name, SECRET).status_code == 302
+
+    def asked(*_):
+        Directory.objects.update(enabled=False)
+        User.objects.filter(directory=openldap).update(is_active=False, kept_out="directory")
+        return {}
+
+    monkeypatch.setattr("tenants.directory.backend.groups_of", asked)
+    for each in (name, first):
+        Directory.objects.update(enabled=True)
+        assert log_in(each, SECRET).status_code == 401
+    assert [(user.is_active, user.kept_out) for user in User.objects.filter(directory=openldap)] == [
+        (False, "directory")
+    ]
 
 
 def test_no_secret_is_logged_or_recorded(openldap, slapd, caplog):

@@ -102,12 +102,50 @@ def test_a_field_that_cannot_be_is_named(boss, slapd, field, value):
     assert not Directory.objects.exists()
 
 
+@pytest.mark.parametrize("action", ["save", "test"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"urls": "ldaps://127.0.0.1:1"},
+        {"urls": "ldap://127.0.0.1:1", "starts_tls": "yes"},
+        {"ca_pem": Authority.make("Somebody else").pem},
+        {"kind": "active_directory"},
+        {"bind_dn": f"cn=other,{PORTAL}"},
+    ],
+)
+def test_the_stored_password_goes_nowhere_but_where_it_was_given_for(
+    boss, openldap, slapd, monkeypatch, action, change
+):
+    monkeypatch.setattr("tenants.directory.connection.Channel", lambda *_, **__: pytest.fail("somebody was asked"))
+    before = Directory.objects.values().get()
+    page = f"/directories/{openldap.pk}/edit/"
+    answer = boss.post(page, form_of(slapd, action=action, password="", **change))
+    assert (answer.status_code, 'id="password-error"' in answer.content.decode()) == (400, True)
+    body = {"urls": change["urls"].split()} if "urls" in change else {}
+    body = change | body | ({"starts_tls": True} if "starts_tls" in change else {})
+    patched = boss.patch(f"/api/v1/directories/{openldap.pk}/", body, content_type="application/json")
+    assert patched.status_code == 400
+    assert [(one["code"], one["field"]) for one in patched.json()["reasons"]] == [("password_missing", "password")]
+    assert Directory.objects.values().get() == before
+
+
+def test_other_servers_are_connected_with_the_password_given_anew(boss, openldap, slapd):
+    slapd.person(fresh("somebody"), SECRET)
+    slapd.group(fresh("group"), ["cn=nobody,dc=lab,dc=example"])
+    page, servers = f"/directories/{openldap.pk}/edit/", f"{slapd.ldaps_url} {slapd.ldaps_url}/"
+    assert boss.post(page, form_of(slapd, urls=servers)).status_code == 302
+    assert len(Directory.objects.get().urls) == 2
+
+
 def test_a_groups_role_is_given_seen_in_a_simulation_and_taken(people, boss, openldap, slapd):
     name, group = fresh("grace"), fresh("navy")
-    slapd.group(group, [slapd.person(name, SECRET, displayName="Grace Hopper")])
+    dn = slapd.group(group, [slapd.person(name, SECRET, displayName="Grace Hopper")])
     page = f"/directories/{openldap.pk}/"
     given = boss.post(page, {"group": group, "role": "data-center-admin", "target": str(people.physics.pk)})
     assert given.status_code == 302
+    assert dn in boss.get(page).content.decode()
+    body = {"group": group, "role": "data-center-admin", "target": str(people.physics.pk)}
+    assert boss.post(f"/api/v1{page}groups/", body, content_type="application/json").json()["dn"] == dn
     simulated = boss.get(f"{page}simulate/?username={name}").content.decode()
     assert "Grace Hopper" in simulated
     assert f"({group})" in simulated
