@@ -39,6 +39,11 @@ def passes(suite: Path, *, names: list[str], failures: list[dict[str, str]] | No
     return run_passes(names, [*PYTEST, "-q", str(suite)], list(failures or []))
 
 
+def of_no_pass() -> dict[str, str]:
+    """An environment in which all tests belong to the run."""
+    return {name: value for name, value in os.environ.items() if name not in {"STEGI_TEST_PASS", "DATABASE_URL"}}
+
+
 def last_line(capfd: pytest.CaptureFixture[str]) -> str:
     return capfd.readouterr().out.strip().splitlines()[-1]
 
@@ -115,9 +120,8 @@ def test_a_selection_runs_once_on_each_database() -> None:
 
 def test_a_test_for_postgresql_fails_on_another_database(suite: Path) -> None:
     suite.write_text("import pytest\n@pytest.mark.postgres\n@pytest.mark.django_db\ndef test_it(): pass\n")
-    environment = {name: value for name, value in os.environ.items() if name not in {"STEGI_TEST_PASS", "DATABASE_URL"}}
     command = [sys.executable, "-m", "pytest", *PYTEST, str(suite)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, env=of_no_pass(), capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1
     assert "bin/test --db=postgres" in done.stdout
 
@@ -129,7 +133,7 @@ def test_the_order_ends_with_the_browser(suite: Path) -> None:
         "@pytest.mark.redis\ndef test_r(): pass\ndef test_q(): pass\n"
     )
     command = [sys.executable, "-m", "pytest", *PYTEST, "--collect-only", "-q", str(suite)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, env=of_no_pass(), capture_output=True, text=True, check=False, timeout=120)
     assert [line.rpartition("::")[2] for line in done.stdout.splitlines() if "::" in line] == [
         "test_q",
         "test_r",
