@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import struct
 import subprocess
@@ -118,6 +119,42 @@ def repeated(folder: Path) -> bytes:
     (cluster,) = struct.unpack_from(">Q", data, l2)
     data[l2 : l2 + 65536] = struct.pack(">Q", cluster) * 8192
     return bytes(data)
+
+
+def petabyte(folder: Path) -> bytes:
+    """Not 200 KiB that say they are a disk of 1 PiB."""
+    data = bytearray(sound(folder, filled_kib=64))
+    data[24:32] = struct.pack(">Q", 1 << 50)
+    return bytes(data)
+
+
+def million_entries(folder: Path) -> bytes:
+    """Its table of tables is said to have a million entries."""
+    data = bytearray(sound(folder))
+    data[36:40] = struct.pack(">I", 10**6)
+    return bytes(data)
+
+
+def packed(folder: Path) -> bytes:
+    """A bomb in a bomb: what unpacks it, unpacks it again."""
+    return gzip.compress(gzip.compress(bytes(64 * MIB)))
+
+
+def hybrid(_folder: Path) -> bytes:
+    """A CD that is a disk with partitions too, as installers come."""
+    data = bytearray(MIB)
+    data[446:462] = struct.pack("<BBBBBBBBII", 0x80, 0, 2, 0, 0x17, 0, 32, 0, 0, 2048)
+    data[510:512] = b"\x55\xaa"
+    data[0x8000:0x8006] = b"\x01CD001"
+    return bytes(data)
+
+
+BOMBS: dict[str, tuple[Callable[[Path], bytes], str, str]] = {
+    "a petabyte": (petabyte, "qcow2", "too_large"),
+    "a million entries": (million_entries, "qcow2", "broken"),
+    "packed twice": (packed, "qcow2", "format"),
+    "CD and disk": (hybrid, "raw", "foreign_format"),
+}
 
 
 # What is made, what it is said to be, and why it is refused.

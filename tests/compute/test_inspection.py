@@ -15,7 +15,7 @@ from compute import inspection, qemu_img, spool
 from compute.choices import IMAGE_REFUSALS
 from compute.inspection import Refused
 from compute.qemu_img import Bounds, QemuImgFailed
-from tests.compute.image_files import HOSTILE, MIB, backing_file, repeated, sound
+from tests.compute.image_files import BOMBS, HOSTILE, MIB, backing_file, repeated, sound
 from tests.compute.test_images import uploaded
 
 pytestmark = pytest.mark.once  # the images are the subject
@@ -34,6 +34,17 @@ def test_IN05_a_hostile_image_is_refused_for_a_named_reason_and_no_byte_stays(in
     image = uploaded(institute, make(tmp_path), format=said)
     assert (image.status, image.reason) == ("refused", reason)
     assert reason in IMAGE_REFUSALS
+    assert list(spool.folder().iterdir()) == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("case", BOMBS)
+def test_IN06_a_bomb_is_refused_for_a_named_reason_and_no_byte_stays(institute, tmp_path, case):  # noqa: N802
+    make, said, reason = BOMBS[case]
+    bomb = make(tmp_path)
+    assert len(bomb) <= MIB
+    image = uploaded(institute, bomb, format=said)
+    assert (image.status, image.reason) == ("refused", reason)
     assert list(spool.folder().iterdir()) == []
 
 
@@ -84,7 +95,7 @@ def test_a_raw_image_whose_bytes_are_a_qcow2_head_opens_nothing_even_if_it_came_
     assert b"root:" not in target.read_bytes()
 
 
-def test_a_bomb_is_stopped_by_the_bound_on_what_is_written(tmp_path):
+def test_IN06_a_bomb_is_stopped_by_the_bound_on_what_is_written(tmp_path):  # noqa: N802
     source, target = tmp_path / "a.upload", tmp_path / "b.qcow2"
     source.write_bytes(repeated(tmp_path))
     with pytest.raises(QemuImgFailed):
