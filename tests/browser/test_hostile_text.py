@@ -61,7 +61,7 @@ def test_IN02_an_administrators_browser_runs_nothing_of_a_description(  # noqa: 
     for path in ("/", f"/machines/{uid}/console/", f"/machines/{uid}/delete/", "/jobs/", f"/machines/{uid}/"):
         page.goto(portal.url + path)
         assert_untouched(page)
-    shown = page.locator("dl.facts dd").last
+    shown = page.locator("dl.facts").first.locator("dd").last
     expect(shown).to_have_text(" ".join(TEXT.split()))
     expect(page.locator(".head .state-down")).to_be_visible(timeout=UP_MILLISECONDS)
     page.evaluate("document.querySelector('dl.facts').dataset.old = '1'")

@@ -103,14 +103,14 @@ def test_tf13_a_frozen_libvirtd_is_given_up_in_time_and_its_machines_are_unknown
     assert charges() == before
 
 
-def test_tf11_a_machine_asked_for_while_libvirtd_is_dead_is_made_once_when_it_is_back(
+def test_tf11_a_machine_asked_for_in_the_moment_libvirtd_dies_is_made_once_when_it_is_back(
     place: RealPlace, pair: Pair
 ) -> None:
     one, two = pair
     alive = [qemu_of(place, vm) for vm in pair]
     disks = place.disks()
+    vm, job = place.ask("late", run=False)  # no later, for what is known to be silent is refused at once
     place.libvirtd.kill()
-    vm, job = place.ask("late", run=False)
     with ThreadPoolExecutor() as pool:
         ended = pool.submit(in_thread(lambda: run_job(job)))
         assert seen_until({one: "unknown", two: "unknown"}) <= {"up", "unknown"}
