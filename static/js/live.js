@@ -189,6 +189,9 @@
     for (const menu of document.querySelectorAll("details[data-menu][open]")) {
       if (!menu.contains(event.target)) menu.open = false;
     }
+    // One that opens at the lower edge of the window is brought into it.
+    const opening = event.target.closest("details[data-menu] > summary")?.parentElement;
+    if (opening) requestAnimationFrame(() => opening.querySelector(".menu-sheet")?.scrollIntoView({ block: "nearest" }));
   });
   // So does a menu of which something was chosen.
   document.addEventListener("htmx:beforeRequest", (event) => {
