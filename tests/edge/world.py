@@ -74,23 +74,16 @@ def make_world(place: Institute) -> World:
     made = client.post("/api/v1/vms/", {"name": "web-1", **ids}, content_type="application/json").json()
     run_to_end(made["job"]["id"])
     world = World(place, Vm.objects.get(pk=made["vm"]["id"]), Job.objects.get(pk=made["job"]["id"]))
-    for rank, name in PEOPLE.items():
-        world.tokens[rank] = create_token(place.actor(name), name=rank, scope="write", expires_in=3600)[1]
-        browser = Client()
-        browser.force_login(place.actor(name).user)
-        world.sessions[rank] = str(browser.session.session_key)
-    world.tokens["reader"] = create_token(place.actor("alice"), name="reader", scope="read", expires_in=3600)[1]
+    log_in_everybody(world)
     dora.is_active = False
     dora.save()
     assert world.vm.status in {"up", "powering_up"}
     Vm.objects.update(status="up")
     console = open_console(place.actor("alice"), world.vm.pk, ConsoleRequest()).console
     token = ApiToken.objects.get(name="owner")
-    image = create_image(place.actor("physics-admin"), ImageRequest("disk", "raw", 10, place.centers["physics"].pk))
-    ready = create_image(place.actor("physics-admin"), ImageRequest("whole", "raw", 10, place.centers["physics"].pk))
-    Image.objects.filter(pk=ready.pk).update(status="ready", virtual_bytes=10)
     FoundNetwork.objects.create(provider=place.provider, kind="network", external_id=str(uuid4()), name="lan")
     directory, group = make_directory(place)
+    image, ready = make_images(place)
     world.ids = ids | {
         "directory": str(directory.pk),
         "group": str(group.pk),
@@ -111,6 +104,27 @@ def make_world(place: Institute) -> World:
         "ready_image": str(ready.pk),
     }
     return world
+
+
+def log_in_everybody(world: World) -> None:
+    """A token and a session for each rank."""
+    place = world.place
+    for rank, name in PEOPLE.items():
+        world.tokens[rank] = create_token(place.actor(name), name=rank, scope="write", expires_in=3600)[1]
+        browser = Client()
+        browser.force_login(place.actor(name).user)
+        world.sessions[rank] = str(browser.session.session_key)
+    world.tokens["reader"] = create_token(place.actor("alice"), name="reader", scope="read", expires_in=3600)[1]
+
+
+def make_images(place: Institute) -> tuple[Image, Image]:
+    """One whose bytes are awaited, and one that is ready."""
+    awaited, ready = (
+        create_image(place.actor("physics-admin"), ImageRequest(name, "raw", 10, place.centers["physics"].pk))
+        for name in ("disk", "whole")
+    )
+    Image.objects.filter(pk=ready.pk).update(status="ready", virtual_bytes=10)
+    return awaited, ready
 
 
 def make_directory(place: Institute) -> tuple[Directory, DirectoryGroup]:
