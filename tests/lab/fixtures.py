@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from playwright.sync_api import Browser, Error, Page
@@ -15,10 +16,21 @@ from tests.lab.libvirt_server import LibvirtServer
 from tests.lab.postgres_server import PostgresServer
 from tests.lab.redis_server import RedisServer
 from tests.lab.samba_server import PORTAL_PASSWORD, SambaServer
-from tests.lab.servers import RealPartFailed
+from tests.lab.servers import RealPartFailed, Server
 from tests.lab.slapd_server import SlapdServer
 
 GUEST_IMAGE = Path(__file__).resolve().parents[2] / ".state" / "tiny-linux.qcow2"
+
+
+Part = TypeVar("Part", bound=Server)
+
+
+def mended(server: Part) -> Iterator[Part]:
+    """A part for one test, which finds it answering whatever the last one did, and may freeze, kill or stop it."""
+    server.start()
+    yield server
+    if server.is_running:
+        server.thaw()
 
 
 @pytest.fixture(scope="session")
@@ -65,10 +77,7 @@ def session_postgres() -> Iterator[PostgresServer]:
 @pytest.fixture
 def postgres(session_postgres: PostgresServer) -> Iterator[PostgresServer]:
     """A PostgreSQL server with an empty database of its own (`.url`); not the one Django's tests run on."""
-    session_postgres.start()
-    yield session_postgres
-    if session_postgres.is_running:
-        session_postgres.thaw()
+    yield from mended(session_postgres)
 
 
 @pytest.fixture(scope="session")
@@ -82,10 +91,7 @@ def session_redis() -> Iterator[RedisServer]:
 @pytest.fixture
 def redis_server(session_redis: RedisServer) -> Iterator[RedisServer]:
     """A Redis server (`.url`, `.socket`). A test may freeze, kill or stop it: the next one finds it answering."""
-    session_redis.start()
-    yield session_redis
-    if session_redis.is_running:
-        session_redis.thaw()
+    yield from mended(session_redis)
 
 
 @pytest.fixture(scope="session")
@@ -100,10 +106,7 @@ def session_slapd() -> Iterator[SlapdServer]:
 @pytest.fixture
 def slapd(session_slapd: SlapdServer) -> Iterator[SlapdServer]:
     """OpenLDAP with an empty tree and the portal's account. A test may freeze, kill or stop it; people stay, so name new ones."""
-    session_slapd.start()
-    yield session_slapd
-    if session_slapd.is_running:
-        session_slapd.thaw()
+    yield from mended(session_slapd)
 
 
 @pytest.fixture(scope="session")
@@ -118,10 +121,7 @@ def session_samba() -> Iterator[SambaServer]:
 @pytest.fixture
 def samba(session_samba: SambaServer) -> Iterator[SambaServer]:
     """Active Directory with the portal's account. A test may freeze, kill or stop it; people stay, so name new ones."""
-    session_samba.start()
-    yield session_samba
-    if session_samba.is_running:
-        session_samba.thaw()
+    yield from mended(session_samba)
 
 
 @pytest.fixture(scope="session")
