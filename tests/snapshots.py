@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar, cast
 from django.apps import apps
 from django.db.models import Model
 
-from tests.lab.rows import Rows, contents, counts, insert
+from tests.lab.rows import Rows, contents, put
 
 T = TypeVar("T")
 
@@ -26,8 +26,7 @@ T = TypeVar("T")
 class Once(Generic[T]):
     """Something made in a folder and in rows: made by the first who asks, put back for the others.
 
-    Each process has its own, for one database. A database that is not as it was at the first time (another fixture has
-    been here before) gets its own thing, made anew.
+    Each process has its own, for one database. Where the rows are not those that the first one found, it is made anew.
     """
 
     def __init__(self, make: Callable[[Path], T]) -> None:
@@ -41,36 +40,37 @@ class Once(Generic[T]):
             made = self._make(folder)
             self._kept = _keep(made, folder, before)
             return made
-        if counts() != self._kept.before:
+        if _as_sets(contents(), str(folder)) != self._kept.before:
             return self._make(folder)
         return cast("T", _put_back(self._kept, folder))
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    before: dict[str, int]  # how many rows each table had
-    rows: dict[str, Rows]  # what came to it
+    before: dict[str, frozenset[str]]  # what each table held
+    rows: dict[str, Rows]  # what those tables hold that changed
     files: Path
     made: bytes
     folder: str
 
 
 def _keep(made: object, folder: Path, before: dict[str, Rows]) -> _Kept:
-    came = {}
-    for table, now in contents().items():
-        known = set(map(repr, before[table]))
-        came[table] = [row for row in now if repr(row) not in known]
+    old, now = _as_sets(before, str(folder)), contents()
+    changed = {table for table, found in _as_sets(now, str(folder)).items() if found != old[table]}
     files = Path(tempfile.mkdtemp()) / "files"
     shutil.copytree(folder, files)
-    rows = {table: found for table, found in came.items() if found}
-    return _Kept(
-        {table: len(found) for table, found in before.items()}, rows, files, _pickled(made, str(folder)), str(folder)
-    )
+    rows = {table: now[table] for table in changed}
+    return _Kept(old, rows, files, _pickled(made, str(folder)), str(folder))
+
+
+def _as_sets(rows: dict[str, Rows], folder: str) -> dict[str, frozenset[str]]:
+    """To compare by: the rows in no order, wherever their folder is."""
+    return {table: frozenset(repr(row).replace(folder, "") for row in found) for table, found in rows.items()}
 
 
 def _put_back(kept: _Kept, folder: Path) -> object:
     shutil.copytree(kept.files, folder, dirs_exist_ok=True)
-    insert({table: [_moved(row, kept.folder, str(folder)) for row in rows] for table, rows in kept.rows.items()})
+    put({table: [_moved(row, kept.folder, str(folder)) for row in rows] for table, rows in kept.rows.items()})
     return _unpickled(kept.made, str(folder))
 
 

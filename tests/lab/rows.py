@@ -27,10 +27,13 @@ def counts() -> dict[str, int]:
         return {str(table): int(found) for table, found in cursor.fetchall()}
 
 
-def insert(rows: Mapping[str, Rows]) -> None:
-    """Puts rows into their tables, all columns given; whatever they refer to may come in any order."""
+def put(rows: Mapping[str, Rows]) -> None:
+    """Makes these tables hold these rows, all columns given; whatever they refer to may come in any order."""
     with transaction.atomic(), connection.cursor() as cursor:
         for table, found in rows.items():
+            cursor.execute(f"DELETE FROM {_quoted(table)}")
+            if not found:
+                continue
             one = f"({', '.join(['%s'] * len(found[0]))})"
             statement = f"INSERT INTO {_quoted(table)} VALUES {', '.join([one] * len(found))}"
             cursor.execute(statement, [value for row in found for value in row])
@@ -50,10 +53,8 @@ def _sweep(_case: TransactionTestCase) -> None:
     changed = [table for table in sorted(now | set(_first)) if _is_changed(table)]
     if not changed:
         return
-    with _no_references(), connection.cursor() as cursor:
-        for table in changed:
-            cursor.execute(f"DELETE FROM {_quoted(table)}")
-        insert({table: _first[table] for table in changed if table in _first})
+    with _no_references():
+        put({table: _first.get(table, []) for table in changed})
 
 
 def _is_changed(table: str) -> bool:
