@@ -32,6 +32,7 @@ from tenants.models import DataCenter
 from tenants.models.quota import Dimension
 from tenants.permits import Permit
 from tenants.selectors import get_data_center
+from tenants.services.makers import give_to_maker
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ def create_image(actor: Actor, request: ImageRequest) -> Image:
             size_bytes=request.size_bytes,
             sha256=request.sha256,
         )
+        give_to_maker(actor, image)
         trial.subject = _subject(image)
     return image
 

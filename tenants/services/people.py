@@ -13,12 +13,13 @@ from portal.common.actor import Actor
 from portal.common.errors import Invalid, NotFound, PreconditionFailed, Reason
 from portal.common.versions import version_of
 from tenants import policy, quota
+from tenants.fitting import DATA_CENTER
 from tenants.holdings import CODENAME, live
 from tenants.models import DataCenter, DataCenterUserGrant, Role, User
 from tenants.models.quota import Dimension
 from tenants.permits import Permit
 from tenants.quota import Usage
-from tenants.selectors import get_data_center
+from tenants.selectors import get_data_center, roles_for
 from tenants.services.grants import grant_role, revoke_role, set_quota
 
 PER_PAGE = 50
@@ -59,9 +60,8 @@ def person(actor: Actor, uid: UUID, user_uid: UUID) -> tuple[DataCenter, Person]
 
 
 def roles_to_give() -> list[Role]:
-    """The roles that mean something on a data center and no more than it, the humblest first."""
-    fitting = [row for row in Role.objects.all() if "DATA_CENTER_VIEW" in row.permits]
-    return sorted((row for row in fitting if "SYSTEM_MANAGE" not in row.permits), key=lambda row: len(row.permits))
+    """The roles with which somebody is of a data center: he sees it, and rules no more than it. The humblest first."""
+    return [row for row in roles_for(DATA_CENTER) if Permit.DATA_CENTER_VIEW in row.permits]
 
 
 def add_person(actor: Actor, uid: UUID, *, username: str, role: str) -> User:
