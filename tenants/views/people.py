@@ -18,6 +18,7 @@ from portal.common.login_first import login_required
 from tenants import selectors
 from tenants.forms.people import PasswordForm, PersonForm, QuotaForm, UserForm
 from tenants.models import DataCenter, User
+from tenants.models.data_center import SYSTEM_UID
 from tenants.services import people, users
 
 OF_CENTERS = {"section": "data_centers"}
@@ -93,7 +94,9 @@ def user_list(request: HttpRequest) -> HttpResponse:
     rows = list(selectors.users(actor_of(request), query=query, after=after)[: people.PER_PAGE + 1])
     more = rows[people.PER_PAGE - 1].username if len(rows) > people.PER_PAGE else ""
     return render(
-        request, "tenants/user_list.html", OF_USERS | {"users": rows[: people.PER_PAGE], "more": more, "query": query}
+        request,
+        "tenants/user_list.html",
+        OF_USERS | {"users": rows[: people.PER_PAGE], "more": more, "query": query, "system_uid": SYSTEM_UID},
     )
 
 
