@@ -33,7 +33,14 @@ def data_center_people(request: HttpRequest, uid: UUID) -> HttpResponse:
     row = people.authorize_people(actor, uid)
     posted = request.POST if request.method == "POST" else None
     form = PersonForm(posted, roles=people.roles_to_give())
-    if posted is not None and (user := form.tried(lambda: people.add_person(actor, uid, **form.cleaned_data))):
+
+    def work() -> User:
+        given = form.cleaned_data
+        return people.add_person(
+            actor, uid, username=given["username"], role=given["role"], expires_at=form.expires_at()
+        )
+
+    if posted is not None and (user := form.tried(work)):
         messages.success(request, _("%(name)s is of %(data_center)s now.") % {"name": user, "data_center": row.name})
         return redirect("tenants:people", uid=uid)
     row, found, more = people.people(actor, uid, after=request.GET.get("after", "")[:150])

@@ -10,11 +10,12 @@ from django.test import Client
 from django.utils import timezone
 
 from compute.models import Image, Template
+from network.models import Network
 from portal.common.actor import system_actor
 from tenants import policy
 from tenants.kinds import kinds
 from tenants.models import Directory, User
-from tenants.services.grants import grant_role
+from tenants.services.grants import grant_role, revoke_role
 from tests.edge.access_bodies import address
 from tests.edge.access_table import API, PAGES
 from tests.edge.test_access import ask
@@ -144,3 +145,31 @@ def test_AZ07_who_only_reads_meets_no_secret_and_changes_nothing(world):  # noqa
         with undone():
             answer = ask(world, operation, client, kind="api")
         assert answer.status_code in {403, 404}, (operation, answer.status_code)
+
+
+def test_oVirts_roles_together_let_an_outsider_make_a_machine_and_none_is_spare(world):  # noqa: N802
+    physics, charlie = world.place.centers["physics"], world.place.users["charlie"]
+    network = Network.objects.get(pk=world.ids["network"])
+    needed = (
+        ("vm-creator", physics),
+        ("quota-consumer", physics),
+        ("user-template-based-vm", world.place.template),
+        ("vnic-profile-user", network),
+    )
+    wish = {"name": "web-9", "data_center": str(physics.pk), "template": world.ids["template"]}
+    wish["nics"] = [{"vnic_profile": str(network.vnic_profiles.get().pk)}]
+    world.place.template.assignments.exclude(data_center=physics).delete()
+
+    def make() -> int:
+        answer = world.api("outsider").post("/api/v1/vms/?dry_run=1", wish, content_type=JSON)
+        return answer.status_code
+
+    assert make() == 404
+    for role, target in needed:
+        grant_role(system_actor(), role, charlie, target)
+    assert make() == 200
+    for role, target in needed:
+        revoke_role(system_actor(), role, charlie, target)
+        assert make() in {403, 404}, role
+        grant_role(system_actor(), role, charlie, target)
+    assert make() == 200

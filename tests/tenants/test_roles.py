@@ -28,6 +28,7 @@ from tenants.services.roles import (
     role_version,
 )
 from tenants.services.users import set_active
+from tests.crowd import in_threads
 from tests.tenants.conftest import as_actor
 
 
@@ -185,3 +186,34 @@ def test_the_last_super_admin_cannot_be_removed_in_any_way(people, root):
     set_active(bob, boss, active=True)
     revoke_role(bob, full.codename, people.bob, system)
     assert not may(people.bob, Permit.SYSTEM_MANAGE, system)
+
+
+def test_of_two_changes_at_once_the_second_sees_the_first(lasting_people):
+    """Neither do two last super-admins go together, nor is a role given that goes in the same moment."""
+    people, system = lasting_people, policy.system()
+    bosses = (people.super_admin, people.bob)
+    grant_role(system_actor(), "super-admin", people.bob, system)
+
+    def take(number):
+        try:
+            revoke_role(system_actor(), "super-admin", bosses[number], system)
+        except Conflict:
+            return "refused"
+        return "done"
+
+    assert sorted(in_threads(2, take)) == ["done", "refused"]
+    boss = next(as_actor(one) for one in bosses if may(one, Permit.SYSTEM_MANAGE, system))
+    row = create_role(boss, RoleRequest("Night shift", permits=("DATA_CENTER_VIEW",)))
+
+    def give_or_delete(number):
+        try:
+            if number:
+                delete_role(boss, row.pk)
+            else:
+                grant_role(boss, row.codename, people.charlie, people.physics)
+        except (Conflict, NotFound):
+            return "refused"
+        return "done"
+
+    assert sorted(in_threads(2, give_or_delete)) == ["done", "refused"]
+    assert Role.objects.filter(pk=row.pk).exists() == may(people.charlie, Permit.DATA_CENTER_VIEW, people.physics)
