@@ -43,7 +43,7 @@ class Use:
 def use_counts() -> dict[str, int]:
     """How often each role is held now, by its codename."""
     found: dict[str, int] = {}
-    for _kind, _who, rows in _tables():
+    for _kind, _who, rows in tables():
         counted = live(rows).order_by().values_list("permission__codename").annotate(Count("pk"))
         for codename, count in counted:
             role = codename.removeprefix(CODENAME)
@@ -54,7 +54,7 @@ def use_counts() -> dict[str, int]:
 def uses(role: Role) -> list[Use]:
     """On what a role is held now, by kind of object."""
     found: dict[str, Use] = {}
-    for kind, who, rows in _tables(role):
+    for kind, who, rows in tables(role):
         held = live(rows).order_by()
         names = set(held.values_list("content_object__name", flat=True).distinct())
         if names:
@@ -79,12 +79,12 @@ def use_reasons(role: Role) -> list[Reason]:
 def people_of_role(role: Role) -> set[UUID]:
     """Everybody who holds it anywhere, himself or through a group."""
     found: set[UUID] = set()
-    for _kind, who, rows in _tables(role):
+    for _kind, who, rows in tables(role):
         found.update(rows.values_list("user_id" if who == "user" else "group__user", flat=True))
     return {uid for uid in found if uid is not None}
 
 
-def _tables(role: Role | None = None) -> Iterator[tuple[Kind, str, QuerySet[Any]]]:
+def tables(role: Role | None = None) -> Iterator[tuple[Kind, str, QuerySet[Any]]]:
     """Each table of grants, with its kind and whether users or groups are in it; of one role alone if it is named."""
     for kind in kinds():
         for who, table in (("user", kind.user_grants), ("group", kind.group_grants)):

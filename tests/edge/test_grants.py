@@ -173,3 +173,21 @@ def test_oVirts_roles_together_let_an_outsider_make_a_machine_and_none_is_spare(
         assert make() in {403, 404}, role
         grant_role(system_actor(), role, charlie, target)
     assert make() == 200
+
+
+def test_AZ03_no_parameter_widens_a_list_of_roles_or_grants(world):  # noqa: N802
+    for where in ("/api/v1/roles/", grants("data_center", world.ids["data_center"])):
+        for query in ("data_center=" + str(world.place.centers["informatics"].pk), "user=charlie", "search=x", "all=1"):
+            assert world.api("admin").get(f"{where}?{query}").status_code == 400, query
+    informatics = str(world.place.centers["informatics"].pk)
+    assert world.api("admin").get(grants("data_center", informatics)).status_code == 404
+    for kind in ("nothing", "user", "SYSTEM"):
+        assert world.api("root").get(grants(kind, world.ids["data_center"])).status_code == 404
+
+
+def test_AZ18_there_is_no_admin_of_django_and_no_browsable_api(world):  # noqa: N802
+    root = world.browser("root")
+    assert root.get("/admin/").status_code == 404
+    assert root.get("/api/v1/roles/?format=api").status_code in {400, 404, 406}
+    answer = root.get("/api/v1/roles/", headers={"Accept": "text/html"})
+    assert answer.status_code == 406 or answer["Content-Type"].startswith("application/")

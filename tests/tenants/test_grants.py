@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
+from portal.common.access import access_version
 from portal.common.actor import system_actor
 from portal.common.errors import Invalid, NotFound, NotPermitted
 from portal.events.models import Event
@@ -21,6 +22,7 @@ from tenants.services import grantees
 from tenants.services.directory_groups import unmap_group
 from tenants.services.grantees import GrantRequest
 from tenants.services.grants import grant_role, revoke_role
+from tenants.tasks import end_grants
 from tests.tenants.conftest import as_actor
 
 
@@ -129,3 +131,21 @@ def test_a_group_that_holds_more_than_its_mapping_outlives_it(people):
     assert Group.objects.filter(pk=subject.pk).exists()
     unmap_group(root, directory.pk, row.pk, role="end-user", target=people.informatics)
     assert not Group.objects.filter(pk=subject.pk).exists()
+
+
+def test_an_end_that_passed_is_told_once_to_all_whom_it_concerns(people):
+    group = Group.objects.create(name="lab")
+    people.bob.groups.add(group)
+    passed = timezone.now() - timedelta(minutes=1)
+    for subject in (people.charlie, group):
+        policy.grant(system_actor(), "end-user", subject, people.physics, expires_at=passed)
+    policy.grant(system_actor(), "end-user", people.alice, people.informatics, expires_at=passed + timedelta(days=1))
+    before = [access_version(user.pk) for user in (people.alice, people.bob, people.charlie)]
+    assert [end_grants(), end_grants()] == [2, 0]
+    after = [access_version(user.pk) for user in (people.alice, people.bob, people.charlie)]
+    assert [new - old for old, new in zip(before, after, strict=True)] == [0, 1, 1]
+    told = Event.objects.filter(code="GRANT_END", data_center_uid=people.physics.pk)
+    assert {str(event.data) for event in told} == {
+        str({"role": "end-user", "user": str(people.charlie.pk)}),
+        str({"role": "end-user", "group": "lab"}),
+    }

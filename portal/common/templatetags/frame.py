@@ -148,6 +148,7 @@ EVENT_TITLES = {
     "VM_UNADOPT_DONE": gettext_lazy("The machine was given back"),
     "VM_PROTECT_DONE": gettext_lazy("The machine was protected"),
     "VM_UNPROTECT_DONE": gettext_lazy("The machine is no longer protected"),
+    "GRANT_END": gettext_lazy("A role came to its end"),
     "JOB_STUCK": gettext_lazy("A job is stuck"),
     "CLUSTER_PROBLEM_FOUND": gettext_lazy("The hosts of a cluster do not fit together any more"),
     "PROVIDER_COMPARE_HELD": gettext_lazy("Many machines seem to have vanished at once, which was not believed"),
