@@ -7,6 +7,8 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from portal.common.access import access_version
@@ -15,7 +17,7 @@ from portal.common.errors import Invalid, NotFound, NotPermitted
 from portal.events.models import Event
 from tenants import policy
 from tenants.fitting import fits
-from tenants.models import Directory, DirectoryGroup
+from tenants.models import Directory, DirectoryGroup, User
 from tenants.permits import Permit
 from tenants.predefined import PREDEFINED
 from tenants.services import grantees
@@ -149,3 +151,18 @@ def test_an_end_that_passed_is_told_once_to_all_whom_it_concerns(people):
         str({"role": "end-user", "user": str(people.charlie.pk)}),
         str({"role": "end-user", "group": "lab"}),
     }
+
+
+def test_the_grants_of_an_object_are_read_in_a_number_of_queries_that_does_not_grow(people):
+    def count():
+        with CaptureQueriesContext(connection) as queries:
+            rows, more = grantees.page_of(people.physics)
+        return len(queries), len(rows), bool(more)
+
+    few, there, _more = count()
+    for number in range(60):
+        user = User.objects.create(username=f"zz-{number:02}")
+        policy.grant(system_actor(), "end-user", user, people.physics)
+        policy.grant(system_actor(), "user-role", Group.objects.create(name=f"lab {number}"), people.physics)
+    assert there == 3
+    assert count() == (few + 3, 60 + grantees.PER_PAGE, True)  # what the groups hold, and their names
