@@ -57,9 +57,10 @@ def images(actor: Actor) -> QuerySet[Image]:
     return policy.visible(actor, Permit.IMAGE_VIEW, related).order_by("name", "uid")
 
 
-def authorize_uploads(actor: Actor) -> None:
-    """Raise ``NotPermitted`` for whoever may upload images nowhere."""
-    if not policy.holds_anywhere(actor, Permit.IMAGE_UPLOAD):
+def authorize_shelf(actor: Actor) -> None:
+    """Raise ``NotPermitted`` for whoever may upload images nowhere, and has none to look at."""
+    somewhere = (policy.holds_anywhere(actor, permit) for permit in (Permit.IMAGE_UPLOAD, Permit.IMAGE_VIEW))
+    if not any(somewhere) and not images(actor).exists():
         policy.authorize(actor, Permit.IMAGE_UPLOAD, policy.system())
 
 

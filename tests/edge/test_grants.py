@@ -104,6 +104,10 @@ def test_makers_get_what_they_made_unless_they_rule_it_from_above(world):
     assert world.api("peer").get(f"/api/v1/templates/{template['id']}/").status_code == 200
     told = world.api("peer").get(grants("template", template["id"])).json()["results"]
     assert [[given["role"] for given in one["roles"]] for one in told] == [["template-owner", "user-template-based-vm"]]
+    page = world.browser("peer").get("/images/").content.decode()
+    assert "mine" in page
+    assert f"/images/{made['id']}/delete/" in page
+    assert world.browser("outsider").get("/images/").status_code == 403
     assert world.api("admin").get(grants("image", world.ids["image"])).json()["results"] == []
     told = world.api("admin").get(grants("vm", world.ids["vm"])).json()["results"]
     assert [given["role"] for given in told[0]["roles"]] == ["user-vm-manager"]
