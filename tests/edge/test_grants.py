@@ -104,6 +104,11 @@ def test_makers_get_what_they_made_unless_they_rule_it_from_above(world):
     assert world.api("peer").get(f"/api/v1/templates/{template['id']}/").status_code == 200
     told = world.api("peer").get(grants("template", template["id"])).json()["results"]
     assert [[given["role"] for given in one["roles"]] for one in told] == [["template-owner", "user-template-based-vm"]]
+    first = Template.objects.get(pk=template["id"])
+    grant_role(place.actor("bob"), "user-template-based-vm", place.users["charlie"], first)
+    again = world.api("peer").post("/api/v1/templates/", wanted | {"next_version": True}, content_type=JSON).json()
+    Template.objects.update(status="ok")
+    assert world.api("outsider").get(f"/api/v1/templates/{again['template']['id']}/").status_code == 200
     page = world.browser("peer").get("/images/").content.decode()
     assert "mine" in page
     assert f"/images/{made['id']}/delete/" in page
