@@ -157,10 +157,11 @@ def permits_on_center(actor: Actor, row: DataCenter) -> frozenset[Permit]:
 
 @dataclass(frozen=True, slots=True)
 class DataCenterRights:
-    """What an actor may do to data centers: make and share out all of them, change the one in question."""
+    """What an actor may do to data centers: make and share out all of them, change the one in question, give roles on it."""
 
     make: bool
     edit: bool = False
+    grant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,8 @@ def data_centers(actor: Actor, *, after: str = "") -> QuerySet[DataCenter]:
 def rights_over_data_centers(actor: Actor, row: DataCenter | None = None) -> DataCenterRights:
     """For the buttons; the services decide again."""
     make = policy.holds_everywhere(actor, Permit.SYSTEM_MANAGE)
-    return DataCenterRights(make, row is not None and Permit.DATA_CENTER_EDIT in permits_on_center(actor, row))
+    permits = permits_on_center(actor, row) if row is not None else frozenset()
+    return DataCenterRights(make, Permit.DATA_CENTER_EDIT in permits, Permit.GRANT in permits)
 
 
 def resources(actor: Actor, data_center: DataCenter) -> list[Resources]:

@@ -7,12 +7,15 @@ from typing import Any
 
 from django.db.models import Model
 
+from tenants.models import DataCenter
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A noun that grants are on or inherit to. Paths are from the model to its data center, in the ORM's terms.
 
-    ``assignment_path`` leads to the data centers that may *use* it; only the permits of use pass along it.
+    ``assignment_path`` leads to the data centers that may *use* it; only the permits of use pass along it. ``page`` names the
+    address of one object's page; ``of_maker`` the roles that whoever makes one gets on it (``services.makers``).
     """
 
     name: str
@@ -21,6 +24,9 @@ class Kind:
     assignment_path: str = ""
     user_grants: Any = None  # guardian's tables, whose subject fields differ
     group_grants: Any = None
+    title: Any = ""  # of many, in words
+    page: str = ""
+    of_maker: tuple[str, ...] = ()
 
 
 _KINDS: dict[type[Model], Kind] = {}
@@ -39,3 +45,18 @@ def kinds() -> tuple[Kind, ...]:
 def kind_of(model: type[Model]) -> Kind:
     """The kind of a model; ``KeyError`` for a model nobody registered."""
     return _KINDS[model]
+
+
+def kind_named(name: str) -> Kind | None:
+    """The kind of that name; None when there is none."""
+    return next((kind for kind in kinds() if kind.name == name), None)
+
+
+def owner_of(target: Model) -> DataCenter | None:
+    """The data center that an object belongs to, itself if it is one; None for what is the institute's."""
+    if isinstance(target, DataCenter):
+        return target
+    found: Any = target
+    for step in filter(None, kind_of(type(target)).data_center_path.split("__")):
+        found = getattr(found, step, None)
+    return found if isinstance(found, DataCenter) else None

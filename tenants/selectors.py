@@ -13,7 +13,8 @@ from portal.common.errors import NotFound
 from portal.events.models import Event
 from portal.jobs.models import Job
 from tenants import policy
-from tenants.models import DataCenter, User
+from tenants.fitting import fits, humblest_first
+from tenants.models import DataCenter, Role, User
 from tenants.permits import Permit
 
 
@@ -53,6 +54,12 @@ def get_data_center(actor: Actor, uid: UUID) -> DataCenter:
     if row is None:
         raise NotFound(_("There is no such data center, or you may not see it."))
     return row
+
+
+def roles_for(kind: str) -> list[Role]:
+    """The roles that can be given on an object of this kind: the institute's ranks from the humblest, then the others."""
+    fitting = [row for row in Role.objects.all() if fits(row.permits, kind)]
+    return sorted(fitting, key=lambda row: humblest_first(row.codename, row.permits))
 
 
 def user_named(username: str) -> User:

@@ -27,6 +27,7 @@ from tenants import policy, quota
 from tenants.models import DataCenter, User
 from tenants.models.quota import Dimension
 from tenants.permits import Permit
+from tenants.services.makers import give_to_owner
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +184,7 @@ def _take(actor: Actor, plan: AdoptionPlan, one: Candidate) -> tuple[Vm, Job]:
         adopted=True,
     )
     if owner is not None:
-        policy.grant(policy.system_grantor(actor), "user-vm-manager", owner, vm)
+        give_to_owner(actor, owner, vm)
     job = start_job(actor, _request(AdoptVm, vm))
     subject = Subject("vm", vm.pk, vm.name, plan.data_center.pk)
     record(actor, "VM_ADOPT", outcome=Outcome.REQUESTED, subject=subject, correlation_id=job.pk)

@@ -32,6 +32,7 @@ from tenants.models import DataCenter
 from tenants.models.quota import Dimension
 from tenants.permits import Permit
 from tenants.selectors import get_data_center
+from tenants.services.makers import give_to_maker
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +57,10 @@ def images(actor: Actor) -> QuerySet[Image]:
     return policy.visible(actor, Permit.IMAGE_VIEW, related).order_by("name", "uid")
 
 
-def authorize_uploads(actor: Actor) -> None:
-    """Raise ``NotPermitted`` for whoever may upload images nowhere."""
-    if not policy.holds_anywhere(actor, Permit.IMAGE_UPLOAD):
+def authorize_shelf(actor: Actor) -> None:
+    """Raise ``NotPermitted`` for whoever may upload images nowhere, and has none to look at."""
+    somewhere = (policy.holds_anywhere(actor, permit) for permit in (Permit.IMAGE_UPLOAD, Permit.IMAGE_VIEW))
+    if not any(somewhere) and not images(actor).exists():
         policy.authorize(actor, Permit.IMAGE_UPLOAD, policy.system())
 
 
@@ -97,6 +99,7 @@ def create_image(actor: Actor, request: ImageRequest) -> Image:
             size_bytes=request.size_bytes,
             sha256=request.sha256,
         )
+        give_to_maker(actor, image)
         trial.subject = _subject(image)
     return image
 

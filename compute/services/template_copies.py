@@ -36,6 +36,7 @@ from portal.jobs.start import Lock
 from tenants import policy
 from tenants.models import DataCenter
 from tenants.permits import Permit
+from tenants.services.makers import give_to_maker
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ def template_of_machine(actor: Actor, vm_uid: UUID, request: CopyRequest) -> tup
         disk = vm.disks.first()
         size = disk.size_gib if disk is not None else 1
         template = write(request.traits, owner, domain, disk_gib=size, before=before, is_sealed=False)
+        give_to_maker(actor, template)
         trial.subject = subject_of(template)
         locks = (Lock("vm", vm.pk, exclusive=False),)
         gate = gate_of(Permit.TEMPLATE_CREATE, owner)
@@ -148,6 +150,7 @@ def template_of_volume(actor: Actor, domain: StorageDomain, offer: Offer, reques
         _refuse([*offer.reasons, *_room_reasons(target, offer.volume.allocated_bytes)])
         size = rules.gib_of(offer.volume.size_bytes)
         template = write(request.traits, owner, target, disk_gib=max(1, size), before=before, is_sealed=False)
+        give_to_maker(actor, template)
         trial.subject = subject_of(template)
         gate = gate_of(Permit.PROVIDER_MANAGE, None)
         params = {"storage_domain": domain.external_id, "volume": offer.volume.external_id}

@@ -30,6 +30,7 @@ from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
 from tenants import policy, quota
 from tenants.models.quota import Dimension
 from tenants.policy import Permit
+from tenants.services.makers import give_to_owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ def _write(actor: Actor, wish: Wish, host: Host) -> Vm:
     for number, profile in enumerate(wish.profiles, start=1):
         nic_uid = _nic_uid()
         Nic.objects.create(uid=nic_uid, name=f"nic{number}", vm=vm, vnic_profile=profile, mac=rules.mac_of(nic_uid.hex))
-    policy.grant(policy.system_grantor(actor), "user-vm-manager", actor.user, vm)
+    if actor.user is not None:
+        give_to_owner(actor, actor.user, vm)
     return vm
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from uuid import UUID
 
 from django.contrib.auth.password_validation import validate_password
@@ -16,6 +17,7 @@ from portal.events.record import Subject, attempt
 from tenants import policy
 from tenants.models import ApiToken, User
 from tenants.permits import Permit
+from tenants.services.super_admins import one_remains
 
 USERNAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 
@@ -76,7 +78,10 @@ def get_user(actor: Actor, uid: UUID) -> User:
 
 
 def set_active(actor: Actor, user: User, *, active: bool) -> None:
-    """Disable an account, or enable it again. Disabling ends everything of it at once, open consoles included."""
+    """Disable an account, or enable it again. Disabling ends everything of it at once, open consoles included.
+
+    ``Conflict`` for one's own account, and when no super-admin would be left.
+    """
     with attempt(actor, "USER_ENABLE" if active else "USER_DISABLE", Subject("user", user.pk, user.username)):
         if actor.uid == user.pk and not active:
             raise Conflict(_("You cannot disable your own account. Another super-admin can."))
@@ -85,8 +90,9 @@ def set_active(actor: Actor, user: User, *, active: bool) -> None:
         if active and user.kept_out:
             text = _("The directory %(directory)s does not let this account in: %(why)s. Enable it there.")
             raise Conflict(text % {"directory": user.directory, "why": user.get_kept_out_display()})
-        user.is_active, user.kept_out = active, ""
-        user.save(update_fields=["is_active", "kept_out"])
+        with nullcontext() if active else one_remains():
+            user.is_active, user.kept_out = active, ""
+            user.save(update_fields=["is_active", "kept_out"])
         access_changed([user.pk])
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth.models import Group
+
 from tests.edge.world import World
 from tests.people import PASSWORD
 
@@ -26,12 +28,21 @@ NOUNS = {
     "clusters": "cluster",
     "images": "image",
     "templates": "template",
+    "roles": "custom_role",
+    "grants": "data_center",
 }
 TO_ADOPT = {"POST /api/v1/unassigned-vms/adopt/": ("machines", True), "POST /unassigned/": ("machine", False)}
 FIXED: dict[str, dict[str, Any]] = {
     "POST /api/v1/users/": {"username": "erna", "password": "another long one 42"},
     "PATCH /api/v1/users/{uid}/": {"password": "another long one 42", "present_password": PASSWORD},
     "POST /api/v1/data-centers/{uid}/people/": {"username": "bob", "role": "end-user"},
+    "POST /api/v1/roles/": {"name": "Night shift", "permits": ["VM_VIEW", "VM_RUN"]},
+    "PATCH /api/v1/roles/{uid}/": {"permits": ["VM_VIEW", "VM_RUN"]},
+    "POST /roles/new/": {"name": "Night shift", "permits": ["VM_VIEW", "VM_RUN"]},
+    "POST /roles/{uid}/edit/": {"name": "Helper", "permits": ["VM_VIEW", "VM_RUN"]},
+    "POST /roles/{uid}/remove/": {},
+    "POST /api/v1/grants/{kind}/{uid}/": {"role": "end-user", "user": "bob"},
+    "POST /grants/{kind}/{uid}/": {"who": "user", "name": "bob", "role": "end-user"},
     "PATCH /api/v1/vms/{uid}/": {"protected": True},
     "POST /api/v1/tokens/": {"username": "alice", "password": PASSWORD, "name": "more"},
     "POST /login/": {"username": "alice", "password": PASSWORD},
@@ -93,6 +104,8 @@ def network_body(world: World, operation: str) -> dict[str, Any]:
 
 def chosen_body(world: World, operation: str) -> dict[str, Any]:
     """Of forms over machines that were ticked."""
+    if operation == "POST /grants/{kind}/{uid}/take/":
+        return {"user": world.ids["user"], "role": "end-user"}
     if operation == "POST /machines/bulk/":
         return {"verb": "stop", "machine": world.ids["vm"], "key": "k" * 32}
     if operation not in TO_ADOPT:
@@ -118,6 +131,7 @@ def address(world: World, path: str) -> str:
     """The address of the world's own thing of that noun."""
     nouns = path.removeprefix("/api/v1").split("/")
     named = {name: world.ids.get(name, "") for name in ("user", "group", "role", "target")}
+    named |= {"kind": "data_center", "number": str(Group.objects.get(name="staff everybody").pk)}
     return path.format(
         uid=world.ids.get(NOUNS.get(nouns[1], ""), ""),
         resource=world.ids.get(KINDS.get(path.split("/")[-3:][0], ""), ""),

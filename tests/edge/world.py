@@ -24,7 +24,7 @@ from portal.common.sealed import seal
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tenants import policy
-from tenants.models import ApiToken, Directory, DirectoryGroup
+from tenants.models import ApiToken, Directory, DirectoryGroup, Role
 from tenants.services.tokens import create_token
 from tenants.services.users import create_user
 from tests.people import PASSWORD, Institute, make_institute
@@ -101,6 +101,7 @@ def make_world(place: Institute) -> World:
         "console": str(console.pk),
         "user": str(place.users["bob"].pk),
         "found_vm": str(FoundVm.objects.create(provider=place.provider, external_id=str(uuid4()), name="mail").pk),
+        "custom_role": str(Role.objects.create(name="Helper", codename="custom-helper", permits=["VM_VIEW"]).pk),
         "image": str(image.pk),
         "ready_image": str(ready.pk),
     }
