@@ -10,7 +10,7 @@ class ComputeConfig(AppConfig):
     def ready(self) -> None:
         """Kinds and operations."""
         from compute.models import Image, Template, TemplateGroupGrant, TemplateUserGrant, Vm, VmGroupGrant, VmUserGrant
-        from compute.operations import adoption, copies, images, power, readiness, templates, vms
+        from compute.operations import adoption, copies, images, launch, power, readiness, templates, vms
         from tenants.policy import Kind, register_kind
 
         register_kind(
@@ -34,3 +34,4 @@ class ComputeConfig(AppConfig):
         copies.register_all()
         adoption.register_all()
         readiness.register_all()
+        launch.register_all()

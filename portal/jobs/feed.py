@@ -129,7 +129,7 @@ def _is_failing(job: Job, steps: list[Step]) -> bool:
 
 def _error_json(job: Job) -> dict[str, Any]:
     """In the reader's language, with what follows from it for the user."""
-    error = {name: value for name, value in job.error.items() if name != "pattern"}
+    error = {name: value for name, value in job.error.items() if name not in {"pattern", "kept"}}
     return error | {"text": text_of(job.error), "consequence": str(_consequence(job))}
 
 
