@@ -57,6 +57,17 @@ class FoundMark(TextChoices):
     COPY = "copy", _("a copy of a machine of ours")
 
 
+class StorageFunction(TextChoices):
+    """What a storage domain is good for here (oVirt has data, ISO and export domains)."""
+
+    DATA = "data", _("machines' disks")
+    SOURCE = "source", _("volumes to copy from")
+
+
+# Types of libvirt's pools whose volumes are devices, not files: the portal's disks are qcow2 files, one over another.
+DEVICE_TYPES = ("disk", "iscsi", "iscsi-direct", "logical", "mpath", "rbd", "scsi", "sheepdog", "zfs")
+
+
 class StorageStatus(TextChoices):
     """Last observed status of a storage domain."""
 

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from compute.choices import StorageStatus
+from compute.choices import DEVICE_TYPES, StorageFunction, StorageStatus
 from portal.common.models import UidModel
 from portal.hypervisors.models import Provider
 from tenants.models import DataCenter
@@ -88,6 +88,11 @@ class StorageDomain(UidModel):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def function(self) -> StorageFunction:
+        """Whether machines' disks can lie in it."""
+        return StorageFunction.SOURCE if self.type in DEVICE_TYPES else StorageFunction.DATA
 
     @property
     def percent(self) -> int:

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from compute.models import Host, StorageDomain
 from compute.operations.launch import GIVEN, LaunchDataCenter, shared
-from compute.selectors import clusters_with_hosts
+from compute.selectors import clusters_with_hosts, data_domains
 from compute.shareables import SHAREABLE
 from network import rules
 from network.models import Network
@@ -251,7 +251,7 @@ def _refusals(check: Callable[[], None]) -> Iterator[Reason]:
 
 
 def _place_reasons(wanted: LaunchRequest) -> Iterator[Reason]:
-    """Machines need hosts, and an active storage domain that these hosts have."""
+    """Machines need hosts, and an active data domain that these hosts have."""
     clusters, domains = _chosen("cluster", wanted.clusters), _chosen("storage_domain", wanted.storage_domains)
     if not clusters:
         yield Reason("clusters_missing", _("Choose at least one cluster: machines run there."), "clusters")
@@ -264,8 +264,8 @@ def _place_reasons(wanted: LaunchRequest) -> Iterator[Reason]:
 
 
 def _fitting(clusters: Any, domains: Any) -> bool:
-    found: bool = domains.filter(status="active", provider__in=_providers_of(clusters)).exists()
-    return found
+    fitting = data_domains().filter(pk__in=domains.values("pk"), provider__in=_providers_of(clusters))
+    return fitting.exists()
 
 
 def _providers_of(clusters: Any) -> Any:

@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from compute.models import ClusterAssignment, StorageAssignment, TemplateAssignment
-from compute.selectors import usable_data_centers
+from compute.models import ClusterAssignment, StorageAssignment, StorageDomain, TemplateAssignment
+from compute.selectors import usable_data_centers, usable_storage
 from compute.services.launch import (
     OwnNetwork,
     launch_data_center,
@@ -115,6 +115,10 @@ def test_every_refusal_names_its_field_all_at_once_and_nothing_is_written(world:
     with pytest.raises(Invalid) as refused:
         launch_data_center(root, launch_of(place, "chemistry", **of_somebody_new("bob") | {"clusters": ()}))
     assert {reason.field for reason in refused.value.reasons} == {"admin", "clusters"}
+    StorageDomain.objects.update(type="logical")  # S7: its volumes are devices, so no disks of machines lie there
+    with pytest.raises(Invalid, match="Choose one that it has"):
+        launch_data_center(root, launch_of(place, "chemistry"))
+    assert not usable_storage(place.centers["physics"]).exists()
     with pytest.raises(NotPermitted):
         launch_data_center(place.actor("physics-admin"), launch_of(place, "chemistry"))
     assert (Job.objects.count(), User.objects.count()) == before
