@@ -88,7 +88,7 @@ class Driver(ABC):
         """The looks to take before a connection is tried, in order: what stands between here and the manager."""
         return ()
 
-    def surroundings(self) -> tuple[Probe, ...]:
+    def surroundings(self, neighbours: tuple[str, ...] = ()) -> tuple[Probe, ...]:
         """Looks at what else a host needs: names, clock, ports. What cannot be seen from here is told as not known."""
         return ()
 

@@ -87,8 +87,8 @@ class LibvirtDriver(Driver):
     def reach(self) -> tuple[Probe, ...]:
         return way.probes(self.connection)
 
-    def surroundings(self) -> tuple[Probe, ...]:
-        return surroundings.probes(self.connection)
+    def surroundings(self, neighbours: tuple[str, ...] = ()) -> tuple[Probe, ...]:
+        return surroundings.probes(self.connection, neighbours)
 
     # -- the connection
 
