@@ -102,7 +102,10 @@ def _volume(ctx: StepContext, driver: Driver) -> VolumeFound:
     if found is None:
         raise StepFailed(_("The volume is gone."), code="volume_gone")
     if reasons := rules.volume_reasons(found):
-        raise StepFailed(" ".join(reason.text for reason in reasons), code=reasons[0].code)
+        # Whoever may see the job may not know the machines that have the volume: they are told in the list alone.
+        text = _("The volume cannot be copied as it is now. The list of volumes says why, to super-admins.")
+        detail = " ".join(reason.text for reason in reasons)
+        raise StepFailed(text, code=reasons[0].code, detail=detail)
     return found
 
 

@@ -10,7 +10,7 @@ from django.test import Client
 
 from compute import selectors, spool
 from compute.actions import vm_actions
-from compute.models import Template, Vm
+from compute.models import FoundVm, Template, Vm
 from compute.services import adoption, template_copies, vms
 from compute.services.adoption import Adoption
 from compute.services.template_copies import CopyRequest
@@ -254,6 +254,25 @@ def test_IN05_what_a_volume_is_is_told_by_its_bytes_before_it_is_copied(institut
     assert ended.error["code"] == code
     assert double.calls("copy_disk") == []
     assert not Template.objects.filter(name="golden").exists()
+
+
+def test_an_adopted_machine_that_has_the_volume_is_not_started_meanwhile_and_the_job_names_none(
+    institute, double, tmp_path
+):
+    name, mail = plant(double, sound(tmp_path)), double.plant_vm("mail")
+    double.set_vm(mail, disks=[name], state="down")
+    sync_provider(institute.provider)
+    found = Adoption((FoundVm.objects.get(external_id=mail).pk,), institute.centers["informatics"].pk, "charlie")
+    [(vm, adopting)] = adoption.adopt(institute.actor("root"), found)
+    with pytest.raises(Busy):
+        of_volume(institute, name)
+    assert run_to_end(adopting.pk).status == "finished"
+    _template, job = of_volume(institute, name)
+    with pytest.raises(Busy):
+        vms.run_vm(institute.actor("charlie"), vm.pk)
+    double.set_vm(mail, state="up")
+    ended = run_to_end(job.pk)
+    assert (ended.status, ended.error["code"], "mail" in str(ended.error)) == ("failed", "volume_in_use", False)
 
 
 def test_one_that_somebody_writes_on_while_it_is_copied_is_not_taken(institute, double, tmp_path, monkeypatch):

@@ -33,6 +33,7 @@ class _User:
     """A machine and what it has: paths, and volumes as (pool, name)."""
 
     name: str
+    external_id: str
     active: bool
     has: frozenset[Any]
 
@@ -106,6 +107,7 @@ class Copies:
                 uid=known[0] if known else None,
                 has_base=bool(facts.backing),
                 users=tuple(sorted(user.name for user in having)),
+                user_ids=tuple(sorted(user.external_id for user in having)),
                 in_use=any(user.active for user in having),
             )
 
@@ -159,4 +161,4 @@ def _user(domain: Any) -> _User:
     sources = [*root.iterfind("devices/disk/source"), *root.iterfind("devices/disk//backingStore/source")]
     paths = {path for source in sources for path in (source.get("file"), source.get("dev")) if path}
     volumes = {(source.get("pool"), source.get("volume")) for source in sources if source.get("volume")}
-    return _User(domain.name(), bool(domain.isActive()), frozenset(paths | volumes))
+    return _User(domain.name(), domain.UUIDString(), bool(domain.isActive()), frozenset(paths | volumes))

@@ -60,7 +60,7 @@ def test_a_volume_of_somebody_elses_is_listed_with_who_has_it_and_copied(things:
     pool, data = things.world.storage(things.driver), sound(tmp_path)
     things.world.put_volume(pool, "golden.qcow2", data)
     ours, used = things.disk(pool), things.disk(pool)
-    things.vm(disks=(used,), name="web-1")
+    machine = things.vm(disks=(used,), name="web-1")
     listed = {row.external_id: row for row in things.driver.volumes(pool)}
     golden = listed["golden.qcow2"]
     assert (golden.format, golden.uid, golden.has_base, golden.users, golden.in_use) == (
@@ -72,6 +72,7 @@ def test_a_volume_of_somebody_elses_is_listed_with_who_has_it_and_copied(things:
     )
     by_uid = {row.uid: row for row in listed.values()}
     assert (by_uid[ours.uid].users, by_uid[used.uid].users) == ((), ("web-1",))
+    assert by_uid[used.uid].user_ids == (machine.external_id,)
     assert things.driver.volume_head(pool, "golden.qcow2", length=4096) == data[:4096]
     assert things.driver.volume_head(pool, "golden.qcow2", length=1 << 30) == data
     things.driver.copy_disk(copy_spec(things), source=VolumeRef(pool, "golden.qcow2", "qcow2"))
