@@ -155,5 +155,5 @@ def entered(wanted: LaunchRequest) -> dict[str, Any]:
         "admin": wanted.admin,
         "continues": str(wanted.continues or ""),
         **{name: [str(uid) for uid in getattr(wanted, name)] for name in kinds},
-        **{str(name): limit for name, limit in wanted.limits.items() if limit is not None},
+        **{str(name): str(limit) for name, limit in wanted.limits.items() if limit is not None},
     }
