@@ -172,6 +172,10 @@ class Driver(ABC):
         """
 
     @abstractmethod
+    def copied_bytes(self, spec: DiskSpec) -> int | None:
+        """How much of a copy that another call makes is there by now; None where there is none, or nobody can tell."""
+
+    @abstractmethod
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
         """The volumes in a storage domain by name, ours and others', ``MOST_VOLUMES`` at most. Raises ``NotFound``."""
 

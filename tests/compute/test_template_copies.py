@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ from django.test import Client
 from compute import selectors, spool
 from compute.actions import vm_actions
 from compute.models import FoundVm, Template, Vm
+from compute.operations import copies
 from compute.services import adoption, template_copies, vms
 from compute.services.adoption import Adoption
 from compute.services.template_copies import CopyRequest
@@ -19,6 +21,7 @@ from compute.services.wishes import VmRequest
 from compute.sync.inventory import sync_provider
 from portal.common.errors import Busy, Conflict, Invalid, NotFound, NotPermitted, QuotaExceeded
 from portal.common.phrases import said
+from portal.jobs.context import JobContext
 from portal.jobs.engine import advance, run_to_end
 from portal.jobs.models import Job
 from tenants import quota
@@ -177,6 +180,34 @@ def test_a_copy_waits_its_turn_and_leaves_other_workers_free(institute, double, 
         assert double.calls("copy_disk") == []
     assert run_to_end(job.pk).status == "finished"
     assert len(double.calls("copy_disk")) == 1
+
+
+def test_a_copy_tells_how_far_it_is_as_far_as_its_hypervisor_can(institute, vm, monkeypatch):
+    _template, job = copied(institute, vm)
+    told: list[int | None] = []
+    enough, copy, report = Event(), DoubleStorage.copy_disk, JobContext.report
+    figures = iter([None, 1 << 19, 1 << 40])
+
+    def slow(self: DoubleStorage, spec: Any, *, source: Any) -> Any:
+        assert enough.wait(30)
+        return copy(self, spec, source=source)
+
+    def heard(self: JobContext, message: str, *, progress: int | None = None) -> None:
+        told.append(progress)
+        if len(told) == 4:
+            enough.set()
+        report(self, message, progress=progress)
+
+    monkeypatch.setattr(copies, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(copies, "_below", lambda _vm, _driver: 1 << 20)
+    monkeypatch.setattr(DoubleStorage, "copy_disk", slow)
+    monkeypatch.setattr(DoubleStorage, "copied_bytes", lambda _self, _spec: next(figures, None))
+    monkeypatch.setattr(JobContext, "report", heard)
+    assert run_to_end(job.pk).status == "finished"
+    first, unknown, half, last = told[:4]
+    assert (first, unknown, last) == (None, None, 99)
+    assert half is not None
+    assert 0 < half <= 50
 
 
 # --- of a volume

@@ -91,6 +91,12 @@ class DoubleStorage(DoubleCalls):
             whole = replace(spec, size_bytes=origin["size"])
             return self._make_disk(db, key, whole, allocated=origin["allocated"], sha256=origin["sha256"])
 
+    def copied_bytes(self, spec: DiskSpec) -> int | None:
+        key = self._disk_key(DiskRef(uid=spec.uid, storage_domain=spec.storage_domain))
+        with self.call("copied_bytes", key), self.store.open() as db:
+            body = get(db, "disk", key)
+            return None if body is None else int(body["allocated"])
+
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
         with self.call("volumes", storage_domain), self.store.open() as db:
             _refuse_missing(db, storage_domain)

@@ -54,6 +54,18 @@ class Copies:
                 self._copy(pool, name, spec, source)
             return self._storage.there(self._storage.disk_found(pool, name), name)
 
+    def copied_bytes(self, spec: DiskSpec) -> int | None:
+        """What the file has been given so far: libvirt tells that of a volume that it fills, though not its format."""
+        with calling("look at a copy"):
+            pool = self._storage.pool_of(spec.storage_domain)
+            volume = self._storage.volume(pool, names.volume(self._session.portal_id, spec.uid, suffix=spec.format))
+            try:
+                return None if volume is None else int(volume.info()[2])
+            except libvirt.libvirtError as error:
+                if is_missing(error):  # its file is not made yet
+                    return None
+                raise
+
     def _copy(self, pool: Any, name: str, spec: DiskSpec, source: VolumeRef) -> None:
         origin = self._volume(source.storage_domain, source.external_id)
         facts = storage_xml.read_volume(origin.XMLDesc(0))

@@ -137,6 +137,9 @@ class LibvirtDriver(Driver):
     def copy_disk(self, spec: DiskSpec, *, source: VolumeRef) -> DiskFound:
         return self._copies.copy_disk(spec, source=source)
 
+    def copied_bytes(self, spec: DiskSpec) -> int | None:
+        return self._copies.copied_bytes(spec)
+
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
         return self._copies.volumes(storage_domain)
 

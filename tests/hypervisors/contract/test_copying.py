@@ -38,6 +38,8 @@ def test_a_copy_of_a_linked_clone_stands_alone_and_all_else_stays_as_it_was(thin
     before, spec = things.world.dump(), copy_spec(things)
     made = things.driver.copy_disk(spec, source=source_of(things, clone))
     assert made.size_bytes == 8 * MIB
+    assert (things.driver.copied_bytes(spec) or 0) > 0
+    assert things.driver.copied_bytes(copy_spec(things)) is None
     assert things.driver.copy_disk(spec, source=source_of(things, clone)) == made, "again is the same"
     after = things.world.dump()
     assert {name: after[name] for name in before} == before
