@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from django.conf import settings
@@ -27,7 +27,8 @@ from tenants import policy
 from tenants.models import ApiToken, Directory, DirectoryGroup
 from tenants.services.tokens import create_token
 from tenants.services.users import create_user
-from tests.people import PASSWORD, Institute
+from tests.people import PASSWORD, Institute, make_institute
+from tests.snapshots import Once
 
 # Who asks. alice owns the machine; bob is of her department, charlie of another; dora was disabled and is of hers.
 PEOPLE = {
@@ -104,6 +105,9 @@ def make_world(place: Institute) -> World:
         "ready_image": str(ready.pk),
     }
     return world
+
+
+the_world: Final = Once(lambda folder: make_world(make_institute(folder)))
 
 
 def log_in_everybody(world: World) -> None:
