@@ -64,10 +64,6 @@ class StorageFunction(TextChoices):
     SOURCE = "source", _("volumes to copy from")
 
 
-# Types of libvirt's pools whose volumes are devices, not files: the portal's disks are qcow2 files, one over another.
-DEVICE_TYPES = ("disk", "iscsi", "iscsi-direct", "logical", "mpath", "rbd", "scsi", "sheepdog", "zfs")
-
-
 class StorageStatus(TextChoices):
     """Last observed status of a storage domain."""
 

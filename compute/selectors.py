@@ -12,7 +12,6 @@ from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from compute.choices import DEVICE_TYPES
 from compute.models import Cluster, Disk, Host, StorageDomain, Template, Vm
 from network.models import FoundNetwork, Network
 from portal.common.actor import Actor
@@ -116,8 +115,8 @@ def usable_storage(data_center: DataCenter) -> QuerySet[StorageDomain]:
 
 
 def data_domains() -> QuerySet[StorageDomain]:
-    """The storage domains in which disks can be made now: active, and of a type whose volumes are files."""
-    return StorageDomain.objects.filter(status="active", provider__enabled=True).exclude(type__in=DEVICE_TYPES)
+    """The storage domains in which disks can be made now: active, and good for disks."""
+    return StorageDomain.objects.filter(status="active", provider__enabled=True, holds_disks=True)
 
 
 def open_job(vm_uid: UUID) -> Job | None:

@@ -284,6 +284,7 @@ class StorageDomainFound:
     free_bytes: int
     marker: Marker | None = None
     shared_source: str = ""  # what other hosts that have it too would say of it; empty: this host alone has it
+    holds_disks: bool = True  # whether this driver can make disks in it
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ def test_every_refusal_names_its_field_all_at_once_and_nothing_is_written(world:
     with pytest.raises(Invalid) as refused:
         launch_data_center(root, launch_of(place, "chemistry", **of_somebody_new("bob") | {"clusters": ()}))
     assert {reason.field for reason in refused.value.reasons} == {"admin", "clusters"}
-    StorageDomain.objects.update(type="logical")  # S7: its volumes are devices, so no disks of machines lie there
+    StorageDomain.objects.update(holds_disks=False)  # S7: its volumes are devices, say
     with pytest.raises(Invalid, match="Choose one that it has"):
         launch_data_center(root, launch_of(place, "chemistry"))
     assert not usable_storage(place.centers["physics"]).exists()
