@@ -69,7 +69,7 @@ class LaunchForm(QuotaForm):
         label=_("User name"),
         required=False,
         max_length=200,
-        help_text=_("Of somebody who has an account here, or of the account to be made."),
+        help_text=_("Of somebody who has an account here (of a directory: NAME\\user), or of the account to be made."),
     )
     admin_is_new = forms.BooleanField(label=_("Make a local account of this name"), required=False)
     admin_name = forms.CharField(label=_("Name of the person"), required=False, max_length=150)
