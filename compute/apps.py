@@ -11,7 +11,7 @@ class ComputeConfig(AppConfig):
     def ready(self) -> None:
         """Kinds and operations."""
         from compute.models import Image, Template, Vm, grants
-        from compute.operations import adoption, copies, images, power, readiness, templates, vms
+        from compute.operations import adoption, copies, images, launch, power, readiness, templates, vms
         from tenants.policy import Kind, register_kind
 
         register_kind(
@@ -57,3 +57,4 @@ class ComputeConfig(AppConfig):
         copies.register_all()
         adoption.register_all()
         readiness.register_all()
+        launch.register_all()

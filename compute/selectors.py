@@ -93,7 +93,7 @@ def storage_for_templates(owner: DataCenter | None) -> QuerySet[StorageDomain]:
     """Where the disk of a template of this data center, or of the institute's, can lie."""
     if owner is not None:
         return usable_storage(owner).distinct().order_by("name", "uid")
-    return StorageDomain.objects.filter(status="active", provider__enabled=True).order_by("name", "uid")
+    return data_domains().order_by("name", "uid")
 
 
 def usable_templates(actor: Actor, data_center: DataCenter | None = None) -> QuerySet[Template]:
@@ -110,8 +110,13 @@ def usable_data_centers(actor: Actor) -> QuerySet[DataCenter]:
 
 
 def usable_storage(data_center: DataCenter) -> QuerySet[StorageDomain]:
-    """The active storage domains assigned to a data center."""
-    return StorageDomain.objects.filter(assignments__data_center=data_center, status="active", provider__enabled=True)
+    """The active data domains assigned to a data center."""
+    return data_domains().filter(assignments__data_center=data_center)
+
+
+def data_domains() -> QuerySet[StorageDomain]:
+    """The storage domains in which disks can be made now: active, and good for disks."""
+    return StorageDomain.objects.filter(status="active", provider__enabled=True, holds_disks=True)
 
 
 def open_job(vm_uid: UUID) -> Job | None:

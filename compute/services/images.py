@@ -148,7 +148,7 @@ def receive(actor: Actor, uid: UUID, data: bytes, *, offset: int) -> Image:
     policy.authorize(actor, Permit.IMAGE_UPLOAD, image)
     _refuse_out_of_turn(image, data, offset=offset)  # and no file is there again for an image that was refused
     try:
-        with spool.writer(uid) as file:
+        with spool.writer(uid, begins=offset == 0) as file:
             image = _still_there(actor, uid)
             _refuse_out_of_turn(image, data, offset=offset)
             file.write(data, offset=offset)
@@ -156,6 +156,11 @@ def receive(actor: Actor, uid: UUID, data: bytes, *, offset: int) -> Image:
             if received == image.size_bytes:
                 file.cut(length=received)
             return _take(actor, image, received)
+    except spool.Lost as error:
+        _still_there(actor, uid)
+        log.warning("bytes of the image %s are gone from the spool", uid)
+        text = _("The bytes that had arrived are gone from the portal. Cancel this upload, and upload the file anew.")
+        raise Conflict(text, reasons=(Reason("upload_lost", text),)) from error
     except spool.Taken as error:
         raise Conflict(_("Another part of this image is being written. Go on later.")) from error
     except OSError as error:

@@ -27,18 +27,23 @@ def create_user(actor: Actor, *, username: str, password: str, display_name: str
     with attempt(actor, "USER_CREATE", Subject("user", None, username)) as trial:
         if not actor.is_system:
             policy.authorize(actor, Permit.USER_MANAGE, policy.system())
-        if not USERNAME.fullmatch(username):
-            text = _("A user name has 1 to 64 characters: letters A-Z, digits, '-', '_', '.' and '@'.")
-            raise Invalid(text, reasons=(Reason("username_invalid", text, "username"),))
-        if User.objects.filter(username__iexact=username).exists():
-            text = _("A user of this name is already there.")
-            raise Conflict(text, reasons=(Reason("username_taken", text, "username"),))
+        refuse_username(username)
         user = User(username=username, display_name=display_name)
         _check_password(user, password)
         user.set_password(password)
         user.save()
         trial.subject = Subject("user", user.pk, username)
     return user
+
+
+def refuse_username(username: str) -> None:
+    """Raise ``Invalid`` or ``Conflict``, naming the field, when no local account can be called so."""
+    if not USERNAME.fullmatch(username):
+        text = _("A user name has 1 to 64 characters: letters A-Z, digits, '-', '_', '.' and '@'.")
+        raise Invalid(text, reasons=(Reason("username_invalid", text, "username"),))
+    if User.objects.filter(username__iexact=username).exists():
+        text = _("A user of this name is already there.")
+        raise Conflict(text, reasons=(Reason("username_taken", text, "username"),))
 
 
 def set_password(actor: Actor, user: User, *, password: str, present: str = "") -> None:

@@ -115,6 +115,14 @@ def chosen_body(world: World, operation: str) -> dict[str, Any]:
     return {named: [chosen] if several else chosen, "data_center": world.ids["data_center"], "owner": ""}
 
 
+def launch_body(world: World, operation: str) -> dict[str, Any]:
+    if not operation.endswith("/data-centers/launch/"):
+        return {}
+    named = {"name": "chemistry", "admin": "bob", "clusters": [world.ids["cluster"]]}
+    named |= {"storage_domains": [world.ids["storage_domain"]]}
+    return named if "/api/" in operation else named | {"go": "launch", "key": "k" * 32}
+
+
 def shelf_body(world: World, operation: str) -> dict[str, Any]:
     """Of images and templates."""
     if operation == "POST /api/v1/images/":
@@ -148,7 +156,7 @@ def body(world: World, operation: str) -> dict[str, Any]:
     if "/people/" in operation or operation.startswith(("POST /users/", "POST /data-centers/{uid}/quota/")):
         known = {"username": "bob" if "/people/" in operation else "erna", "role": "end-user", "machines": "5"}
         return known | {"password": "another long one 42", "present": PASSWORD}
-    if found := shelf_body(world, operation):
+    if found := shelf_body(world, operation) or launch_body(world, operation):
         return found
     if "/directories/" in operation or "/providers/" in operation:
         return (directory_body if "/directories/" in operation else provider_body)(world, operation)

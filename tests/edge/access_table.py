@@ -10,6 +10,7 @@ API = {
     "GET /api/v1/me/": "401 401 200 200 200 200 200 200 200",
     "GET /api/v1/data-centers/": "401 401 200:1 200:1 200:1 200:1 200:1 200:1 200:2",
     "POST /api/v1/data-centers/": "401 401 403 403 403 403 403 403 201",
+    "POST /api/v1/data-centers/launch/": "401 401 403 403 403 403 403 403 202",
     "GET /api/v1/data-centers/{uid}/": "401 401 404 404 200 200 200 200 200",
     "PATCH /api/v1/data-centers/{uid}/": "401 401 404 404 403 403 403 200 200",
     "GET /api/v1/data-centers/{uid}/resources/": "401 401 404 404 200 200 200 200 200",
@@ -124,6 +125,7 @@ DRY_RUNS = {
 # Doors that write rows alone: what they would do is done and undone.
 REHEARSED = (
     "POST /api/v1/data-centers/",
+    "POST /api/v1/data-centers/launch/",
     "PATCH /api/v1/data-centers/{uid}/",
     *(
         f"{method} /api/v1/data-centers/{{uid}}/{kind}/{{resource}}/"
@@ -222,6 +224,8 @@ PAGES = {
     "GET /data-centers/": "302 302 200 200 200 200 200 200",
     "GET /data-centers/new/": "302 302 403 403 403 403 403 200",
     "POST /data-centers/new/": "302 302 403 403 403 403 403 302",
+    "GET /data-centers/launch/": "302 302 403 403 403 403 403 200",
+    "POST /data-centers/launch/": "302 302 403 403 403 403 403 302",
     "GET /data-centers/{uid}/": "302 302 404 404 200 200 200 200",
     "GET /data-centers/{uid}/use/{dimension}/": "302 302 404 404 200 200 200 200",
     "GET /data-centers/{uid}/edit/": "302 302 404 404 403 403 200 200",
