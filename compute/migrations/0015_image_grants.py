@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("auth", "0012_alter_user_first_name_max_length"),
-        ("compute", "0012_one_own_cluster"),
+        ("compute", "0014_what_storage_is_good_for"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
