@@ -47,8 +47,10 @@ class NewGrantSerializer(StrictSerializer):
     """A user or a group, one of the two. What was given before gets the end that is said now."""
 
     role = StrictString(max_length=64, help_text="A role's codename, as `/roles/` has them.")
-    user = StrictString(max_length=150, default="", help_text="A user name.")
-    group = StrictString(max_length=256, default="", help_text="A group's name; a directory's as `DIRECTORY\\group`.")
+    user = StrictString(max_length=150, default="", allow_blank=True, help_text="A user name.")
+    group = StrictString(
+        max_length=256, default="", allow_blank=True, help_text="A group's name; a directory's as `DIRECTORY\\group`."
+    )
     expires_at = serializers.DateTimeField(
         required=False, allow_null=True, default=None, help_text="When it ends; null: never."
     )
