@@ -30,6 +30,8 @@ GUEST_IMAGE: Final = install.REPOSITORY / ".state" / "tiny-linux.qcow2"
 CHECK_SECONDS: Final = 600
 GUEST_SECONDS: Final = 900
 BIN: Final = install.VENV / "bin"
+# What comes after it counts: `bin/test --quick -n0 --pdb` stays in one process.
+IN_PARALLEL: Final = ("-n", "2", "--dist", "loadfile")
 
 
 def _programs() -> list[str]:
@@ -122,7 +124,7 @@ def run(request: Request) -> int:
         return _in_lab(["--exec", f"--db={database}", "--", *request.inside])
     failed = run_checks() if request.checks else []
     database = "sqlite" if request.quick else request.database
-    selection = ["-m", "quick"] if request.quick else []
+    selection = ["-m", "quick", *IN_PARALLEL] if request.quick else []
     ours = [f"--db={database}", f"--failed-checks={','.join(failed)}", "--"]
     return _in_lab([*ours, *selection, *request.pytest], quick=request.quick)
 

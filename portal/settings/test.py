@@ -11,6 +11,10 @@ if "DATA_DIR" not in os.environ:
     _folder = tempfile.mkdtemp(prefix="stegi-test-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)  # noqa: S108
     os.environ["DATA_DIR"] = _folder
     atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+if os.environ.get("PYTEST_XDIST_WORKER", "") not in os.environ["DATA_DIR"]:
+    # Side by side, each has files of its own, and so have the processes that it starts.
+    os.environ["DATA_DIR"] += "/" + os.environ["PYTEST_XDIST_WORKER"]
+    Path(os.environ["DATA_DIR"]).mkdir(exist_ok=True)
 
 from portal.settings.base import *  # noqa: F403
 from portal.settings.base import DATA_DIR, database

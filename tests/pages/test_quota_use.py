@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -99,7 +99,9 @@ def test_pages_show_every_charge_once_largest_first_in_a_steady_number_of_querie
     assert _queries(client, path(center)) <= QUERIES
 
 
-@pytest.mark.parametrize("query", ["?after=x", "?after_amount=-1", "?user=me", f"?after={uuid4()}&after_amount=9e9"])
+@pytest.mark.parametrize(
+    "query", ["?after=x", "?after_amount=-1", "?user=me", f"?after={UUID(int=1)}&after_amount=9e9"]
+)
 def test_what_the_address_names_wrongly_is_passed_over(demo, two, query):
     assert len(told(demo, "physics-admin", two, query)) == 2
 
