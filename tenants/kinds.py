@@ -7,6 +7,8 @@ from typing import Any
 
 from django.db.models import Model
 
+from tenants.models import DataCenter
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -39,3 +41,18 @@ def kinds() -> tuple[Kind, ...]:
 def kind_of(model: type[Model]) -> Kind:
     """The kind of a model; ``KeyError`` for a model nobody registered."""
     return _KINDS[model]
+
+
+def kind_named(name: str) -> Kind | None:
+    """The kind of that name; None when there is none."""
+    return next((kind for kind in kinds() if kind.name == name), None)
+
+
+def owner_of(target: Model) -> DataCenter | None:
+    """The data center that an object belongs to, itself if it is one; None for what is the institute's."""
+    if isinstance(target, DataCenter):
+        return target
+    found: Any = target
+    for step in filter(None, kind_of(type(target)).data_center_path.split("__")):
+        found = getattr(found, step, None)
+    return found if isinstance(found, DataCenter) else None

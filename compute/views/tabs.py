@@ -14,6 +14,7 @@ from compute import selectors
 from compute.views import parts
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
+from tenants.permit_words import permit_titles
 from tenants.permits import Permit
 from tenants.selectors import jobs
 from tenants.services.holders import holders
@@ -62,7 +63,7 @@ def vm_who(request: HttpRequest, uid: UUID) -> HttpResponse:
     found, more = holders(actor_of(request), context["vm"], after=request.GET.get("after", "")[:150])
     may_manage = Permit.GRANT in selectors.permits_on_center(actor_of(request), context["vm"].data_center)
     people = reverse("tenants:people", args=[context["vm"].data_center_id]) if may_manage else ""
-    shown = {"holders": [(each, parts.permit_titles(each.permits)) for each in found], "more": more, "people": people}
+    shown = {"holders": [(each, permit_titles(each.permits, "vm")) for each in found], "more": more, "people": people}
     return render(request, "compute/vm_who.html", context | shown)
 
 

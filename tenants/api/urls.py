@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.api import data_centers, directories, events, jobs, me, people, tokens
+from tenants.api import data_centers, directories, events, explaining, jobs, me, people, tokens
 
 urlpatterns = [
     path("tokens/", tokens.Tokens.as_view(), name="token-list"),
@@ -33,5 +33,6 @@ urlpatterns = [
     path("users/", people.Users.as_view(), name="user-list"),
     path("users/<uuid:uid>/", people.UserDetail.as_view(), name="user"),
     path("events/", events.Events.as_view(), name="event-list"),
+    path("explain/", explaining.Explain.as_view(), name="explain"),
     path("me/", me.Me.as_view(), name="me"),
 ]
