@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from tenants.views import directories, explaining, people
+from tenants.views import directories, explaining, holders, people
 
 app_name = "tenants"
 
 urlpatterns = [
     path("explain/", explaining.explain, name="explain"),
+    path("data-centers/<uuid:uid>/who/", holders.who, {"kind": "data_center"}, name="data-center-who"),
     path("data-centers/<uuid:uid>/people/", people.data_center_people, name="people"),
     path("data-centers/<uuid:uid>/people/<uuid:user>/remove/", people.person_remove, name="person-remove"),
     path("data-centers/<uuid:uid>/people/<uuid:user>/share/", people.person_share, name="person-share"),

@@ -38,7 +38,16 @@ def image_list(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     images.authorize_uploads(actor)
     rows, more = page_by_name(images.images(actor), request.GET.get("after", ""), size=PER_PAGE)
-    shown = [{"image": image, "reason": refusal_text(image), "percent": _percent(image)} for image in rows]
+    permits = policy.permits_on(actor, rows)
+    shown = [
+        {
+            "image": image,
+            "reason": refusal_text(image),
+            "percent": _percent(image),
+            "may_grant": Permit.GRANT in permits[image.pk],
+        }
+        for image in rows
+    ]
     context = SECTION | {
         "rows": shown,
         "more": more,

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.api import data_centers, directories, events, explaining, jobs, me, people, tokens
+from tenants.api import data_centers, directories, events, explaining, holders, jobs, me, people, tokens
 
 urlpatterns = [
     path("tokens/", tokens.Tokens.as_view(), name="token-list"),
@@ -12,6 +12,7 @@ urlpatterns = [
     path("jobs/", jobs.Jobs.as_view(), name="job-list"),
     path("jobs/<uuid:uid>/", jobs.JobDetail.as_view(), name="job-detail"),
     path("jobs/<uuid:uid>/cancel/", jobs.JobCancel.as_view(), name="job-cancel"),
+    path("data-centers/<uuid:uid>/holders/", holders.Holders.as_view(kind="data_center"), name="data-center-holders"),
     path("data-centers/<uuid:uid>/people/", people.People.as_view(), name="people"),
     path("data-centers/<uuid:uid>/people/<uuid:user>/quota/", people.PersonQuota.as_view(), name="person-quota"),
     path(

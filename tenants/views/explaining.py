@@ -23,6 +23,13 @@ PAGES = {
     "data_center": ("compute:data-center", "data_centers"),
     "image": ("compute:images", "images"),
 }
+WHO = {
+    "vm": "compute:vm-who",
+    "template": "compute:template-who",
+    "data_center": "tenants:data-center-who",
+    "network": "network:network-who",
+    "image": "compute:image-who",
+}
 
 
 @require_safe
@@ -38,6 +45,7 @@ def explain(request: HttpRequest) -> HttpResponse:
         "person": person,
         "is_other": person.pk != actor.uid,
         "may_ask": explaining.may_ask_for_others(actor, target),
+        "holders": reverse(WHO[kind], args=[target.pk]) if kind in WHO else "",
         "permits": [(permit, permit_title(permit, kind), allowed) for permit, allowed in held],
     }
     if permit := request.GET.get("permit", "")[:64]:

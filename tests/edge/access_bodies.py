@@ -25,6 +25,7 @@ NOUNS = {
     "providers": "provider",
     "clusters": "cluster",
     "images": "image",
+    "networks": "network",
     "templates": "template",
 }
 TO_ADOPT = {"POST /api/v1/unassigned-vms/adopt/": ("machines", True), "POST /unassigned/": ("machine", False)}
