@@ -85,8 +85,8 @@ def permit_title(permit: Permit, kind: str) -> StrOrPromise:
     return TITLES.get(permit, permit.value)
 
 
-def permit_titles(permits: Iterable[Permit], kind: str) -> list[StrOrPromise]:
-    """What these permits allow on an object of this kind, in the order of ``OF_IT`` and then of ``Permit``."""
+def in_order(permits: Iterable[Permit], kind: str) -> list[Permit]:
+    """These permits as people read them: first the verbs of an object of this kind itself, as in ``OF_IT``."""
     verbs = list(OF_IT)
     prefix = f"{kind.upper()}_"
 
@@ -94,4 +94,9 @@ def permit_titles(permits: Iterable[Permit], kind: str) -> list[StrOrPromise]:
         verb = permit.removeprefix(prefix)
         return verbs.index(verb) if verb in OF_IT and verb != permit else len(verbs)
 
-    return [permit_title(permit, kind) for permit in sorted(permits, key=place)]
+    return sorted(permits, key=place)
+
+
+def permit_titles(permits: Iterable[Permit], kind: str) -> list[StrOrPromise]:
+    """What these permits allow on an object of this kind, in that order."""
+    return [permit_title(permit, kind) for permit in in_order(permits, kind)]

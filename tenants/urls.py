@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.views import directories, explaining, holders, people
+from tenants.views import directories, explaining, holders, people, viewing
 
 app_name = "tenants"
 
@@ -25,6 +25,8 @@ urlpatterns = [
     path("directories/<uuid:uid>/simulate/", directories.directory_simulate, name="directory-simulate"),
     path("directories/<uuid:uid>/groups/<uuid:group>/remove/", directories.group_unmap, name="group-unmap"),
     path("users/", people.user_list, name="users"),
+    path("users/<uuid:uid>/view/", viewing.view_begin, name="view-begin"),
+    path("view/end/", viewing.view_end, name="view-end"),
     path("users/new/", people.user_create, name="user-create"),
     path("users/<uuid:uid>/password/", people.user_password, name="user-password"),
     path("users/<uuid:uid>/enable/", people.user_enable, {"enabled": True}, name="user-enable"),

@@ -17,7 +17,7 @@ from tenants.holdings import CODENAME, live
 from tenants.kinds import kind_named, kind_of, kinds, owner_of
 from tenants.models import DataCenter, Directory, Role, System, User
 from tenants.models.data_center import SYSTEM_UID
-from tenants.permit_words import permits_for
+from tenants.permit_words import in_order, permits_for
 from tenants.permits import Permit
 from tenants.policy import SEE, Explanation, people_of
 from tenants.remedies import Remedy, Scope, remedy
@@ -85,7 +85,8 @@ def permits_of(asker: Actor, *, about: str, user: str = "") -> tuple[Model, User
     target = object_of(asker, about)
     subject = subject_of(asker, target, user)
     held = policy.permits_on(subject, [target])[target.pk]
-    return target, subject.user, [(permit, permit in held) for permit in permits_for(kind_of(type(target)).name)]
+    kind = kind_of(type(target)).name
+    return target, subject.user, [(permit, permit in held) for permit in in_order(permits_for(kind), kind)]
 
 
 def object_of(asker: Actor, text: str) -> Model:

@@ -12,8 +12,10 @@ from django.views.decorators.http import require_safe
 
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
+from tenants import policy
 from tenants.kinds import kind_of, owner_of
 from tenants.permit_words import permit_titles
+from tenants.permits import Permit
 from tenants.services.explaining import object_of
 from tenants.services.holders import Cursor, holders
 from tenants.views.explaining import about_object
@@ -30,11 +32,13 @@ def who(request: HttpRequest, uid: UUID, *, kind: str) -> HttpResponse:
 def holders_shown(request: HttpRequest, target: Model) -> dict[str, Any]:
     """What ``_holders.html`` shows: the page of them that the query asks for."""
     kind, owner = kind_of(type(target)).name, owner_of(target)
-    page = holders(actor_of(request), target, cursor=Cursor.of(request.GET.get("cursor", "")[:300]))
+    actor = actor_of(request)
+    page = holders(actor, target, cursor=Cursor.of(request.GET.get("cursor", "")[:300]))
     return {
         "kind": kind,
         "about": f"{kind}:{target.pk}",
         "holders": [(each, permit_titles(each.permits, kind)) for each in page.holders],
+        "tells_system": policy.holds_everywhere(actor, Permit.GRANT),
         "previous": page.previous,
         "more": page.next,
         "asleep": owner if owner is not None and not owner.enabled else None,

@@ -258,6 +258,8 @@ PAGES = {
     "GET /directories/{uid}/simulate/": "302 302 403 403 403 403 403 302",
     "POST /directories/{uid}/groups/{group}/remove/": "302 302 403 403 403 403 403 302",
     "GET /users/": "302 302 403 403 403 403 403 200",
+    "POST /users/{uid}/view/": "302 302 403 403 403 403 403 302",
+    "POST /view/end/": "302 302 302 302 302 302 302 302",
     "GET /users/new/": "302 302 403 403 403 403 403 200",
     "POST /users/new/": "302 302 403 403 403 403 403 302",
     "GET /users/{uid}/password/": "302 302 403 403 200 403 403 200",
