@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy
 
 
 class ComputeConfig(AppConfig):
@@ -9,12 +10,21 @@ class ComputeConfig(AppConfig):
 
     def ready(self) -> None:
         """Kinds and operations."""
-        from compute.models import Image, Template, TemplateGroupGrant, TemplateUserGrant, Vm, VmGroupGrant, VmUserGrant
-        from compute.operations import adoption, copies, images, power, readiness, templates, vms
+        from compute.models import Image, Template, Vm, grants
+        from compute.operations import adoption, copies, images, launch, power, readiness, templates, vms
         from tenants.policy import Kind, register_kind
 
         register_kind(
-            Kind("vm", Vm, data_center_path="data_center", user_grants=VmUserGrant, group_grants=VmGroupGrant)
+            Kind(
+                "vm",
+                Vm,
+                data_center_path="data_center",
+                user_grants=grants.VmUserGrant,
+                group_grants=grants.VmGroupGrant,
+                title=gettext_lazy("Machines"),
+                page="compute:vm-detail",
+                of_maker=("user-vm-manager",),
+            )
         )
         register_kind(
             Kind(
@@ -22,11 +32,24 @@ class ComputeConfig(AppConfig):
                 Template,
                 data_center_path="owner",
                 assignment_path="assignments__data_center",
-                user_grants=TemplateUserGrant,
-                group_grants=TemplateGroupGrant,
+                user_grants=grants.TemplateUserGrant,
+                group_grants=grants.TemplateGroupGrant,
+                title=gettext_lazy("Templates"),
+                page="compute:template",
+                of_maker=("template-owner", "user-template-based-vm"),
             )
         )
-        register_kind(Kind("image", Image, data_center_path="owner"))
+        register_kind(
+            Kind(
+                "image",
+                Image,
+                data_center_path="owner",
+                user_grants=grants.ImageUserGrant,
+                group_grants=grants.ImageGroupGrant,
+                title=gettext_lazy("Images"),
+                of_maker=("disk-operator",),
+            )
+        )
         images.register_all()
         vms.register_all()
         power.register_all()
@@ -34,3 +57,4 @@ class ComputeConfig(AppConfig):
         copies.register_all()
         adoption.register_all()
         readiness.register_all()
+        launch.register_all()

@@ -57,6 +57,13 @@ class FoundMark(TextChoices):
     COPY = "copy", _("a copy of a machine of ours")
 
 
+class StorageFunction(TextChoices):
+    """What a storage domain is good for here (oVirt has data, ISO and export domains)."""
+
+    DATA = "data", _("machines' disks")
+    SOURCE = "source", _("volumes to copy from")
+
+
 class StorageStatus(TextChoices):
     """Last observed status of a storage domain."""
 

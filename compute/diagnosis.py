@@ -28,6 +28,10 @@ TITLES: dict[str, str | Promise] = {
     "versions": _("Equal versions"),
     "migration": _("Ports between hosts"),
     "disk": _("Free space"),
+    "neighbours": _("Names of the other hosts"),
+    "database_port": _("Port of the database"),
+    "broker_port": _("Port of the message broker"),
+    "directory_port": _("Port of a directory"),
 }
 
 # Beside a step that went well.
@@ -47,9 +51,13 @@ WELL: dict[str, str | Promise] = {
     "virtualization": _("Machines run accelerated on %(host)s."),
     "versions": _("%(host)s runs %(version)s, as all hosts of its cluster do."),
     "disk": _("%(storage_domain)s: %(percent)s %% used."),
+    "neighbours": _("It resolves %(names)s."),
+    "database_port": _("%(host)s listens on port %(port)s."),
+    "broker_port": _("%(host)s listens on port %(port)s."),
+    "directory_port": _("%(host)s listens on port %(port)s."),
 }
 # What was looked for and cannot be seen from here.
-UNKNOWN = {"clock_unknown", "clock_not_told", "migration_unknown", "virtualization_unknown"}
+UNKNOWN = {"clock_unknown", "clock_not_told", "migration_unknown", "neighbours_unknown", "virtualization_unknown"}
 
 # Each with its remedy.
 FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
@@ -189,6 +197,14 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
     "name_reverse_other": (
         _("The address %(address)s leads to the name %(name)s, which leads elsewhere."),
         _("Make both zones of the name servers say the same."),
+    ),
+    "neighbours_lacking": (
+        _("It cannot resolve %(names)s."),
+        _("Make the names of all hosts of the cluster known to each: by the name servers, or in /etc/hosts."),
+    ),
+    "neighbours_unknown": (
+        _("Whether it resolves %(names)s cannot be seen."),
+        _("Connect it over SSH as a user who may run getent there, or try getent hosts on the host itself."),
     ),
     "names_slow": (_("The name servers do not answer in time."), _("Look at the name servers that the portal uses.")),
     "clock_wrong": (

@@ -207,7 +207,10 @@ def _key_reasons(keys: tuple[str, ...]) -> list[Reason]:
 
 @dataclass(frozen=True, slots=True)
 class HostRoom:
-    """The memory of a host: what it has, how much of that may be promised, and what running machines were given."""
+    """The memory of a host: what it has, how much of that may be promised, and what running machines were given.
+
+    ``host`` is empty for those who may not know its name.
+    """
 
     host: str
     physical_mib: int
@@ -229,24 +232,29 @@ def memory_reasons(room: HostRoom, wanted_mib: int) -> list[Reason]:
     """Why a machine of this size has no room on a host. A host whose memory is not known refuses nobody."""
     if not room.physical_mib or wanted_mib <= room.free_mib:
         return []
-    figures = {
-        "host": room.host,
+    figures: dict[str, Any] = {
         "physical_mib": room.physical_mib,
         "effective_mib": room.effective_mib,
         "running_mib": room.running_mib,
         "requested_mib": wanted_mib,
     }
-    text = _(
-        "No host has memory for it: %(host)s has %(physical)s, of which machines may be given %(effective)s; those that "
-        "run have %(running)s, and this one wants %(wanted)s. Stop a machine, or ask an administrator for more."
-    ) % {
-        "host": room.host,
+    words = {
         "physical": mib_text(room.physical_mib),
         "effective": mib_text(room.effective_mib),
         "running": mib_text(room.running_mib),
         "wanted": mib_text(wanted_mib),
     }
-    return [Reason("no_memory", text, "memory_mib", figures)]
+    if not room.host:
+        text = _(
+            "No host has memory for it: the best has %(physical)s, of which machines may be given %(effective)s; those "
+            "that run have %(running)s, and this one wants %(wanted)s. Stop a machine, or ask an administrator for more."
+        )
+        return [Reason("no_memory", text % words, "memory_mib", figures)]
+    text = _(
+        "No host has memory for it: %(host)s has %(physical)s, of which machines may be given %(effective)s; those that "
+        "run have %(running)s, and this one wants %(wanted)s. Stop a machine, or ask an administrator for more."
+    )
+    return [Reason("no_memory", text % (words | {"host": room.host}), "memory_mib", {"host": room.host} | figures)]
 
 
 def verb_reasons(verb: str, status: str, *, status_text: str, is_absent: bool) -> list[Reason]:

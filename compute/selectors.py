@@ -93,7 +93,7 @@ def storage_for_templates(owner: DataCenter | None) -> QuerySet[StorageDomain]:
     """Where the disk of a template of this data center, or of the institute's, can lie."""
     if owner is not None:
         return usable_storage(owner).distinct().order_by("name", "uid")
-    return StorageDomain.objects.filter(status="active", provider__enabled=True).order_by("name", "uid")
+    return data_domains().order_by("name", "uid")
 
 
 def usable_templates(actor: Actor, data_center: DataCenter | None = None) -> QuerySet[Template]:
@@ -110,8 +110,13 @@ def usable_data_centers(actor: Actor) -> QuerySet[DataCenter]:
 
 
 def usable_storage(data_center: DataCenter) -> QuerySet[StorageDomain]:
-    """The active storage domains assigned to a data center."""
-    return StorageDomain.objects.filter(assignments__data_center=data_center, status="active", provider__enabled=True)
+    """The active data domains assigned to a data center."""
+    return data_domains().filter(assignments__data_center=data_center)
+
+
+def data_domains() -> QuerySet[StorageDomain]:
+    """The storage domains in which disks can be made now: active, and good for disks."""
+    return StorageDomain.objects.filter(status="active", provider__enabled=True, holds_disks=True)
 
 
 def open_job(vm_uid: UUID) -> Job | None:
@@ -157,10 +162,11 @@ def permits_on_center(actor: Actor, row: DataCenter) -> frozenset[Permit]:
 
 @dataclass(frozen=True, slots=True)
 class DataCenterRights:
-    """What an actor may do to data centers: make and share out all of them, change the one in question."""
+    """What an actor may do to data centers: make and share out all of them, change the one in question, give roles on it."""
 
     make: bool
     edit: bool = False
+    grant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +188,8 @@ def data_centers(actor: Actor, *, after: str = "") -> QuerySet[DataCenter]:
 def rights_over_data_centers(actor: Actor, row: DataCenter | None = None) -> DataCenterRights:
     """For the buttons; the services decide again."""
     make = policy.holds_everywhere(actor, Permit.SYSTEM_MANAGE)
-    return DataCenterRights(make, row is not None and Permit.DATA_CENTER_EDIT in permits_on_center(actor, row))
+    permits = permits_on_center(actor, row) if row is not None else frozenset()
+    return DataCenterRights(make, Permit.DATA_CENTER_EDIT in permits, Permit.GRANT in permits)
 
 
 def resources(actor: Actor, data_center: DataCenter) -> list[Resources]:

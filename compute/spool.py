@@ -45,6 +45,10 @@ class Taken(Exception):
     """Somebody else has been writing an image for as long as one waits."""
 
 
+class Lost(Exception):
+    """Bytes that came before are not in the spool any more: what is written behind them would leave a hole."""
+
+
 class Writer:
     """An image's file in one writer's hands: nobody else has it meanwhile, in whatever process (``writer``)."""
 
@@ -52,7 +56,9 @@ class Writer:
         self._handle = handle
 
     def write(self, data: bytes, *, offset: int) -> None:
-        """Put bytes where they belong, and wait until the disk has them. Raises ``OSError`` when there is no room."""
+        """Put bytes where they belong, and wait until the disk has them. Raises ``Lost``, or ``OSError`` without room."""
+        if os.fstat(self._handle).st_size < offset:
+            raise Lost
         rest, place = memoryview(data), offset
         while rest:
             sent = os.pwrite(self._handle, rest, place)
@@ -65,9 +71,16 @@ class Writer:
 
 
 @contextmanager
-def writer(uid: UUID) -> Iterator[Writer]:
-    """The file of an image, held by a lock that the kernel gives back when its holder dies. Raises ``Taken``, ``OSError``."""
-    handle = os.open(uploaded(uid), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+def writer(uid: UUID, *, begins: bool = True) -> Iterator[Writer]:
+    """The file of an image, held by a lock that the kernel gives back when its holder dies; made if the image ``begins``.
+
+    Raises ``Taken``, ``Lost`` where a file that was begun is gone, ``OSError``.
+    """
+    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT if begins else 0)
+    try:
+        handle = os.open(uploaded(uid), flags, 0o600)
+    except FileNotFoundError as error:
+        raise Lost from error
     try:
         _wait_for(handle)
         yield Writer(handle)

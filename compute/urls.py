@@ -3,7 +3,7 @@
 from django.urls import path
 
 from compute.rules import ENDING
-from compute.services.sharing import SHAREABLE
+from compute.shareables import SHAREABLE
 from compute.views import (
     adoption,
     bulk,
@@ -12,6 +12,7 @@ from compute.views import (
     consumption,
     data_centers,
     images,
+    launch,
     providers,
     readiness,
     screens,
@@ -77,6 +78,7 @@ urlpatterns = [
     path("templates/<uuid:uid>/delete/", templates.template_delete, name="template-delete"),
     path("data-centers/", data_centers.data_center_list, name="data-centers"),
     path("data-centers/new/", data_centers.data_center_create, name="data-center-create"),
+    path("data-centers/launch/", launch.data_center_launch, name="data-center-launch"),
     path("data-centers/<uuid:uid>/", data_centers.data_center_detail, name="data-center"),
     path("data-centers/<uuid:uid>/use/<slug:dimension>/", consumption.quota_use, name="quota-use"),
     path("data-centers/<uuid:uid>/edit/", data_centers.data_center_edit, name="data-center-edit"),

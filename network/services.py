@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.utils.translation import gettext as _
 
 from network import rules
-from network.models import FoundNetwork, Network, VnicProfile
-from network.operations.networks import CreateNetwork
+from network.models import FoundNetwork, Network
+from network.operations.networks import CreateNetwork, laid
 from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, Reason
 from portal.events.codes import Outcome
@@ -37,8 +37,7 @@ def create_network(
             reasons.append(Reason("name_taken", text, "name"))
         if reasons:
             raise Invalid(" ".join(r.text for r in reasons), reasons=tuple(reasons))
-        network = Network.objects.create(name=name, owner=data_center, provider=provider, cidr=cidr)
-        VnicProfile.objects.create(name=name, network=network)
+        network = laid(uuid4(), data_center, provider=provider, name=name, cidr=cidr)
         trial.subject = Subject("network", network.pk, name, data_center.pk)
         target = Target("network", network.pk, name, data_center.pk)
         gate = Gate(Permit.PROVIDER_MANAGE, "system", policy.system().pk)

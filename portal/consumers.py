@@ -7,13 +7,14 @@ import json
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.db.models import QuerySet
 from django.utils.translation import override
 
 from compute import selectors
@@ -26,7 +27,7 @@ from portal.jobs.feed import job_group, job_json, target_group, user_group
 from portal.jobs.states import FINAL
 from portal.socket_login import actor_of_scope, comes_from_us, language_of
 from tenants import policy
-from tenants.selectors import jobs
+from tenants.selectors import readable_jobs
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +228,9 @@ class PageConsumer(Feed):
         self._watched = await self._render(_visible, self._watched)
 
     async def _send_parts(self, items: set[str]) -> None:
-        html = await self._render(_parts, sorted(items)) if items else ""
+        html, gone = await self._render(_parts, sorted(items)) if items else ("", set())
+        # Once is enough: for what is not on the page any more there is no place.
+        self._watched -= gone
         if html:
             await self.send(text_data=html)
 
@@ -301,19 +304,26 @@ def _group(item: str) -> str:
 
 def _visible(actor: Actor, items: set[str]) -> set[str]:
     """Those of the items that this actor may see, machines by one query and jobs by another."""
-    machines = _seen(selectors.my_vms(actor), items, OF_MACHINES)
-    return (items & {"jobs"}) | machines | _seen(jobs(actor), items, ("job",))
+    machines = _seen(partial(_machines, actor), items, OF_MACHINES)
+    return (items & {"jobs"}) | machines | _seen(partial(readable_jobs, actor), items, ("job",))
 
 
-def _seen(rows: QuerySet[Any], items: set[str], kinds: tuple[str, ...]) -> set[str]:
+def _machines(actor: Actor, uids: set[UUID]) -> set[UUID]:
+    return set(selectors.my_vms(actor).filter(pk__in=uids).values_list("pk", flat=True))
+
+
+def _seen(look: Callable[[set[UUID]], set[UUID]], items: set[str], kinds: tuple[str, ...]) -> set[str]:
     named = {item: UUID(item.partition(":")[2]) for item in items if item.partition(":")[0] in kinds}
-    found = set(rows.filter(pk__in=named.values()).values_list("pk", flat=True)) if named else set()
+    found = look(set(named.values())) if named else set()
     return {item for item, uid in named.items() if uid in found}
 
 
-def _parts(actor: Actor, items: list[str]) -> str:
+def _parts(actor: Actor, items: list[str]) -> tuple[str, set[str]]:
+    """The parts' HTML, and those that it takes from the page."""
     # Rows of a table first: after anything else a browser takes them for a mistake and drops them.
-    return "".join(_part(actor, item) for item in sorted(items, key=lambda item: not item.startswith("row:")))
+    ordered = sorted(items, key=lambda item: not item.startswith("row:"))
+    found = {item: _part(actor, item) for item in ordered}
+    return "".join(found.values()), {item for item, html in found.items() if page_parts.is_taken_away(item, html)}
 
 
 def _part(actor: Actor, item: str) -> str:

@@ -36,6 +36,12 @@ class Frame:
         return policy.holds_anywhere(self._actor, Permit.DATA_CENTER_EDIT)
 
     @cached_property
+    def has_images(self) -> bool:
+        """Whether this person may upload images, or see those of others, in some data center."""
+        permits = (Permit.IMAGE_UPLOAD, Permit.IMAGE_VIEW)
+        return any(policy.holds_anywhere(self._actor, permit) for permit in permits)
+
+    @cached_property
     def manages_users(self) -> bool:
         """Whether this person manages all accounts."""
         return policy.holds_everywhere(self._actor, Permit.USER_MANAGE)

@@ -15,14 +15,25 @@ from portal.common.errors import NotFound
 from portal.job_access import get_job, open_jobs_count
 from portal.jobs.feed import job_json
 
+TAKES_AWAY = {
+    "card": '<div id="card-{}" hx-swap-oob="delete"></div>',
+    "row": '<tr id="row-{}" hx-swap-oob="delete"></tr>',
+}
+
 
 def card(actor: Actor, uid: UUID) -> str:
     """A machine's card; when it is gone, what takes the card away."""
     try:
         [found] = parts.cards(actor, [selectors.get_vm(actor, uid)])
     except NotFound:
-        return format_html('<div id="card-{}" hx-swap-oob="delete"></div>', uid)
+        return format_html(TAKES_AWAY["card"], uid)
     return _html("compute/partials/_vm_card.html", {"card": found})
+
+
+def is_taken_away(item: str, html: str) -> bool:
+    """Whether this HTML of a card or a row takes it from the page."""
+    kind, _, uid = item.partition(":")
+    return kind in TAKES_AWAY and html == format_html(TAKES_AWAY[kind], uid)
 
 
 def row(actor: Actor, uid: UUID) -> str:
@@ -30,7 +41,7 @@ def row(actor: Actor, uid: UUID) -> str:
     try:
         [found] = parts.cards(actor, [selectors.get_vm(actor, uid)])
     except NotFound:
-        return format_html('<tr id="row-{}" hx-swap-oob="delete"></tr>', uid)
+        return format_html(TAKES_AWAY["row"], uid)
     return _html("compute/partials/_vm_row.html", {"card": found})
 
 

@@ -14,7 +14,8 @@ from tenants.models import DataCenter
 class Kind:
     """A noun that grants are on or inherit to. Paths are from the model to its data center, in the ORM's terms.
 
-    ``assignment_path`` leads to the data centers that may *use* it; only the permits of use pass along it.
+    ``assignment_path`` leads to the data centers that may *use* it; only the permits of use pass along it. ``page`` names the
+    address of one object's page; ``of_maker`` the roles that whoever makes one gets on it (``services.makers``).
     """
 
     name: str
@@ -23,6 +24,9 @@ class Kind:
     assignment_path: str = ""
     user_grants: Any = None  # guardian's tables, whose subject fields differ
     group_grants: Any = None
+    title: Any = ""  # of many, in words
+    page: str = ""
+    of_maker: tuple[str, ...] = ()
 
 
 _KINDS: dict[type[Model], Kind] = {}

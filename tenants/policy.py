@@ -28,12 +28,8 @@ from tenants.holdings import CODENAME, Held, Holdings, held, holdings, live, one
 from tenants.kinds import Kind, kind_of, register_kind
 from tenants.models import (
     DataCenter,
-    DataCenterGroupGrant,
-    DataCenterUserGrant,
     Role,
     System,
-    SystemGroupGrant,
-    SystemUserGrant,
     User,
 )
 from tenants.models.data_center import SYSTEM_UID
@@ -379,7 +375,3 @@ def _people(subject: User | Group) -> list[UUID]:
     if isinstance(subject, User):
         return [subject.pk]
     return list(User.objects.filter(groups=subject).values_list("pk", flat=True))
-
-
-register_kind(Kind("system", System, user_grants=SystemUserGrant, group_grants=SystemGroupGrant))
-register_kind(Kind("data_center", DataCenter, user_grants=DataCenterUserGrant, group_grants=DataCenterGroupGrant))

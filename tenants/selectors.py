@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from django.contrib.auth.models import Group
@@ -13,7 +14,9 @@ from portal.common.errors import NotFound
 from portal.events.models import Event
 from portal.jobs.models import Job
 from tenants import policy
-from tenants.models import DataCenter, User
+from tenants.fitting import fits, humblest_first
+from tenants.kinds import kinds
+from tenants.models import DataCenter, Role, User
 from tenants.permits import Permit
 
 
@@ -24,6 +27,30 @@ def jobs(actor: Actor) -> QuerySet[Job]:
         return rows
     centers = list(policy.visible(actor, Permit.JOB_VIEW, DataCenter.objects.all()).values_list("pk", flat=True))
     return rows.filter(Q(actor_uid=actor.uid) | Q(data_center_uid__in=centers))
+
+
+def readable_jobs(actor: Actor, uids: Iterable[UUID]) -> set[UUID]:
+    """Those of these jobs that one may read: of ``jobs``, and whoever started it, of objects whose jobs one may see."""
+    wanted = set(uids)
+    found = set(jobs(actor).filter(pk__in=wanted).values_list("pk", flat=True))
+    if found == wanted:
+        return found
+    rest = list(Job.objects.filter(pk__in=wanted - found).values_list("pk", "target_kind", "target_uid"))
+    for kind in kinds():
+        on = {uid for _pk, name, uid in rest if name == kind.name and kind.data_center_path}
+        if on:
+            rows = policy.visible(actor, Permit.JOB_VIEW, kind.model._default_manager.filter(pk__in=on))
+            seen = set(rows.values_list("pk", flat=True))
+            found |= {pk for pk, name, uid in rest if name == kind.name and uid in seen}
+    return found
+
+
+def get_job(actor: Actor, uid: UUID) -> Job:
+    """One of them, with its steps. Raises ``NotFound`` alike for one that is not there and one that may not be seen."""
+    job = Job.objects.prefetch_related("steps").filter(pk__in=readable_jobs(actor, [uid])).first()
+    if job is None:
+        raise NotFound(_("There is no such job, or you may not see it."))
+    return job
 
 
 def events(actor: Actor) -> QuerySet[Event]:
@@ -53,6 +80,12 @@ def get_data_center(actor: Actor, uid: UUID) -> DataCenter:
     if row is None:
         raise NotFound(_("There is no such data center, or you may not see it."))
     return row
+
+
+def roles_for(kind: str) -> list[Role]:
+    """The roles that can be given on an object of this kind: the institute's ranks from the humblest, then the others."""
+    fitting = [row for row in Role.objects.all() if fits(row.permits, kind)]
+    return sorted(fitting, key=lambda row: humblest_first(row.codename, row.permits))
 
 
 def user_named(username: str) -> User:

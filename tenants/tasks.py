@@ -1,4 +1,4 @@
-"""What Celery calls in this app: forgetting what is over, and following directories."""
+"""What Celery calls in this app: forgetting what is over, telling of roles that ended, and following directories."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from celery import shared_task
 
 from portal.common.sessions import SessionStore
 from tenants.models import Directory
+from tenants.services.grant_ends import tell_of_ends
 from tenants.services.throttle import forget_tries
 from tenants.sync import follow_directory
 
@@ -19,6 +20,12 @@ def forget_logins() -> int:
     """Remove log-ins that have expired, and counts of tries; how many of these. Two at once are harmless."""
     SessionStore.clear_expired()
     return forget_tries()
+
+
+@shared_task(name="tenants.tasks.end_grants")  # type: ignore[untyped-decorator,unused-ignore]
+def end_grants() -> int:
+    """Tell of the roles whose end has passed; how many. Two at once are harmless."""
+    return tell_of_ends()
 
 
 @shared_task(name="tenants.tasks.follow_directories")  # type: ignore[untyped-decorator,unused-ignore]

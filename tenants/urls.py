@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.views import directories, explaining, holders, people, viewing
+from tenants.views import directories, explaining, grants, holders, people, roles, viewing
 
 app_name = "tenants"
 
@@ -24,6 +24,13 @@ urlpatterns = [
     path("directories/<uuid:uid>/sync/", directories.directory_sync, name="directory-sync"),
     path("directories/<uuid:uid>/simulate/", directories.directory_simulate, name="directory-simulate"),
     path("directories/<uuid:uid>/groups/<uuid:group>/remove/", directories.group_unmap, name="group-unmap"),
+    path("grants/<slug:kind>/<uuid:uid>/", grants.grants, name="grants"),
+    path("grants/<slug:kind>/<uuid:uid>/take/", grants.grant_take, name="grant-take"),
+    path("roles/", roles.role_list, name="roles"),
+    path("roles/new/", roles.role_create, name="role-create"),
+    path("roles/<uuid:uid>/", roles.role_detail, name="role"),
+    path("roles/<uuid:uid>/edit/", roles.role_edit, name="role-edit"),
+    path("roles/<uuid:uid>/remove/", roles.role_remove, name="role-remove"),
     path("users/", people.user_list, name="users"),
     path("users/<uuid:uid>/view/", viewing.view_begin, name="view-begin"),
     path("view/end/", viewing.view_end, name="view-end"),

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compute import health, selectors
+from compute.choices import StorageFunction
 from compute.models import Host, StorageDomain
 from compute.services import template_copies
 from network.choices import FoundOwner
@@ -36,14 +37,17 @@ class StorageDomainSerializer(serializers.ModelSerializer):
     id = serializers.UUIDField(source="uid", read_only=True)
     fullness = serializers.ChoiceField(choices=["", "warning", "error"], help_text="From 80 % and from 90 % on.")
     shared = serializers.SerializerMethodField(help_text="Whether other hosts may have it too.")
+    function = serializers.ChoiceField(
+        choices=StorageFunction.choices, help_text="data: disks of machines can be made in it."
+    )
     data_centers = serializers.SerializerMethodField(help_text="Those it is assigned to, of those one may see.")
     promised_gib = serializers.IntegerField(help_text="The sizes of all disks of this portal in it, full or not.")
 
     class Meta:
         model = StorageDomain
         fields = [
-            "id", "name", "provider", "type", "shared", "status", "status_at", "total_bytes", "used_bytes", "free_bytes",
-            "fullness", "promised_gib", "data_centers",
+            "id", "name", "provider", "function", "type", "shared", "status", "status_at", "total_bytes", "used_bytes",
+            "free_bytes", "fullness", "promised_gib", "data_centers",
         ]  # fmt: skip
 
     def get_shared(self, row: StorageDomain) -> bool:

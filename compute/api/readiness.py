@@ -27,7 +27,7 @@ class CheckSerializer(serializers.Serializer):
 
 
 class ProviderReadinessSerializer(serializers.Serializer):
-    provider = serializers.UUIDField()
+    provider = serializers.UUIDField(allow_null=True, help_text="null: the portal itself.")
     name = serializers.CharField()
     status = serializers.ChoiceField(choices=CheckStatus.choices, help_text="The worst of it.")
     checked_at = serializers.DateTimeField(allow_null=True, help_text="null: nobody has looked yet.")
@@ -35,6 +35,7 @@ class ProviderReadinessSerializer(serializers.Serializer):
 
 
 class ReadinessSerializer(serializers.Serializer):
+    portal = ProviderReadinessSerializer(help_text="What the portal itself uses, port by port.")
     providers = ProviderReadinessSerializer(many=True)
 
 
@@ -46,8 +47,9 @@ class Readiness(ApiView):
     @extend_schema(responses=ReadinessSerializer, operation_id="readiness")
     def get(self, request: Request) -> Response:
         """What the last look found."""
-        found = services.readiness(_actor(request))
-        return Response(ReadinessSerializer({"providers": found}).data)
+        actor = _actor(request)
+        found = {"portal": services.portal_readiness(actor), "providers": services.readiness(actor)}
+        return Response(ReadinessSerializer(found).data)
 
     @extend_schema(request=Empty, responses={202: StartedSerializer}, operation_id="readiness_check")
     def post(self, request: Request) -> Response:

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 
 from compute import health, selectors
 from compute.services import sharing
+from compute.shareables import SHAREABLE
 from portal.common.actor import Actor, Door
 from portal.common.api import ApiView
 from portal.common.http import actor_of
@@ -26,7 +27,7 @@ class ResourceSerializer(serializers.Serializer):
 
 
 class KindSerializer(serializers.Serializer):
-    kind = serializers.ChoiceField(choices=sorted(sharing.SHAREABLE))
+    kind = serializers.ChoiceField(choices=sorted(SHAREABLE))
     title = serializers.CharField(help_text="For people, in their language.")
     assigned = ResourceSerializer(many=True)
 

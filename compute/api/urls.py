@@ -9,6 +9,7 @@ from compute.api import (
     consumption,
     images,
     inventory,
+    launch,
     providers,
     readiness,
     sharing,
@@ -50,6 +51,7 @@ urlpatterns = [
         consumption.DataCenterConsumers.as_view(),
         name="data-center-consumers",
     ),
+    path("data-centers/launch/", launch.DataCenterLaunch.as_view(), name="data-center-launch"),
     path("data-centers/<uuid:uid>/resources/", sharing.DataCenterResources.as_view(), name="data-center-resources"),
     *(
         path(

@@ -1,5 +1,12 @@
 from compute.models.console import Console
-from compute.models.grants import TemplateGroupGrant, TemplateUserGrant, VmGroupGrant, VmUserGrant
+from compute.models.grants import (
+    ImageGroupGrant,
+    ImageUserGrant,
+    TemplateGroupGrant,
+    TemplateUserGrant,
+    VmGroupGrant,
+    VmUserGrant,
+)
 from compute.models.image import Image
 from compute.models.inventory import Cluster, ClusterAssignment, Host, StorageAssignment, StorageDomain
 from compute.models.readiness import ReadinessResult
@@ -15,6 +22,8 @@ __all__ = [
     "FoundVm",
     "Host",
     "Image",
+    "ImageGroupGrant",
+    "ImageUserGrant",
     "Nic",
     "ReadinessResult",
     "Screen",

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from compute.choices import StorageStatus
+from compute.choices import StorageFunction, StorageStatus
 from portal.common.models import UidModel
 from portal.hypervisors.models import Provider
 from tenants.models import DataCenter
@@ -72,6 +72,8 @@ class StorageDomain(UidModel):
     provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="storage_domains")
     external_id = models.CharField(max_length=128)
     type = models.CharField(max_length=20, blank=True)
+    # Whether its hypervisor can make machines' disks in it.
+    holds_disks = models.BooleanField(default=True)
     status = models.CharField(max_length=10, choices=StorageStatus.choices, default=StorageStatus.UNKNOWN)
     status_at = models.DateTimeField(null=True, blank=True)
     # What every host that has it too says of it; empty: one host alone has it.
@@ -88,6 +90,11 @@ class StorageDomain(UidModel):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def function(self) -> StorageFunction:
+        """Whether machines' disks can lie in it."""
+        return StorageFunction.DATA if self.holds_disks else StorageFunction.SOURCE
 
     @property
     def percent(self) -> int:

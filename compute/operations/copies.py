@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor, wait
 from io import BytesIO
 from uuid import UUID
 
@@ -16,10 +17,12 @@ from compute.models import Template, Vm
 from compute.operations.templates import GIB, UNDONE, disk_of, forget, in_turn, make_ready, remove, template_of
 from portal.hypervisors.base import Driver
 from portal.hypervisors.connect import driver_for
+from portal.hypervisors.errors import HypervisorError
 from portal.hypervisors.specs import DiskRef, DiskSpec, VmStatus, VolumeFound, VolumeRef
 from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, Wait, register
 
 HEAD_BYTES = 1024 * 1024
+LOOK_SECONDS = 2.0  # between two looks at how far a copy is
 COPY_SECONDS = 2 * 3600.0  # of trying again while an earlier try is still at it
 QCOW2 = "qcow2"
 
@@ -28,17 +31,42 @@ def _driver(template: Template) -> Driver:
     return driver_for(template.storage_domain.provider)
 
 
-def _copy(ctx: StepContext, source: VolumeRef) -> Wait | None:
+def _copy(ctx: StepContext, source: VolumeRef, *, in_all: int) -> Wait | None:
+    """``in_all``: how many bytes there are to copy, at most; 0 where that is not known."""
     template = template_of(ctx)
     disk = disk_of(template)
     driver = _driver(template)
     with spool.slow_work() as has_place:
         if not has_place:
             return in_turn()
-        ctx.report(_("The hypervisor copies the disk. That lasts as long as the disk is large."))
-        driver.copy_disk(DiskSpec(disk.uid, disk.storage_domain, template.disk_gib * GIB), source=source)
+        spec = DiskSpec(disk.uid, disk.storage_domain, template.disk_gib * GIB)
+        _copied(ctx, driver, spec, source, in_all=in_all)
     ctx.fault_point("made")
     return None
+
+
+def _copied(ctx: StepContext, driver: Driver, spec: DiskSpec, source: VolumeRef, *, in_all: int) -> None:
+    """One call copies, on a thread of its own, and meanwhile it is told how far that is."""
+    text = _("The hypervisor copies the disk. That lasts as long as the disk is large.")
+    ctx.report(text)
+    # Whatever happens here, the step ends no sooner than the copy: its place among slow work is in use as long.
+    with ThreadPoolExecutor(1, thread_name_prefix="copy") as aside:
+        copying = aside.submit(driver.copy_disk, spec, source=source)
+        while not wait([copying], timeout=LOOK_SECONDS).done:
+            ctx.report(text, progress=percent_of(_so_far(driver, spec), in_all))
+        copying.result()
+
+
+def _so_far(driver: Driver, spec: DiskSpec) -> int | None:
+    try:
+        return driver.copied_bytes(spec)
+    except HypervisorError:
+        return None  # the copy itself will tell
+
+
+def percent_of(done: int | None, in_all: int) -> int | None:
+    """How far a copy is, below 100 until it is whole; None where that is not known."""
+    return min(99, 100 * done // in_all) if done is not None and in_all else None
 
 
 # -- of a machine
@@ -63,13 +91,22 @@ def look_at_machine(ctx: StepContext) -> Done:
     found = driver.find_disk(DiskRef(disk.pk, disk.storage_domain.external_id)) if disk is not None else None
     if found is None:
         raise StepFailed(_("The hypervisor does not have the machine's disk."), code="disk_not_found")
-    return Done({"storage_domain": found.ref.storage_domain, "volume": found.external_id})
+    size = found.allocated_bytes + _below(vm, driver)
+    return Done({"storage_domain": found.ref.storage_domain, "volume": found.external_id, "bytes": size})
+
+
+def _below(vm: Vm, driver: Driver) -> int:
+    """What the template's disk holds, over which the machine's lies."""
+    template = vm.template
+    found = driver.find_disk(disk_of(template)) if template is not None else None
+    return found.allocated_bytes if found is not None else 0
 
 
 def copy_machine(ctx: StepContext) -> Wait | None:
     """Its disk and all that lies below it, as one."""
     source = ctx.output("look")
-    return _copy(ctx, VolumeRef(source["storage_domain"], source["volume"], QCOW2))
+    volume = VolumeRef(source["storage_domain"], source["volume"], QCOW2)
+    return _copy(ctx, volume, in_all=source.get("bytes", 0))
 
 
 def verify_machine(ctx: StepContext) -> None:
@@ -102,7 +139,10 @@ def _volume(ctx: StepContext, driver: Driver) -> VolumeFound:
     if found is None:
         raise StepFailed(_("The volume is gone."), code="volume_gone")
     if reasons := rules.volume_reasons(found):
-        raise StepFailed(" ".join(reason.text for reason in reasons), code=reasons[0].code)
+        # Whoever may see the job may not know the machines that have the volume: they are told in the list alone.
+        text = _("The volume cannot be copied as it is now. The list of volumes says why, to super-admins.")
+        detail = " ".join(reason.text for reason in reasons)
+        raise StepFailed(text, code=reasons[0].code, detail=detail)
     return found
 
 
@@ -126,12 +166,15 @@ def look_at_volume(ctx: StepContext) -> Done:
         raise StepFailed(str(IMAGE_REFUSALS[error.code]), code=error.code, detail=error.detail) from error
     if facts.virtual_bytes > template.disk_gib * GIB:
         raise StepFailed(_("The volume has grown meanwhile. Make the template again."), code="volume_grown")
-    return Done({"format": facts.format.value, "head": hashlib.sha256(head).hexdigest()})
+    head_sum = hashlib.sha256(head).hexdigest()
+    return Done({"format": facts.format.value, "head": head_sum, "bytes": found.allocated_bytes})
 
 
 def copy_volume(ctx: StepContext) -> Wait | None:
     """All of it, into one of ours."""
-    return _copy(ctx, VolumeRef(ctx.params["storage_domain"], ctx.params["volume"], ctx.output("look")["format"]))
+    seen = ctx.output("look")
+    volume = VolumeRef(ctx.params["storage_domain"], ctx.params["volume"], seen["format"])
+    return _copy(ctx, volume, in_all=seen.get("bytes", 0))
 
 
 def verify_volume(ctx: StepContext) -> None:

@@ -8,6 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
+from compute import own_ports
 from compute.models import Host, ReadinessResult, StorageDomain
 from compute.readiness_rules import DomainState, HostState, graded, known_findings
 from portal.hypervisors.connect import connection_of
@@ -27,7 +28,7 @@ def look(ctx: StepContext) -> Done | Wait:
     provider = Provider.objects.filter(pk=wanted[done]).first()
     if provider is not None:
         ctx.report(provider.name, progress=100 * done // len(wanted))
-        _write(provider, _found(provider))
+        _write(_found(provider), provider)
     ctx.fault_point("looked")
     ctx.remember(done=done + 1)
     return Wait(0.05, provider.name if provider else "", progress=100 * (done + 1) // len(wanted), give_up_after=3600)
@@ -35,10 +36,22 @@ def look(ctx: StepContext) -> Done | Wait:
 
 def _found(provider: Provider) -> list[Finding]:
     try:
-        seen = look_around(connection_of(provider))
+        seen = look_around(connection_of(provider), _neighbours(provider))
     except HypervisorError:
         seen = (Finding("authentication", "denied"),)
     return [graded(finding) for finding in seen] + known_findings(_hosts(provider), _domains(provider))
+
+
+def _neighbours(provider: Provider) -> tuple[str, ...]:
+    """The other hosts of its hosts' clusters, among which machines may move."""
+    others = Host.objects.filter(cluster__hosts__provider=provider).exclude(provider=provider)
+    return tuple(others.order_by("name").values_list("name", flat=True).distinct())
+
+
+def look_at_portal(ctx: StepContext) -> None:
+    """What the portal itself is used by and uses: its ports, each by its purpose."""
+    _write(own_ports.look(own_ports.wanted()), None)
+    ctx.fault_point("looked")
 
 
 def _hosts(provider: Provider) -> list[HostState]:
@@ -61,11 +74,11 @@ def _domains(provider: Provider) -> list[DomainState]:
     return [DomainState(row.name, is_active=row.status == "active", percent=row.percent) for row in rows]
 
 
-def _write(provider: Provider, found: list[Finding]) -> None:
-    """In the place of what was found before."""
+def _write(found: list[Finding], provider: Provider | None) -> None:
+    """In the place of what was found before; without a provider: of the portal itself."""
     now = timezone.now()
     with transaction.atomic():
-        if not Provider.objects.filter(pk=provider.pk).exists():
+        if provider is not None and not Provider.objects.filter(pk=provider.pk).exists():
             return  # removed meanwhile
         ReadinessResult.objects.filter(provider=provider).delete()
         ReadinessResult.objects.bulk_create(
@@ -89,7 +102,10 @@ class CheckReadiness(Operation):
     title = gettext_lazy("Check readiness")
     audit_verb = "READINESS_CHECK"
     when_failed = gettext_lazy("What was found until then is kept. Check again.")
-    steps = (StepDef("look", gettext_lazy("Look at each provider and its hosts"), look),)
+    steps = (
+        StepDef("portal", gettext_lazy("Look at the portal's own ports"), look_at_portal),
+        StepDef("look", gettext_lazy("Look at each provider and its hosts"), look),
+    )
 
 
 def register_all() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, NotFound, Reason
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt, record
-from portal.hypervisors.connect import driver_for
+from portal.hypervisors.connect import BoundedDriver, driver_for
 from portal.hypervisors.errors import HypervisorError
 from portal.jobs.models import Job
 from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
@@ -27,10 +28,13 @@ from tenants import policy, quota
 from tenants.models import DataCenter, User
 from tenants.models.quota import Dimension
 from tenants.permits import Permit
+from tenants.services.makers import give_to_owner
 
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 100
+ASKED_AT_ONCE = 16
+IN_ALL = 20.0  # seconds; somebody waits for the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +117,30 @@ def _measured(candidates: Iterable[Candidate]) -> Iterable[Candidate]:
     by_provider: dict[UUID, list[Candidate]] = {}
     for one in candidates:
         by_provider.setdefault(one.found.provider_id, []).append(one)
-    sizes: dict[str, int | None] = {}
-    for several in by_provider.values():
-        keys = tuple(one.found.external_id for one in several)
-        try:
-            sizes |= driver_for(several[0].found.provider).disk_sizes(keys)
-        except HypervisorError as error:
-            log.info("disks are not measured: %s", error.detail or error.public)
+    sizes = _sizes_by(
+        [
+            (driver_for(several[0].found.provider), tuple(one.found.external_id for one in several))
+            for several in by_provider.values()
+        ]
+    )
     for one in candidates:
         size = sizes.get(one.found.external_id)
         yield replace(one, disk_gib=None if size is None else rules.gib_of(size))
+
+
+def _sizes_by(asked: Sequence[tuple[BoundedDriver, tuple[str, ...]]]) -> dict[str, int | None]:
+    """What the hypervisors say, many at once and all within ``IN_ALL`` seconds: a silent one holds up no other."""
+    pool = ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="measure")
+    answers = [pool.submit(driver.disk_sizes, keys) for driver, keys in asked]
+    done, _late = wait(answers, timeout=IN_ALL)
+    pool.shutdown(wait=False, cancel_futures=True)
+    sizes: dict[str, int | None] = {}
+    for answer in done:
+        try:
+            sizes |= answer.result()
+        except HypervisorError as error:
+            log.info("disks are not measured: %s", error.detail or error.public)
+    return sizes
 
 
 def adopt(actor: Actor, wish: Adoption) -> list[tuple[Vm, Job]]:
@@ -183,7 +201,7 @@ def _take(actor: Actor, plan: AdoptionPlan, one: Candidate) -> tuple[Vm, Job]:
         adopted=True,
     )
     if owner is not None:
-        policy.grant(policy.system_grantor(actor), "user-vm-manager", owner, vm)
+        give_to_owner(actor, owner, vm)
     job = start_job(actor, _request(AdoptVm, vm))
     subject = Subject("vm", vm.pk, vm.name, plan.data_center.pk)
     record(actor, "VM_ADOPT", outcome=Outcome.REQUESTED, subject=subject, correlation_id=job.pk)

@@ -32,6 +32,7 @@ from tenants.models import DataCenter
 from tenants.models.quota import Dimension
 from tenants.permits import Permit
 from tenants.selectors import get_data_center
+from tenants.services.makers import give_to_maker
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +57,10 @@ def images(actor: Actor) -> QuerySet[Image]:
     return policy.visible(actor, Permit.IMAGE_VIEW, related).order_by("name", "uid")
 
 
-def authorize_uploads(actor: Actor) -> None:
-    """Raise ``NotPermitted`` for whoever may upload images nowhere."""
-    if not policy.holds_anywhere(actor, Permit.IMAGE_UPLOAD):
+def authorize_shelf(actor: Actor) -> None:
+    """Raise ``NotPermitted`` for whoever may upload images nowhere, and has none to look at."""
+    somewhere = (policy.holds_anywhere(actor, permit) for permit in (Permit.IMAGE_UPLOAD, Permit.IMAGE_VIEW))
+    if not any(somewhere) and not images(actor).exists():
         policy.authorize(actor, Permit.IMAGE_UPLOAD, policy.system())
 
 
@@ -97,6 +99,7 @@ def create_image(actor: Actor, request: ImageRequest) -> Image:
             size_bytes=request.size_bytes,
             sha256=request.sha256,
         )
+        give_to_maker(actor, image)
         trial.subject = _subject(image)
     return image
 
@@ -145,7 +148,7 @@ def receive(actor: Actor, uid: UUID, data: bytes, *, offset: int) -> Image:
     policy.authorize(actor, Permit.IMAGE_UPLOAD, image)
     _refuse_out_of_turn(image, data, offset=offset)  # and no file is there again for an image that was refused
     try:
-        with spool.writer(uid) as file:
+        with spool.writer(uid, begins=offset == 0) as file:
             image = _still_there(actor, uid)
             _refuse_out_of_turn(image, data, offset=offset)
             file.write(data, offset=offset)
@@ -153,6 +156,11 @@ def receive(actor: Actor, uid: UUID, data: bytes, *, offset: int) -> Image:
             if received == image.size_bytes:
                 file.cut(length=received)
             return _take(actor, image, received)
+    except spool.Lost as error:
+        _still_there(actor, uid)
+        log.warning("bytes of the image %s are gone from the spool", uid)
+        text = _("The bytes that had arrived are gone from the portal. Cancel this upload, and upload the file anew.")
+        raise Conflict(text, reasons=(Reason("upload_lost", text),)) from error
     except spool.Taken as error:
         raise Conflict(_("Another part of this image is being written. Go on later.")) from error
     except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from django.db.models import QuerySet, Sum
@@ -13,8 +13,11 @@ from compute.choices import RUNNING
 from compute.models import FoundVm, Host, Vm
 from compute.rules import HostRoom, memory_reasons
 from compute.services.wishes import Wish
+from portal.common.actor import Actor
 from portal.common.errors import Reason
 from portal.hypervisors.models import ProviderStatus
+from tenants import policy
+from tenants.permits import Permit
 
 SILENT = (ProviderStatus.UNREACHABLE, ProviderStatus.DENIED)
 
@@ -27,10 +30,10 @@ class Place:
     reasons: tuple[Reason, ...] = ()
 
 
-def place_for(wish: Wish) -> Place:
+def place_for(actor: Actor, wish: Wish) -> Place:
     """The host with the most free memory of those that can make the disk: a linked clone lies beside its base.
 
-    Silent hosts, disabled providers and full hosts are passed over.
+    Silent hosts, disabled providers and full hosts are passed over. Reasons name hosts to those who may see providers.
     """
     provider = wish.template.storage_domain.provider_id
     reached = Host.objects.filter(provider_id=provider, cluster__assignments__data_center=wish.data_center)
@@ -40,10 +43,10 @@ def place_for(wish: Wish) -> Place:
         return Place(None, (Reason("no_cluster", text, "template"),))
     answering = [host for host in hosts if is_answering(host)]
     if not answering:
-        return Place(None, (_silent(hosts),))
+        return Place(None, (_silent(actor, hosts),))
     if not wish.request.run:
         return Place(answering[0])
-    return _with_room(answering, wish.memory_mib)
+    return _with_room(actor, answering, wish.memory_mib)
 
 
 def is_answering(host: Host) -> bool:
@@ -51,7 +54,17 @@ def is_answering(host: Host) -> bool:
     return host.status == "up" and host.provider.enabled and host.provider.status not in SILENT
 
 
-def _silent(hosts: list[Host]) -> Reason:
+def _may_know_hosts(actor: Actor) -> bool:
+    return policy.holds_everywhere(actor, Permit.PROVIDER_VIEW)
+
+
+def _silent(actor: Actor, hosts: list[Host]) -> Reason:
+    if not _may_know_hosts(actor):
+        text = _(
+            "No hypervisor that holds this template's disk answers now. Try again when it is back, "
+            "or choose a template on another storage domain."
+        )
+        return Reason("no_host_up", text, "template")
     text = _(
         "No hypervisor that holds this template's disk answers now (%(hosts)s). Try again when it is back, "
         "or choose a template on another storage domain."
@@ -60,13 +73,17 @@ def _silent(hosts: list[Host]) -> Reason:
     return Reason("no_host_up", text % {"hosts": names}, "template", {"hosts": [host.name for host in hosts]})
 
 
-def _with_room(hosts: list[Host], memory_mib: int) -> Place:
+def _with_room(actor: Actor, hosts: list[Host], memory_mib: int) -> Place:
     rooms = rooms_of(hosts)
     for host in hosts:
         if not rooms[host.pk].physical_mib or rooms[host.pk].free_mib >= memory_mib:
             return Place(host)
     best = max((rooms[host.pk] for host in hosts), key=lambda room: room.free_mib)
-    return Place(None, tuple(memory_reasons(best, memory_mib)))
+    return Place(None, tuple(_memory_reasons(actor, best, memory_mib)))
+
+
+def _memory_reasons(actor: Actor, room: HostRoom, memory_mib: int) -> list[Reason]:
+    return memory_reasons(room if _may_know_hosts(actor) else replace(room, host=""), memory_mib)
 
 
 def rooms_of(hosts: Iterable[Host]) -> dict[UUID, HostRoom]:
@@ -92,8 +109,8 @@ def _running(rows: QuerySet[Vm] | QuerySet[FoundVm]) -> dict[UUID, int]:
     return dict(of_those.values_list("provider").annotate(total=Sum("memory_mib")))
 
 
-def run_reasons(vm: Vm) -> list[Reason]:
+def run_reasons(actor: Actor, vm: Vm) -> list[Reason]:
     """Why a machine that is off has no room on its host now."""
     hosts = Host.objects.filter(provider=vm.provider_id).select_related("cluster", "provider")
     host = (hosts.filter(pk=vm.host_id).first() if vm.host_id else None) or hosts.first()
-    return memory_reasons(rooms_of([host])[host.pk], vm.memory_mib) if host else []
+    return _memory_reasons(actor, rooms_of([host])[host.pk], vm.memory_mib) if host else []

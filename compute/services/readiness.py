@@ -7,12 +7,14 @@ from datetime import datetime
 from uuid import UUID
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from compute.diagnosis import Told, told
 from compute.models import ReadinessResult
 from compute.operations.readiness import CheckReadiness
 from portal.common.actor import Actor
 from portal.common.errors import Conflict
+from portal.common.phrases import kept
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt
 from portal.hypervisors.models import Provider
@@ -28,7 +30,7 @@ from tenants.permits import Permit
 class ProviderReadiness:
     """What the last look at a provider found. ``checked_at`` None: nobody has looked yet."""
 
-    provider: UUID
+    provider: UUID | None  # None: the portal itself
     name: str
     checked_at: datetime | None
     checks: tuple[Told, ...]
@@ -43,17 +45,24 @@ class ProviderReadiness:
 def readiness(actor: Actor) -> list[ProviderReadiness]:
     """Every enabled provider with what was found there, in the reader's language. Raises ``NotPermitted``."""
     policy.authorize(actor, Permit.PROVIDER_VIEW, policy.system())
-    found: dict[UUID, list[ReadinessResult]] = {}
-    for row in ReadinessResult.objects.order_by("position"):
+    found: dict[UUID | None, list[ReadinessResult]] = {}
+    for row in ReadinessResult.objects.exclude(provider=None).order_by("position"):
         found.setdefault(row.provider_id, []).append(row)
     rows = Provider.objects.filter(enabled=True).order_by("name")
     return [_read(provider, found.get(provider.pk, [])) for provider in rows]
 
 
-def _read(provider: Provider, results: list[ReadinessResult]) -> ProviderReadiness:
+def portal_readiness(actor: Actor) -> ProviderReadiness:
+    """The portal's own ports: its database, its broker and its directories, where they are reached over a network."""
+    policy.authorize(actor, Permit.PROVIDER_VIEW, policy.system())
+    return _read(None, list(ReadinessResult.objects.filter(provider=None).order_by("position")))
+
+
+def _read(provider: Provider | None, results: list[ReadinessResult]) -> ProviderReadiness:
     findings = [Finding(row.step, row.code, row.data, row.is_warning) for row in results]
     checked_at = results[0].checked_at if results else None
-    return ProviderReadiness(provider.pk, provider.name, checked_at, told(findings))
+    uid, name = (provider.pk, provider.name) if provider else (None, _("This portal"))
+    return ProviderReadiness(uid, name, checked_at, told(findings))
 
 
 def check_readiness(actor: Actor) -> Job:
@@ -66,7 +75,7 @@ def check_readiness(actor: Actor) -> Job:
         if not providers:
             raise Conflict(_("No provider is connected and enabled. Connect a hypervisor first."))
         system = policy.system().pk
-        target = Target("system", system, _("all providers"))
+        target = Target("system", system, kept(gettext_lazy("all providers")))
         gate = Gate(Permit.PROVIDER_MANAGE, "system", system)
         lock = Lock("readiness", system)
         job = start_job(actor, JobRequest(CheckReadiness, target, gate, (lock,), {"providers": providers}))

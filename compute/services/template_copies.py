@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
@@ -36,6 +37,7 @@ from portal.jobs.start import Lock
 from tenants import policy
 from tenants.models import DataCenter
 from tenants.permits import Permit
+from tenants.services.makers import give_to_maker
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ def template_of_machine(actor: Actor, vm_uid: UUID, request: CopyRequest) -> tup
         disk = vm.disks.first()
         size = disk.size_gib if disk is not None else 1
         template = write(request.traits, owner, domain, disk_gib=size, before=before, is_sealed=False)
+        give_to_maker(actor, template)
         trial.subject = subject_of(template)
         locks = (Lock("vm", vm.pk, exclusive=False),)
         gate = gate_of(Permit.TEMPLATE_CREATE, owner)
@@ -140,7 +143,7 @@ def get_offer(actor: Actor, storage_domain_uid: UUID, name: str) -> tuple[Storag
 def template_of_volume(actor: Actor, domain: StorageDomain, offer: Offer, request: CopyRequest) -> tuple[Template, Job]:
     """Make a template of a volume (``get_offer``, before any transaction): looked at by the job before it is copied.
 
-    For super-admins. Raises ``Conflict`` for one that cannot be copied, and as ``make_template`` does.
+    Adopted machines that have it are neither started nor let go of meanwhile. For super-admins. Raises ``Conflict`` for one that cannot be copied, and as ``make_template`` does.
     """
     with attempt(actor, "TEMPLATE_CREATE", Subject("template", None, request.traits.name)) as trial:
         policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
@@ -148,13 +151,20 @@ def template_of_volume(actor: Actor, domain: StorageDomain, offer: Offer, reques
         _refuse([*offer.reasons, *_room_reasons(target, offer.volume.allocated_bytes)])
         size = rules.gib_of(offer.volume.size_bytes)
         template = write(request.traits, owner, target, disk_gib=max(1, size), before=before, is_sealed=False)
+        give_to_maker(actor, template)
         trial.subject = subject_of(template)
         gate = gate_of(Permit.PROVIDER_MANAGE, None)
         params = {"storage_domain": domain.external_id, "volume": offer.volume.external_id}
-        job = start(actor, TemplateOfVolume, template, gate, params=params)
+        locks = tuple(_locks_of(domain.provider, offer.volume))
+        job = start(actor, TemplateOfVolume, template, gate, locks=locks, params=params)
         trial.data = params
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
     return template, job
+
+
+def _locks_of(provider: Provider, volume: VolumeFound) -> Iterator[Lock]:
+    machines = Vm.objects.filter(provider=provider, external_id__in=volume.user_ids)
+    return (Lock("vm", uid, exclusive=False) for uid in machines.values_list("pk", flat=True))
 
 
 def _place(

@@ -22,6 +22,7 @@ from tenants.models import DataCenter
 from tenants.models.quota import Dimension
 from tenants.permits import Permit
 from tenants.selectors import get_data_center
+from tenants.services.makers import share_as_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ def write(
     TemplateAssignment.objects.bulk_create(
         TemplateAssignment(template=template, data_center_id=center) for center in centers
     )
+    if before is not None:
+        share_as_before(before, template)
     return template
 
 

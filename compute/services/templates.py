@@ -38,6 +38,7 @@ from portal.jobs.models import Job
 from portal.jobs.start import Gate, Lock
 from tenants import policy
 from tenants.permits import Permit
+from tenants.services.makers import give_to_maker
 
 MOST_NAMED = 10
 EDITABLE = (
@@ -125,6 +126,7 @@ def make_template(actor: Actor, request: NewTemplate) -> tuple[Template, Job]:
         before = version_before(owner, request)
         _refuse_image(image, domain)
         template = write(request.traits, owner, domain, disk_gib=rules.gib_of(image.virtual_bytes), before=before)
+        give_to_maker(actor, template)
         trial.subject = subject_of(template)
         gate = gate_of(Permit.TEMPLATE_CREATE, owner)
         locks = (Lock("image", image.pk, exclusive=False),)

@@ -30,6 +30,7 @@ from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
 from tenants import policy, quota
 from tenants.models.quota import Dimension
 from tenants.policy import Permit
+from tenants.services.makers import give_to_owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def plan_create(actor: Actor, request: VmRequest) -> Plan:
     wish = resolved(actor, request)
     total = wish.amounts() | wish.running() | {Dimension.STORAGE_GIB: wish.template.disk_gib}
     meters = quota.what_if(wish.data_center, actor.uid, total)
-    where = (*place_reasons(wish), *place_for(wish).reasons)
+    where = (*place_reasons(wish), *place_for(actor, wish).reasons)
     reasons = (*rule_reasons(wish), *name_reasons(wish), *where, *over_quota(meters))
     return Plan(tuple(str(step.title) for step in CreateVm.steps), tuple(meters), reasons)
 
@@ -67,7 +68,7 @@ def create_vm(actor: Actor, request: VmRequest) -> tuple[Vm, Job]:
         _refuse(rule_reasons(wish), Invalid)
         # Before the look for a place: what the data center may use is not taken from it until the machine is written.
         quota.hold([wish.data_center.pk])
-        place = place_for(wish)
+        place = place_for(actor, wish)
         _refuse([*name_reasons(wish), *place_reasons(wish), *place.reasons], Conflict)
         vm = _write(actor, wish, cast("Host", place.host))
         trial.subject = Subject("vm", vm.pk, vm.name, wish.data_center.pk)
@@ -90,7 +91,8 @@ def _write(actor: Actor, wish: Wish, host: Host) -> Vm:
     for number, profile in enumerate(wish.profiles, start=1):
         nic_uid = _nic_uid()
         Nic.objects.create(uid=nic_uid, name=f"nic{number}", vm=vm, vnic_profile=profile, mac=rules.mac_of(nic_uid.hex))
-    policy.grant(policy.system_grantor(actor), "user-vm-manager", actor.user, vm)
+    if actor.user is not None:
+        give_to_owner(actor, actor.user, vm)
     return vm
 
 
@@ -192,7 +194,7 @@ def _start(actor: Actor, vm_uid: UUID, verb: _Verb, confirm: str) -> Job:
         _refuse_busy(vm)
         _refuse(status_reasons(vm, verb.name), Conflict)
         if verb.charges and vm.status not in {"paused"}:
-            _refuse(run_reasons(vm), Conflict)
+            _refuse(run_reasons(actor, vm), Conflict)
             quota.charge(quota.Consumer("vm", vm.pk), vm.data_center, running_amounts(vm), user_uid=vm.owner_id)
         request = JobRequest(
             verb.operation, _target(vm), Gate(verb.permit, "vm", vm.pk), (Lock("vm", vm.pk),), _params(verb)
@@ -235,7 +237,7 @@ def plan_verb(actor: Actor, vm_uid: UUID, name: str) -> Plan:
     vm = selectors.get_vm(actor, vm_uid)
     policy.authorize(actor, verb.permit, vm)
     meters = quota.what_if(vm.data_center, vm.owner_id, running_amounts(vm) if verb.charges else {})
-    room = run_reasons(vm) if verb.charges else []
+    room = run_reasons(actor, vm) if verb.charges else []
     reasons = (*_busy_reasons(vm), *status_reasons(vm, verb.name), *room, *over_quota(meters))
     return Plan(tuple(str(step.title) for step in verb.operation.steps), tuple(meters), reasons)
 

@@ -102,6 +102,7 @@ def _write_storage(provider: Provider, inventory: Inventory) -> None:
                 "type": domain.type,
                 "status": domain.status,
                 "status_at": timezone.now(),
+                "holds_disks": domain.holds_disks,
                 "shared_source": domain.shared_source[:1000],
                 "total_bytes": domain.total_bytes,
                 "used_bytes": domain.used_bytes,

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from compute import health, selectors
 from compute.forms.data_centers import DataCenterForm
 from compute.services import sharing
+from compute.services.launch import unfinished_launch
 from portal.common.actor import Actor
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
@@ -63,6 +64,7 @@ def data_center_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
         "resources": selectors.resources(actor, row),
         "networks": selectors.own_networks(row),
         "degraded": health.degradations(row),
+        "unfinished": unfinished_launch(row),
     }
     return render(request, "compute/data_center_detail.html", SECTION | context)
 

@@ -34,9 +34,9 @@ PER_PAGE = 50
 @require_safe
 @login_required
 def image_list(request: HttpRequest) -> HttpResponse:
-    """The images one may see, a page of them by name; for those who may upload any."""
+    """The images one may see, a page of them by name; and a form for those who may upload more."""
     actor = actor_of(request)
-    images.authorize_uploads(actor)
+    images.authorize_shelf(actor)
     rows, more = page_by_name(images.images(actor), request.GET.get("after", ""), size=PER_PAGE)
     permits = policy.permits_on(actor, rows)
     shown = [
@@ -45,6 +45,7 @@ def image_list(request: HttpRequest) -> HttpResponse:
             "reason": refusal_text(image),
             "percent": _percent(image),
             "may_grant": Permit.GRANT in permits[image.pk],
+            "may_delete": Permit.IMAGE_DELETE in permits[image.pk],
         }
         for image in rows
     ]
@@ -53,6 +54,7 @@ def image_list(request: HttpRequest) -> HttpResponse:
         "more": more,
         "places": images.upload_places(actor),
         "for_all": policy.holds_everywhere(actor, Permit.IMAGE_UPLOAD),
+        "may_make": policy.holds_anywhere(actor, Permit.TEMPLATE_CREATE),
         "chunk_bytes": settings.IMAGE_CHUNK_BYTES,
         "form_size": bytes_text(settings.IMAGE_FORM_BYTES),
     }

@@ -21,5 +21,7 @@ def readiness(request: HttpRequest) -> HttpResponse:
         return redirect("job", uid=services.check_readiness(actor).pk)
     found = services.readiness(actor)
     job = services.open_check()
-    context = {"section": "readiness", "providers": found, "job": job_json(job) if job else None}
+    own = services.portal_readiness(actor)
+    shown = [own, *found] if found and own.checks else found
+    context = {"section": "readiness", "providers": shown, "job": job_json(job) if job else None}
     return render(request, "compute/readiness.html", context)

@@ -15,7 +15,7 @@ from compute.views import parts
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from tenants.permits import Permit
-from tenants.selectors import jobs
+from tenants.selectors import readable_jobs
 from tenants.views.events import events_page
 from tenants.views.holders import holders_shown
 from tenants.views.jobs import jobs_page
@@ -72,6 +72,6 @@ def vm_jobs(request: HttpRequest, uid: UUID) -> HttpResponse:
     context = of_machine(request, uid)
     actor = actor_of(request)
     page = jobs_page(request, selectors.jobs_of(actor, context["vm"], context["permits"]))
-    named = [job["id"] for job in page["jobs"]]
-    page["readable"] = {str(pk) for pk in jobs(actor).filter(pk__in=named).values_list("pk", flat=True)}
+    named = [UUID(job["id"]) for job in page["jobs"]]
+    page["readable"] = {str(pk) for pk in readable_jobs(actor, named)}
     return render(request, "compute/vm_jobs.html", context | page)

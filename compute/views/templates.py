@@ -59,6 +59,7 @@ def template_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
         "may_edit": Permit.TEMPLATE_EDIT in permits,
         "may_delete": Permit.TEMPLATE_DELETE in permits,
         "sees_holders": may_see_holders(actor, row),
+        "may_grant": Permit.GRANT in permits,
         "is_latest": selectors.latest(Template.objects.filter(pk=row.pk)).exists(),
         "count": count,
         "names": names,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from network.choices import NetworkStatus
-from network.models import Network
+from network.models import Network, VnicProfile
 from portal.hypervisors.connect import driver_for
+from portal.hypervisors.models import Provider
 from portal.hypervisors.specs import NetworkSpec
 from portal.jobs.context import JobContext
 from portal.jobs.operation import Operation, StepContext, StepDef, StepFailed, register
+from tenants.models import DataCenter
 
 
 def _network(ctx: StepContext) -> Network:
@@ -21,26 +25,32 @@ def _network(ctx: StepContext) -> Network:
     return network
 
 
-def make(ctx: StepContext) -> None:
-    """Make and start it with its filter."""
-    network = _network(ctx)
+# Used by whatever makes networks: each is one effect, and repeatable.
+
+
+def laid(uid: UUID, owner: DataCenter, *, provider: Provider, name: str, cidr: str) -> Network:
+    """The rows of a data center's own NAT network and of its vNIC profile, of the same name."""
+    network = Network.objects.create(uid=uid, name=name, owner=owner, provider=provider, cidr=cidr)
+    VnicProfile.objects.create(name=name, network=network)
+    return network
+
+
+def make_on_provider(network: Network) -> None:
+    """Make and start it with its filter; already there is done."""
     others = Network.objects.filter(provider=network.provider).exclude(pk=network.pk).values_list("cidr", flat=True)
     spec = NetworkSpec(
         network.pk, f"{network.name[:50]}-{network.pk.hex[:8]}", network.cidr, blocked=tuple(sorted(others))
     )
     driver_for(network.provider).create_network(spec)
-    ctx.fault_point("made")
 
 
-def unmake(ctx: StepContext) -> None:
+def remove_from_provider(network: Network) -> None:
     """Remove it; already gone is done."""
-    network = _network(ctx)
     driver_for(network.provider).delete_network(network.pk)
 
 
-def read_back(ctx: StepContext) -> None:
-    """Success is what the hypervisor says it has."""
-    network = _network(ctx)
+def verify(network: Network) -> None:
+    """Success is what the hypervisor says it has: written into the row. ``StepFailed`` while it is not active there."""
     found = driver_for(network.provider).find_network(network.pk)
     if found is None or not found.active:
         raise StepFailed(_("The network did not start."), code="network_not_active", can_retry=True)
@@ -50,6 +60,25 @@ def read_back(ctx: StepContext) -> None:
         status=NetworkStatus.OPERATIONAL,
         status_at=timezone.now(),
     )
+
+
+# The steps.
+
+
+def make(ctx: StepContext) -> None:
+    """Make and start it with its filter."""
+    make_on_provider(_network(ctx))
+    ctx.fault_point("made")
+
+
+def unmake(ctx: StepContext) -> None:
+    """Remove it; already gone is done."""
+    remove_from_provider(_network(ctx))
+
+
+def read_back(ctx: StepContext) -> None:
+    """Success is what the hypervisor says it has."""
+    verify(_network(ctx))
 
 
 def forget(job: JobContext) -> None:

@@ -88,7 +88,7 @@ class Driver(ABC):
         """The looks to take before a connection is tried, in order: what stands between here and the manager."""
         return ()
 
-    def surroundings(self) -> tuple[Probe, ...]:
+    def surroundings(self, neighbours: tuple[str, ...] = ()) -> tuple[Probe, ...]:
         """Looks at what else a host needs: names, clock, ports. What cannot be seen from here is told as not known."""
         return ()
 
@@ -170,6 +170,10 @@ class Driver(ABC):
         disk, ``NotFound``, ``NoCapacity``, and ``Invalid`` for a source that is of another format than was said, or is not
         ours and lies over another one.
         """
+
+    @abstractmethod
+    def copied_bytes(self, spec: DiskSpec) -> int | None:
+        """How much of a copy that another call makes is there by now; None where there is none, or nobody can tell."""
 
     @abstractmethod
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:

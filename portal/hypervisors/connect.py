@@ -252,6 +252,9 @@ class BoundedDriver(Driver):
             "copy_disk", lambda driver: driver.copy_disk(spec, source=source), seconds=COPY, mutates=True
         )
 
+    def copied_bytes(self, spec: DiskSpec) -> int | None:
+        return self._read("copied_bytes", lambda driver: driver.copied_bytes(spec))
+
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
         return self._read("volumes", lambda driver: driver.volumes(storage_domain), seconds=READ_ALL)
 

@@ -43,10 +43,10 @@ def diagnose(connection: Connection, *, storage_domain: str, path: str) -> tuple
     return tuple(found)
 
 
-def look_around(connection: Connection) -> tuple[Finding, ...]:
+def look_around(connection: Connection, neighbours: tuple[str, ...] = ()) -> tuple[Finding, ...]:
     """Whether a host that is connected is reached and lets us in, and what else it needs; nothing is made there.
 
-    Where it is not reached the rest is not looked at; what else it needs is looked at to the end.
+    ``neighbours`` are the names of the other hosts of its cluster, which it must be able to resolve. Where it is not reached the rest is not looked at; what else it needs is looked at to the end.
     """
     driver = driver_class(connection.kind)(connection)
     run = _Run(driver)
@@ -57,7 +57,7 @@ def look_around(connection: Connection) -> tuple[Finding, ...]:
             break
     else:
         found.append(run.take(Probe("version", lambda: _version(driver), CONNECT)))
-        found += [run.take(probe) for probe in driver.surroundings()]
+        found += [run.take(probe) for probe in driver.surroundings(neighbours)]
     run.close()
     return tuple(found)
 

@@ -166,7 +166,8 @@ class VolumeRef:
 class VolumeFound:
     """A volume as it is there now. ``format`` is what the provider takes it for; ``uid`` is set for a disk of ours.
 
-    ``has_base``: it lies over another one. ``users`` are the names of the machines that have it, ``in_use``: one of them runs.
+    ``has_base``: it lies over another one. ``users`` are the names of the machines that have it, ``user_ids`` their external
+    ids; ``in_use``: one of them runs.
     """
 
     storage_domain: str
@@ -177,6 +178,7 @@ class VolumeFound:
     uid: UUID | None = None
     has_base: bool = False
     users: tuple[str, ...] = ()
+    user_ids: tuple[str, ...] = ()
     in_use: bool = False
 
 
@@ -282,6 +284,7 @@ class StorageDomainFound:
     free_bytes: int
     marker: Marker | None = None
     shared_source: str = ""  # what other hosts that have it too would say of it; empty: this host alone has it
+    holds_disks: bool = True  # whether this driver can make disks in it
 
 
 @dataclass(frozen=True, slots=True)

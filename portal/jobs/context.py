@@ -48,6 +48,11 @@ class JobContext:
         return self.claim.job.actor_uid
 
     @property
+    def actor(self) -> Actor:
+        """Who asked, for the audit log; rights must be looked up anew."""
+        return actor_of_job(self.claim.job)
+
+    @property
     def params(self) -> dict[str, Any]:
         """What the job was started with."""
         return dict(self.claim.job.params)

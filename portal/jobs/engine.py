@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from random import SystemRandom
 from typing import Any
 from uuid import UUID
@@ -24,7 +23,7 @@ from portal.jobs.failure import Failure, describe, error_json, log_failure, own_
 from portal.jobs.faults import fault_point
 from portal.jobs.gate import pass_gate, register_gate
 from portal.jobs.models import Job, Step
-from portal.jobs.operation import Done, Operation, StepDef, Wait, operation_named, step_named
+from portal.jobs.operation import Act, Done, Kept, Operation, StepDef, Wait, operation_named, step_named
 from portal.jobs.states import JobStatus, StepStatus
 
 __all__ = ["advance", "cancel_job", "close_job", "register_gate", "retry_job", "run_to_end"]
@@ -124,12 +123,10 @@ def _do(claim: Claim, operation: type[Operation], step: Step) -> float | None:
         return _after_error(claim, step, describe(error), limit)
     if isinstance(outcome, Wait):
         return _wait(claim, step, outcome)
-    return _step_done(claim, operation, step, outcome or Done())
+    return _step_done(claim, operation, step, outcome if isinstance(outcome, Done) else Done())
 
 
-def _act(
-    claim: Claim, step: Step, act: Callable[[Any], Done | Wait | None], *, before: str, after: str
-) -> Done | Wait | None:
+def _act(claim: Claim, step: Step, act: Act, *, before: str, after: str) -> Done | Wait | Kept | None:
     fault_point(fault_name(claim.job, step, before))
     outcome = act(JobContext(claim, step))
     fault_point(fault_name(claim.job, step, after))
@@ -234,12 +231,12 @@ def _backward(claim: Claim, operation: type[Operation]) -> float | None:
         return _after_undo_error(claim, step, describe(error))
     if isinstance(outcome, Wait):
         return _wait_for_undo(claim, step, outcome)
-    return _undone(claim, step)
+    return _undone(claim, step, kept=isinstance(outcome, Kept))
 
 
-def _next_undo(claim: Claim, operation: type[Operation]) -> tuple[Step, Callable[[Any], Done | Wait | None]] | None:
+def _next_undo(claim: Claim, operation: type[Operation]) -> tuple[Step, Act] | None:
     """The last step that was ever started and is not undone yet; finished or not, it may have made something."""
-    undone = claim.job.error.get("undone", [])
+    undone = [*claim.job.error.get("undone", []), *claim.job.error.get("kept", [])]
     for step in reversed(claim.steps):
         undo = _undo_of(operation, step.name)
         if undo is not None and step.first_tried_at is not None and step.name not in undone:
@@ -247,20 +244,21 @@ def _next_undo(claim: Claim, operation: type[Operation]) -> tuple[Step, Callable
     return None
 
 
-def _undo_of(operation: type[Operation], name: str) -> Callable[[Any], Done | Wait | None] | None:
+def _undo_of(operation: type[Operation], name: str) -> Act | None:
     definition: StepDef | None = next((step for step in operation.steps if step.name == name), None)
     return definition.undo if definition else None
 
 
-def _undone(claim: Claim, step: Step) -> float:
-    error = claim.job.error
+def _undone(claim: Claim, step: Step, *, kept: bool) -> float:
+    error, told = claim.job.error, "kept" if kept else "undone"
     has_failed = error.get("step") == step.name  # its mark stays, so that people see where it went wrong
+    came_to = StepStatus.DONE if kept else StepStatus.UNDONE
     claim.save(
-        released() | {"error": error | {"undone": [*error.get("undone", []), step.name]}},
+        released() | {"error": error | {told: [*error.get(told, []), step.name]}},
         step=step,
         step_values={
-            "status": StepStatus.FAILED if has_failed else StepStatus.UNDONE,
-            "progress": 0,
+            "status": StepStatus.FAILED if has_failed else came_to,
+            "progress": 100 if kept and not has_failed else 0,
             "ended_at": Now(),
         }
         | ({"message": error["text"][:LONGEST_MESSAGE]} if has_failed else {"message": ""}),

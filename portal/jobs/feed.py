@@ -83,11 +83,16 @@ def job_json(job: Job) -> dict[str, Any]:
         "error": _error_json(job) if job.error else None,
         "next_try_at": _time(job.not_before) if _is_failing(job, steps) else None,
         "actor": job.actor_name,
-        "target": {"kind": job.target_kind, "id": str(job.target_uid), "name": job.target_name},
+        "target": {"kind": job.target_kind, "id": str(job.target_uid), "name": _target_name(job)},
         "created_at": _time(job.created_at),
         "started_at": _time(job.started_at),
         "ended_at": _time(job.ended_at),
     }
+
+
+def _target_name(job: Job) -> str:
+    """A thing's own name as it is; what the whole system's jobs are about is a kept phrase."""
+    return said(job.target_name) if job.target_kind == "system" else job.target_name
 
 
 def _step_json(job: Job, step: Step) -> dict[str, Any]:
@@ -129,7 +134,7 @@ def _is_failing(job: Job, steps: list[Step]) -> bool:
 
 def _error_json(job: Job) -> dict[str, Any]:
     """In the reader's language, with what follows from it for the user."""
-    error = {name: value for name, value in job.error.items() if name != "pattern"}
+    error = {name: value for name, value in job.error.items() if name not in {"pattern", "kept"}}
     return error | {"text": text_of(job.error), "consequence": str(_consequence(job))}
 
 

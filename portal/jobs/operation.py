@@ -15,6 +15,8 @@ from uuid import UUID
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
+    from portal.common.actor import Actor
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -31,6 +33,11 @@ class Wait:
     message: str = ""
     progress: int | None = None
     give_up_after: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What an undo answers where the step's work is whole and of use by itself: it stays, and the step stays done."""
 
 
 class StepFailed(Exception):
@@ -54,6 +61,8 @@ class StepContext(Protocol):
     @property
     def actor_uid(self) -> UUID | None: ...
     @property
+    def actor(self) -> Actor: ...
+    @property
     def params(self) -> dict[str, Any]: ...
 
     def output(self, step: str) -> dict[str, Any]:
@@ -69,7 +78,7 @@ class StepContext(Protocol):
         """A place of the step's own where tests may kill the worker; a no-op in production."""
 
 
-Act = Callable[[Any], "Done | Wait | None"]
+Act = Callable[[Any], "Done | Wait | Kept | None"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-jobs": {"task": "portal.jobs.tasks.sweep", "schedule": JOBS_SWEEP_SECONDS, "options": {"expires": 30}},
     "forget-keys": {"task": "portal.jobs.tasks.forget_keys", "schedule": 60, "options": {"expires": 30}},
     "forget-logins": {"task": "tenants.tasks.forget_logins", "schedule": 600, "options": {"expires": 300}},
+    "end-grants": {"task": "tenants.tasks.end_grants", "schedule": 30, "options": {"expires": 25}},
     "follow-directories": {"task": "tenants.tasks.follow_directories", "schedule": 30, "options": {"expires": 25}},
     "sweep-images": {"task": "compute.tasks.sweep_images", "schedule": 300, "options": {"expires": 120}},
     "reap-consoles": {"task": "compute.tasks.reap_consoles", "schedule": 15, "options": {"expires": 30}},

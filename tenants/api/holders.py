@@ -33,7 +33,7 @@ class HeldRoleSerializer(serializers.Serializer):
 
 
 class HolderSerializer(serializers.Serializer):
-    kind = serializers.ChoiceField(choices=["group", "user"])
+    kind = serializers.CharField(help_text="`group` or `user`.")
     id = serializers.CharField(allow_null=True, help_text="Of a user; null for a group, which its name tells.")
     name = serializers.CharField(help_text="The user name, or the group's.")
     directory = serializers.CharField(help_text="From which directory a group comes; empty: from none.")

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from django.urls import reverse
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
@@ -14,7 +13,6 @@ from rest_framework.response import Response
 
 from portal.common.actor import Actor, Door
 from portal.common.api import ApiView, ListView, answer_once
-from portal.common.errors import NotFound
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer
 from portal.common.openapi import ReasonSerializer
@@ -108,10 +106,7 @@ class JobDetail(ApiView):
     @extend_schema(responses=JobSerializer)
     def get(self, request: Request, uid: UUID) -> Response:
         """As it stands now."""
-        job = selectors.jobs(_actor(request)).filter(pk=uid).first()
-        if job is None:
-            raise NotFound(_("There is no such job, or you may not see it."))
-        return Response(job_json(job))
+        return Response(job_json(selectors.get_job(_actor(request), uid)))
 
 
 class JobCancel(ApiView):

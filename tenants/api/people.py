@@ -68,6 +68,9 @@ class PersonSerializer(serializers.Serializer):
 class NewPersonSerializer(StrictSerializer):
     username = StrictString(max_length=64)
     role = StrictString(max_length=64, help_text="A role's codename: `end-user`, `data-center-admin`.")
+    expires_at = serializers.DateTimeField(
+        required=False, allow_null=True, default=None, help_text="When it ends; null: never."
+    )
 
 
 class QuotaSerializer(serializers.Serializer):

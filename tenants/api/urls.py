@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.api import data_centers, directories, events, explaining, holders, jobs, me, people, tokens
+from tenants.api import data_centers, directories, events, explaining, grants, holders, jobs, me, people, roles, tokens
 
 urlpatterns = [
     path("tokens/", tokens.Tokens.as_view(), name="token-list"),
@@ -31,6 +31,20 @@ urlpatterns = [
     ),
     path("directories/<uuid:uid>/sync/", directories.DirectorySync.as_view(), name="directory-sync"),
     path("directories/<uuid:uid>/simulate/", directories.DirectorySimulate.as_view(), name="directory-simulate"),
+    path("grants/<slug:kind>/<uuid:uid>/", grants.Grants.as_view(), name="grants"),
+    path("grants/<slug:kind>/<uuid:uid>/groups/", grants.GroupGrants.as_view(), name="group-grants"),
+    path(
+        "grants/<slug:kind>/<uuid:uid>/users/<uuid:user>/roles/<slug:role>/",
+        grants.UserGrant.as_view(),
+        name="user-grant",
+    ),
+    path(
+        "grants/<slug:kind>/<uuid:uid>/groups/<int:number>/roles/<slug:role>/",
+        grants.GroupGrant.as_view(),
+        name="group-grant",
+    ),
+    path("roles/", roles.Roles.as_view(), name="role-list"),
+    path("roles/<uuid:uid>/", roles.RoleDetail.as_view(), name="role"),
     path("users/", people.Users.as_view(), name="user-list"),
     path("users/<uuid:uid>/", people.UserDetail.as_view(), name="user"),
     path("events/", events.Events.as_view(), name="event-list"),

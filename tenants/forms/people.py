@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal.common.forms import PageForm
 from portal.common.templatetags.frame import sentence
+from tenants.forms.ends import EndingForm
 from tenants.models import Role
 from tenants.models.quota import Dimension
 
@@ -20,11 +21,12 @@ LONGEST_PASSWORD = 1024
 LARGEST_LIMIT = 2**40
 
 
-class PersonForm(PageForm):
-    """A user of that name, and the role to give him."""
+class PersonForm(EndingForm):
+    """A user of that name, the role to give him, and the last day on which it counts."""
 
     username = forms.CharField(label=_("User name"), max_length=64)
     role = forms.ChoiceField(label=_("Role"))
+    field_order = ("username", "role", "ends_on")
 
     def __init__(self, data: Any, *, roles: Sequence[Role]) -> None:
         super().__init__(data)

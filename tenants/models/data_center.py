@@ -17,6 +17,8 @@ class System(UidModel):
     """The singleton scope above all data centers; a role granted on it holds everywhere."""
 
     name = models.CharField(max_length=64, default="system")
+    # Up to when ends of grants that passed were told (``services.grant_ends``).
+    ends_told_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name_plural = "system"

@@ -47,7 +47,7 @@ def create_data_center(actor: Actor, *, name: str, description: str = "") -> Dat
     """Make a data center. For super-admins. ``Invalid`` and ``Conflict`` name the field."""
     with attempt(actor, "DATA_CENTER_CREATE", Subject("data_center", None, name)) as trial:
         policy.authorize(actor, Permit.SYSTEM_MANAGE, policy.system())
-        _refuse(name, description)
+        refuse_unfit(name, description)
         row = DataCenter.objects.create(name=name, description=description)
         trial.subject = _subject(row)
     return row
@@ -66,7 +66,7 @@ def edit_data_center(actor: Actor, uid: UUID, edit: DataCenterEdit) -> DataCente
         if name != row.name:
             policy.authorize(actor, Permit.SYSTEM_MANAGE, policy.system())
         description = row.description if edit.description is None else edit.description
-        _refuse(name, description, but=row.pk)
+        refuse_unfit(name, description, but=row.pk)
         row.name, row.description = name, description
         row.save(update_fields=["name", "description"])
     return row
@@ -92,7 +92,8 @@ def data_center_version(row: DataCenter) -> str:
     return version_of(row.name, row.description)
 
 
-def _refuse(name: str, description: str, *, but: UUID | None = None) -> None:
+def refuse_unfit(name: str, description: str, *, but: UUID | None = None) -> None:
+    """Raise ``Invalid`` or ``Conflict``, naming the field, when no data center ``but`` that one can be called so."""
     reasons = []
     if not NAME.fullmatch(name):
         text = _("A name has 1 to 64 characters: letters A-Z, digits, '-', '_' and '.'.")

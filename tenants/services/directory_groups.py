@@ -17,10 +17,13 @@ from tenants.directory.backend import unavailable
 from tenants.directory.errors import DirectoryDown
 from tenants.directory.following import asking
 from tenants.directory.people import username_of
+from tenants.fitting import SYSTEM
 from tenants.holdings import CODENAME
+from tenants.kinds import kinds
 from tenants.models import DataCenter, DataCenterGroupGrant, Directory, DirectoryGroup, Role, System, SystemGroupGrant
 from tenants.permits import Permit
-from tenants.selectors import data_centers, get_data_center
+from tenants.selectors import data_centers, get_data_center, roles_for
+from tenants.services.grants import hold_role
 
 MOST_TOLD = 5  # groups of one name that a refusal names
 
@@ -60,8 +63,7 @@ def get_directory(actor: Actor, uid: UUID) -> Directory:
 
 def roles_to_give() -> list[Role]:
     """The roles that mean something on a data center or above, the humblest first."""
-    fitting = [row for row in Role.objects.all() if Permit.DATA_CENTER_VIEW in row.permits]
-    return sorted(fitting, key=lambda row: len(row.permits))
+    return [row for row in roles_for(SYSTEM) if Permit.DATA_CENTER_VIEW in row.permits]
 
 
 def places(actor: Actor) -> list[DataCenter]:
@@ -104,6 +106,7 @@ def map_group(actor: Actor, uid: UUID, *, group: str, role: str, target: DataCen
     with attempt(actor, "GROUP_MAP", Subject("directory", row.pk, row.name, _center(target))) as trial:
         trial.data = {"group": found.name, "role": role, "on": str(target)}
         known = _stored(row, found)
+        hold_role(actor, role, target)
         policy.grant(actor, role, known.group, target)
     return Mapped(known, found.dn)
 
@@ -117,8 +120,13 @@ def unmap_group(actor: Actor, uid: UUID, group_uid: UUID, *, role: str, target: 
             raise NotFound(_("There is no such group of this directory here."))
         trial.data = {"group": known.name, "role": role, "on": str(target)}
         policy.revoke(actor, role, known.group, target)
-        if not any(one.group.pk == known.pk for one in mappings(actor, uid)):
+        if not _holds_anything(known.group):
             known.group.delete()
+
+
+def _holds_anything(group: Group) -> bool:
+    tables = [kind.group_grants for kind in kinds() if kind.group_grants is not None]
+    return any(table._default_manager.filter(group=group).exists() for table in tables)
 
 
 def _group_named(row: Directory, name: str) -> reading.Group:

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.utils.translation import gettext as _
 
 from portal.common.actor import Actor
-from portal.common.errors import NotFound, NotPermitted
+from portal.common.errors import NotPermitted
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt
 from portal.jobs.control import cancel_job as ask_to_stop
@@ -23,9 +23,7 @@ def cancel_job(actor: Actor, uid: UUID) -> Job:
     ``NotFound`` when it may not be seen, ``Conflict`` when it has ended or is past its point of no return.
     """
     with attempt(actor, "JOB_CANCEL", Subject("job", uid)) as trial:
-        job = selectors.jobs(actor).filter(pk=uid).first()
-        if job is None:
-            raise NotFound(_("There is no such job, or you may not see it."))
+        job = selectors.get_job(actor, uid)
         trial.subject = Subject("job", uid, job.target_name, job.data_center_uid)
         trial.correlation_id = uid
         trial.outcome = Outcome.REQUESTED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -13,15 +14,24 @@ from portal.common.actor import Actor
 from portal.common.errors import Invalid, NotFound, PreconditionFailed, Reason
 from portal.common.versions import version_of
 from tenants import policy, quota
+from tenants.fitting import DATA_CENTER
 from tenants.holdings import CODENAME, live
 from tenants.models import DataCenter, DataCenterUserGrant, Role, User
 from tenants.models.quota import Dimension
 from tenants.permits import Permit
 from tenants.quota import Usage
-from tenants.selectors import get_data_center
+from tenants.selectors import get_data_center, roles_for
 from tenants.services.grants import grant_role, revoke_role, set_quota
 
 PER_PAGE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class HeldThere:
+    """A role as it is held on a data center: its name, and when it ends."""
+
+    name: str
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +39,7 @@ class Person:
     """Somebody of a data center: his roles there by codename, and what he uses and may use."""
 
     user: User
-    roles: dict[str, str]
+    roles: dict[str, HeldThere]
     share: list[Usage]
 
 
@@ -59,12 +69,11 @@ def person(actor: Actor, uid: UUID, user_uid: UUID) -> tuple[DataCenter, Person]
 
 
 def roles_to_give() -> list[Role]:
-    """The roles that mean something on a data center and no more than it, the humblest first."""
-    fitting = [row for row in Role.objects.all() if "DATA_CENTER_VIEW" in row.permits]
-    return sorted((row for row in fitting if "SYSTEM_MANAGE" not in row.permits), key=lambda row: len(row.permits))
+    """The roles with which somebody is of a data center: he sees it, and rules no more than it. The humblest first."""
+    return [row for row in roles_for(DATA_CENTER) if Permit.DATA_CENTER_VIEW in row.permits]
 
 
-def add_person(actor: Actor, uid: UUID, *, username: str, role: str) -> User:
+def add_person(actor: Actor, uid: UUID, *, username: str, role: str, expires_at: datetime | None = None) -> User:
     """Give the user of that name a role on a data center. Raises ``Invalid`` that names the field."""
     row = authorize_people(actor, uid)
     user = User.objects.filter(username__iexact=username.strip()).first()
@@ -73,7 +82,7 @@ def add_person(actor: Actor, uid: UUID, *, username: str, role: str) -> User:
         raise _invalid("username", text % {"name": username[:64]})
     if role not in {known.codename for known in roles_to_give()}:
         raise _invalid("role", _("There is no such role on a data center."))
-    grant_role(actor, role, user, row)
+    grant_role(actor, role, user, row, expires_at=expires_at)
     return user
 
 
@@ -126,9 +135,10 @@ def people_of(data_center: DataCenter) -> QuerySet[User]:
 def persons(data_center: DataCenter, users: list[User]) -> list[Person]:
     """These users as people of a data center, in a number of queries that does not grow with them."""
     grants = live(DataCenterUserGrant.objects.filter(content_object=data_center, user__in=users))
-    roles: dict[UUID, dict[str, str]] = {}
-    for uid, codename, name in grants.values_list("user_id", "permission__codename", "permission__name"):
-        roles.setdefault(uid, {})[codename.removeprefix(CODENAME)] = name
+    roles: dict[UUID, dict[str, HeldThere]] = {}
+    named = grants.values_list("user_id", "permission__codename", "permission__name", "expires_at")
+    for uid, codename, name, expires_at in named:
+        roles.setdefault(uid, {})[codename.removeprefix(CODENAME)] = HeldThere(name, expires_at)
     shares = quota.shares(data_center, [user.pk for user in users])
     return [Person(user, roles.get(user.pk, {}), shares.get(user.pk, [])) for user in users]
 

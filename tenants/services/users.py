@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from uuid import UUID
 
 from django.contrib.auth.password_validation import validate_password
@@ -16,6 +17,7 @@ from portal.events.record import Subject, attempt
 from tenants import policy
 from tenants.models import ApiToken, User
 from tenants.permits import Permit
+from tenants.services.super_admins import one_remains
 
 USERNAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 
@@ -25,18 +27,23 @@ def create_user(actor: Actor, *, username: str, password: str, display_name: str
     with attempt(actor, "USER_CREATE", Subject("user", None, username)) as trial:
         if not actor.is_system:
             policy.authorize(actor, Permit.USER_MANAGE, policy.system())
-        if not USERNAME.fullmatch(username):
-            text = _("A user name has 1 to 64 characters: letters A-Z, digits, '-', '_', '.' and '@'.")
-            raise Invalid(text, reasons=(Reason("username_invalid", text, "username"),))
-        if User.objects.filter(username__iexact=username).exists():
-            text = _("A user of this name is already there.")
-            raise Conflict(text, reasons=(Reason("username_taken", text, "username"),))
+        refuse_username(username)
         user = User(username=username, display_name=display_name)
         _check_password(user, password)
         user.set_password(password)
         user.save()
         trial.subject = Subject("user", user.pk, username)
     return user
+
+
+def refuse_username(username: str) -> None:
+    """Raise ``Invalid`` or ``Conflict``, naming the field, when no local account can be called so."""
+    if not USERNAME.fullmatch(username):
+        text = _("A user name has 1 to 64 characters: letters A-Z, digits, '-', '_', '.' and '@'.")
+        raise Invalid(text, reasons=(Reason("username_invalid", text, "username"),))
+    if User.objects.filter(username__iexact=username).exists():
+        text = _("A user of this name is already there.")
+        raise Conflict(text, reasons=(Reason("username_taken", text, "username"),))
 
 
 def set_password(actor: Actor, user: User, *, password: str, present: str = "") -> None:
@@ -76,7 +83,10 @@ def get_user(actor: Actor, uid: UUID) -> User:
 
 
 def set_active(actor: Actor, user: User, *, active: bool) -> None:
-    """Disable an account, or enable it again. Disabling ends everything of it at once, open consoles included."""
+    """Disable an account, or enable it again. Disabling ends everything of it at once, open consoles included.
+
+    ``Conflict`` for one's own account, and when no super-admin would be left.
+    """
     with attempt(actor, "USER_ENABLE" if active else "USER_DISABLE", Subject("user", user.pk, user.username)):
         if actor.uid == user.pk and not active:
             raise Conflict(_("You cannot disable your own account. Another super-admin can."))
@@ -85,8 +95,9 @@ def set_active(actor: Actor, user: User, *, active: bool) -> None:
         if active and user.kept_out:
             text = _("The directory %(directory)s does not let this account in: %(why)s. Enable it there.")
             raise Conflict(text % {"directory": user.directory, "why": user.get_kept_out_display()})
-        user.is_active, user.kept_out = active, ""
-        user.save(update_fields=["is_active", "kept_out"])
+        with nullcontext() if active else one_remains():
+            user.is_active, user.kept_out = active, ""
+            user.save(update_fields=["is_active", "kept_out"])
         access_changed([user.pk])
 
 

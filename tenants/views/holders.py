@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from portal.common.http import actor_of
@@ -16,7 +17,7 @@ from tenants import policy
 from tenants.kinds import kind_of, owner_of
 from tenants.permit_words import permit_titles
 from tenants.permits import Permit
-from tenants.services.explaining import object_of
+from tenants.services.explaining import may_ask_for_others, object_of
 from tenants.services.holders import Cursor, holders
 from tenants.views.explaining import about_object
 
@@ -39,6 +40,7 @@ def holders_shown(request: HttpRequest, target: Model) -> dict[str, Any]:
         "about": f"{kind}:{target.pk}",
         "holders": [(each, permit_titles(each.permits, kind)) for each in page.holders],
         "tells_system": policy.holds_everywhere(actor, Permit.GRANT),
+        "gives": reverse("tenants:grants", args=[kind, target.pk]) if may_ask_for_others(actor, target) else "",
         "previous": page.previous,
         "more": page.next,
         "asleep": owner if owner is not None and not owner.enabled else None,

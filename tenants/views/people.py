@@ -18,6 +18,7 @@ from portal.common.login_first import login_required
 from tenants import selectors
 from tenants.forms.people import PasswordForm, PersonForm, QuotaForm, UserForm
 from tenants.models import DataCenter, User
+from tenants.models.data_center import SYSTEM_UID
 from tenants.services import people, users
 
 OF_CENTERS = {"section": "data_centers"}
@@ -32,7 +33,14 @@ def data_center_people(request: HttpRequest, uid: UUID) -> HttpResponse:
     row = people.authorize_people(actor, uid)
     posted = request.POST if request.method == "POST" else None
     form = PersonForm(posted, roles=people.roles_to_give())
-    if posted is not None and (user := form.tried(lambda: people.add_person(actor, uid, **form.cleaned_data))):
+
+    def work() -> User:
+        given = form.cleaned_data
+        return people.add_person(
+            actor, uid, username=given["username"], role=given["role"], expires_at=form.expires_at()
+        )
+
+    if posted is not None and (user := form.tried(work)):
         messages.success(request, _("%(name)s is of %(data_center)s now.") % {"name": user, "data_center": row.name})
         return redirect("tenants:people", uid=uid)
     row, found, more = people.people(actor, uid, after=request.GET.get("after", "")[:150])
@@ -93,7 +101,9 @@ def user_list(request: HttpRequest) -> HttpResponse:
     rows = list(selectors.users(actor_of(request), query=query, after=after)[: people.PER_PAGE + 1])
     more = rows[people.PER_PAGE - 1].username if len(rows) > people.PER_PAGE else ""
     return render(
-        request, "tenants/user_list.html", OF_USERS | {"users": rows[: people.PER_PAGE], "more": more, "query": query}
+        request,
+        "tenants/user_list.html",
+        OF_USERS | {"users": rows[: people.PER_PAGE], "more": more, "query": query, "system_uid": SYSTEM_UID},
     )
 
 

@@ -12,7 +12,19 @@ from tests.browser.portal_server import PortalServer
 from tests.doubles.hypervisor_state import HypervisorDouble
 from tests.lab.browser import new_context
 
-PAGES = ("people", "share", "quota", "users", "user-new", "events", "search", "unassigned")
+PAGES = (
+    "people",
+    "grants",
+    "share",
+    "quota",
+    "users",
+    "user-new",
+    "roles",
+    "role-new",
+    "events",
+    "search",
+    "unassigned",
+)
 
 
 def addresses(page: Page, portal: PortalServer) -> dict[str, str]:
@@ -22,10 +34,13 @@ def addresses(page: Page, portal: PortalServer) -> dict[str, str]:
     share = page.locator("a[href$='/share/']").first.get_attribute("href")
     places = (
         f"{center}people/",
+        f"/grants/data_center/{str(center).split('/')[-2]}/",
         share,
         f"{center}quota/",
         "/users/",
         "/users/new/",
+        "/roles/",
+        "/roles/new/?from=user-role",
         "/events/",
         "/search/?q=i",
         "/unassigned/",

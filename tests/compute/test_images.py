@@ -124,6 +124,21 @@ def test_whatever_offsets_come_the_bytes_that_are_taken_are_those_of_the_file(in
         assert spool.uploaded(image.pk).read_bytes() == data[:got]
 
 
+@pytest.mark.parametrize("left", [0, 400])
+def test_an_upload_whose_file_vanished_is_refused_with_a_remedy_and_gets_no_hole(institute, left):
+    data = os.urandom(2000)
+    image, actor = begin(institute, data), institute.actor("physics-admin")
+    images.receive(actor, image.pk, data[:500], offset=0)
+    path = spool.uploaded(image.pk)
+    path.write_bytes(data[:left]) if left else path.unlink()
+    with pytest.raises(Conflict, match="upload the file anew") as refused:
+        images.receive(actor, image.pk, data[500:], offset=500)
+    assert ([reason.code for reason in refused.value.reasons], refused.value.data) == (["upload_lost"], {})
+    assert (path.read_bytes() if left else path.exists()) == (data[:left] if left else False)
+    images.delete_image(actor, image.pk)
+    assert not path.exists()
+
+
 def test_what_a_broken_write_left_is_written_over(institute):
     data = os.urandom(2000)
     image, actor = begin(institute, data), institute.actor("physics-admin")

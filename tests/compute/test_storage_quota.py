@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import StringIO
 from pathlib import Path
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
@@ -189,6 +190,25 @@ def test_a_hypervisor_that_is_silent_leaves_the_review_without_sizes(institute, 
     double.fail("disk_sizes", Fault.GONE)
     wanted = Adoption((mail.pk,), institute.centers["physics"].pk, "")
     assert adoption.plan_adoption(institute.actor("root"), wanted).unmeasured == ("mail",)
+
+
+def test_the_hypervisors_of_a_review_are_asked_at_once_and_one_that_is_late_is_not_waited_for(monkeypatch):
+    class Far:
+        def __init__(self, meet: Barrier | None) -> None:
+            self.meet = meet
+
+        def disk_sizes(self, keys: tuple[str, ...]) -> dict[str, int]:
+            if self.meet is None:
+                late.wait(30)
+            else:
+                self.meet.wait(30)
+            return dict.fromkeys(keys, 1)
+
+    late, both = Event(), Barrier(2)
+    monkeypatch.setattr(adoption, "IN_ALL", 1.0)
+    asked: Any = [(Far(both), ("a",)), (Far(None), ("b",)), (Far(both), ("c",))]
+    assert adoption._sizes_by(asked) == {"a": 1, "c": 1}
+    late.set()
 
 
 # --- the recount

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +11,8 @@ from django.test import Client
 
 from compute import selectors, spool
 from compute.actions import vm_actions
-from compute.models import Template, Vm
+from compute.models import FoundVm, Template, Vm
+from compute.operations import copies
 from compute.services import adoption, template_copies, vms
 from compute.services.adoption import Adoption
 from compute.services.template_copies import CopyRequest
@@ -19,6 +21,7 @@ from compute.services.wishes import VmRequest
 from compute.sync.inventory import sync_provider
 from portal.common.errors import Busy, Conflict, Invalid, NotFound, NotPermitted, QuotaExceeded
 from portal.common.phrases import said
+from portal.jobs.context import JobContext
 from portal.jobs.engine import advance, run_to_end
 from portal.jobs.models import Job
 from tenants import quota
@@ -179,6 +182,34 @@ def test_a_copy_waits_its_turn_and_leaves_other_workers_free(institute, double, 
     assert len(double.calls("copy_disk")) == 1
 
 
+def test_a_copy_tells_how_far_it_is_as_far_as_its_hypervisor_can(institute, vm, monkeypatch):
+    _template, job = copied(institute, vm)
+    told: list[int | None] = []
+    enough, copy, report = Event(), DoubleStorage.copy_disk, JobContext.report
+    figures = iter([None, 1 << 19, 1 << 40])
+
+    def slow(self: DoubleStorage, spec: Any, *, source: Any) -> Any:
+        assert enough.wait(30)
+        return copy(self, spec, source=source)
+
+    def heard(self: JobContext, message: str, *, progress: int | None = None) -> None:
+        told.append(progress)
+        if len(told) == 4:
+            enough.set()
+        report(self, message, progress=progress)
+
+    monkeypatch.setattr(copies, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(copies, "_below", lambda _vm, _driver: 1 << 20)
+    monkeypatch.setattr(DoubleStorage, "copy_disk", slow)
+    monkeypatch.setattr(DoubleStorage, "copied_bytes", lambda _self, _spec: next(figures, None))
+    monkeypatch.setattr(JobContext, "report", heard)
+    assert run_to_end(job.pk).status == "finished"
+    first, unknown, half, last = told[:4]
+    assert (first, unknown, last) == (None, None, 99)
+    assert half is not None
+    assert 0 < half <= 50
+
+
 # --- of a volume
 
 
@@ -254,6 +285,25 @@ def test_IN05_what_a_volume_is_is_told_by_its_bytes_before_it_is_copied(institut
     assert ended.error["code"] == code
     assert double.calls("copy_disk") == []
     assert not Template.objects.filter(name="golden").exists()
+
+
+def test_an_adopted_machine_that_has_the_volume_is_not_started_meanwhile_and_the_job_names_none(
+    institute, double, tmp_path
+):
+    name, mail = plant(double, sound(tmp_path)), double.plant_vm("mail")
+    double.set_vm(mail, disks=[name], state="down")
+    sync_provider(institute.provider)
+    found = Adoption((FoundVm.objects.get(external_id=mail).pk,), institute.centers["informatics"].pk, "charlie")
+    [(vm, adopting)] = adoption.adopt(institute.actor("root"), found)
+    with pytest.raises(Busy):
+        of_volume(institute, name)
+    assert run_to_end(adopting.pk).status == "finished"
+    _template, job = of_volume(institute, name)
+    with pytest.raises(Busy):
+        vms.run_vm(institute.actor("charlie"), vm.pk)
+    double.set_vm(mail, state="up")
+    ended = run_to_end(job.pk)
+    assert (ended.status, ended.error["code"], "mail" in str(ended.error)) == ("failed", "volume_in_use", False)
 
 
 def test_one_that_somebody_writes_on_while_it_is_copied_is_not_taken(institute, double, tmp_path, monkeypatch):

@@ -53,7 +53,7 @@ class DoubleDriver(DoubleMachines, DoubleNetworks):
     kind = "double"
     has_clusters = False
 
-    def surroundings(self) -> tuple[Probe, ...]:
+    def surroundings(self, neighbours: tuple[str, ...] = ()) -> tuple[Probe, ...]:
         return (Probe("clock", self._clock),)
 
     def _clock(self) -> Finding:

@@ -91,12 +91,23 @@ class DoubleStorage(DoubleCalls):
             whole = replace(spec, size_bytes=origin["size"])
             return self._make_disk(db, key, whole, allocated=origin["allocated"], sha256=origin["sha256"])
 
+    def copied_bytes(self, spec: DiskSpec) -> int | None:
+        key = self._disk_key(DiskRef(uid=spec.uid, storage_domain=spec.storage_domain))
+        with self.call("copied_bytes", key), self.store.open() as db:
+            body = get(db, "disk", key)
+            return None if body is None else int(body["allocated"])
+
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
         with self.call("volumes", storage_domain), self.store.open() as db:
             _refuse_missing(db, storage_domain)
-            machines = every(db, "vm").values()
+            machines = every(db, "vm")
             return tuple(
-                _volume_found(key, body, [vm for vm in machines if key in vm["disks"]], is_ours=self._is_ours(body))
+                _volume_found(
+                    key,
+                    body,
+                    {uid: vm for uid, vm in machines.items() if key in vm["disks"]},
+                    is_ours=self._is_ours(body),
+                )
                 for key, body in sorted(every(db, "disk").items())
                 if body["storage_domain"] == storage_domain and not key.endswith(".iso")
             )
@@ -180,7 +191,7 @@ def _disk_found(key: str, body: Body) -> DiskFound:
     return DiskFound(ref=ref, external_id=key, size_bytes=body["size"], allocated_bytes=body["allocated"])
 
 
-def _volume_found(key: str, body: Body, users: list[Body], *, is_ours: bool) -> VolumeFound:
+def _volume_found(key: str, body: Body, users: dict[str, Body], *, is_ours: bool) -> VolumeFound:
     return VolumeFound(
         storage_domain=body["storage_domain"],
         external_id=key,
@@ -189,8 +200,9 @@ def _volume_found(key: str, body: Body, users: list[Body], *, is_ours: bool) -> 
         allocated_bytes=body["allocated"],
         uid=UUID(body["marker"]["uid"]) if is_ours else None,
         has_base=bool(body["base"]),
-        users=tuple(sorted(vm["name"] for vm in users)),
-        in_use=any(vm["state"] != "down" for vm in users),
+        users=tuple(sorted(vm["name"] for vm in users.values())),
+        user_ids=tuple(sorted(users)),
+        in_use=any(vm["state"] != "down" for vm in users.values()),
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth.models import Group
+
 from tests.edge.world import World
 from tests.people import PASSWORD
 
@@ -27,12 +29,21 @@ NOUNS = {
     "images": "image",
     "networks": "network",
     "templates": "template",
+    "roles": "custom_role",
+    "grants": "data_center",
 }
 TO_ADOPT = {"POST /api/v1/unassigned-vms/adopt/": ("machines", True), "POST /unassigned/": ("machine", False)}
 FIXED: dict[str, dict[str, Any]] = {
     "POST /api/v1/users/": {"username": "erna", "password": "another long one 42"},
     "PATCH /api/v1/users/{uid}/": {"password": "another long one 42", "present_password": PASSWORD},
     "POST /api/v1/data-centers/{uid}/people/": {"username": "bob", "role": "end-user"},
+    "POST /api/v1/roles/": {"name": "Night shift", "permits": ["VM_VIEW", "VM_RUN"]},
+    "PATCH /api/v1/roles/{uid}/": {"permits": ["VM_VIEW", "VM_RUN"]},
+    "POST /roles/new/": {"name": "Night shift", "permits": ["VM_VIEW", "VM_RUN"]},
+    "POST /roles/{uid}/edit/": {"name": "Helper", "permits": ["VM_VIEW", "VM_RUN"]},
+    "POST /roles/{uid}/remove/": {},
+    "POST /api/v1/grants/{kind}/{uid}/": {"role": "end-user", "user": "bob"},
+    "POST /grants/{kind}/{uid}/": {"who": "user", "name": "bob", "role": "end-user"},
     "PATCH /api/v1/vms/{uid}/": {"protected": True},
     "POST /api/v1/tokens/": {"username": "alice", "password": PASSWORD, "name": "more"},
     "POST /login/": {"username": "alice", "password": PASSWORD},
@@ -94,6 +105,8 @@ def network_body(world: World, operation: str) -> dict[str, Any]:
 
 def chosen_body(world: World, operation: str) -> dict[str, Any]:
     """Of forms over machines that were ticked."""
+    if operation == "POST /grants/{kind}/{uid}/take/":
+        return {"user": world.ids["user"], "role": "end-user"}
     if operation == "POST /machines/bulk/":
         return {"verb": "stop", "machine": world.ids["vm"], "key": "k" * 32}
     if operation not in TO_ADOPT:
@@ -101,6 +114,14 @@ def chosen_body(world: World, operation: str) -> dict[str, Any]:
     named, several = TO_ADOPT[operation]
     chosen = world.ids["found_vm"]
     return {named: [chosen] if several else chosen, "data_center": world.ids["data_center"], "owner": ""}
+
+
+def launch_body(world: World, operation: str) -> dict[str, Any]:
+    if not operation.endswith("/data-centers/launch/"):
+        return {}
+    named = {"name": "chemistry", "admin": "bob", "clusters": [world.ids["cluster"]]}
+    named |= {"storage_domains": [world.ids["storage_domain"]]}
+    return named if "/api/" in operation else named | {"go": "launch", "key": "k" * 32}
 
 
 def shelf_body(world: World, operation: str) -> dict[str, Any]:
@@ -119,6 +140,7 @@ def address(world: World, path: str) -> str:
     """The address of the world's own thing of that noun."""
     nouns = path.removeprefix("/api/v1").split("/")
     named = {name: world.ids.get(name, "") for name in ("user", "group", "role", "target")}
+    named |= {"kind": "data_center", "number": str(Group.objects.get(name="staff everybody").pk)}
     return path.format(
         uid=world.ids.get(NOUNS.get(nouns[1], ""), ""),
         resource=world.ids.get(KINDS.get(path.split("/")[-3:][0], ""), ""),
@@ -135,7 +157,7 @@ def body(world: World, operation: str) -> dict[str, Any]:
     if "/people/" in operation or operation.startswith(("POST /users/", "POST /data-centers/{uid}/quota/")):
         known = {"username": "bob" if "/people/" in operation else "erna", "role": "end-user", "machines": "5"}
         return known | {"password": "another long one 42", "present": PASSWORD}
-    if found := shelf_body(world, operation):
+    if found := shelf_body(world, operation) or launch_body(world, operation):
         return found
     if "/directories/" in operation or "/providers/" in operation:
         return (directory_body if "/directories/" in operation else provider_body)(world, operation)

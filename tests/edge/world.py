@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from django.conf import settings
@@ -24,10 +24,11 @@ from portal.common.sealed import seal
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tenants import policy
-from tenants.models import ApiToken, Directory, DirectoryGroup
+from tenants.models import ApiToken, Directory, DirectoryGroup, Role
 from tenants.services.tokens import create_token
 from tenants.services.users import create_user
-from tests.people import PASSWORD, Institute
+from tests.people import PASSWORD, Institute, make_institute
+from tests.snapshots import Once
 
 # Who asks. alice owns the machine; bob is of her department, charlie of another; dora was disabled and is of hers.
 PEOPLE = {
@@ -100,10 +101,14 @@ def make_world(place: Institute) -> World:
         "console": str(console.pk),
         "user": str(place.users["bob"].pk),
         "found_vm": str(FoundVm.objects.create(provider=place.provider, external_id=str(uuid4()), name="mail").pk),
+        "custom_role": str(Role.objects.create(name="Helper", codename="custom-helper", permits=["VM_VIEW"]).pk),
         "image": str(image.pk),
         "ready_image": str(ready.pk),
     }
     return world
+
+
+the_world: Final = Once(lambda folder: make_world(make_institute(folder)))
 
 
 def log_in_everybody(world: World) -> None:

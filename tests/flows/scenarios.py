@@ -11,6 +11,7 @@ from typing import Any
 from compute.models import FoundVm, Image
 from compute.services.adoption import Adoption, adopt, unadopt_vm
 from compute.services.images import ImageRequest, create_image, receive
+from compute.services.launch import launch_data_center
 from compute.services.providers import own_storage
 from compute.services.readiness import check_readiness
 from compute.services.template_copies import CopyRequest, get_offer, template_of_machine, template_of_volume
@@ -24,6 +25,7 @@ from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from portal.jobs.operation import Operation, all_operations
 from tests.compute.image_files import sound
+from tests.compute.launches import launch_of
 from tests.flows.place import Place
 
 UP = {"up", "powering_up"}
@@ -129,6 +131,10 @@ def _unadopt(place: Place, name: str) -> Job:
     return unadopt_vm(place.actor("root"), adopted.target_uid)
 
 
+def _launch(place: Place, name: str) -> Job:
+    return launch_data_center(place.actor("root"), launch_of(place, name))
+
+
 def _check_readiness(place: Place, _name: str) -> Job:
     return check_readiness(place.actor("root"))
 
@@ -149,6 +155,7 @@ SCENARIOS: dict[str, Scenario] = {
     "compute.delete_template": Scenario(_unmake),
     "compute.inspect_image": Scenario(_inspect),
     "network.create_network": Scenario(_network),
+    "compute.launch_data_center": Scenario(_launch),
     "compute.check_readiness": Scenario(_check_readiness, finds_faults=True),
 }
 

@@ -251,21 +251,26 @@ def soak(place: Place, workers: Workers, plan: Plan) -> dict[str, Any]:
     staff.hire()
     place.double.forget_calls()
     place.double.configure(error_share=SHARE, lost_share=SHARE)
-    keeper = threading.Thread(target=staff.keep_busy)
-    keeper.start()
     try:
-        crowd.ask(until=begin + plan.patience)
-    finally:
-        staff.over.set()
-        keeper.join()
+        _ask(crowd, staff, until=begin + plan.patience)
         place.double.configure(error_share=0, lost_share=0)
-    try:
         crowd.wait_for_the_end(until=begin + plan.patience)
     finally:
         staff.dismiss()
     connect.forget(place.provider.uid)
     assert_nothing_lost(place)
     return _figures(place, plan, tally, staff, seconds=time.monotonic() - begin)
+
+
+def _ask(crowd: Crowd, staff: Staff, *, until: float) -> None:
+    """What people ask for, while workers are hired and killed."""
+    keeper = threading.Thread(target=staff.keep_busy)
+    keeper.start()
+    try:
+        crowd.ask(until=until)
+    finally:
+        staff.over.set()
+        keeper.join()
 
 
 def _figures(place: Place, plan: Plan, tally: Tally, staff: Staff, *, seconds: float) -> dict[str, Any]:

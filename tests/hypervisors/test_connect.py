@@ -33,6 +33,7 @@ READS: dict[str, Callable[[Driver], Any]] = {
     "find_disk": lambda driver: driver.find_disk(DISK),
     "our_disks": lambda driver: driver.our_disks("pool"),
     "find_network": lambda driver: driver.find_network(UID),
+    "copied_bytes": lambda driver: driver.copied_bytes(SPEC),
     "volumes": lambda driver: driver.volumes("pool"),
     "volume_head": lambda driver: driver.volume_head("pool", "disk", length=1),
     "disk_sizes": lambda driver: driver.disk_sizes((str(UID),)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 import pytest
@@ -16,12 +17,18 @@ from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tenants.models import User
 from tests.doubles.hypervisor_state import HypervisorDouble
+from tests.snapshots import Once
+
+Past = tuple[tuple[str | tuple[str, str], ...], ...]
+MACHINES: Final[dict[Past, Once[Vm]]] = {}  # by what had been made before, each to be made once
 
 
 class Demo:
     """Browsers of the demo's people, and what they would do by hand."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.past: Past = ()
         image = folder / "image.qcow2"
         image.write_bytes(b"QFI\xfb" + bytes(4096))
         self.double = HypervisorDouble(folder / "hypervisor")
@@ -69,6 +76,11 @@ class Demo:
 
     def make_vm(self, person: str, **values: str) -> Vm:
         """A machine made by its owner through the pages, up."""
+        self.past = (*self.past, (person, *sorted(values.items())))
+        once = MACHINES.setdefault(self.past, Once(lambda _folder: self._make_vm(person, values)))
+        return once(self.folder)
+
+    def _make_vm(self, person: str, values: dict[str, str]) -> Vm:
         client = self.browser(person)
         answer = client.post("/machines/new/", self.review(client, **values))
         vm = Vm.objects.get(pk=UUID(answer.headers["Location"].rstrip("/").rpartition("/")[2]))
@@ -77,6 +89,9 @@ class Demo:
         return vm
 
 
+the_demo: Final = Once(Demo)
+
+
 @pytest.fixture
 def demo(transactional_db: None, tmp_path: Path) -> Demo:
-    return Demo(tmp_path)
+    return the_demo(tmp_path)

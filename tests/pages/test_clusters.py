@@ -221,6 +221,9 @@ def test_s5_physical_and_effective_memory_are_apart_and_a_full_host_refuses_with
         "no_memory",
         {"physical_mib": 32768, "effective_mib": 65536, "running_mib": 65536},
     )
+    assert ("host" in reason, "double" in reason["text"], "32 GiB" in reason["text"]) == (False, False, True)
+    [told] = client.post("/api/v1/vms/?dry_run=1", wish, content_type="application/json").json()["reasons"]
+    assert (told["code"], told["host"]) == ("no_memory", "double")
     made = demo.browser("alice").post("/api/v1/vms/", wish | {"run": False}, content_type="application/json")
     assert made.status_code == HTTPStatus.ACCEPTED, "one that is not started needs none"
 
@@ -231,5 +234,5 @@ def test_a_machine_is_not_placed_on_a_hypervisor_that_does_not_answer(demo):
     Provider.objects.update(status="unreachable")
     Host.objects.update(status="unknown")
     answer = client.post("/machines/new/", wish | {"action": "review"})
-    assert "No hypervisor that holds this template" in answer.content.decode()
+    assert "No hypervisor that holds this template&#x27;s disk answers now. Try again" in answer.content.decode()
     assert Vm.objects.count() == count

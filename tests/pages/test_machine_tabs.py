@@ -117,7 +117,11 @@ def test_jobs_of_a_machine_are_all_told_to_its_manager_and_ones_own_to_whoever_u
     run_to_end(stopped.pk)
     mine = demo.browser("alice").get(f"/machines/{vm.pk}/jobs/")
     assert [job["operation"] for job in mine.context["jobs"]] == ["compute.stop_vm", "compute.create_vm"]
-    assert f'href="/jobs/{stopped.pk}/"' not in mine.content.decode(), "whose page she may not read"
+    assert f'href="/jobs/{stopped.pk}/"' in mine.content.decode()
+    made = Job.objects.get(target_uid=vm.pk, operation="compute.create_vm")
+    for path in ("/jobs", "/api/v1/jobs"):
+        assert demo.browser("alice").get(f"{path}/{stopped.pk}/").status_code == HTTPStatus.OK
+        assert demo.browser("bob").get(f"{path}/{made.pk}/").status_code == HTTPStatus.NOT_FOUND
     his = demo.browser("bob").get(f"/machines/{vm.pk}/jobs/")
     assert [job["id"] for job in his.context["jobs"]] == [str(stopped.pk)]
     assert f'href="/jobs/{stopped.pk}/"' in his.content.decode()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from http import HTTPStatus
 
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from django.utils.formats import date_format
 
 from portal.events.models import Event
 from tenants import quota
@@ -24,6 +27,13 @@ def test_admin_adds_somebody_gives_a_share_and_takes_the_role_back(demo):
     here = f"/data-centers/{physics().pk}/people/"
     assert client.post(here, {"username": "CHARLIE", "role": "end-user"}).headers["Location"] == here
     assert "Charlie" in client.get(here).content.decode()
+    day = timezone.localdate() + timedelta(days=3)
+    client.post(here, {"username": "charlie", "role": "end-user", "ends_on": day.isoformat()})
+    end = DataCenterUserGrant.objects.get(user=charlie, content_object=physics()).expires_at
+    assert timezone.localtime(end).date() == day
+    assert f"until {date_format(day, 'SHORT_DATE_FORMAT')}" in client.get(here).content.decode()
+    past = client.post(here, {"username": "charlie", "role": "end-user", "ends_on": "2020-01-01"})
+    assert 'id="ends_on-error"' in past.content.decode()
     assert client.post(f"{here}{charlie.pk}/share/", {"machines": "2", "storage_gib": ""}).headers["Location"] == here
     assert quota.limits(physics(), charlie.pk)[Dimension.MACHINES] == 2
     assert quota.limits(physics(), charlie.pk)[Dimension.STORAGE_GIB] is None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from http import HTTPStatus
+
+from django.db import connection
 
 from compute.models import Host, ReadinessResult, StorageDomain
 from portal.hypervisors.models import Provider
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
+from tenants.models import Directory
 from tests.doubles.hypervisor_state import Fault
 
 
@@ -46,7 +50,26 @@ def test_s13_a_job_looks_at_every_provider_and_the_page_tells_it_with_its_age(de
     assert all(check["remedy"] for check in found["checks"] if check["status"] != "ok")
     client.post("/language/", {"language": "el", "theme": "auto"})
     assert "Το ρολόι του αποκλίνει 7 s." in client.get("/readiness/").content.decode()
+    assert "Έλεγχος ετοιμότητας: όλοι οι πάροχοι" in client.get(f"/jobs/{job.pk}/").content.decode()
     assert "See what was found" in demo.browser("admin").get(f"/jobs/{job.pk}/").content.decode()
+
+
+def test_s13_the_portals_own_ports_are_looked_at_each_by_its_purpose(demo, settings):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings.CELERY_BROKER_URL = f"redis://:secret@127.0.0.1:{listener.getsockname()[1]}/0"
+        Directory.objects.create(name="staff", urls=["ldaps://127.0.0.1:9", "ldap://127.0.0.1"])
+        looked(demo)
+        looked(demo)
+    told = demo.browser("admin").get("/api/v1/readiness/").json()["portal"]
+    by_network = not str(connection.settings_dict["HOST"] or "/").startswith("/")
+    database = [("database_port", "")] if by_network else []
+    closed = [("directory_port", "port_closed")] * 2
+    assert [(check["check"], check["code"]) for check in told["checks"]] == [*database, ("broker_port", ""), *closed]
+    assert [check["details"]["port"] for check in told["checks"]][-2:] == ["9", "389"]
+    assert (told["provider"], told["status"]) == (None, "failed")
+    page = demo.browser("admin").get("/readiness/").content.decode()
+    assert "Nothing listens on port 389 of 127.0.0.1." in page
+    assert "secret" not in page
 
 
 def test_another_look_takes_the_place_of_the_one_before(demo):

@@ -10,11 +10,13 @@ import pytest
 from channels.db import database_sync_to_async
 from django.conf import settings
 
+from compute.models import Vm
 from compute.services.vms import stop_vm
 from portal.asgi import application
 from portal.common.access import access_changed
 from portal.common.sessions import SessionStore
 from portal.jobs.engine import run_to_end
+from portal.jobs.feed import announce
 from portal.jobs.models import Job
 from tenants.services.tokens import create_token
 from tests.pages.socket_client import SocketClient
@@ -71,6 +73,20 @@ async def test_page_gets_its_parts_at_once_and_at_every_change(demo, vm):
     last = await opened.hear()
     while 'data-status="done"' not in last or "state-down" not in last:
         last = await opened.hear()
+    await opened.leave()
+
+
+async def test_a_row_is_taken_away_once_and_is_not_watched_any_more(demo, vm):
+    opened = socket("/ws/page/", await in_database(session_of)(demo, "alice"))
+    await opened.connect()
+    await opened.say(json.dumps({"watch": [f"row:{vm.pk}"]}))
+    assert f'id="row-{vm.pk}"' in await opened.hear()
+    job = await in_database(Job.objects.get)(target_uid=vm.pk)
+    await in_database(Vm.objects.filter(pk=vm.pk).delete)()
+    await in_database(announce)(job)
+    assert await opened.hear() == f'<tr id="row-{vm.pk}" hx-swap-oob="delete"></tr>'
+    await in_database(announce)(job)
+    assert await opened.silent(1)
     await opened.leave()
 
 

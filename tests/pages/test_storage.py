@@ -39,11 +39,13 @@ def test_s7_each_domain_tells_its_figures_and_warns_at_80_and_90_percent(demo, u
         f"{100 - used} GiB",
         f"{sum(d.size_gib for d in vm.disks.all())} GiB",
         "dir",
+        "machines&#x27; disks",
     ):
         assert figure in page
     assert "physics" in page
     assert (warned in page) if warned else ("full or more" not in page)
     [row] = demo.browser("physics-admin").get("/api/v1/storage-domains/").json()["results"]
+    assert row["function"] == "data"
     assert row["fullness"] == {79: "", 80: "warning", 90: "error"}[used]
 
 

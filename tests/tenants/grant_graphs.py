@@ -63,7 +63,7 @@ graphs = st.builds(
     roles=st.lists(st.frozensets(st.sampled_from(OFFERED), max_size=5), min_size=ROLES, max_size=ROLES),
     grants=st.lists(
         st.builds(
-            Grant, numbers(USERS + GROUPS), numbers(ROLES), numbers(1 + CENTERS + 6), st.sampled_from([*LIVE, EXPIRED])
+            Grant, numbers(USERS + GROUPS), numbers(ROLES), numbers(1 + CENTERS + 8), st.sampled_from([*LIVE, EXPIRED])
         ),
         max_size=8,
     ),
@@ -79,8 +79,7 @@ graphs = st.builds(
 class Ground:
     """The objects that graphs are laid over: the system, data centers, and two machines, templates, networks and images.
 
-    Of each pair the first belongs to the first data center; the second to another, or to the institute. On networks and images
-    nothing can be granted.
+    Of each pair the first belongs to the first data center; the second to another, or to the institute.
     """
 
     users: list[User] = field(default_factory=list)
@@ -92,8 +91,7 @@ class Ground:
     @property
     def targets(self) -> list[Any]:
         """What a grant can be on, by its number."""
-        nouns = [row for kind in ("vm", "template") for row in self.objects[kind]]
-        return [policy.system(), *self.centers, *nouns, *self.centers[:2]]
+        return [policy.system(), *self.centers, *(row for rows in self.objects.values() for row in rows)]
 
     def of_kinds(self) -> Iterator[list[Any]]:
         """Every object, kind by kind."""
@@ -164,7 +162,7 @@ def make_ground() -> Ground:
         ),
     }
     permissions = {}
-    for model in {type(row) for row in (policy.system(), centers[0], objects["vm"][0], objects["template"][0])}:
+    for model in {type(policy.system()), DataCenter, *(type(rows[0]) for rows in objects.values())}:
         for number in range(ROLES):
             permissions[model, number] = Permission.objects.create(
                 codename=f"{CODENAME}r{number}", name="", content_type=ContentType.objects.get_for_model(model)

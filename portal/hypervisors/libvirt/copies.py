@@ -33,6 +33,7 @@ class _User:
     """A machine and what it has: paths, and volumes as (pool, name)."""
 
     name: str
+    external_id: str
     active: bool
     has: frozenset[Any]
 
@@ -52,6 +53,18 @@ class Copies:
             if not self._storage.is_complete(pool, name) or self._storage.disk_found(pool, name) is None:
                 self._copy(pool, name, spec, source)
             return self._storage.there(self._storage.disk_found(pool, name), name)
+
+    def copied_bytes(self, spec: DiskSpec) -> int | None:
+        """What the file has been given so far: libvirt tells that of a volume that it fills, though not its format."""
+        with calling("look at a copy"):
+            pool = self._storage.pool_of(spec.storage_domain)
+            volume = self._storage.volume(pool, names.volume(self._session.portal_id, spec.uid, suffix=spec.format))
+            try:
+                return None if volume is None else int(volume.info()[2])
+            except libvirt.libvirtError as error:
+                if is_missing(error):  # its file is not made yet
+                    return None
+                raise
 
     def _copy(self, pool: Any, name: str, spec: DiskSpec, source: VolumeRef) -> None:
         origin = self._volume(source.storage_domain, source.external_id)
@@ -106,6 +119,7 @@ class Copies:
                 uid=known[0] if known else None,
                 has_base=bool(facts.backing),
                 users=tuple(sorted(user.name for user in having)),
+                user_ids=tuple(sorted(user.external_id for user in having)),
                 in_use=any(user.active for user in having),
             )
 
@@ -159,4 +173,4 @@ def _user(domain: Any) -> _User:
     sources = [*root.iterfind("devices/disk/source"), *root.iterfind("devices/disk//backingStore/source")]
     paths = {path for source in sources for path in (source.get("file"), source.get("dev")) if path}
     volumes = {(source.get("pool"), source.get("volume")) for source in sources if source.get("volume")}
-    return _User(domain.name(), bool(domain.isActive()), frozenset(paths | volumes))
+    return _User(domain.name(), domain.UUIDString(), bool(domain.isActive()), frozenset(paths | volumes))

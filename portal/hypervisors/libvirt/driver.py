@@ -87,8 +87,8 @@ class LibvirtDriver(Driver):
     def reach(self) -> tuple[Probe, ...]:
         return way.probes(self.connection)
 
-    def surroundings(self) -> tuple[Probe, ...]:
-        return surroundings.probes(self.connection)
+    def surroundings(self, neighbours: tuple[str, ...] = ()) -> tuple[Probe, ...]:
+        return surroundings.probes(self.connection, neighbours)
 
     # -- the connection
 
@@ -136,6 +136,9 @@ class LibvirtDriver(Driver):
 
     def copy_disk(self, spec: DiskSpec, *, source: VolumeRef) -> DiskFound:
         return self._copies.copy_disk(spec, source=source)
+
+    def copied_bytes(self, spec: DiskSpec) -> int | None:
+        return self._copies.copied_bytes(spec)
 
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
         return self._copies.volumes(storage_domain)

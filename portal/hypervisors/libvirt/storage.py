@@ -93,6 +93,7 @@ class Storage:
             free_bytes=available,
             marker=Marker(self._session.portal_id, UUID(pool.UUIDString())) if ours else None,
             shared_source=facts.shared_source,
+            holds_disks=facts.holds_files,
         )
 
     def found_now(self, pool: Any) -> StorageDomainFound:

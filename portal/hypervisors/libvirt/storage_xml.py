@@ -42,7 +42,14 @@ class PoolFacts:
     path: str
     shared_source: str = ""
 
+    @property
+    def holds_files(self) -> bool:
+        """Whether its volumes are files: our disks are qcow2 files, one over another."""
+        return self.type not in DEVICES
 
+
+# The types of pools whose volumes are devices (https://libvirt.org/storage.html).
+DEVICES = frozenset({"disk", "iscsi", "iscsi-direct", "logical", "mpath", "rbd", "scsi", "sheepdog", "zfs"})
 # The parts of a pool's source that make it the same pool on another host. A folder, a volume group or a disk of a host is
 # that host's alone, as far as libvirt can tell.
 SHARED = {

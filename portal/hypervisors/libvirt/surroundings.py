@@ -17,20 +17,30 @@ from portal.hypervisors.specs import Connection, Finding, Probe
 SECONDS = 5.0
 CLOCK_SECONDS = 20
 PLAIN_PORT = 16509
+LONGEST_ANSWER = 8000
+MOST_NEIGHBOURS = 30
+HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+ALL_ASKED = "all.asked."
 CLOCK = re.compile(r"[0-9]{9,11}(\.[0-9]+)?")
 
 
-def probes(connection: Connection) -> tuple[Probe, ...]:
-    """The looks for this address; none for one that is not taken."""
+def probes(connection: Connection, neighbours: tuple[str, ...] = ()) -> tuple[Probe, ...]:
+    """The looks for this address; none for one that is not taken. ``neighbours``: names that it must be able to resolve."""
     uri = parsed(connection.address)
     if isinstance(uri, str):
         return ()
     host = uri.host or socket.gethostname()
+    around = (
+        (Probe("neighbours", lambda: _neighbours(uri, connection, neighbours), CLOCK_SECONDS + 5.0),)
+        if neighbours
+        else ()
+    )
     return (
         Probe("name_back", lambda: _name_back(host), 15.0),
         Probe("clock", lambda: _clock(uri, connection), CLOCK_SECONDS + 5.0),
         Probe("plain_port", lambda: _plain_port(uri)),
         Probe("screens", lambda: _screens(uri)),
+        *around,
     )
 
 
@@ -64,8 +74,11 @@ def _clock(uri: Uri, connection: Connection) -> Finding:
     if uri.scheme != SSH:
         return Finding("clock", "clock_unknown")
     before = time.time()
-    told = _date_there(uri, connection)
+    answer = _told_there(uri, connection, "date +%s.%N")
     after = time.time()
+    # A small system's ``date`` knows no fractions, and says so within its answer.
+    found = CLOCK.match(answer or "")
+    told = float(found[0]) if found else None
     if told is None:
         return Finding("clock", "clock_not_told")
     return Finding("clock", data={"skew_seconds": f"{skew(told, before=before, after=after):.0f}"})
@@ -78,15 +91,43 @@ def skew(told: float, *, before: float, after: float) -> float:
     return max(0.0, told - after)
 
 
-def _date_there(uri: Uri, connection: Connection) -> float | None:
+def _neighbours(uri: Uri, connection: Connection, names: tuple[str, ...]) -> Finding:
+    """Whether it resolves the names of the other hosts, which it needs when a machine moves between them."""
+    data = {"names": ", ".join(names)}
+    known = _known_here(names) if not uri.host else _known_there(uri, connection, names)
+    if known is None:
+        return Finding("neighbours", "neighbours_unknown", data)
+    lacking = [name for name in names if name not in known]
+    if lacking:
+        return Finding("neighbours", "neighbours_lacking", {"names": ", ".join(lacking)}, is_warning=True)
+    return Finding("neighbours", data=data)
+
+
+def _known_here(names: tuple[str, ...]) -> set[str]:
+    return {name for name in names if _addresses(name)}
+
+
+def _known_there(uri: Uri, connection: Connection, names: tuple[str, ...]) -> set[str] | None:
+    """By its own name service. The names are other hosts' own words: only such are asked for that a shell takes as they are."""
+    if uri.scheme != SSH:
+        return None
+    plain = [name for name in names if HOST_NAME.fullmatch(name)][:MOST_NEIGHBOURS]
+    asked = f"for n in {' '.join(plain)}; do getent hosts $n >/dev/null && echo $n; done; echo {ALL_ASKED}"
+    answer = _told_there(uri, connection, f"command -v getent >/dev/null || exit 1; {asked}") if plain else None
+    told = set((answer or "").split())
+    return told if ALL_ASKED in told else None
+
+
+def _told_there(uri: Uri, connection: Connection, command: str) -> str | None:
+    """What a command says on the host, its first characters; None when it could not be run, or failed."""
     with private_folder() as keys:
         write_private(keys / "known_hosts", known_host(uri, connection.secrets.get("host_key", "")))
         config = write_private(keys / "ssh_config", SETTINGS.format(folder=keys))
         key = write_private(keys / "key", connection.secrets.get("ssh_key", ""))
-        command = ["ssh", "-F", config, "-i", key, "-p", str(uri.port), "--", f"{uri.user}@{uri.host}", "date +%s.%N"]
+        call = ["ssh", "-F", config, "-i", key, "-p", str(uri.port), "--", f"{uri.user}@{uri.host}", command]
         try:
             done = subprocess.run(
-                command,
+                call,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -96,9 +137,7 @@ def _date_there(uri: Uri, connection: Connection) -> float | None:
             )
         except (OSError, subprocess.TimeoutExpired):
             return None
-    # A small system's ``date`` knows no fractions, and says so within its answer.
-    found = CLOCK.match(done.stdout[:100])
-    return float(found[0]) if found and done.returncode == 0 else None
+    return done.stdout[:LONGEST_ANSWER] if done.returncode == 0 else None
 
 
 def _plain_port(uri: Uri) -> Finding:

@@ -38,6 +38,8 @@ def test_a_copy_of_a_linked_clone_stands_alone_and_all_else_stays_as_it_was(thin
     before, spec = things.world.dump(), copy_spec(things)
     made = things.driver.copy_disk(spec, source=source_of(things, clone))
     assert made.size_bytes == 8 * MIB
+    assert (things.driver.copied_bytes(spec) or 0) > 0
+    assert things.driver.copied_bytes(copy_spec(things)) is None
     assert things.driver.copy_disk(spec, source=source_of(things, clone)) == made, "again is the same"
     after = things.world.dump()
     assert {name: after[name] for name in before} == before
@@ -60,7 +62,7 @@ def test_a_volume_of_somebody_elses_is_listed_with_who_has_it_and_copied(things:
     pool, data = things.world.storage(things.driver), sound(tmp_path)
     things.world.put_volume(pool, "golden.qcow2", data)
     ours, used = things.disk(pool), things.disk(pool)
-    things.vm(disks=(used,), name="web-1")
+    machine = things.vm(disks=(used,), name="web-1")
     listed = {row.external_id: row for row in things.driver.volumes(pool)}
     golden = listed["golden.qcow2"]
     assert (golden.format, golden.uid, golden.has_base, golden.users, golden.in_use) == (
@@ -72,6 +74,7 @@ def test_a_volume_of_somebody_elses_is_listed_with_who_has_it_and_copied(things:
     )
     by_uid = {row.uid: row for row in listed.values()}
     assert (by_uid[ours.uid].users, by_uid[used.uid].users) == ((), ("web-1",))
+    assert by_uid[used.uid].user_ids == (machine.external_id,)
     assert things.driver.volume_head(pool, "golden.qcow2", length=4096) == data[:4096]
     assert things.driver.volume_head(pool, "golden.qcow2", length=1 << 30) == data
     things.driver.copy_disk(copy_spec(things), source=VolumeRef(pool, "golden.qcow2", "qcow2"))

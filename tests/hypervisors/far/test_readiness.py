@@ -11,7 +11,10 @@ from compute.models import ReadinessResult
 from compute.services import providers
 from compute.services.readiness import check_readiness
 from portal.common.actor import Actor
+from portal.hypervisors.connect import connection_of
+from portal.hypervisors.diagnosis import look_around
 from portal.hypervisors.libvirt import surroundings
+from portal.hypervisors.models import Provider
 from portal.jobs.engine import run_to_end
 from tests.hypervisors.far.test_connecting import over_ssh, over_tls
 from tests.lab.far_host import ADDRESS, FarHost
@@ -35,6 +38,10 @@ def test_over_ssh_the_clock_is_read_and_ports_are_looked_at(far: FarHost, root: 
     assert codes["name_back"] == "name_no_reverse", "no name server knows the lab's addresses"
     assert codes["plain_port"] == ""
     assert ReadinessResult.objects.get(step="clock").data == {"skew_seconds": "0"}
+    names = ("localhost", "nobody.invalid", "$(touch /tmp/taken)")
+    around = look_around(connection_of(Provider.objects.get(name="far")), names)
+    [seen] = [one for one in around if one.step == "neighbours"]
+    assert (seen.code, seen.data) == ("neighbours_lacking", {"names": "nobody.invalid, $(touch /tmp/taken)"})
     real = surroundings.time.time
     monkeypatch.setattr(surroundings.time, "time", lambda: real() + 400)
     assert found(root)["clock"] == "clock_wrong"

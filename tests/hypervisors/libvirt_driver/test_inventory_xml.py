@@ -44,6 +44,7 @@ def test_a_pool_is_the_same_where_its_source_is(one: str, other: str, same: bool
 )
 def test_what_a_host_alone_has_is_shared_with_nobody(text: str) -> None:
     assert read_pool(text).shared_source == ""
+    assert read_pool(text).holds_files is ("logical" not in text)
 
 
 def test_a_bridge_is_read_with_its_cards_and_other_interfaces_are_none() -> None:

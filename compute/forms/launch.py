@@ -1,0 +1,159 @@
+"""The form of the launch wizard: every stage's fields in one, of which a page shows one stage's and keeps the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django import forms
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from compute.models import Cluster, StorageDomain
+from compute.services.launch import LaunchRequest, NewAdmin, OwnNetwork
+from portal.common.units import bytes_text, mib_text
+from tenants.forms.people import LONGEST_PASSWORD, QuotaForm
+from tenants.models.quota import Dimension
+
+
+class Stage(NamedTuple):
+    """A page of the wizard: its name, its title for people, and what is entered there."""
+
+    name: str
+    title: Any
+    fields: tuple[str, ...]
+
+
+STAGES = (
+    Stage("data_center", _("Data center"), ("name", "description")),
+    Stage("clusters", _("Clusters"), ("clusters",)),
+    Stage("storage", _("Storage"), ("storage_domains", "templates")),
+    Stage("network", _("Network"), ("network_provider", "network_name", "network_cidr", "networks")),
+    Stage("quota", _("Quota"), tuple(map(str, Dimension))),
+    Stage("admin", _("Administrator"), ("admin", "admin_is_new", "admin_name")),
+    Stage("review", _("Review"), ("password",)),
+)
+# Where the wizard is entered again after a step failed; all others at the review.
+OF_STEPS = {"templates": "storage", "networks": "network", "verify_network": "network"}
+
+
+def _several(label: Any, help_text: Any = "") -> forms.MultipleChoiceField:
+    return forms.MultipleChoiceField(
+        label=label, required=False, widget=forms.CheckboxSelectMultiple, help_text=help_text
+    )
+
+
+class LaunchForm(QuotaForm):
+    """All that a launch wants to know. What is missing or unfit is the service's to tell, stage by stage."""
+
+    name = forms.CharField(
+        label=_("Name"), required=False, max_length=200, help_text=_("Letters A-Z, digits, '-', '_' and '.'")
+    )
+    description = forms.CharField(
+        label=_("Description"), required=False, max_length=20_000, widget=forms.Textarea(attrs={"rows": 3})
+    )
+    clusters = _several(_("Clusters"), _("Its machines run on the hosts of these."))
+    storage_domains = _several(_("Storage domains"), _("The disks of its machines lie in these."))
+    templates = _several(_("Templates"), _("The institute's own, from which its people make machines."))
+    network_provider = forms.ChoiceField(label=_("A network of its own, on"), required=False)
+    network_name = forms.CharField(label=_("Name of the network"), required=False, max_length=200)
+    network_cidr = forms.CharField(
+        label=_("Address range"),
+        required=False,
+        max_length=43,
+        help_text=_("As 10.20.0.0/24; empty takes the next free range."),
+    )
+    networks = _several(_("Networks of the institute"), _("Others may be on them too."))
+    admin = forms.CharField(
+        label=_("User name"),
+        required=False,
+        max_length=200,
+        help_text=_("Of somebody who has an account here (of a directory: NAME\\user), or of the account to be made."),
+    )
+    admin_is_new = forms.BooleanField(label=_("Make a local account of this name"), required=False)
+    admin_name = forms.CharField(label=_("Name of the person"), required=False, max_length=150)
+    password = forms.CharField(
+        label=_("Password of the new account"),
+        required=False,
+        max_length=LONGEST_PASSWORD,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text=_("At least 12 characters; a few words are best."),
+    )
+    continues = forms.UUIDField(required=False, widget=forms.HiddenInput)
+
+    def __init__(
+        self, data: Any, *, offered: Mapping[str, Sequence[Any]], initial: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(data, initial=initial)
+        del self.fields["version"]
+        self._choose("clusters", [(str(row.pk), _cluster_label(row)) for row in offered["clusters"]])
+        self._choose("storage_domains", [(str(row.pk), _storage_label(row)) for row in offered["storage_domains"]])
+        for name in ("networks", "templates"):
+            self._choose(name, [(str(row.pk), str(row)) for row in offered[name]])
+        none = ("", gettext("None: it has no network of its own"))
+        self._choose("network_provider", [*((str(row.pk), row.name) for row in offered["providers"]), none])
+
+    def _choose(self, name: str, choices: list[tuple[str, str]]) -> None:
+        self.fields[name].choices = choices  # type: ignore[attr-defined]
+
+    def request(self) -> LaunchRequest:
+        """What was entered, so far; the form must be valid."""
+        data = self.cleaned_data
+        kinds = ("clusters", "storage_domains", "networks", "templates")
+        chosen = {name: tuple(UUID(uid) for uid in data[name]) for name in kinds}
+        on = data["network_provider"]
+        return LaunchRequest(
+            name=data["name"],
+            admin=data["admin"],
+            description=data["description"],
+            clusters=chosen["clusters"],
+            storage_domains=chosen["storage_domains"],
+            networks=chosen["networks"],
+            templates=chosen["templates"],
+            network=OwnNetwork(data["network_name"], UUID(on), data["network_cidr"]) if on else None,
+            limits=self.limits(),
+            new_admin=NewAdmin(data["admin_name"], data["password"]) if data["admin_is_new"] else None,
+            continues=data["continues"],
+        )
+
+
+def _cluster_label(row: Cluster) -> str:
+    count = ngettext("%(count)d host", "%(count)d hosts", row.host_count) % {"count": row.host_count}  # type: ignore[attr-defined]
+    return f"{row.name} ({count}, {mib_text(row.physical_mib)})"  # type: ignore[attr-defined]
+
+
+def _storage_label(row: StorageDomain) -> str:
+    figures = {"free": bytes_text(row.free_bytes), "total": bytes_text(row.total_bytes)}
+    room = gettext("%(free)s free of %(total)s") % figures
+    return f"{row.name} ({row.provider.name}): {room}, {row.get_status_display()}"
+
+
+def proposed(offered: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """What a new wizard has filled in: what there is no choice of, every template, and a network of its own."""
+    ready = [row for row in offered["storage_domains"] if row.status == "active"]
+    return {
+        "clusters": [str(row.pk) for row in offered["clusters"] if len(offered["clusters"]) == 1],
+        "storage_domains": [str(row.pk) for row in ready if len(ready) == 1],
+        "templates": [str(row.pk) for row in offered["templates"]],
+        "network_provider": next((str(row.pk) for row in offered["providers"]), ""),
+        "network_name": "lan",
+    }
+
+
+def entered(wanted: LaunchRequest) -> dict[str, Any]:
+    """A request as the wizard shows it again."""
+    own = wanted.network
+    kinds = ("clusters", "storage_domains", "networks", "templates")
+    return {
+        "name": wanted.name,
+        "description": wanted.description,
+        "network_provider": str(own.provider) if own else "",
+        "network_name": own.name if own else "lan",
+        "network_cidr": own.cidr if own else "",
+        "admin": wanted.admin,
+        "continues": str(wanted.continues or ""),
+        **{name: [str(uid) for uid in getattr(wanted, name)] for name in kinds},
+        **{str(name): str(limit) for name, limit in wanted.limits.items() if limit is not None},
+    }

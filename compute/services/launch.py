@@ -1,0 +1,337 @@
+"""The hallway of launching data centers: what is asked for becomes a plan with all reasons against it, or one job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+from django.utils.translation import gettext as _
+
+from compute.models import Host, StorageDomain
+from compute.operations.launch import GIVEN, LaunchDataCenter, shared
+from compute.selectors import clusters_with_hosts, data_domains
+from compute.shareables import SHAREABLE
+from network import rules
+from network.models import Network
+from network.services import free_range, held_ranges
+from portal.common.actor import Actor
+from portal.common.errors import Conflict, Invalid, NotFound, PortalError, Reason
+from portal.events.codes import Outcome
+from portal.events.record import Subject, attempt
+from portal.hypervisors.models import Provider
+from portal.jobs.models import Job
+from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
+from portal.jobs.states import FINAL, JobStatus
+from tenants import policy
+from tenants.models import DataCenter, User
+from tenants.models.data_center import SYSTEM_UID
+from tenants.models.quota import Dimension
+from tenants.permits import Permit
+from tenants.services.data_centers import refuse_unfit
+from tenants.services.users import create_user, refuse_username
+
+OPERATION = LaunchDataCenter.name
+
+
+@dataclass(frozen=True, slots=True)
+class OwnNetwork:
+    """The NAT network that is to be made for it; without a range the next free one is taken."""
+
+    name: str
+    provider: UUID
+    cidr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewAdmin:
+    """A local account to be made for its admin. The password is hashed in the request and goes no further."""
+
+    display_name: str = ""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchRequest:
+    """What is asked for. ``admin`` is a user name: of ``new_admin`` where there is one, else of an account that is there.
+
+    ``continues`` is the launch that failed or was cancelled, whose data center this one goes on with.
+    """
+
+    name: str
+    admin: str
+    description: str = ""
+    clusters: tuple[UUID, ...] = ()
+    storage_domains: tuple[UUID, ...] = ()
+    networks: tuple[UUID, ...] = ()
+    templates: tuple[UUID, ...] = ()
+    network: OwnNetwork | None = None
+    limits: Mapping[Dimension, int | None] = field(default_factory=dict)
+    new_admin: NewAdmin | None = None
+    continues: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchPlan:
+    """What would be done, why it cannot be (``reasons``), and what the choices are called, kind by kind."""
+
+    steps: tuple[str, ...]
+    reasons: tuple[Reason, ...]
+    names: dict[str, tuple[str, ...]]
+    network: str = ""  # with its range as it would be just now
+    made_network: Network | None = None
+
+
+def authorize_launch(actor: Actor) -> None:
+    """Raise ``NotPermitted`` for whoever does not run the whole institute."""
+    policy.authorize(actor, Permit.SYSTEM_MANAGE, policy.system())
+    policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+
+
+def plan_launch(actor: Actor, wanted: LaunchRequest) -> LaunchPlan:
+    """What a launch would do, by rows alone; nothing is written. Raises as ``launched_before`` does."""
+    authorize_launch(actor)
+    before = launched_before(wanted.continues)
+    made = _made_network(before)
+    return LaunchPlan(
+        tuple(str(step.title) for step in LaunchDataCenter.steps),
+        tuple(_reasons(wanted, before, made)),
+        {name: tuple(row.name for row in _chosen(kind, getattr(wanted, name))) for kind, name in GIVEN.items()},
+        _network_text(wanted.network, made),
+        made,
+    )
+
+
+def launch_data_center(actor: Actor, wanted: LaunchRequest) -> Job:
+    """Start it. For super-admins. ``Invalid`` with all reasons, each with its field; ``Busy`` naming a job that is at it.
+
+    A new admin's account is made now, in the same transaction, so that no job ever holds a password.
+    """
+    with attempt(actor, "DATA_CENTER_LAUNCH", Subject("data_center", None, wanted.name)) as trial:
+        authorize_launch(actor)
+        before = launched_before(wanted.continues)
+        made = _made_network(before)
+        if reasons := tuple(_reasons(wanted, before, made)):
+            raise Invalid(" ".join(str(reason.text) for reason in reasons), reasons=reasons)
+        uid = before.target_uid if before else uuid4()
+        params = _params(wanted, made, _admin(actor, wanted))
+        target = Target("data_center", uid, wanted.name, uid)
+        gate = Gate(Permit.SYSTEM_MANAGE, "system", policy.system().pk)
+        # Of one name one launch at a time, and of one data center too.
+        locks = (Lock("data_center", uid), Lock("data_center_name", uuid5(SYSTEM_UID, wanted.name.lower())))
+        job = start_job(actor, JobRequest(LaunchDataCenter, target, gate, locks, params))
+        trial.subject = Subject("data_center", uid, wanted.name, uid)
+        trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
+    return job
+
+
+def launched_before(uid: UUID | None) -> Job | None:
+    """The launch that is to be continued, None for a new one.
+
+    Raises ``NotFound`` for what is no launch, ``Conflict`` while it is at work and when the data center was opened.
+    """
+    if uid is None:
+        return None
+    job = Job.objects.filter(pk=uid, operation=OPERATION).first()
+    if job is None:
+        raise NotFound(_("There is no such launch of a data center."))
+    if job.status not in FINAL:
+        raise Conflict(_("That launch has not ended yet. Wait until it has."))
+    launches = Job.objects.filter(operation=OPERATION, target_uid=job.target_uid)
+    is_open = DataCenter.objects.filter(pk=job.target_uid, enabled=True).exists()
+    if is_open or launches.filter(status=JobStatus.FINISHED).exists():
+        text = _("The data center %(name)s was launched already. Change it on its own pages.")
+        raise Conflict(text % {"name": job.target_name})
+    return job
+
+
+def unfinished_launch(row: DataCenter) -> Job | None:
+    """The last launch of a data center that none has finished yet; None for one that was opened or made otherwise."""
+    if row.enabled:
+        return None
+    last = Job.objects.filter(operation=OPERATION, target_uid=row.pk).order_by("-created_at").first()
+    return None if last is None or last.status == JobStatus.FINISHED else last
+
+
+def request_of(job: Job) -> LaunchRequest:
+    """What a launch was asked for, to be changed and asked for again; its admin has an account by now."""
+    told: dict[str, Any] = job.params
+    chosen = {name: tuple(UUID(uid) for uid in told[name]) for name in GIVEN.values()}
+    admin = User.objects.filter(pk=told["admin"]).values_list("username", flat=True).first()
+    own = told["network"]
+    return LaunchRequest(
+        name=told["name"],
+        admin=admin or "",
+        description=told["description"],
+        network=OwnNetwork(own["name"], UUID(own["provider"]), own["cidr"]) if own else None,
+        limits={Dimension(name): limit for name, limit in told["limits"].items()},
+        continues=job.pk,
+        clusters=chosen["clusters"],
+        storage_domains=chosen["storage_domains"],
+        networks=chosen["networks"],
+        templates=chosen["templates"],
+    )
+
+
+# -- the rows of the request
+
+
+def _chosen(kind: str, uids: tuple[UUID, ...]) -> Any:
+    return shared(SHAREABLE[kind]).filter(pk__in=uids).order_by("name", "uid")
+
+
+def _made_network(before: Job | None) -> Network | None:
+    """The network that the launch before made to the end."""
+    if before is None:
+        return None
+    return Network.objects.filter(owner=before.target_uid).select_related("provider").order_by("created_at").first()
+
+
+def _network_text(wanted: OwnNetwork | None, made: Network | None) -> str:
+    if made is not None:
+        return f"{made.name} {made.cidr}"
+    if wanted is None:
+        return ""
+    provider = Provider.objects.filter(pk=wanted.provider, enabled=True).first()
+    try:
+        cidr = wanted.cidr or (free_range(provider) if provider else "")
+    except PortalError:
+        cidr = ""
+    return f"{wanted.name} {cidr}".strip()
+
+
+def _params(wanted: LaunchRequest, made: Network | None, admin: User) -> dict[str, Any]:
+    """What the job needs: ids and figures. Never a password."""
+    own: dict[str, str] | None = None
+    if made is not None:
+        own = {"uid": str(made.pk), "provider": str(made.provider_id), "name": made.name, "cidr": made.cidr}
+    elif wanted.network is not None:
+        asked = wanted.network
+        own = {"uid": str(uuid4()), "provider": str(asked.provider), "name": asked.name, "cidr": asked.cidr}
+    return {
+        "name": wanted.name,
+        "description": wanted.description,
+        "network": own,
+        "limits": {str(name): limit for name, limit in wanted.limits.items() if limit is not None},
+        "admin": str(admin.pk),
+        **{name: [str(uid) for uid in getattr(wanted, name)] for name in GIVEN.values()},
+    }
+
+
+def _admin(actor: Actor, wanted: LaunchRequest) -> User:
+    new = wanted.new_admin
+    if new is None:
+        return _account(wanted.admin)  # type: ignore[return-value]  # the reasons have looked
+    return create_user(actor, username=wanted.admin, password=new.password, display_name=new.display_name)
+
+
+# -- why not
+
+
+def _reasons(wanted: LaunchRequest, before: Job | None, made: Network | None) -> Iterator[Reason]:
+    uid = before.target_uid if before else None
+    yield from _refusals(lambda: refuse_unfit(wanted.name, wanted.description, but=uid))
+    for kind, name in GIVEN.items():
+        uids = set(getattr(wanted, name))
+        if uids - set(_chosen(kind, tuple(uids)).values_list("pk", flat=True)):
+            yield Reason("resource_unknown", _("There is no such object, or it belongs to a data center."), name)
+    yield from _place_reasons(wanted)
+    yield from _network_reasons(wanted, made)
+    text = _("A limit is 0 or more; leave it out for no limit.")
+    yield from (Reason("limit_negative", text, str(key)) for key, limit in wanted.limits.items() if (limit or 0) < 0)
+    yield from _admin_reasons(wanted)
+
+
+def _refusals(check: Callable[[], None]) -> Iterator[Reason]:
+    try:
+        check()
+    except PortalError as error:
+        yield from error.reasons
+
+
+def _place_reasons(wanted: LaunchRequest) -> Iterator[Reason]:
+    """Machines need hosts, and an active data domain that these hosts have."""
+    clusters, domains = _chosen("cluster", wanted.clusters), _chosen("storage_domain", wanted.storage_domains)
+    if not clusters:
+        yield Reason("clusters_missing", _("Choose at least one cluster: machines run there."), "clusters")
+    if not domains:
+        text = _("Choose at least one storage domain: the disks of machines lie there.")
+        yield Reason("storage_missing", text, "storage_domains")
+    if clusters and domains and not _fitting(clusters, domains):
+        text = _("No host of the chosen clusters has one of these storage domains, active. Choose one that it has.")
+        yield Reason("storage_apart", text, "storage_domains")
+
+
+def _fitting(clusters: Any, domains: Any) -> bool:
+    fitting = data_domains().filter(pk__in=domains.values("pk"), provider__in=_providers_of(clusters))
+    return fitting.exists()
+
+
+def _providers_of(clusters: Any) -> Any:
+    return Host.objects.filter(cluster__in=clusters, provider__enabled=True).values("provider")
+
+
+def _network_reasons(wanted: LaunchRequest, made: Network | None) -> Iterator[Reason]:
+    own = wanted.network
+    if own is None:
+        return
+    if made is not None:
+        if (own.name, own.provider) != (made.name, made.provider_id) or own.cidr not in {"", made.cidr}:
+            text = _("The network %(name)s was made already. Leave it as it is.") % {"name": made.name}
+            yield Reason("network_made", text, "network_name")
+        return
+    provider = Provider.objects.filter(pk=own.provider, enabled=True).first()
+    if provider is None:
+        text = _("There is no such provider, or it is disabled.")
+        yield Reason("provider_invalid", text, "network_provider")
+        return
+    clusters = _chosen("cluster", wanted.clusters)
+    if clusters and not _providers_of(clusters).filter(provider=provider).exists():
+        text = _("No host of the chosen clusters is on this provider: machines could not use the network.")
+        yield Reason("network_apart", text, "network_provider")
+    fields = {"name": "network_name", "cidr": "network_cidr"}
+    for reason in _range_reasons(own, provider):
+        yield Reason(reason.code, reason.text, fields[reason.field], reason.data)
+
+
+def _range_reasons(own: OwnNetwork, provider: Provider) -> list[Reason]:
+    try:
+        return rules.network_reasons(own.name, own.cidr or free_range(provider), held_ranges(provider))
+    except Conflict as error:
+        return list(error.reasons)
+
+
+def _admin_reasons(wanted: LaunchRequest) -> Iterator[Reason]:
+    if wanted.new_admin is not None:
+        yield from (
+            Reason(reason.code, reason.text, "admin") for reason in _refusals(lambda: refuse_username(wanted.admin))
+        )
+        return
+    user = _account(wanted.admin)
+    if user is None:
+        text = _("There is no user of this name. Check the spelling, or have a local account made.")
+        yield Reason("admin_unknown", text, "admin")
+    elif not user.is_active:
+        yield Reason("admin_disabled", _("This account is disabled. Enable it first, or choose another."), "admin")
+
+
+def _account(username: str) -> User | None:
+    return User.objects.filter(username__iexact=username.strip()).first()
+
+
+# -- what can be chosen
+
+
+def offered(actor: Actor) -> dict[str, list[Any]]:
+    """What can be chosen, field by field, at most 200 each, and the providers a network can be made on."""
+    authorize_launch(actor)
+    rows: dict[str, Any] = {name: shared(SHAREABLE[kind]).order_by("name", "uid") for kind, name in GIVEN.items()}
+    rows["clusters"] = clusters_with_hosts(actor).order_by("name", "uid")
+    rows["storage_domains"] = StorageDomain.objects.select_related("provider").order_by("name", "uid")
+    rows["templates"] = rows["templates"].filter(status="ok")
+    rows["providers"] = Provider.objects.filter(enabled=True).order_by("name", "uid")
+    return {name: list(found[:MOST_OFFERED]) for name, found in rows.items()}
+
+
+MOST_OFFERED = 200

@@ -1,0 +1,11 @@
+from network.models.grants import NetworkGroupGrant, NetworkUserGrant
+from network.models.network import FoundNetwork, Network, NetworkAssignment, VnicProfile
+
+__all__ = [
+    "FoundNetwork",
+    "Network",
+    "NetworkAssignment",
+    "NetworkGroupGrant",
+    "NetworkUserGrant",
+    "VnicProfile",
+]

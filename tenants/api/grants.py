@@ -1,0 +1,134 @@
+"""Grants over the API: to whom which role was given on an object, giving and taking. For whoever may give roles there."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+from django.urls import reverse
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from portal.common.actor import Actor, Door
+from portal.common.api import ApiView, ListView, answer_once
+from portal.common.http import actor_of
+from portal.common.idempotency import Answer
+from portal.common.strict import StrictSerializer, StrictString, checked
+from tenants.api.people import ByUsername
+from tenants.models import User
+from tenants.services import grantees as services
+from tenants.services.grantees import GrantRequest
+
+
+class GivenSerializer(serializers.Serializer):
+    role = serializers.CharField(help_text="The role's codename.")
+    role_name = serializers.CharField()
+    expires_at = serializers.DateTimeField(allow_null=True, help_text="Null: no end.")
+    ended = serializers.BooleanField(help_text="The end is over, and the role is worth nothing since.")
+    grantor = serializers.CharField()
+    given_at = serializers.DateTimeField()
+
+
+class GranteeSerializer(serializers.Serializer):
+    kind = serializers.ChoiceField(choices=["user", "group"])
+    id = serializers.CharField(source="subject.pk")
+    name = serializers.CharField()
+    roles = GivenSerializer(many=True)
+
+
+class GroupGranteesSerializer(serializers.Serializer):
+    groups = GranteeSerializer(many=True)
+
+
+class NewGrantSerializer(StrictSerializer):
+    """A user or a group, one of the two. What was given before gets the end that is said now."""
+
+    role = StrictString(max_length=64, help_text="A role's codename, as `/roles/` has them.")
+    user = StrictString(max_length=150, default="", help_text="A user name.")
+    group = StrictString(max_length=256, default="", help_text="A group's name; a directory's as `DIRECTORY\\group`.")
+    expires_at = serializers.DateTimeField(
+        required=False, allow_null=True, default=None, help_text="When it ends; null: never."
+    )
+
+
+class Grants(ListView):
+    """The users to whom something was given on an object itself. ``kind``: vm, template, image, network, data_center, system."""
+
+    rehearsed = ("POST",)
+    guarded = True
+    serializer_class = GranteeSerializer
+    pagination_class = ByUsername
+
+    def get_queryset(self) -> QuerySet[User]:
+        """Through the policy."""
+        if not self.request.user:
+            return User.objects.none()
+        self._target = _target(self.request, self.kwargs["kind"], self.kwargs["uid"])
+        return services.users_of(self._target)
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """A page of them, with what they were given read at once."""
+        page = self.paginate_queryset(self.get_queryset())
+        found = services.grantees(self._target, list(page or []))
+        return self.get_paginated_response(GranteeSerializer(found, many=True).data)
+
+    @extend_schema(request=NewGrantSerializer, responses={201: GranteeSerializer}, operation_id="grants_create")
+    def post(self, request: Request, kind: str, uid: UUID) -> Response:
+        """Give a role that one holds there oneself, for as long as one does, to a user or a group."""
+        data, actor = checked(NewGrantSerializer, request.data), _actor(request)
+
+        def work() -> Answer:
+            found = services.give(actor, services.grantable(actor, kind, uid), GrantRequest(**data))
+            return Answer(
+                status.HTTP_201_CREATED, GranteeSerializer(found).data, reverse("api:grants", args=[kind, uid])
+            )
+
+        return answer_once(request, actor.user.pk, work)
+
+
+class GroupGrants(ApiView):
+    """The groups to which something was given on an object itself."""
+
+    guarded = True
+
+    @extend_schema(responses=GroupGranteesSerializer, operation_id="grants_of_groups")
+    def get(self, request: Request, kind: str, uid: UUID) -> Response:
+        """All of them, by name."""
+        target = _target(request, kind, uid)
+        found = services.grantees(target, services.groups_of(target))
+        return Response(GroupGranteesSerializer({"groups": found}).data)
+
+
+class UserGrant(ApiView):
+    """A role that a user was given on an object."""
+
+    rehearsed = ("DELETE",)
+
+    @extend_schema(responses={204: None}, operation_id="grants_of_users_delete")
+    def delete(self, request: Request, kind: str, uid: UUID, user: UUID, role: str) -> Response:
+        """Take it back; open pages and consoles that lived by it end."""
+        services.take(_actor(request), _target(request, kind, uid), role=role, user=user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class GroupGrant(ApiView):
+    """A role that a group was given on an object."""
+
+    rehearsed = ("DELETE",)
+
+    @extend_schema(responses={204: None}, operation_id="grants_of_groups_delete")
+    def delete(self, request: Request, kind: str, uid: UUID, number: int, role: str) -> Response:
+        """Take it back, from all its members; open pages and consoles that lived by it end."""
+        services.take(_actor(request), _target(request, kind, uid), role=role, group=number)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def _target(request: Request, kind: str, uid: UUID) -> Model:
+    return services.grantable(_actor(request), kind, uid)
+
+
+def _actor(request: Request) -> Actor:
+    return actor_of(request, door=Door.API)

@@ -1,0 +1,87 @@
+"""Until when somebody holds what he holds, and telling open sockets when that is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Model
+from django.utils import timezone
+
+from portal.common.access import access_changed
+from portal.common.actor import Actor, system_actor
+from portal.events.codes import Outcome
+from portal.events.record import Subject, record
+from tenants import policy
+from tenants.holdings import CODENAME, live
+from tenants.kinds import kind_of, owner_of
+from tenants.models import Role, System, User
+from tenants.services.role_uses import tables
+
+FIRST_LOOK = timedelta(days=1)  # how far back the first telling looks
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def end_of(actor: Actor, permits: Iterable[str], target: Model) -> datetime | None:
+    """When the first of these permits that the actor holds on an object ends; None for no end, or none of them held.
+
+    A permit held in several ways ends with the last of them.
+    """
+    if actor.is_system:
+        return None
+    wanted = set(permits)
+    ends: dict[str, datetime] = {}
+    worth = dict(Role.objects.values_list("codename", "permits"))
+    for codename, expires_at in _ways(actor, target):
+        for permit in wanted.intersection(worth.get(codename.removeprefix(CODENAME), ())):
+            ends[permit] = max(ends.get(permit, expires_at or NEVER), expires_at or NEVER)
+    first = min(ends.values(), default=NEVER)
+    return None if first == NEVER else first
+
+
+def _ways(actor: Actor, target: Model) -> Iterable[tuple[str, datetime | None]]:
+    """The roles held on the object, its data center and the system, himself or through a group, and when each ends."""
+    scopes = {scope for scope in (target, owner_of(target), policy.system()) if scope is not None}
+    for scope in scopes:
+        kind = kind_of(type(scope))
+        own = live(kind.user_grants._default_manager.filter(content_object=scope, user=actor.user))
+        through = live(kind.group_grants._default_manager.filter(content_object=scope, group__user=actor.user))
+        yield from chain(*(rows.values_list("permission__codename", "expires_at") for rows in (own, through)))
+
+
+def tell_of_ends() -> int:
+    """Record each end of a grant that passed since this was done last, and have its people's open pages ask anew; how many.
+
+    What has ended is worth nothing in that moment, told or not: consoles look by themselves every few seconds, but a page
+    looks only when its reader's rights have changed. Two at once tell once.
+    """
+    with transaction.atomic():
+        system = System.objects.select_for_update().get(pk=policy.system().pk)
+        now = timezone.now()
+        since = system.ends_told_at or now - FIRST_LOOK
+        people: set[UUID] = set()
+        count = 0
+        for kind, who, rows in tables():
+            passed = rows.filter(expires_at__gt=since, expires_at__lte=now).select_related("permission", who)
+            for row in passed.prefetch_related("content_object"):
+                people |= _told(kind.name, row, getattr(row, who))
+                count += 1
+        access_changed(people)
+        system.ends_told_at = now
+        system.save(update_fields=["ends_told_at"])
+    return count
+
+
+def _told(kind: str, row: Any, subject: Any) -> set[UUID]:
+    """Record one, and say whom it concerns."""
+    target, center = row.content_object, owner_of(row.content_object)
+    is_user = isinstance(subject, User)
+    data = {"role": row.permission.codename.removeprefix(CODENAME)}
+    data |= {"user": str(subject.pk)} if is_user else {"group": subject.name}
+    about = Subject(kind, target.pk, str(target), center.pk if center else None)
+    record(system_actor(), "GRANT_END", outcome=Outcome.NOTED, subject=about, data=data)
+    return {subject.pk} if is_user else set(User.objects.filter(groups=subject).values_list("pk", flat=True))

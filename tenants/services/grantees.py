@@ -1,0 +1,226 @@
+"""The hallway of the grants on one object: to whom which role was given there, until when and by whom; giving and taking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import Group
+from django.db.models import Model, Q, QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from portal.common.actor import Actor
+from portal.common.errors import Invalid, NotFound, Reason
+from tenants import policy
+from tenants.holdings import CODENAME
+from tenants.kinds import kind_named, kind_of, kinds, owner_of
+from tenants.models import DataCenter, DirectoryGroup, Role, User
+from tenants.permits import Permit
+from tenants.selectors import roles_for
+from tenants.services.grants import grant_role, revoke_role
+
+PER_PAGE = 50
+MOST_GROUPS = 200
+MOST_TOLD = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A role that was given on the object. ``ended``: its end is over, and it is worth nothing since."""
+
+    role: str
+    role_name: str
+    expires_at: datetime | None
+    ended: bool
+    grantor: str
+    given_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Grantee:
+    """A user or a group, and what it was given on the object itself."""
+
+    subject: User | Group
+    name: str
+    roles: tuple[Given, ...]
+
+    @property
+    def kind(self) -> str:
+        """``user``, or ``group`` for all members of it."""
+        return "user" if isinstance(self.subject, User) else "group"
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRequest:
+    """A role for a user, by his user name, or for a group, by its name; one of the two."""
+
+    role: str
+    user: str = ""
+    group: str = ""
+    expires_at: datetime | None = None
+
+
+def grantable(actor: Actor, kind_name: str, uid: UUID) -> Model:
+    """The object, for whoever may give roles on it. Raises ``NotFound`` for what he may not see, else ``NotPermitted``."""
+    kind = kind_named(kind_name)
+    row = None if kind is None else kind.model._default_manager.filter(pk=uid).first()
+    if row is None:
+        raise NotFound(_("There is no such object, or you may not see it."))
+    policy.authorize(actor, Permit.GRANT, row)
+    return row
+
+
+def roles_to_give(actor: Actor, target: Model) -> tuple[list[Role], list[Role]]:
+    """The roles that mean something on the object: those that this actor can give, and those with more than he holds."""
+    mine = {permit.value for permit in policy.permits_on(actor, [target])[target.pk]}
+    fitting = roles_for(kind_of(type(target)).name)
+    return [row for row in fitting if mine.issuperset(row.permits)], [
+        row for row in fitting if not mine.issuperset(row.permits)
+    ]
+
+
+def users_of(target: Model) -> QuerySet[User]:
+    """The users to whom something was given on the object itself."""
+    rows = kind_of(type(target)).user_grants._default_manager.filter(content_object=target)
+    return User.objects.filter(pk__in=rows.values("user"))
+
+
+def groups_of(target: Model) -> list[Group]:
+    """The groups to which something was given on the object itself, by name."""
+    rows = kind_of(type(target)).group_grants._default_manager.filter(content_object=target)
+    return list(Group.objects.filter(pk__in=rows.values("group")).order_by("name")[:MOST_GROUPS])
+
+
+def grantees(target: Model, subjects: Sequence[User | Group]) -> list[Grantee]:
+    """These users, or these groups, with what they were given, in a number of queries that does not grow with them."""
+    if not subjects:
+        return []
+    kind, now = kind_of(type(target)), timezone.now()
+    is_user = isinstance(subjects[0], User)
+    table, who = (kind.user_grants, "user") if is_user else (kind.group_grants, "group")
+    names = dict(Role.objects.values_list("codename", "name"))
+    found: dict[Any, list[Given]] = {}
+    rows = table._default_manager.filter(content_object=target, **{f"{who}__in": subjects})
+    for row in rows.select_related("permission").order_by("permission__codename"):
+        code = row.permission.codename.removeprefix(CODENAME)
+        over = row.expires_at is not None and row.expires_at <= now
+        given = Given(code, names.get(code, code), row.expires_at, over, row.grantor_name, row.created_at)
+        found.setdefault(getattr(row, f"{who}_id"), []).append(given)
+    titles: dict[Any, str] = {} if is_user else _titles(subjects)
+    return [Grantee(one, titles.get(one.pk, str(one)), tuple(found.get(one.pk, ()))) for one in subjects]
+
+
+def page_of(target: Model, *, after: str = "") -> tuple[list[Grantee], str]:
+    """Groups first, then a page of users by user name; and the user name to go on from, empty at the end."""
+    users = list(users_of(target).filter(username__gt=after).order_by("username")[: PER_PAGE + 1])
+    more = users[PER_PAGE - 1].username if len(users) > PER_PAGE else ""
+    groups = [] if after else grantees(target, groups_of(target))
+    return [*groups, *grantees(target, users[:PER_PAGE])], more
+
+
+def give(actor: Actor, target: Model, request: GrantRequest) -> Grantee:
+    """Give a role on an object to somebody. Raises ``Invalid`` naming the field, and as ``grants.grant_role`` does.
+
+    Whoever rules the object's data center may name any account. Others (the owner of one machine) name those of the data
+    center: whether there are more is not theirs to find out.
+    """
+    policy.authorize(actor, Permit.GRANT, target)
+    if bool(request.user) == bool(request.group):
+        raise _invalid("user", _("Name a user or a group, one of the two."))
+    near = None if _rules_around(actor, target) else _near(target)
+    subject = _user(request.user, near) if request.user else _group(request.group, near)
+    grant_role(actor, request.role, subject, target, expires_at=request.expires_at)
+    return grantees(target, [subject])[0]
+
+
+def take(actor: Actor, target: Model, *, role: str, user: UUID | None = None, group: int | None = None) -> Grantee:
+    """Take back what was given on an object. Raises ``NotFound`` for what nobody of that kind holds there."""
+    policy.authorize(actor, Permit.GRANT, target)
+    subject: Any = users_of(target).filter(pk=user).first() if user else None
+    if group is not None:
+        subject = next((one for one in groups_of(target) if one.pk == group), None)
+    found = grantees(target, [subject])[0] if subject is not None else None
+    if found is None or role not in {given.role for given in found.roles}:
+        raise NotFound(_("Nobody of that kind was given that role here."))
+    revoke_role(actor, role, found.subject, target)
+    return found
+
+
+def rules(actor: Actor, target: Model) -> bool:
+    """Whether the actor may give roles on an object."""
+    return Permit.GRANT in policy.permits_on(actor, [target])[target.pk]
+
+
+def _rules_around(actor: Actor, target: Model) -> bool:
+    return rules(actor, owner_of(target) or policy.system())
+
+
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """Who is of an object's data center, whom whoever rules the object alone may name."""
+
+    users: QuerySet[User]
+    groups: QuerySet[Group]
+    place: str
+
+
+def _near(target: Model) -> _Near:
+    center = owner_of(target)
+    if center is None:
+        return _Near(users_of(target), Group.objects.filter(pk__in=[one.pk for one in groups_of(target)]), str(target))
+    users = User.objects.filter(pk__in=policy.people_of(center), is_active=True)
+    return _Near(users, Group.objects.filter(pk__in=_group_ids(center)), center.name)
+
+
+def _group_ids(center: DataCenter) -> set[int]:
+    found: set[int] = set()
+    for kind in kinds():
+        path = "content_object" if kind.model is DataCenter else f"content_object__{kind.data_center_path}"
+        if path != "content_object__":
+            rows = kind.group_grants._default_manager.filter(**{path: center})
+            found.update(rows.values_list("group_id", flat=True))
+    return found
+
+
+def _user(name: str, near: _Near | None) -> User:
+    rows = User.objects.all() if near is None else near.users
+    row = rows.filter(username__iexact=name.strip()).first()
+    if row is not None:
+        return row
+    if near is not None:
+        text = _("There is no user %(name)s in %(place)s. Its admins can add people.")
+        raise _invalid("user", text % {"name": name[:64], "place": near.place})
+    text = _("There is no user %(name)s. Check the spelling, or have a super-admin create the account.")
+    raise _invalid("user", text % {"name": name[:64]})
+
+
+def _group(name: str, near: _Near | None) -> Group:
+    """By its own name, or by the directory's and its name there (``PHYSICS\\students``)."""
+    rows, wanted = (Group.objects.all() if near is None else near.groups), name.strip()
+    directory, _slash, called = wanted.partition("\\")
+    there = DirectoryGroup.objects.filter(name__iexact=called, directory__name__iexact=directory)
+    found = list(rows.filter(Q(name=wanted) | Q(pk__in=there.values("group"))).order_by("name")[: MOST_TOLD + 1])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        text = _("More than one group is called so. Write which: %(names)s.")
+        raise _invalid("group", text % {"names": ", ".join(one.name for one in found[:MOST_TOLD])})
+    if near is not None:
+        text = _("There is no group %(name)s in %(place)s. Its admins can add groups.")
+        raise _invalid("group", text % {"name": name[:64], "place": near.place})
+    text = _("There is no group %(name)s. A directory's group is known here once a super-admin gave it a role.")
+    raise _invalid("group", text % {"name": name[:64]})
+
+
+def _titles(groups: Sequence[Any]) -> dict[Any, str]:
+    """Of directories' groups: the directory's name and theirs there."""
+    rows = DirectoryGroup.objects.filter(group__in=groups).select_related("directory")
+    return {row.group_id: f"{row.directory.name}\\{row.name}" for row in rows}
+
+
+def _invalid(field: str, text: str) -> Invalid:
+    return Invalid(text, reasons=(Reason(f"{field}_invalid", text, field),))

@@ -1,0 +1,181 @@
+"""Launching a data center: what comes of it, what is refused and where, and how one that failed is gone on with."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from compute.models import ClusterAssignment, StorageAssignment, StorageDomain, TemplateAssignment
+from compute.selectors import usable_data_centers, usable_storage
+from compute.services.launch import (
+    OwnNetwork,
+    launch_data_center,
+    plan_launch,
+    request_of,
+    unfinished_launch,
+)
+from network.models import Network, NetworkAssignment
+from portal.common.errors import Conflict, Invalid, NotPermitted
+from portal.events.models import Event
+from portal.hypervisors.connect import driver_for
+from portal.jobs.control import cancel_job
+from portal.jobs.engine import run_to_end
+from portal.jobs.models import Job
+from tenants import quota
+from tenants.models import DataCenter, User
+from tenants.models.quota import Dimension
+from tests.compute.launches import launch_of, of_somebody_new
+from tests.doubles.hypervisor_state import Fault, HypervisorDouble
+from tests.edge.conftest import one_world, world
+from tests.edge.world import World
+from tests.people import PASSWORD
+
+__all__ = ["one_world", "world"]
+pytestmark = pytest.mark.long
+ONCE = (
+    "DATA_CENTER_LAUNCH_REQUESTED",
+    "DATA_CENTER_CREATE_DONE",
+    "NETWORK_CREATED",
+    "QUOTA_EDIT_DONE",
+    "GRANT_DONE",
+    "DATA_CENTER_ENABLE_DONE",
+    "DATA_CENTER_LAUNCH_DONE",
+)
+
+
+def ended(job: Job) -> Job:
+    return run_to_end(job.pk)
+
+
+def double_of(world: World) -> HypervisorDouble:
+    return HypervisorDouble(Path(world.place.provider.address.removeprefix("double://")))
+
+
+@pytest.fixture(autouse=True)
+def networks_of_the_test_alone(world: World) -> Iterator[None]:
+    """The rows go with the test's transaction; what stands for the hypervisor is one for all tests."""
+    before = set(double_of(world).things("network"))
+    yield
+    for uid in set(double_of(world).things("network")) - before:
+        driver_for(world.place.provider).delete_network(UUID(uid))
+
+
+def told(job: Job) -> list[str]:
+    rows = Event.objects.filter(correlation_id=job.pk).order_by("at", "uid")
+    return list(rows.values_list("code", flat=True))
+
+
+def test_s19_a_department_is_launched_by_one_job_and_its_admin_sees_it_alone(world: World):
+    root = world.place.actor("root")
+    job = launch_data_center(root, launch_of(world.place, "chemistry", **of_somebody_new("chemist")))
+    assert not DataCenter.objects.filter(name="chemistry").exists()
+
+    assert ended(job).status == "finished", job.error
+
+    row = DataCenter.objects.get(name="chemistry")
+    assert (row.pk, row.enabled, row.description) == (job.target_uid, True, "of the tests")
+    assert [model.objects.filter(data_center=row).count() for model in (ClusterAssignment, StorageAssignment)] == [1, 1]
+    assert TemplateAssignment.objects.filter(data_center=row).count() == 1
+    network = Network.objects.get(owner=row)
+    assert (network.name, network.status) == ("lan", "operational")
+    assert str(network.pk) in double_of(world).things("network")
+    limits = {name: limit for name, limit in quota.limits(row).items() if limit is not None}
+    assert limits == {Dimension.MACHINES: 5, Dimension.STORAGE_GIB: 40}
+    chemist = world.place.actor("chemist")
+    assert list(usable_data_centers(chemist)) == [row]
+    assert chemist.user.check_password(PASSWORD)
+    assert PASSWORD not in json.dumps(job.params)
+    assert Counter(told(job)) == Counter({"RESOURCE_ASSIGN_DONE": 3}) + Counter(ONCE)
+
+
+def test_every_refusal_names_its_field_all_at_once_and_nothing_is_written(world: World):
+    root, place = world.place.actor("root"), world.place
+    before = Job.objects.count(), User.objects.count()
+    bad: dict[str, dict[str, Any]] = {
+        "name": {"name": "PHYSICS"},
+        "clusters": {"clusters": ()},
+        "storage_domains": {"storage_domains": (uuid4(),)},
+        "templates": {"templates": (uuid4(),)},
+        "network_provider": {"network": OwnNetwork("lan", uuid4())},
+        "network_cidr": {"network": OwnNetwork("lan", place.provider.pk, Network.objects.first().cidr)},
+        "machines": {"limits": {Dimension.MACHINES: -1}},
+        "admin": {"admin": "nobody"},
+    }
+    for field, change in bad.items():
+        with pytest.raises(Invalid) as refused:
+            launch_data_center(root, replace(launch_of(place, "chemistry"), **change))
+        assert field in {reason.field for reason in refused.value.reasons}, field
+    with pytest.raises(Invalid) as refused:
+        launch_data_center(root, launch_of(place, "chemistry", **of_somebody_new("bob") | {"clusters": ()}))
+    assert {reason.field for reason in refused.value.reasons} == {"admin", "clusters"}
+    StorageDomain.objects.update(holds_disks=False)  # S7: its volumes are devices, say
+    with pytest.raises(Invalid, match="Choose one that it has"):
+        launch_data_center(root, launch_of(place, "chemistry"))
+    assert not usable_storage(place.centers["physics"]).exists()
+    with pytest.raises(NotPermitted):
+        launch_data_center(place.actor("physics-admin"), launch_of(place, "chemistry"))
+    assert (Job.objects.count(), User.objects.count()) == before
+
+
+def test_a_launch_that_failed_keeps_what_was_done_and_is_continued_with_other_choices(world: World):
+    root, place = world.place.actor("root"), world.place
+    double_of(world).fail("create_network", Fault.REFUSED)
+    job = ended(launch_data_center(root, launch_of(place, "chemistry")))
+    assert (job.status, job.error["step"]) == ("failed", "network")
+    row = DataCenter.objects.get(name="chemistry")
+    assert not row.enabled
+    assert unfinished_launch(row) == job
+    assert ClusterAssignment.objects.filter(data_center=row).exists()
+    assert not Network.objects.filter(owner=row).exists()
+    assert [step.status for step in job.steps.all()][:6] == ["done"] * 5 + ["failed"]
+
+    shared = Network.objects.create(name="campus", provider=place.provider, cidr="10.5.0.0/24")
+    wanted = replace(request_of(job), name="chem", templates=(), network=None, networks=(shared.pk,))
+    again = ended(launch_data_center(root, wanted))
+
+    assert again.status == "finished", again.error
+    row.refresh_from_db()
+    assert (row.name, row.enabled, DataCenter.objects.filter(name="chemistry").count()) == ("chem", True, 0)
+    assert list(NetworkAssignment.objects.filter(data_center=row).values_list("network", flat=True)) == [shared.pk]
+    assert not TemplateAssignment.objects.filter(data_center=row).exists()
+    assert unfinished_launch(row) is None
+    with pytest.raises(Conflict, match="launched already"):
+        plan_launch(root, wanted)
+
+
+def test_what_was_whole_when_a_launch_failed_later_stays_done_and_is_not_made_twice(world: World):
+    root, place = world.place.actor("root"), world.place
+    job = launch_data_center(root, launch_of(place, "chemistry"))
+    User.objects.filter(username="bob").update(is_active=False)
+    assert (ended(job).status, Job.objects.get(pk=job.pk).error["step"]) == ("failed", "admin")
+    network = Network.objects.get(owner=job.target_uid)
+    assert network.status == "operational"
+    assert job.steps.get(name="network").status == "done"
+
+    wanted = replace(request_of(job), admin="alice")
+    assert plan_launch(root, wanted).made_network == network
+    with pytest.raises(Invalid, match="made already"):
+        launch_data_center(root, replace(wanted, network=OwnNetwork("other", place.provider.pk)))
+    again = ended(launch_data_center(root, wanted))
+    assert again.status == "finished", again.error
+    assert list(Network.objects.filter(owner=job.target_uid)) == [network]
+    assert sum(code == "DATA_CENTER_CREATE_DONE" for code in told(job) + told(again)) == 1
+
+
+def test_one_launch_of_a_name_at_a_time_and_a_cancelled_one_can_be_continued(world: World):
+    root = world.place.actor("root")
+    job = launch_data_center(root, launch_of(world.place, "chemistry"))
+    with pytest.raises(Conflict):
+        launch_data_center(root, launch_of(world.place, "Chemistry"))
+    with pytest.raises(Conflict, match="not ended"):
+        plan_launch(root, request_of(job))
+    cancel_job(job.pk)
+    assert ended(job).status == "aborted"
+    assert ended(launch_data_center(root, request_of(job))).status == "finished"

@@ -1,0 +1,96 @@
+"""The wizard that launches a data center, page by page as plain posts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.test import Client
+
+from portal.jobs.engine import run_to_end
+from portal.jobs.models import Job
+from tenants.models import DataCenter, User
+from tests.edge.conftest import one_world, world
+from tests.edge.world import World
+from tests.people import PASSWORD
+
+__all__ = ["one_world", "world"]
+WIZARD = "/data-centers/launch/"
+
+
+def hold(answer: Any) -> dict[str, Any]:
+    """What the page would post, as it stands."""
+    form, values = answer.context["form"], {}
+    for name in form.fields:
+        value = form[name].value()
+        if value not in (None, "", False, []):
+            values[name] = value
+    return values | {"at": answer.context["at"], "key": answer.context["key"]}
+
+
+def go(browser: Client, answer: Any, word: str = "next", **typed: Any) -> Any:
+    return browser.post(WIZARD, hold(answer) | typed | {"go": word})
+
+
+def test_s19_the_wizard_keeps_what_was_typed_back_and_forth_and_starts_one_job(world: World):
+    root = world.browser("root")
+    page = root.get(WIZARD)
+    refused = go(root, page, name="Physics")
+    assert (refused.status_code, refused.context["at"]) == (400, 0)
+    assert "already there" in refused.content.decode()
+    page = go(root, page, name="chemistry", description="two\nlines")
+    assert page.context["stage"].name == "clusters"
+    assert len(page.context["chosen"]["clusters"]) == 1
+    page = go(root, go(root, page), "back", clusters=[])
+    assert (page.context["stage"].name, page.context["chosen"]["clusters"]) == ("clusters", [])
+    missing = go(root, page)
+    assert missing.status_code == 400
+    assert "at least one cluster" in missing.content.decode()
+
+    page = go(root, page, clusters=[world.ids["cluster"]])
+    for typed in ({}, {"network_provider": ""}, {"machines": "7"}):
+        page = go(root, page, **typed)
+    page = go(root, page, admin="chemist", admin_is_new="on")
+    assert page.context["is_review"]
+    text = page.content.decode()
+    assert "Appoint the administrator" in text
+    weak = go(root, page, "launch", password="short")
+    assert (weak.status_code, weak.context["is_review"]) == (400, True)
+    assert 'value="short"' not in weak.content.decode()
+    assert not User.objects.filter(username="chemist").exists()
+
+    started = go(root, page, "launch", password=PASSWORD)
+    again = go(root, page, "launch", password=PASSWORD)
+    assert (started.status_code, started["Location"]) == (302, again["Location"])
+    [job] = Job.objects.filter(operation="compute.launch_data_center")
+    assert run_to_end(job.pk).status == "finished", job.error
+    row = DataCenter.objects.get(name="chemistry")
+    assert (row.enabled, row.description.splitlines()) == (True, ["two", "lines"])
+    assert f'href="/data-centers/{row.pk}/"' in root.get(started["Location"]).content.decode()
+
+
+def test_a_launch_that_failed_is_entered_again_where_it_failed_with_all_that_was_typed(world: World):
+    root = world.browser("root")
+    page = root.get(WIZARD)
+    body = hold(page) | {
+        "name": "chemistry",
+        "admin": "bob",
+        "network_provider": "",
+        "at": 6,
+        "storage_gib": "40",
+        "machines": "0",
+    }
+    job = Job.objects.get(pk=root.post(WIZARD, body | {"go": "launch"})["Location"].split("/")[-2])
+    User.objects.filter(username="bob").update(is_active=False)
+    assert run_to_end(job.pk).status == "failed"
+
+    assert f"{WIZARD}?continues={job.pk}" in root.get(f"/jobs/{job.pk}/").content.decode()
+    assert str(job.pk) in root.get(f"/data-centers/{job.target_uid}/").content.decode()
+    page = root.get(f"{WIZARD}?continues={job.pk}")
+    held = hold(page)
+    assert (page.context["stage"].name, held["name"]) == ("admin", "chemistry")
+    limits = {name: value for name, value in page.context["kept"] if name in {"storage_gib", "machines"}}
+    assert limits == {"machines": "0", "storage_gib": "40"}
+    page = go(root, page, admin="alice")
+    again = Job.objects.get(pk=go(root, page, "launch")["Location"].split("/")[-2])
+    assert (run_to_end(again.pk).status, again.target_uid) == ("finished", job.target_uid)
+    assert root.get(f"{WIZARD}?continues={job.pk}").status_code == 409
