@@ -22,6 +22,7 @@ from tests.flows.nothing_lost import assert_nothing_lost
 from tests.flows.patience import until
 from tests.flows.place import Place
 from tests.flows.scenarios import SCENARIOS, name_of, operations, passed_points, undone_operations
+from tests.flows.shares import every_other
 from tests.jobs.conftest import hurry, run
 from tests.jobs.fixtures import Plant
 from tests.jobs.workers import Workers
@@ -44,6 +45,7 @@ class Killer:
     plant: Plant
     workers: Workers
     monkeypatch: pytest.MonkeyPatch
+    config: pytest.Config
     count: int = 0
 
     def start(self, operation: type[Operation]) -> Job:
@@ -97,10 +99,12 @@ class Killer:
 
 
 @pytest.fixture
-def killer(place: Place, plant: Plant, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> Killer:
+def killer(
+    place: Place, plant: Plant, workers: Workers, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> Killer:
     for dimension in (Dimension.MACHINES, Dimension.VCPUS_RUNNING):
         quota.set_limits(place.centers["physics"], {dimension: None})
-    return Killer(place, plant, workers, monkeypatch)
+    return Killer(place, plant, workers, monkeypatch, pytestconfig)
 
 
 def assert_finished(job: Job) -> None:
@@ -129,7 +133,7 @@ def test_tf01_a_worker_killed_anywhere_in_any_step_loses_nothing_and_makes_nothi
 ):
     points = killer.points(operation)
     assert {f"{operation.name}.{step.name}.{place}" for step in operation.steps for place in FORWARD} <= set(points)
-    for point in points:
+    for point in every_other(points, killer.config):
         job = killer.start(operation)
         killer.kill_at(point, job)
         assert_finished(killer.take_over(job))
@@ -151,14 +155,18 @@ def test_tf01_a_guest_is_not_asked_to_reboot_a_second_time_by_another_worker(kil
 @pytest.mark.parametrize("operation", undone_operations(), ids=name_of)
 def test_tf01_what_a_killed_worker_made_is_removed_when_the_job_then_fails(killer: Killer, operation: type[Operation]):
     undoable = {step.name for step in operation.steps if step.undo is not None}
-    for point in killer.points(operation):
-        _app, _operation, step, place = point.split(".")
-        if step in undoable and place not in {"before", "saved"}:
-            job = killer.start(operation)
-            killer.kill_at(point, job)
-            killer.plant(f"{operation.name}.{step}.before", "fail")
-            assert_undone(killer.take_over(job))
-            assert_nothing_lost(killer.place)
+    points = [point.split(".") for point in killer.points(operation)]
+    made = [
+        (step, place)
+        for _app, _operation, step, place in points
+        if step in undoable and place not in {"before", "saved"}
+    ]
+    for step, place in every_other(made, killer.config):
+        job = killer.start(operation)
+        killer.kill_at(f"{operation.name}.{step}.{place}", job)
+        killer.plant(f"{operation.name}.{step}.before", "fail")
+        assert_undone(killer.take_over(job))
+        assert_nothing_lost(killer.place)
 
 
 @pytest.mark.parametrize("operation", undone_operations(), ids=name_of)
@@ -166,7 +174,7 @@ def test_tf02_a_worker_killed_anywhere_in_any_undo_completes_it_on_restart(kille
     points = killer.points_back(operation)
     undoable = [step.name for step in operation.steps if step.undo is not None]
     assert {f"{operation.name}.{step}.{place}" for step in undoable for place in BACKWARD} <= set(points)
-    for point in points:
+    for point in every_other(points, killer.config):
         job = killer.start(operation)
         killer.plant(f"{operation.name}.on_finished", "fail")
         killer.kill_at(point, job)

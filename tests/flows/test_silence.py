@@ -29,6 +29,7 @@ from tests.flows.nothing_lost import assert_nothing_lost
 from tests.flows.patience import run_through, step_on, until
 from tests.flows.place import Place
 from tests.flows.scenarios import SCENARIOS, name_of, operations
+from tests.flows.shares import every_other
 from tests.flows.test_faults import assert_honest
 
 pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
@@ -68,8 +69,10 @@ def broken_by_silence() -> list[type[Operation]]:
 
 
 @pytest.mark.parametrize("operation", broken_by_silence(), ids=name_of)
-def test_hypervisor_down_at_every_call_ends_the_job_undone_and_honest(place: Place, operation: type[Operation]):
-    for number in range(calls_of(place, operation)):
+def test_hypervisor_down_at_every_call_ends_the_job_undone_and_honest(
+    place: Place, operation: type[Operation], pytestconfig: pytest.Config
+):
+    for number in every_other(range(calls_of(place, operation)), pytestconfig):
         job = SCENARIOS[operation.name].start(place, f"m-{number}")
         go_away(place, after=number)
         until_it_turns(place, job)
