@@ -38,6 +38,7 @@ class Action:
     allowed: bool
     reason: str = ""
     wants_name: bool = False  # the machine is protected: its name is to be typed
+    lacks: str = ""  # the permit, where it is lacking
 
 
 def vm_actions(vm: Vm, permits: frozenset[Permit]) -> list[Action]:
@@ -79,7 +80,9 @@ def _actions(vm: Vm, permits: frozenset[Permit], *, is_busy: bool) -> list[Actio
     for verb, title in titles.items():
         reason = _why_not(vm, verb, permits, is_busy=is_busy)
         wants_name = vm.protected and verb in rules.ENDING
-        found.append(Action(verb, title, allowed=not reason, reason=reason, wants_name=wants_name))
+        permit = VERB_PERMITS[verb]
+        lacks = "" if permit in permits else permit.value
+        found.append(Action(verb, title, allowed=not reason, reason=reason, wants_name=wants_name, lacks=lacks))
     return found
 
 

@@ -141,6 +141,7 @@ CONSOLE_ENDINGS = {
     "login_ended": _("You logged out, or your log-in ended."),
     "user_disabled": _("The account was disabled."),
     "not_permitted": _("The right to this console ended."),
+    "viewing": _("Consoles are closed while the portal is seen as somebody else."),
     "other_user": _("The console was asked for by somebody else."),
     "unverified": _("The right to this console could not be checked any more."),
     "ended": _("The console was ended."),

@@ -22,6 +22,7 @@ from compute.views import (
     vms,
     volumes,
 )
+from tenants.views.holders import who
 
 app_name = "compute"
 
@@ -67,10 +68,12 @@ urlpatterns = [
     path("storage-domains/<uuid:uid>/volumes/", volumes.volume_list, name="volumes"),
     path("images/", images.image_list, name="images"),
     path("images/upload/", images.image_upload, name="image-upload"),
+    path("images/<uuid:uid>/who/", who, {"kind": "image"}, name="image-who"),
     path("images/<uuid:uid>/delete/", images.image_delete, name="image-delete"),
     path("templates/", templates.template_list, name="templates"),
     path("templates/new/", templates.template_create, name="template-create"),
     path("templates/<uuid:uid>/", templates.template_detail, name="template"),
+    path("templates/<uuid:uid>/who/", who, {"kind": "template"}, name="template-who"),
     path("templates/<uuid:uid>/edit/", templates.template_edit, name="template-edit"),
     path("templates/<uuid:uid>/delete/", templates.template_delete, name="template-delete"),
     path("data-centers/", data_centers.data_center_list, name="data-centers"),

@@ -86,7 +86,7 @@ class Feed(AsyncWebsocketConsumer):  # type: ignore[misc]
         if actor is None:
             await self.close(CLOSE_LOGIN)
             return
-        if not self._has_room(actor.user.pk):
+        if not self._has_room(actor.answerable.pk):
             await self.close(CLOSE_LATER)
             return
         self.actor = actor

@@ -12,6 +12,7 @@ from portal.common.actor import Actor, Door
 from portal.common.origins import is_own_origin
 from tenants.services.logins import user_of_session
 from tenants.services.tokens import token_behind
+from tenants.services.viewing import Over, view_of_session
 
 BEARER = "bearer "
 
@@ -62,4 +63,11 @@ def _of_token(authorization: str) -> Actor | None:
 
 def _of_session(key: str) -> Actor | None:
     user = user_of_session(key)
-    return Actor(user=user, door=Door.PAGE, session_key=key) if user else None
+    if user is None:
+        return None
+    view = view_of_session(key, user)
+    if isinstance(view, Over):
+        return None  # the next page ends it, and says so
+    if view is not None:
+        return Actor(user=view.user, door=Door.PAGE, session_key=key, real_user=user)
+    return Actor(user=user, door=Door.PAGE, session_key=key)

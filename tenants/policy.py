@@ -9,11 +9,11 @@ additive; global permissions, staff and superuser flags mean nothing here.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
 from operator import or_
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.contrib.auth.models import Group, Permission
@@ -28,13 +28,13 @@ from tenants.holdings import CODENAME, Held, Holdings, held, holdings, live, one
 from tenants.kinds import Kind, kind_of, register_kind
 from tenants.models import (
     DataCenter,
-    DataCenterUserGrant,
     Role,
     System,
     User,
 )
 from tenants.models.data_center import SYSTEM_UID
 from tenants.permits import VIEWING, Permit
+from tenants.remedies import remedy
 
 M = TypeVar("M", bound=Model)
 
@@ -166,13 +166,23 @@ def permits_on(actor: Actor, objects: Iterable[M]) -> dict[Any, frozenset[Permit
     }
 
 
-def _ways(actor: Actor, model: type[Model], rows: list[M]) -> list[tuple[M, list[tuple[str, str, str, bool]]]]:
-    """For each row the (role, group, ancestor, by assignment only) by which the actor reaches it."""
+class Way(NamedTuple):
+    """By what an actor reaches an object: a role that he (or a group of his) holds on it or on what is above it."""
+
+    role: str
+    group: str  # empty: he himself
+    ancestor: str  # the kind of what it is held on
+    uid: UUID
+    assigned: bool = False  # through a data center that may merely use it
+
+
+def _ways(actor: Actor, model: type[Model], rows: list[M]) -> list[tuple[M, list[Way]]]:
+    """For each row the ways by which the actor reaches it."""
     kind = kind_of(model)
     if actor.user is None or not actor.user.is_active:
         return [(row, []) for row in rows]
     mine = holdings(actor)
-    above = [(role, how, "system", False) for role, how in mine.system.items()]
+    above = [Way(role, how, "system", SYSTEM_UID) for role, how in mine.system.items()]
     centers, enabled = mine.centers, mine.enabled
     direct = Held({})
     if model not in {DataCenter, System}:
@@ -184,11 +194,13 @@ def _ways(actor: Actor, model: type[Model], rows: list[M]) -> list[tuple[M, list
     for row in rows:
         ways = list(above)
         for center in owners.get(row.pk, set()) & enabled:
-            ways += [(role, how, "data_center", False) for role, how in centers.roles(center).items()]
+            ways += [Way(role, how, "data_center", center) for role, how in centers.roles(center).items()]
         for center in users.get(row.pk, set()) & enabled:
-            ways += [(role, how, "data_center", True) for role, how in centers.roles(center).items()]
+            ways += [
+                Way(role, how, "data_center", center, assigned=True) for role, how in centers.roles(center).items()
+            ]
         if not owners.get(row.pk, set()) & disabled:
-            ways += [(role, how, kind.name, False) for role, how in direct.roles(row.pk).items()]
+            ways += [Way(role, how, kind.name, row.pk) for role, how in direct.roles(row.pk).items()]
         found.append((row, ways))
     return found
 
@@ -210,16 +222,14 @@ def _centers_of(model: type[Model], path: str, rows: list[M]) -> dict[Any, set[U
     return found
 
 
-def _derive(
-    actor: Actor, ways: list[tuple[str, str, str, bool]], roles: dict[str, frozenset[str]]
-) -> list[tuple[Permit, tuple[str, str, str, bool]]]:
+def _derive(actor: Actor, ways: list[Way], roles: dict[str, frozenset[str]]) -> list[tuple[Permit, Way]]:
     return [
         (permit, way)
         for way in ways
         for permit in Permit
-        if permit.value in roles.get(way[0], frozenset())
+        if permit.value in roles.get(way.role, frozenset())
         and not _capped(actor, permit)
-        and (permit in ASSIGNED or not way[3])
+        and (permit in ASSIGNED or not way.assigned)
     ]
 
 
@@ -230,7 +240,8 @@ class Explanation:
     allowed: bool
     permit: Permit
     object_kind: str
-    derivation: tuple[dict[str, str], ...] = ()
+    object_uid: UUID | None = None
+    derivation: tuple[dict[str, Any], ...] = ()
     sentence: str = ""
     helping_roles: tuple[str, ...] = ()
     who_can_grant: tuple[str, ...] = ()
@@ -241,7 +252,8 @@ class Explanation:
             "allowed": self.allowed,
             "permit": self.permit.value,
             "object_kind": self.object_kind,
-            "derivation": list(self.derivation),
+            "object_id": str(self.object_uid),
+            "derivation": [way | {"uid": str(way["uid"])} for way in self.derivation],
             "sentence": self.sentence,
             "helping_roles": list(self.helping_roles),
             "who_can_grant": list(self.who_can_grant),
@@ -251,56 +263,30 @@ class Explanation:
 def explain(actor: Actor, permit: Permit, target: Model) -> Explanation:
     """The derivation of a yes, or for a no the smallest grant that would help and who can give it."""
     kind = kind_of(type(target))
+    about = Explanation(allowed=True, permit=permit, object_kind=kind.name, object_uid=target.pk)
     if actor.is_system:
-        return Explanation(allowed=True, permit=permit, object_kind=kind.name, sentence=_("The portal itself acts."))
+        return replace(about, sentence=_("The portal itself acts."))
     [(_row, ways)] = _ways(actor, type(target), [target])
     chain = tuple(
-        {"subject": actor.name, "group": way[1], "role": way[0], "permit": permit.value, "ancestor": way[2]}
+        {"subject": actor.name, "permit": permit.value} | way._asdict()
         for found, way in _derive(actor, ways, holdings(actor).permits)
         if found is permit
     )
     if chain:
-        return Explanation(allowed=True, permit=permit, object_kind=kind.name, derivation=chain)
-    return _refusal(actor, permit, target, kind)
+        return replace(about, derivation=chain)
+    return _refusal(actor, replace(about, allowed=False), target)
 
 
-def _refusal(actor: Actor, permit: Permit, target: Model, kind: Kind) -> Explanation:
-    if _capped(actor, permit):
-        return Explanation(
-            allowed=False,
-            permit=permit,
-            object_kind=kind.name,
-            sentence=_("This token may only read. Make one with the scope 'write'."),
-        )
-    known = holdings(actor).permits
-    holding = sorted((len(permits), code) for code, permits in known.items() if permit.value in permits)
-    roles = tuple(code for _size, code in holding)
-    givers = _givers(target, kind, holdings(actor).roles_with(Permit.GRANT))
+def _refusal(actor: Actor, about: Explanation, target: Model) -> Explanation:
+    if _capped(actor, about.permit):
+        return replace(about, sentence=_("This token may only read. Make one with the scope 'write'."))
+    found = remedy(actor, about.permit, target)
     sentence = _("You lack the permit %(permit)s here. The role %(role)s would give it; ask %(who)s.") % {
-        "permit": permit.value,
-        "role": roles[0] if roles else "-",
-        "who": ", ".join(givers) or _("a super-admin"),
+        "permit": about.permit.value,
+        "role": found.roles[0] if found.roles else "-",
+        "who": ", ".join(found.givers) or _("a super-admin"),
     }
-    return Explanation(
-        allowed=False,
-        permit=permit,
-        object_kind=kind.name,
-        sentence=sentence,
-        helping_roles=roles[:3],
-        who_can_grant=givers,
-    )
-
-
-def _givers(target: Model, kind: Kind, roles: frozenset[str]) -> tuple[str, ...]:
-    """The administrators of the target's data center, by name; never another department's."""
-    centers = _centers_of(type(target), kind.data_center_path, [target]).get(target.pk, set())
-    codenames = [CODENAME + code for code in roles]
-    rows = live(
-        DataCenterUserGrant.objects.filter(
-            content_object__in=list(centers), permission__codename__in=codenames, user__is_active=True
-        )
-    )
-    return tuple(sorted(rows.values_list("user__username", flat=True).distinct())[:5])
+    return replace(about, sentence=sentence, helping_roles=found.roles[:3], who_can_grant=found.givers)
 
 
 def authorize(actor: Actor, permit: Permit, target: Model) -> None:

@@ -2,11 +2,13 @@
 
 from django.urls import path
 
-from tenants.views import directories, grants, people, roles
+from tenants.views import directories, explaining, grants, holders, people, roles, viewing
 
 app_name = "tenants"
 
 urlpatterns = [
+    path("explain/", explaining.explain, name="explain"),
+    path("data-centers/<uuid:uid>/who/", holders.who, {"kind": "data_center"}, name="data-center-who"),
     path("data-centers/<uuid:uid>/people/", people.data_center_people, name="people"),
     path("data-centers/<uuid:uid>/people/<uuid:user>/remove/", people.person_remove, name="person-remove"),
     path("data-centers/<uuid:uid>/people/<uuid:user>/share/", people.person_share, name="person-share"),
@@ -30,6 +32,8 @@ urlpatterns = [
     path("roles/<uuid:uid>/edit/", roles.role_edit, name="role-edit"),
     path("roles/<uuid:uid>/remove/", roles.role_remove, name="role-remove"),
     path("users/", people.user_list, name="users"),
+    path("users/<uuid:uid>/view/", viewing.view_begin, name="view-begin"),
+    path("view/end/", viewing.view_end, name="view-end"),
     path("users/new/", people.user_create, name="user-create"),
     path("users/<uuid:uid>/password/", people.user_password, name="user-password"),
     path("users/<uuid:uid>/enable/", people.user_enable, {"enabled": True}, name="user-enable"),

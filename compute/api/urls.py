@@ -16,6 +16,7 @@ from compute.api import (
     templates,
     vms,
 )
+from tenants.api.holders import Holders
 
 urlpatterns = [
     path("providers/", providers.Providers.as_view(), name="provider-list"),
@@ -37,6 +38,9 @@ urlpatterns = [
     path("vms/", vms.Vms.as_view(), name="vm-list"),
     path("vms/<uuid:uid>/", vms.VmDetail.as_view(), name="vm-detail"),
     path("vms/<uuid:uid>/unadopt/", adoption.VmUnadopt.as_view(), name="vm-unadopt"),
+    path("vms/<uuid:uid>/holders/", Holders.as_view(kind="vm"), name="vm-holders"),
+    path("templates/<uuid:uid>/holders/", Holders.as_view(kind="template"), name="template-holders"),
+    path("images/<uuid:uid>/holders/", Holders.as_view(kind="image"), name="image-holders"),
     path("unassigned-vms/", adoption.UnassignedVms.as_view(), name="unassigned-list"),
     path("unassigned-vms/adopt/", adoption.Adoptions.as_view(), name="vms-adopt"),
     path("vms/<uuid:uid>/events/", vms.VmEvents.as_view(), name="vm-events"),

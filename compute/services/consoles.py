@@ -31,6 +31,7 @@ from tenants.models import User
 from tenants.permits import Permit
 from tenants.services.logins import user_of_session, user_of_token
 from tenants.services.tokens import token_behind
+from tenants.services.viewing import is_viewing
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ MOST_OF_USER = 20  # open at once, tickets that wait for their socket included
 MOST_OF_MACHINE = 40  # more than one person may have, who could shut the others out
 RELAYED = ("vnc",)  # what our own end can carry, whatever a provider offers
 VERB = "VM_CONNECT"
+VIEWING = "viewing"  # the log-in that asked for it sees the portal as somebody else meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,8 @@ def claim_console(uid: UUID, *, knock: Knock) -> Console:
     if not _spend(console, knock):
         raise NotFound(_("There is no such console, or it was used already."), private=f"console {uid}: spent or late")
     ending = Ending(4403, "other_user") if visitor not in (None, console.user) else _ending(console)
+    if is_viewing(knock.session_key):
+        ending = Ending(4403, VIEWING)
     if ending:
         _close(console, ending.reason, Traffic(), outcome=Outcome.REFUSED)
         raise NotPermitted(_("This console is not yours."), private=f"console {uid}: {ending.reason}")
@@ -241,6 +245,8 @@ def _ending(console: Console) -> Ending | None:
         return Ending(4401, "user_disabled")
     if not _login_lasts(console):
         return Ending(4401, "login_ended")
+    if console.sealed_session and is_viewing(unseal(console.sealed_session)):
+        return Ending(4403, VIEWING)
     return None if permitted else Ending(4403, "not_permitted")
 
 

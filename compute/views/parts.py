@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -46,16 +46,6 @@ TABS = (
     Tab("compute:vm-who", gettext_lazy("Who can"), Permit.GRANT),
     Tab("compute:vm-jobs", gettext_lazy("Jobs")),
 )
-PERMIT_TITLES = {
-    Permit.VM_VIEW: gettext_lazy("See it"),
-    Permit.VM_CONNECT: gettext_lazy("Console"),
-    Permit.VM_RUN: gettext_lazy("Run"),
-    Permit.VM_SHUT_DOWN: gettext_lazy("Shut down"),
-    Permit.VM_REBOOT: gettext_lazy("Reboot"),
-    Permit.VM_STOP: gettext_lazy("Stop"),
-    Permit.VM_EDIT: gettext_lazy("Edit"),
-    Permit.VM_DELETE: gettext_lazy("Delete"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +115,6 @@ def head(actor: Actor, vm: Vm) -> dict[str, Any]:
         "tabs": [tab for tab in TABS if tab.permit is None or tab.permit in permits],
         "permits": permits,
     }
-
-
-def permit_titles(permits: Container[Permit]) -> list[StrOrPromise]:
-    """What these permits allow on a machine, in words."""
-    return [title for permit, title in PERMIT_TITLES.items() if permit in permits]
 
 
 def at_console(actor: Actor, vm: Vm) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from tenants.permits import Permit
 from tenants.selectors import readable_jobs
-from tenants.services.holders import holders
 from tenants.views.events import events_page
+from tenants.views.holders import holders_shown
 from tenants.views.jobs import jobs_page
 
 
@@ -59,11 +59,10 @@ def vm_events(request: HttpRequest, uid: UUID) -> HttpResponse:
 def vm_who(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Who holds a role on a machine, itself or through its data center. For whoever may give roles on it."""
     context = of_machine(request, uid)
-    found, more = holders(actor_of(request), context["vm"], after=request.GET.get("after", "")[:150])
+    shown = holders_shown(request, context["vm"])
     may_manage = Permit.GRANT in selectors.permits_on_center(actor_of(request), context["vm"].data_center)
     people = reverse("tenants:people", args=[context["vm"].data_center_id]) if may_manage else ""
-    shown = {"holders": [(each, parts.permit_titles(each.permits)) for each in found], "more": more, "people": people}
-    return render(request, "compute/vm_who.html", context | shown)
+    return render(request, "compute/vm_who.html", context | shown | {"people": people})
 
 
 @require_safe

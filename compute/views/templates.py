@@ -26,6 +26,7 @@ from portal.common.login_first import login_required
 from portal.common.paging import page_by_name
 from tenants import policy
 from tenants.permits import Permit
+from tenants.services.holders import may_see_holders
 
 SECTION = {"section": "templates"}
 PER_PAGE = 50
@@ -57,6 +58,7 @@ def template_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
         "template": row,
         "may_edit": Permit.TEMPLATE_EDIT in permits,
         "may_delete": Permit.TEMPLATE_DELETE in permits,
+        "sees_holders": may_see_holders(actor, row),
         "may_grant": Permit.GRANT in permits,
         "is_latest": selectors.latest(Template.objects.filter(pk=row.pk)).exists(),
         "count": count,

@@ -50,6 +50,12 @@ class Actor:
     session_key: str = ""
     token_uid: UUID | None = None
     scope: str = "write"
+    real_user: Any = None  # who really sits there and looks at the portal as ``user`` does; he changes nothing
+
+    @property
+    def answerable(self) -> Any:
+        """Whom the audit log names: who really sits there."""
+        return self.real_user or self.user
 
     @property
     def uid(self) -> UUID | None:

@@ -85,6 +85,8 @@ def keep_draft(request: HttpRequest) -> None:
 
 def kept_values(request: HttpRequest) -> dict[str, str] | None:
     """What this user had typed into the form of this address when his log-in ended; once, and nobody else's."""
+    if getattr(request, "real_user", None) is not None:
+        return None  # the draft of who really sits there waits until he is himself again
     try:
         draft = unseal_json(request.session.pop(FIELD, ""))
     except SealBroken:

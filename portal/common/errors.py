@@ -68,6 +68,18 @@ class NotPermitted(PortalError):
     status = HTTPStatus.FORBIDDEN
 
 
+class ReadOnlyView(NotPermitted):
+    """Whoever looks at the portal as somebody else changes nothing."""
+
+    code = "read_only_view"
+
+
+def read_only_view(name: str) -> ReadOnlyView:
+    """The refusal of every change while one sees the portal as the user of this name."""
+    text = _("You see the portal as %(name)s, and only look: nothing was changed. End the view to act as yourself.")
+    return ReadOnlyView(text % {"name": name})
+
+
 class NotFound(PortalError):
     """Does not exist, or may not be seen: the two answer alike."""
 

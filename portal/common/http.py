@@ -123,15 +123,18 @@ class ErrorMiddleware:
             error = Unavailable(_("The database is busy. Try again in a moment."))
         if isinstance(error, NotAuthenticated):
             return log_in_first(request)
-        if not isinstance(error, PortalError):
-            return None
-        if error.private:
-            log.warning("%s: %s", error.code, error.private)
-        if request.htmx:  # type: ignore[attr-defined]
-            response = render(request, "partials/_refusal.html", {"error": error}, status=error.status)
-            response["HX-Retarget"], response["HX-Reswap"] = "#notices", "innerHTML show:window:top"
-            return response
-        return render(request, "error.html", {"error": error, "request_id": request.request_id}, status=error.status)  # type: ignore[attr-defined]
+        return refusal_page(request, error) if isinstance(error, PortalError) else None
+
+
+def refusal_page(request: HttpRequest, error: PortalError) -> HttpResponse:
+    """A refusal as a page, or as the part of one that asked."""
+    if error.private:
+        log.warning("%s: %s", error.code, error.private)
+    if request.htmx:  # type: ignore[attr-defined]
+        response = render(request, "partials/_refusal.html", {"error": error}, status=error.status)
+        response["HX-Retarget"], response["HX-Reswap"] = "#notices", "innerHTML show:window:top"
+        return response
+    return render(request, "error.html", {"error": error, "request_id": request.request_id}, status=error.status)  # type: ignore[attr-defined]
 
 
 def actor_of(request: HttpRequest, *, door: Door = Door.PAGE) -> Actor:
@@ -146,4 +149,5 @@ def actor_of(request: HttpRequest, *, door: Door = Door.PAGE) -> Actor:
         session_key=(session.session_key or "") if session is not None and token is None else "",
         token_uid=getattr(token, "uid", None),
         scope=getattr(token, "scope", "write"),
+        real_user=getattr(request, "real_user", None) if token is None else None,
     )

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from portal.common.actor import Actor
-from portal.common.errors import PortalError, overtaken
+from portal.common.errors import PortalError, overtaken, read_only_view
 from portal.events.codes import Outcome, Severity, code_for
 from portal.events.models import Event
 
@@ -50,12 +50,13 @@ def record(
     data: dict[str, Any] | None = None,
 ) -> Event:
     """Append one record. ``data`` must be free of secrets."""
+    who = actor.answerable
     return Event.objects.create(
         code=code_for(verb, outcome),
         severity=severity,
         outcome=outcome,
-        actor_uid=actor.uid,
-        actor_name=_storable(actor.name),
+        actor_uid=None if who is None else who.pk,
+        actor_name=_storable("portal" if who is None else who.get_username()),
         door=actor.door,
         client_address=actor.client_address,
         request_id=actor.request_id,
@@ -65,7 +66,7 @@ def record(
         object_name=_storable(subject.name)[:150],
         data_center_uid=subject.data_center_uid,
         message=_storable(message)[:LONGEST_MESSAGE],
-        data=data or {},
+        data=(data or {}) | ({"seen_as": actor.name} if actor.real_user else {}),
     )
 
 
@@ -79,10 +80,12 @@ def attempt(actor: Actor, verb: str, subject: Subject | None = None) -> Iterator
     """One transaction around an attempted change, with exactly one record of it.
 
     Leaves normally: everything is committed with a record of ``outcome`` (DONE, or REQUESTED when the service started a
-    job). A ``PortalError`` rolls everything back and then records the refusal in a transaction of its own.
+    job). A ``PortalError`` (whoever sees the portal as somebody else gets one at once) rolls everything back and then records the refusal in a transaction of its own.
     """
     trial = Attempt(subject=subject or Subject("", None))
     try:
+        if actor.real_user is not None:
+            raise read_only_view(actor.name)
         with transaction.atomic():
             yield trial
             record(

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.api import data_centers, directories, events, grants, jobs, me, people, roles, tokens
+from tenants.api import data_centers, directories, events, explaining, grants, holders, jobs, me, people, roles, tokens
 
 urlpatterns = [
     path("tokens/", tokens.Tokens.as_view(), name="token-list"),
@@ -12,6 +12,7 @@ urlpatterns = [
     path("jobs/", jobs.Jobs.as_view(), name="job-list"),
     path("jobs/<uuid:uid>/", jobs.JobDetail.as_view(), name="job-detail"),
     path("jobs/<uuid:uid>/cancel/", jobs.JobCancel.as_view(), name="job-cancel"),
+    path("data-centers/<uuid:uid>/holders/", holders.Holders.as_view(kind="data_center"), name="data-center-holders"),
     path("data-centers/<uuid:uid>/people/", people.People.as_view(), name="people"),
     path("data-centers/<uuid:uid>/people/<uuid:user>/quota/", people.PersonQuota.as_view(), name="person-quota"),
     path(
@@ -47,5 +48,6 @@ urlpatterns = [
     path("users/", people.Users.as_view(), name="user-list"),
     path("users/<uuid:uid>/", people.UserDetail.as_view(), name="user"),
     path("events/", events.Events.as_view(), name="event-list"),
+    path("explain/", explaining.Explain.as_view(), name="explain"),
     path("me/", me.Me.as_view(), name="me"),
 ]

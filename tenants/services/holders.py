@@ -1,4 +1,4 @@
-"""The hallway of who holds what on an object: for those who may give roles on it."""
+"""The hallway of who can do what with an object: for those who may give roles on it, or on a data center that may use it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
+from operator import or_
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.models import Group
 from django.db.models import Model, Q, QuerySet
@@ -14,31 +16,40 @@ from django.db.models import Model, Q, QuerySet
 from portal.common.actor import Actor
 from tenants import policy
 from tenants.holdings import CODENAME, live
-from tenants.kinds import Kind, kind_of
-from tenants.models import DataCenter, DataCenterGroupGrant, DataCenterUserGrant, Role, User
+from tenants.kinds import Kind, kind_named, kind_of, owner_of
+from tenants.models import DataCenter, Directory, Role, User
+from tenants.models.data_center import SYSTEM_UID
+from tenants.permit_words import permits_for
 from tenants.permits import Permit
+from tenants.remedies import Scope
 
 PER_PAGE = 50
-MOST_GROUPS = 50
+ORDER = ("group", "user")  # groups first, each by name
 
 
 @dataclass(frozen=True, slots=True)
 class HeldRole:
-    """A role somebody holds that means something on the object: on the object itself, or through its data center."""
+    """A role that means something on the object: on what it is held, since when no more, and through which group.
+
+    ``assigned``: on a data center that may merely use the object. ``group`` is empty for what is held directly.
+    """
 
     codename: str
     name: str
-    through_data_center: bool
+    scope: Scope
+    assigned: bool
     expires_at: datetime | None
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A user or a group, what it holds, and the permits on this kind of object that come of it."""
+    """A user or a group, what it holds, and the permits on the object that come of it. ``directory``: of a group, if any."""
 
     subject: User | Group
     roles: tuple[HeldRole, ...]
     permits: tuple[Permit, ...]
+    directory: str = ""
 
     @property
     def is_group(self) -> bool:
@@ -46,67 +57,188 @@ class Holder:
         return isinstance(self.subject, Group)
 
 
-def holders(actor: Actor, target: Model, *, after: str = "") -> tuple[list[Holder], str]:
-    """Who holds a role that means something on an object, groups first, then users by name, a page of them.
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Behind (or before) whom a page begins."""
 
-    Also the user name to go on from, empty at the end. Roles on the whole system are not told: who runs the institute is
-    none of a machine's matter. Raises ``NotFound`` or ``NotPermitted`` for whoever may not give roles on the object.
+    who: str = ""
+    name: str = ""
+    backward: bool = False
+
+    def text(self) -> str:
+        """As it stands in a link."""
+        return f"{'before' if self.backward else 'after'}:{self.who}:{self.name}"
+
+    @classmethod
+    def of(cls, text: str) -> Cursor | None:
+        """Read from a link; None for anything that we did not write."""
+        direction, _colon, rest = text.partition(":")
+        who, _colon, name = rest.partition(":")
+        known = direction in {"after", "before"} and who in ORDER
+        return cls(who, name, backward=direction == "before") if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldersPage:
+    """Some of them, and the cursors of what is before and behind; empty where there is nothing."""
+
+    holders: list[Holder]
+    previous: str = ""
+    next: str = ""
+
+
+def holders(actor: Actor, target: Model, *, cursor: Cursor | None = None, size: int = PER_PAGE) -> HoldersPage:
+    """Who holds a role that means something on an object, groups first, then users by user name, a page of them.
+
+    Told are the roles on the object and on its data center to whoever may give roles on the object; those on a data center
+    that may merely use it to whoever may give roles there; those on the whole system, and the members of groups, to
+    super-admins. Raises ``NotFound`` or ``NotPermitted`` for everybody else.
     """
-    policy.authorize(actor, Permit.GRANT, target)
-    of = _Grants(target)
-    users = list(of.users().filter(username__gt=after).order_by("username")[: PER_PAGE + 1])
-    groups = [] if after else list(of.groups().order_by("name")[:MOST_GROUPS])
-    shown = users[:PER_PAGE]
-    more = shown[-1].username if len(users) > PER_PAGE else ""
-    return [*of.holders("group", groups), *of.holders("user", shown)], more
+    of = _Grants(actor, target, _places(actor, target))
+    place = cursor or Cursor(ORDER[0])
+    found: list[tuple[str, Any]] = []
+    for who in reversed(ORDER) if place.backward else ORDER:
+        if len(found) <= size and (who == place.who or (ORDER.index(who) > ORDER.index(place.who)) != place.backward):
+            rows = of.subjects(who, place)[: size + 1 - len(found)]
+            found += [(who, row) for row in rows]
+    goes_on, found = len(found) > size, found[:size]
+    if place.backward:
+        found.reverse()
+    came = cursor is not None
+    return HoldersPage(
+        of.holders("group", [row for who, row in found if who == "group"])
+        + of.holders("user", [row for who, row in found if who == "user"]),
+        previous=_cursor(found[:1], backward=True) if came and (goes_on or not place.backward) else "",
+        next=_cursor(found[-1:], backward=False) if goes_on or place.backward else "",
+    )
+
+
+def may_see_holders(actor: Actor, target: Model) -> bool:
+    """Whether ``holders`` would answer, for links that lead there."""
+    return Permit.GRANT in policy.permits_on(actor, [target])[target.pk] or bool(_users_of(actor, target))
+
+
+def _cursor(rows: list[tuple[str, Any]], *, backward: bool) -> str:
+    return Cursor(rows[0][0], _name(*rows[0]), backward=backward).text() if rows else ""
+
+
+def _name(who: str, row: Any) -> str:
+    return str(row.name if who == "group" else row.username)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Objects of one kind on which roles may be held, by uid with their names."""
+
+    kind: Kind
+    names: dict[UUID, str]
+    assigned: bool = False
+
+    def rows(self, who: str, codenames: list[str]) -> QuerySet[Any]:
+        """The live grants of these roles there, to users or to groups."""
+        table = self.kind.user_grants if who == "user" else self.kind.group_grants
+        return live(table._default_manager.filter(content_object__in=self.names, permission__codename__in=codenames))
+
+
+def _places(actor: Actor, target: Model) -> list[_Place]:
+    """Where roles on an object may be held, as far as this actor may know of it. Raises as ``holders``."""
+    kind, center_kind = kind_of(type(target)), kind_of(DataCenter)
+    users = _users_of(actor, target)
+    found = [_Place(center_kind, users, assigned=True)] if users else []
+    if Permit.GRANT not in policy.permits_on(actor, [target])[target.pk]:
+        if not found:
+            policy.authorize(actor, Permit.GRANT, target)
+        return found
+    owner = owner_of(target)
+    if kind.user_grants is not None and type(target) is not DataCenter:
+        found.insert(0, _Place(kind, {target.pk: str(target)}))
+    if owner is not None:
+        found.insert(0, _Place(center_kind, {owner.pk: owner.name}))
+    system = kind_named("system")
+    if system is not None and policy.holds_everywhere(actor, Permit.GRANT) and target.pk != SYSTEM_UID:
+        found.insert(0, _Place(system, {SYSTEM_UID: ""}))
+    return found
+
+
+def _users_of(actor: Actor, target: Model) -> dict[UUID, str]:
+    """The data centers that may merely use an object, of those where the actor may give roles, with their names."""
+    path = kind_of(type(target)).assignment_path
+    if not path:
+        return {}
+    ids = type(target)._default_manager.filter(pk=target.pk, **{f"{path}__isnull": False}).values(path)
+    rows = policy.visible(actor, Permit.GRANT, DataCenter.objects.filter(pk__in=ids, enabled=True))
+    return dict(rows.order_by().values_list("pk", "name"))
 
 
 class _Grants:
-    """The grants on an object and on its data center whose roles have a permit for objects of its kind."""
+    """The grants in some places whose roles have a permit that means something on the object."""
 
-    def __init__(self, target: Model) -> None:
-        self._kind: Kind = kind_of(type(target))
-        self._target = target
-        self._center: DataCenter = reduce(getattr, self._kind.data_center_path.split("__"), target)  # type: ignore[assignment]
-        prefix = f"{self._kind.name.upper()}_"
-        every = {row.codename: row for row in Role.objects.all()}
-        # Making new ones is a matter of the data center and gives nothing on those that are there.
-        on_it = {permit for permit in Permit if permit.startswith(prefix) and not permit.endswith("_CREATE")}
-        permits = {code: on_it.intersection(row.permits) for code, row in every.items()}
-        self._roles = {code: (every[code].name, found) for code, found in permits.items() if found}
+    def __init__(self, actor: Actor, target: Model, places: list[_Place]) -> None:
+        self._places = places
+        self._tells_members = policy.holds_everywhere(actor, Permit.USER_MANAGE)
+        meant = frozenset(permits_for(kind_of(type(target)).name))
+        roles = {row.codename: row for row in Role.objects.all()}
+        self._names = {code: row.name for code, row in roles.items()}
+        # By whether it is held on a data center that may merely use the object.
+        self._permits = {
+            assigned: {code: bounds.intersection(row.permits) for code, row in roles.items() if bounds & {*row.permits}}
+            for assigned, bounds in ((False, meant), (True, meant & policy.ASSIGNED))
+        }
 
-    def users(self) -> QuerySet[User]:
-        """The users who hold something themselves and may log in."""
-        own, above = self._rows("user")
-        named = Q(pk__in=own.values("user")) | Q(pk__in=above.values("user"))
-        return User.objects.filter(named, is_active=True)
+    def subjects(self, who: str, place: Cursor) -> QuerySet[Any]:
+        """Users who may log in, or groups, that hold something, in the order of the page from a place on."""
+        field = "name" if who == "group" else "username"
+        rows = self._groups() if who == "group" else self._users()
+        if who == place.who and place.name:
+            rows = rows.filter(**{f"{field}__{'lt' if place.backward else 'gt'}": place.name})
+        return rows.order_by(f"-{field}" if place.backward else field)
 
-    def groups(self) -> QuerySet[Group]:
-        """The groups that hold something."""
-        own, above = self._rows("group")
-        return Group.objects.filter(Q(pk__in=own.values("group")) | Q(pk__in=above.values("group")))
+    def _users(self) -> QuerySet[User]:
+        direct = [Q(pk__in=rows.values("user")) for _place, rows in self._rows("user")]
+        members = User.groups.through._default_manager
+        if self._tells_members:
+            groups = [rows.values("group") for _place, rows in self._rows("group")]
+            direct += [Q(pk__in=members.filter(group__in=each).values("user")) for each in groups]
+        return User.objects.filter(reduce(or_, direct), is_active=True)
+
+    def _groups(self) -> QuerySet[Group]:
+        return Group.objects.filter(
+            reduce(or_, (Q(pk__in=rows.values("group")) for _place, rows in self._rows("group")))
+        )
+
+    def _rows(self, who: str) -> list[tuple[_Place, QuerySet[Any]]]:
+        codes = {assigned: [CODENAME + code for code in roles] for assigned, roles in self._permits.items()}
+        return [(place, place.rows(who, codes[place.assigned])) for place in self._places]
 
     def holders(self, who: str, subjects: list[Any]) -> list[Holder]:
-        """These with what they hold, in two queries."""
+        """These with what they hold, in two queries for each kind of place."""
+        if not subjects:
+            return []
         found: dict[Any, list[HeldRole]] = {}
-        for rows, through in zip(self._rows(who), (False, True), strict=True):
-            fields = rows.filter(**{f"{who}__in": subjects}).order_by("permission__codename")
-            for pk, codename, expires in fields.values_list(f"{who}_id", "permission__codename", "expires_at"):
-                code = codename.removeprefix(CODENAME)
-                held = HeldRole(code, self._roles[code][0], through, expires)
-                found.setdefault(pk, []).append(held)
-        return [Holder(each, tuple(found.get(each.pk, ())), self._permits(found.get(each.pk, ()))) for each in subjects]
+        self._read(found, self._rows(who), who, subjects)
+        if who == "user" and self._tells_members:
+            self._read(found, self._rows("group"), "group__user", subjects)
+        directories = self._directories(subjects) if who == "group" else {}
+        return [
+            Holder(each, tuple(held := found.get(each.pk, [])), self._worth(held), directories.get(each.pk, ""))
+            for each in subjects
+        ]
 
-    def _permits(self, roles: Iterable[HeldRole]) -> tuple[Permit, ...]:
-        held: set[Permit] = set().union(*(self._roles[role.codename][1] for role in roles))
+    def _read(self, found: dict[Any, list[HeldRole]], rows: Any, who: str, subjects: list[Any]) -> None:
+        through = ["group__name"] if who == "group__user" else []
+        for place, grants in rows:
+            fields = [who, "content_object_id", "permission__codename", "expires_at", *through]
+            of_these = grants.filter(**{f"{who}__in": subjects}).order_by("permission__codename")
+            for pk, uid, codename, expires, *group in of_these.values_list(*fields):
+                code = codename.removeprefix(CODENAME)
+                scope = Scope(place.kind.name, uid, place.names[uid])
+                held = HeldRole(code, self._names[code], scope, place.assigned, expires, group[0] if group else "")
+                found.setdefault(pk, []).append(held)
+
+    def _worth(self, roles: Iterable[HeldRole]) -> tuple[Permit, ...]:
+        held: set[Permit] = set().union(*(self._permits[role.assigned][role.codename] for role in roles))
         return tuple(permit for permit in Permit if permit in held)
 
-    def _rows(self, who: str) -> tuple[QuerySet[Any], QuerySet[Any]]:
-        codenames = [CODENAME + code for code in self._roles]
-        own = self._kind.user_grants if who == "user" else self._kind.group_grants
-        above = DataCenterUserGrant if who == "user" else DataCenterGroupGrant
-        wanted = {"permission__codename__in": codenames}
-        return (
-            live(own._default_manager.filter(content_object=self._target, **wanted)),
-            live(above._default_manager.filter(content_object=self._center, **wanted)),
-        )
+    def _directories(self, groups: list[Group]) -> dict[Any, str]:
+        rows = Directory.objects.filter(groups__group__in=groups).order_by()
+        return dict(rows.values_list("groups__group", "name"))

@@ -27,6 +27,7 @@ NOUNS = {
     "providers": "provider",
     "clusters": "cluster",
     "images": "image",
+    "networks": "network",
     "templates": "template",
     "roles": "custom_role",
     "grants": "data_center",

@@ -77,7 +77,7 @@ def test_who_can_tells_roles_on_the_machine_and_through_its_data_center_but_no_o
     policy.grant(here, "data-center-admin", staff, vm.data_center)
     found = demo.browser("alice").get(f"/machines/{vm.pk}/who/").context["holders"]
     told = {
-        str(holder.subject): [(role.codename, role.through_data_center) for role in holder.roles]
+        str(holder.subject): [(role.codename, role.scope.kind == "data_center") for role in holder.roles]
         for holder, _titles in found
     }
     assert told == {
@@ -102,11 +102,11 @@ def test_people_of_a_machine_are_paged_by_name_and_each_is_told_once(demo, vm, d
     for number in range(55):
         user = django_user_model.objects.create(username=f"user-{number:02}")
         policy.grant(system_actor(), "user-role", user, vm)
-    client, seen, query = demo.browser("alice"), [], "after="
+    client, seen, query = demo.browser("alice"), [], "cursor="
     while query:
         context = client.get(f"/machines/{vm.pk}/who/?{query}").context
         seen += [holder.subject.username for holder, _titles in context["holders"]]
-        query = f"after={context['more']}" if context["more"] else ""
+        query = f"cursor={context['more']}" if context["more"] else ""
     assert len(seen) == len(set(seen)) == 57
 
 

@@ -1,0 +1,67 @@
+"""The page that says why, or why not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from portal.common.http import actor_of
+from portal.common.login_first import login_required
+from tenants.kinds import kind_of
+from tenants.permit_words import permit_title
+from tenants.services import explaining
+
+# The page of an object, and the entry of the navigation that it belongs to, by the object's kind.
+PAGES = {
+    "vm": ("compute:vm-detail", "machines"),
+    "template": ("compute:template", "templates"),
+    "data_center": ("compute:data-center", "data_centers"),
+    "image": ("compute:images", "images"),
+}
+WHO = {
+    "vm": "compute:vm-who",
+    "template": "compute:template-who",
+    "data_center": "tenants:data-center-who",
+    "network": "network:network-who",
+    "image": "compute:image-who",
+}
+
+
+@require_safe
+@login_required
+def explain(request: HttpRequest) -> HttpResponse:
+    """All that somebody may on an object, or why he may or may not one thing (``?object=&permit=&user=``)."""
+    actor = actor_of(request)
+    about, user = request.GET.get("object", "")[:100], request.GET.get("user", "")[:200]
+    target, person, held = explaining.permits_of(actor, about=about, user=user)
+    kind = kind_of(type(target)).name
+    context: dict[str, Any] = about_object(target) | {
+        "about": about,
+        "person": person,
+        "is_other": person.pk != actor.uid,
+        "may_ask": explaining.may_ask_for_others(actor, target),
+        "holders": reverse(WHO[kind], args=[target.pk]) if kind in WHO else "",
+        "permits": [(permit, permit_title(permit, kind), allowed) for permit, allowed in held],
+    }
+    if permit := request.GET.get("permit", "")[:64]:
+        answer = explaining.explain(actor, permit=permit, about=about, user=user)
+        context |= {"answer": answer, "title": permit_title(answer.permit, kind)}
+    return render(request, "tenants/explain.html", context)
+
+
+def about_object(target: Model) -> dict[str, Any]:
+    """What pages about an object's rights say of it: its kind, its name, the way back, and where it stands."""
+    kind = kind_of(type(target)).name
+    address, section = PAGES.get(kind, ("", ""))
+    takes_uid = kind != "image"
+    return {
+        "target": target,
+        "kind": kind,
+        "section": section,
+        "back": reverse(address, args=[target.pk] if takes_uid else []) if address else "",
+    }

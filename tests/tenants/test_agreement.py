@@ -1,0 +1,98 @@
+"""``visible``, ``permits_on``, ``explain`` and ``authorize`` say the same, and what the rules say, whatever is granted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from portal.common.actor import Actor
+from portal.common.errors import NotFound, NotPermitted
+from tenants import policy
+from tenants.models import User
+from tenants.permits import Permit
+from tests.edge.world import undone
+from tests.tenants.conftest import as_actor
+from tests.tenants.grant_graphs import CENTERS, PERMITS, USERS, Graph, Ground, graphs, make_ground, numbers, worth
+
+FEW, MANY = 30, 2000
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Who asks for which permit, about which row, and whether within one look."""
+
+    user: int
+    permit: Permit
+    row: int
+    is_look: bool
+
+
+asks = st.builds(
+    Ask, numbers(USERS), st.sampled_from(PERMITS), numbers(CENTERS + 8), st.sampled_from([True, True, True, False])
+)
+
+
+@pytest.fixture(scope="module")
+def ground(django_db_setup: None, django_db_blocker: Any) -> Iterator[Ground]:
+    with django_db_blocker.unblock(), undone():
+        yield make_ground()
+
+
+def agree(ground: Ground, graph: Graph, ask: Ask) -> None:
+    """All rows are listed; one is asked about singly."""
+    asked = [row for rows in ground.of_kinds() for row in rows][ask.row]
+    with undone():
+        ground.lay(graph)
+        actor = as_actor(User.objects.get(pk=ground.users[ask.user].pk), scope=graph.scope)
+        with policy.one_look() if ask.is_look else nullcontext():
+            for rows in ground.of_kinds():
+                fresh = list(type(rows[0])._default_manager.filter(pk__in=[row.pk for row in rows]))
+                held = policy.permits_on(actor, fresh)
+                seen = set(policy.visible(actor, ask.permit, type(rows[0])._default_manager.all()))
+                for row in rows:
+                    answers = {
+                        "rules": worth(ground, graph, ask.user, ask.permit, row),
+                        "visible": row in seen,
+                        "permits_on": ask.permit in held[row.pk],
+                    }
+                    if row is asked:
+                        answers["explain"] = policy.explain(actor, ask.permit, row).allowed
+                        answers["authorize"] = passes(actor, ask.permit, row)
+                    assert len(set(answers.values())) == 1, (row._meta.label, row.pk, answers)
+
+
+def passes(actor: Actor, permit: Any, target: Any) -> bool:
+    try:
+        policy.authorize(actor, permit, target)
+    except (NotFound, NotPermitted):
+        return False
+    return True
+
+
+every = settings(
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@settings(every, max_examples=FEW)
+@given(graphs, asks)
+def test_all_ways_to_ask_agree_on_some_graphs(ground, db, graph, ask):
+    agree(ground, graph, ask)
+
+
+@pytest.mark.long
+@pytest.mark.once
+@pytest.mark.timeout(600)
+@settings(every, max_examples=MANY)
+@given(graphs, asks)
+def test_all_ways_to_ask_agree_on_thousands_of_graphs(ground, db, graph, ask):
+    agree(ground, graph, ask)
