@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.views import directories, people
+from tenants.views import accounts, directories, people
 
 app_name = "tenants"
 
@@ -24,6 +24,8 @@ urlpatterns = [
     path("directories/<uuid:uid>/groups/<uuid:group>/remove/", directories.group_unmap, name="group-unmap"),
     path("users/", people.user_list, name="users"),
     path("users/new/", people.user_create, name="user-create"),
+    path("users/<uuid:uid>/", accounts.account, name="user"),
+    path("users/<uuid:uid>/sessions/end/", accounts.sessions_end, name="sessions-end"),
     path("users/<uuid:uid>/password/", people.user_password, name="user-password"),
     path("users/<uuid:uid>/enable/", people.user_enable, {"enabled": True}, name="user-enable"),
     path("users/<uuid:uid>/disable/", people.user_enable, {"enabled": False}, name="user-disable"),

@@ -22,6 +22,7 @@ from portal.common.actor import Actor, Door
 from portal.common.errors import Conflict, NotFound, NotPermitted, PortalError, Reason, TooMany
 from portal.common.phrases import kept
 from portal.common.sealed import keyed_hash, seal, unseal
+from portal.common.sessions import note_use
 from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, attempt, record
 from portal.hypervisors.connect import driver_for
@@ -162,10 +163,12 @@ def console_opened(console: Console) -> None:
 def check_console(uid: UUID, *, traffic: Traffic) -> Ending | None:
     """Note that the console lives, and say whether it must end: rights, log-in and machine are looked at anew."""
     beat = {"heartbeat_at": Now(), "bytes_up": traffic.bytes_up, "bytes_down": traffic.bytes_down}
-    if not Console.objects.filter(uid=uid, closed_at=None).update(**beat):
-        return Ending(4403, "ended")
     console = _with_all(uid)
-    return _ending(console) if console else Ending(4403, "ended")
+    if console is None or not Console.objects.filter(uid=uid, closed_at=None).update(**beat):
+        return Ending(4403, "ended")
+    if console.sealed_session and traffic.bytes_up > console.bytes_up:
+        note_use(unseal(console.sealed_session))  # whoever sits at a screen has not left
+    return _ending(console)
 
 
 def console_failed(console: Console, *, reason: str) -> None:

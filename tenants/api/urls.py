@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.api import data_centers, directories, events, jobs, me, people, tokens
+from tenants.api import data_centers, directories, events, jobs, me, people, sessions, tokens
 
 urlpatterns = [
     path("tokens/", tokens.Tokens.as_view(), name="token-list"),
@@ -30,6 +30,9 @@ urlpatterns = [
     ),
     path("directories/<uuid:uid>/sync/", directories.DirectorySync.as_view(), name="directory-sync"),
     path("directories/<uuid:uid>/simulate/", directories.DirectorySimulate.as_view(), name="directory-simulate"),
+    path("sessions/", sessions.Sessions.as_view(), name="session-list"),
+    path("sessions/<uuid:uid>/", sessions.SessionDetail.as_view(), name="session-detail"),
+    path("users/<uuid:uid>/sessions/", sessions.UserSessions.as_view(), name="user-sessions"),
     path("users/", people.Users.as_view(), name="user-list"),
     path("users/<uuid:uid>/", people.UserDetail.as_view(), name="user"),
     path("events/", events.Events.as_view(), name="event-list"),

@@ -55,6 +55,7 @@ def log_in(request: HttpRequest) -> HttpResponse:
         if "retry_after" in error.data:
             answer["Retry-After"] = str(error.data["retry_after"])
         return answer
+    request.session.flush()  # Django keeps the key when the same person logs in again in the same browser
     login(request, user, backend=MODEL_BACKEND)
     keep_draft(request)
     return _with_device(HttpResponseRedirect(_safe(request, wanted)), user, device or token_urlsafe(16))

@@ -17,6 +17,7 @@ NOUNS = {
     "storage-domains": "storage_domain",
     "data-centers": "data_center",
     "tokens": "token",
+    "sessions": "session",
     "jobs": "job",
     "vms": "vm",
     "machines": "vm",

@@ -20,7 +20,9 @@ from compute.services.consoles import ConsoleRequest, open_console
 from compute.services.images import ImageRequest, create_image
 from network.models import FoundNetwork, Network
 from portal.common.actor import system_actor
+from portal.common.models import Session
 from portal.common.sealed import seal
+from portal.common.sessions import kept
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tenants import policy
@@ -97,6 +99,7 @@ def make_world(place: Institute) -> World:
         "vm": str(world.vm.pk),
         "job": str(world.job.pk),
         "token": str(token.pk),
+        "session": str(Session.objects.get(session_key=kept(world.sessions["owner"])).uid),
         "console": str(console.pk),
         "user": str(place.users["bob"].pk),
         "found_vm": str(FoundVm.objects.create(provider=place.provider, external_id=str(uuid4()), name="mail").pk),

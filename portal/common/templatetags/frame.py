@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext, gettext_lazy, ngettext
 
+from portal.common.browsers import browser_name
 from portal.common.phrases import said
 from portal.common.units import amount_text, bytes_text, mib_text
 
@@ -161,6 +162,7 @@ VERB_TITLES = {
     "USER_ENABLE": gettext_lazy("Enabling a user"),
     "USER_DISABLE": gettext_lazy("Disabling a user"),
     "PASSWORD_SET": gettext_lazy("Setting a password"),
+    "SESSION_END": gettext_lazy("Ending log-ins"),
     "TOKEN_CREATE": gettext_lazy("Creating an API token"),
     "TOKEN_REVOKE": gettext_lazy("Revoking an API token"),
     "GRANT": gettext_lazy("Giving a role"),
@@ -208,6 +210,7 @@ def event_title(code: str) -> str:
 
 
 register.filter("said", said)
+register.filter("browser", browser_name)
 
 
 OUTCOMES = {
