@@ -24,6 +24,8 @@ from django.utils.translation import gettext as _
 from portal.common.access import access_changed
 from portal.common.actor import Actor
 from portal.common.errors import NotFound, NotPermitted
+from tenants import bounds
+from tenants.bounds import Way
 from tenants.holdings import CODENAME, Held, Holdings, held, holdings, live, one_look, people_of
 from tenants.kinds import Kind, kind_of, register_kind
 from tenants.models import (
@@ -37,7 +39,7 @@ from tenants.models import (
     User,
 )
 from tenants.models.data_center import SYSTEM_UID
-from tenants.permits import VIEWING, Permit
+from tenants.permits import ASSIGNED, Permit
 
 M = TypeVar("M", bound=Model)
 
@@ -59,8 +61,6 @@ __all__ = [
 ]
 
 
-# What an assignment conveys; edit, delete and grant come through the owner.
-ASSIGNED = frozenset({Permit.TEMPLATE_VIEW, Permit.TEMPLATE_USE, Permit.NETWORK_VIEW, Permit.NETWORK_USE})
 SEE = {
     "vm": Permit.VM_VIEW,
     "data_center": Permit.DATA_CENTER_VIEW,
@@ -77,10 +77,6 @@ def system() -> System:
     return row
 
 
-def _capped(actor: Actor, permit: Permit) -> bool:
-    return actor.scope == "read" and permit not in VIEWING
-
-
 # -- the three functions
 
 
@@ -91,10 +87,11 @@ def visible(actor: Actor, permit: Permit, queryset: QuerySet[M]) -> QuerySet[M]:
     """
     if actor.is_system:
         return queryset
-    if actor.user is None or not actor.user.is_active or _capped(actor, permit):
+    if actor.user is None or not actor.user.is_active or not bounds.carries(actor, permit):
         return queryset.none()
     kind, mine = kind_of(queryset.model), holdings(actor)
     roles = mine.roles_with(permit)
+    queryset = bounds.within(actor, kind, permit, queryset)
     if roles & set(mine.system):
         return queryset
     conditions = [*_by_data_center(mine, kind, permit, roles), *_by_share(actor, kind, roles)]
@@ -106,16 +103,16 @@ def holds_everywhere(actor: Actor, permit: Permit) -> bool:
     if actor.is_system:
         return True
     mine = holdings(actor)
-    return not _capped(actor, permit) and bool(mine.roles_with(permit) & set(mine.system))
+    kept = actor.bounds.objects is not None or not bounds.carries(actor, permit)
+    return not kept and bool(mine.roles_with(permit) & set(mine.system))
 
 
 def holds_anywhere(actor: Actor, permit: Permit) -> bool:
     """Whether the actor holds the permit on the system or on some data center: whether its pages are of use to him."""
-    if holds_everywhere(actor, permit):
-        return True
     mine = holdings(actor)
     roles = mine.roles_with(permit)
-    return not _capped(actor, permit) and any(roles & set(mine.centers.roles(uid)) for uid in mine.enabled)
+    somewhere = roles & set(mine.system) or any(roles & set(mine.centers.roles(uid)) for uid in mine.enabled)
+    return actor.is_system or (bounds.carries(actor, permit) and bool(somewhere))
 
 
 def _by_data_center(mine: Holdings, kind: Kind, permit: Permit, roles: frozenset[str]) -> list[Q]:
@@ -169,7 +166,7 @@ def permits_on(actor: Actor, objects: Iterable[M]) -> dict[Any, frozenset[Permit
     }
 
 
-def _ways(actor: Actor, model: type[Model], rows: list[M]) -> list[tuple[M, list[tuple[str, str, str, bool]]]]:
+def _ways(actor: Actor, model: type[Model], rows: list[M]) -> list[tuple[M, list[Way]]]:
     """For each row the (role, group, ancestor, by assignment only) by which the actor reaches it."""
     kind = kind_of(model)
     if actor.user is None or not actor.user.is_active:
@@ -192,7 +189,8 @@ def _ways(actor: Actor, model: type[Model], rows: list[M]) -> list[tuple[M, list
             ways += [(role, how, "data_center", True) for role, how in centers.roles(center).items()]
         if not owners.get(row.pk, set()) & disabled:
             ways += [(role, how, kind.name, False) for role, how in direct.roles(row.pk).items()]
-        found.append((row, ways))
+        reached = {row.pk} | owners.get(row.pk, set())
+        found.append((row, bounds.narrowed(actor, ways, reached=reached, used_by=users.get(row.pk, set()))))
     return found
 
 
@@ -213,15 +211,13 @@ def _centers_of(model: type[Model], path: str, rows: list[M]) -> dict[Any, set[U
     return found
 
 
-def _derive(
-    actor: Actor, ways: list[tuple[str, str, str, bool]], roles: dict[str, frozenset[str]]
-) -> list[tuple[Permit, tuple[str, str, str, bool]]]:
+def _derive(actor: Actor, ways: list[Way], roles: dict[str, frozenset[str]]) -> list[tuple[Permit, Way]]:
     return [
         (permit, way)
         for way in ways
         for permit in Permit
         if permit.value in roles.get(way[0], frozenset())
-        and not _capped(actor, permit)
+        and bounds.carries(actor, permit)
         and (permit in ASSIGNED or not way[3])
     ]
 
@@ -268,13 +264,8 @@ def explain(actor: Actor, permit: Permit, target: Model) -> Explanation:
 
 
 def _refusal(actor: Actor, permit: Permit, target: Model, kind: Kind) -> Explanation:
-    if _capped(actor, permit):
-        return Explanation(
-            allowed=False,
-            permit=permit,
-            object_kind=kind.name,
-            sentence=_("This token may only read. Make one with the scope 'write'."),
-        )
+    if sentence := bounds.why_not(actor, permit, target, kind):
+        return Explanation(allowed=False, permit=permit, object_kind=kind.name, sentence=sentence)
     known = holdings(actor).permits
     holding = sorted((len(permits), code) for code, permits in known.items() if permit.value in permits)
     roles = tuple(code for _size, code in holding)

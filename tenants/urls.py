@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.views import accounts, directories, people
+from tenants.views import accounts, directories, people, tokens
 
 app_name = "tenants"
 
@@ -10,6 +10,13 @@ urlpatterns = [
     path("data-centers/<uuid:uid>/people/", people.data_center_people, name="people"),
     path("data-centers/<uuid:uid>/people/<uuid:user>/remove/", people.person_remove, name="person-remove"),
     path("data-centers/<uuid:uid>/people/<uuid:user>/share/", people.person_share, name="person-share"),
+    path("data-centers/<uuid:uid>/tokens/", tokens.service_token_list, name="service-tokens"),
+    path("data-centers/<uuid:uid>/tokens/new/", tokens.service_token_create, name="service-token-create"),
+    path(
+        "data-centers/<uuid:uid>/tokens/<uuid:token>/revoke/", tokens.service_token_revoke, name="service-token-revoke"
+    ),
+    path("tokens/new/", tokens.token_create, name="token-create"),
+    path("tokens/<uuid:uid>/revoke/", tokens.token_revoke, name="token-revoke"),
     path("data-centers/<uuid:uid>/quota/", people.data_center_quota, name="data-center-quota"),
     path("directories/", directories.directory_list, name="directories"),
     path("directories/new/", directories.directory_create, name="directory-create"),

@@ -18,7 +18,7 @@ from compute.actions import screen_reasons, status_reasons
 from compute.choices import CONSOLE_ENDINGS
 from compute.models import Console, Vm
 from compute.rules import protocol_reasons
-from portal.common.actor import Actor, Door
+from portal.common.actor import Actor, Bounds, Door
 from portal.common.errors import Conflict, NotFound, NotPermitted, PortalError, Reason, TooMany
 from portal.common.phrases import kept
 from portal.common.sealed import keyed_hash, seal, unseal
@@ -30,7 +30,7 @@ from portal.hypervisors.specs import ConsoleTarget, VmRef
 from tenants import policy
 from tenants.models import User
 from tenants.permits import Permit
-from tenants.services.logins import user_of_session, user_of_token
+from tenants.services.logins import bounds_of_token, user_of_session, user_of_token
 from tenants.services.tokens import token_behind
 
 log = logging.getLogger(__name__)
@@ -297,6 +297,7 @@ def _actor(console: Console) -> Actor:
         request_id=console.uid.hex,
         client_address=console.client_address,
         token_uid=console.token_uid,
+        bounds=bounds_of_token(console.token_uid) if console.token_uid else Bounds(),
     )
 
 

@@ -17,7 +17,7 @@ from django.shortcuts import render
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from portal.common.actor import Actor, Door
+from portal.common.actor import Actor, Bounds, Door
 from portal.common.errors import NotAuthenticated, PortalError, Unavailable
 from portal.common.login_first import log_in_first
 
@@ -146,4 +146,5 @@ def actor_of(request: HttpRequest, *, door: Door = Door.PAGE) -> Actor:
         session_key=(session.session_key or "") if session is not None and token is None else "",
         token_uid=getattr(token, "uid", None),
         scope=getattr(token, "scope", "write"),
+        bounds=getattr(token, "bounds", Bounds()),
     )

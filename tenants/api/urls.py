@@ -17,6 +17,8 @@ urlpatterns = [
     path(
         "data-centers/<uuid:uid>/people/<uuid:user>/roles/<slug:role>/", people.PersonRole.as_view(), name="person-role"
     ),
+    path("data-centers/<uuid:uid>/tokens/", tokens.ServiceTokens.as_view(), name="service-tokens"),
+    path("data-centers/<uuid:uid>/tokens/<uuid:token>/", tokens.ServiceTokenDetail.as_view(), name="service-token"),
     path("data-centers/<uuid:uid>/quota/", people.DataCenterQuota.as_view(), name="data-center-quota"),
     path("directories/", directories.Directories.as_view(), name="directory-list"),
     path("directories/test/", directories.DirectoryTry.as_view(), name="directory-try"),

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db.models.functions import Now
 from django.utils.crypto import constant_time_compare
 
+from portal.common.actor import Bounds
 from tenants.models import ApiToken, User
 
 SessionStore = import_module(settings.SESSION_ENGINE).SessionStore
@@ -28,6 +29,12 @@ def user_of_session(session_key: str) -> User | None:
     if user is None or not _is_of_present_password(session.get(HASH_SESSION_KEY, ""), user):
         return None
     return user
+
+
+def bounds_of_token(token_uid: UUID) -> Bounds:
+    """To what a token keeps whoever acts by it; to nothing at all once it is revoked."""
+    token = ApiToken.objects.filter(uid=token_uid).first()
+    return token.bounds if token else Bounds(permits=frozenset())
 
 
 def user_of_token(token_uid: UUID) -> User | None:

@@ -18,7 +18,12 @@ from tenants.services.users import get_user
 
 
 def sessions_of(actor: Actor, user: User) -> QuerySet[Session]:
-    """The live log-ins of oneself, or of anybody for those who manage users. The newest first."""
+    """The live log-ins of oneself, or of anybody for those who manage users. The newest first.
+
+    A token that is for chosen permits or objects sees none.
+    """
+    if actor.bounds:
+        return Session.objects.none()
     get_user(actor, user.pk)
     return live_sessions().filter(user_uid=user.pk).order_by("-started_at", "-uid")
 

@@ -1,4 +1,4 @@
-"""The page of an account: by which log-ins one is in, and ending them. One's own, or anybody's for super-admins."""
+"""The page of an account: its log-ins and tokens, and ending log-ins. One's own, or anybody's for super-admins."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
@@ -15,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from portal.common.errors import NotFound
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
-from tenants.services import sessions, users
+from tenants.services import sessions, tokens, users
 
 MOST_SHOWN = 50
 
@@ -23,7 +24,7 @@ MOST_SHOWN = 50
 @require_safe
 @login_required
 def account(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """Log-ins of a person."""
+    """Log-ins of a person; one's own tokens too."""
     actor = actor_of(request)
     person = users.get_user(actor, uid)
     found = [(row, sessions.is_present(actor, row)) for row in sessions.sessions_of(actor, person)[:MOST_SHOWN]]
@@ -33,6 +34,8 @@ def account(request: HttpRequest, uid: UUID) -> HttpResponse:
         "person": person,
         "is_own": is_own,
         "sessions": found,
+        "tokens": list(tokens.tokens_of(actor)[:MOST_SHOWN]) if is_own else [],
+        "now": timezone.now(),
         "others": any(not is_present for _row, is_present in found),
     }
     return render(request, "tenants/user_detail.html", context)

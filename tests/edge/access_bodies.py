@@ -35,6 +35,15 @@ FIXED: dict[str, dict[str, Any]] = {
     "POST /api/v1/data-centers/{uid}/people/": {"username": "bob", "role": "end-user"},
     "PATCH /api/v1/vms/{uid}/": {"protected": True},
     "POST /api/v1/tokens/": {"username": "alice", "password": PASSWORD, "name": "more"},
+    "POST /api/v1/data-centers/{uid}/tokens/": {"name": "deploy", "role": "end-user", "permits": ["VM_CREATE"]},
+    "POST /data-centers/{uid}/tokens/new/": {
+        "name": "deploy",
+        "role": "end-user",
+        "scope": "write",
+        "expires_in": "86400",
+        "key": "k" * 32,
+    },
+    "POST /tokens/new/": {"name": "more", "scope": "write", "expires_in": "86400", "key": "k" * 32},
     "POST /login/": {"username": "alice", "password": PASSWORD},
     "POST /language/": {"language": "el", "theme": "dark"},
     "POST /theme/": {"language": "el", "theme": "dark"},
@@ -119,6 +128,7 @@ def address(world: World, path: str) -> str:
     """The address of the world's own thing of that noun."""
     nouns = path.removeprefix("/api/v1").split("/")
     named = {name: world.ids.get(name, "") for name in ("user", "group", "role", "target")}
+    named["token"] = world.ids.get("service_token", "")
     return path.format(
         uid=world.ids.get(NOUNS.get(nouns[1], ""), ""),
         resource=world.ids.get(KINDS.get(path.split("/")[-3:][0], ""), ""),

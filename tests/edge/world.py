@@ -27,7 +27,7 @@ from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tenants import policy
 from tenants.models import ApiToken, Directory, DirectoryGroup
-from tenants.services.tokens import create_token
+from tenants.services.tokens import TokenWish, create_service_token, create_token
 from tenants.services.users import create_user
 from tests.people import PASSWORD, Institute
 
@@ -81,6 +81,10 @@ def make_world(place: Institute) -> World:
     dora.save()
     assert world.vm.status in {"up", "powering_up"}
     Vm.objects.update(status="up")
+    wish = TokenWish("backup", "write", 3600)
+    service, _text = create_service_token(
+        place.actor("physics-admin"), place.centers["physics"].pk, wish, role="end-user"
+    )
     console = open_console(place.actor("alice"), world.vm.pk, ConsoleRequest()).console
     token = ApiToken.objects.get(name="owner")
     FoundNetwork.objects.create(provider=place.provider, kind="network", external_id=str(uuid4()), name="lan")
@@ -99,6 +103,7 @@ def make_world(place: Institute) -> World:
         "vm": str(world.vm.pk),
         "job": str(world.job.pk),
         "token": str(token.pk),
+        "service_token": str(service.pk),
         "session": str(Session.objects.get(session_key=kept(world.sessions["owner"])).uid),
         "console": str(console.pk),
         "user": str(place.users["bob"].pk),
