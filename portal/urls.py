@@ -7,7 +7,7 @@ from django.views.i18n import set_language
 from drf_spectacular.views import SpectacularAPIView
 
 from portal import views
-from tenants.views.events import event_list
+from tenants.views.events import event_list, events_export
 from tenants.views.logins import log_in
 
 api = (
@@ -37,6 +37,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("jobs/drawer/", views.jobs_drawer, name="jobs-drawer"),
     path("jobs/<uuid:uid>/", views.job_detail, name="job"),
     path("events/", event_list, name="events"),
+    path("events/export/", events_export, name="events-export"),
     path("", include("tenants.urls")),
     path("", include("network.urls")),
     path("", include("compute.urls")),

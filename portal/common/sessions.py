@@ -109,7 +109,7 @@ class SessionStore(db.SessionStore):
         """Count a session that logs somebody in as used by the request at hand."""
         if self.row is None or self.row.user_uid is None or not self.session_key or self.client is None:
             return
-        if self.row.client_address != self.client[0]:
+        if self.row.client_address not in ("", self.client[0]):
             note_use(self.session_key, client_address=self.client[0], browser=self.client[1])
         elif self.row.seen_at < timezone.now() - SEEN_EVERY:
             note_use(self.session_key)

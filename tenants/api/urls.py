@@ -38,5 +38,6 @@ urlpatterns = [
     path("users/", people.Users.as_view(), name="user-list"),
     path("users/<uuid:uid>/", people.UserDetail.as_view(), name="user"),
     path("events/", events.Events.as_view(), name="event-list"),
+    path("events/export/", events.EventsExport.as_view(), name="event-export"),
     path("me/", me.Me.as_view(), name="me"),
 ]

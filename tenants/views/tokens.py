@@ -21,6 +21,7 @@ from portal.common.login_first import login_required
 from tenants.forms.tokens import TokenForm
 from tenants.models import ApiToken
 from tenants.services import people, tokens
+from tenants.views.asked import uid_or_none
 
 MOST_OFFERED = 200
 PER_PAGE = 50
@@ -54,7 +55,7 @@ def service_token_list(request: HttpRequest, uid: UUID) -> HttpResponse:
     actor = actor_of(request)
     center = people.authorize_people(actor, uid)
     rows = tokens.service_tokens(actor, uid)
-    after = _uid(request.GET.get("after", ""))
+    after = uid_or_none(request.GET.get("after"))
     if after is not None and (last := rows.filter(pk=after).first()) is not None:
         rows = rows.filter(created_at__lt=last.created_at)
     found = list(rows[: PER_PAGE + 1])
@@ -113,10 +114,3 @@ def _form_page(request: HttpRequest, form: TokenForm, make: Make, context: dict[
     if request.method == "POST" and (made := form.tried(tried)):
         return render(request, "tenants/token_made.html", made | context)
     return render(request, "tenants/user_form.html", context | {"form": form}, status=400 if form.errors else 200)
-
-
-def _uid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

@@ -157,6 +157,13 @@ EVENT_TITLES = {
 
 
 VERB_TITLES = {
+    "VM_CREATE": gettext_lazy("Creating a machine"),
+    "VM_DELETE": gettext_lazy("Deleting a machine"),
+    "VM_RUN": gettext_lazy("Running a machine"),
+    "VM_SHUT_DOWN": gettext_lazy("Shutting a machine down"),
+    "VM_STOP": gettext_lazy("Stopping a machine"),
+    "VM_REBOOT": gettext_lazy("Rebooting a machine"),
+    "VM_CONNECT": gettext_lazy("Opening a console"),
     "LOGIN": gettext_lazy("Logging in"),
     "USER_CREATE": gettext_lazy("Creating a user"),
     "USER_ENABLE": gettext_lazy("Enabling a user"),
@@ -192,6 +199,7 @@ VERB_TITLES = {
     "IMAGE_CREATE": gettext_lazy("Beginning to upload an image"),
     "IMAGE_UPLOAD": gettext_lazy("Uploading an image"),
     "IMAGE_DELETE": gettext_lazy("Removing an image"),
+    "EVENTS_EXPORT": gettext_lazy("Exporting the log"),
     "JOB_CANCEL": gettext_lazy("Cancelling a job"),
     "VM_ADOPT": gettext_lazy("Adopting a machine"),
     "VMS_ADOPT": gettext_lazy("Adopting machines"),
