@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.views import accounts, directories, people, tokens
+from tenants.views import accounts, directories, factors, people, tokens
 
 app_name = "tenants"
 
@@ -31,6 +31,8 @@ urlpatterns = [
     path("directories/<uuid:uid>/groups/<uuid:group>/remove/", directories.group_unmap, name="group-unmap"),
     path("users/", people.user_list, name="users"),
     path("users/new/", people.user_create, name="user-create"),
+    path("users/second-factors/", factors.ranks, name="factor-ranks"),
+    path("users/<uuid:uid>/factor/reset/", factors.factor_reset, name="factor-reset"),
     path("users/<uuid:uid>/", accounts.account, name="user"),
     path("users/<uuid:uid>/sessions/end/", accounts.sessions_end, name="sessions-end"),
     path("users/<uuid:uid>/password/", people.user_password, name="user-password"),

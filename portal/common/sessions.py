@@ -25,6 +25,7 @@ from portal.common.models import Session
 
 SEEN_EVERY = timedelta(minutes=1)
 LONGEST_BROWSER = 200
+OWES_FACTOR = "owes_factor"  # in a session whose person must set up a second factor before anything else
 
 
 def kept(session_key: str) -> str:

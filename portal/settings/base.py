@@ -58,6 +58,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "tenants.middleware.OwedFactorMiddleware",
     "tenants.middleware.OneLookMiddleware",
     "portal.common.http.ErrorMiddleware",
 ]

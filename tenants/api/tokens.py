@@ -19,6 +19,7 @@ from portal.common.idempotency import Answer
 from portal.common.paging import NewestFirst
 from portal.common.strict import LARGEST_NUMBER, StrictInteger, StrictSerializer, StrictString, StrictUuid, checked
 from tenants.models import ApiToken
+from tenants.services.factors import check_code
 from tenants.services.passwords import check_password
 from tenants.services.tokens import (
     TokenWish,
@@ -59,6 +60,9 @@ class NewTokenSerializer(TokenWishSerializer):
 
     username = StrictString(max_length=150)
     password = StrictString(max_length=1024)
+    code = StrictString(
+        default="", allow_blank=True, max_length=32, help_text="Of the second factor, for whoever has one."
+    )
 
 
 class NewServiceTokenSerializer(TokenWishSerializer):
@@ -136,6 +140,7 @@ class Tokens(ListView):
             request_id=asking.request_id,
             door=Door.API,
         )
+        check_code(user, data["code"], actor=asking)
         actor = replace(asking, user=user, session_key="", token_uid=None)
         # The answer holds a secret: it is never kept, and a repeat is refused.
         return answer_once(request, user.pk, lambda: _made(actor, data), secret=True)

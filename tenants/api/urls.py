@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.api import data_centers, directories, events, jobs, me, people, sessions, tokens
+from tenants.api import data_centers, directories, events, factors, jobs, me, people, sessions, tokens
 
 urlpatterns = [
     path("tokens/", tokens.Tokens.as_view(), name="token-list"),
@@ -32,6 +32,12 @@ urlpatterns = [
     ),
     path("directories/<uuid:uid>/sync/", directories.DirectorySync.as_view(), name="directory-sync"),
     path("directories/<uuid:uid>/simulate/", directories.DirectorySimulate.as_view(), name="directory-simulate"),
+    path("factor/", factors.Factor.as_view(), name="factor"),
+    path("factor/begin/", factors.FactorBegin.as_view(), name="factor-begin"),
+    path("factor/codes/", factors.FactorCodes.as_view(), name="factor-codes"),
+    path("factor/remove/", factors.FactorRemove.as_view(), name="factor-remove"),
+    path("factor-ranks/", factors.FactorRanks.as_view(), name="factor-ranks"),
+    path("users/<uuid:uid>/factor/", factors.UserFactor.as_view(), name="user-factor"),
     path("sessions/", sessions.Sessions.as_view(), name="session-list"),
     path("sessions/<uuid:uid>/", sessions.SessionDetail.as_view(), name="session-detail"),
     path("users/<uuid:uid>/sessions/", sessions.UserSessions.as_view(), name="user-sessions"),

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from django.utils.crypto import constant_time_compare
 
 from portal.common.actor import Bounds
+from portal.common.sessions import OWES_FACTOR
 from tenants.models import ApiToken, User
 
 SessionStore = import_module(settings.SESSION_ENGINE).SessionStore
@@ -20,11 +21,15 @@ SessionStore = import_module(settings.SESSION_ENGINE).SessionStore
 def user_of_session(session_key: str) -> User | None:
     """The active user whom this session logs in; None once it ended or expired, or the password was changed.
 
+    None too for who must set up a second factor first.
+
     Unlike ``django.contrib.auth.get_user`` it changes nothing: no new key behind the browser's back.
     """
     if not session_key:
         return None
     session = SessionStore(session_key)
+    if session.get(OWES_FACTOR):
+        return None
     user = _active(session.get(SESSION_KEY))
     if user is None or not _is_of_present_password(session.get(HASH_SESSION_KEY, ""), user):
         return None

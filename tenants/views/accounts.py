@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from portal.common.errors import NotFound
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
-from tenants.services import sessions, tokens, users
+from tenants.services import factors, sessions, tokens, users
 
 MOST_SHOWN = 50
 
@@ -36,6 +36,7 @@ def account(request: HttpRequest, uid: UUID) -> HttpResponse:
         "sessions": found,
         "tokens": list(tokens.tokens_of(actor)[:MOST_SHOWN]) if is_own else [],
         "now": timezone.now(),
+        "factor": factors.factor_of(person),
         "others": any(not is_present for _row, is_present in found),
     }
     return render(request, "tenants/user_detail.html", context)
