@@ -31,7 +31,7 @@ class BegunSerializer(serializers.Serializer):
     sealed = serializers.CharField(help_text="To be sent back with the first code, within half an hour.")
 
 
-class ConfirmSerializer(StrictSerializer):
+class FirstCodeSerializer(StrictSerializer):
     sealed = StrictString(max_length=2000)
     code = StrictString(max_length=32, help_text="The six digits that the app shows now.")
 
@@ -67,10 +67,10 @@ class Factor(ApiView):
         }
         return Response(FactorSerializer(body).data)
 
-    @extend_schema(request=ConfirmSerializer, responses={201: RecoveryCodesSerializer}, operation_id="factor_add")
+    @extend_schema(request=FirstCodeSerializer, responses={201: RecoveryCodesSerializer}, operation_id="factor_add")
     def post(self, request: Request) -> Response:
         """Have the secret, by the first code of the app."""
-        data, actor = checked(ConfirmSerializer, request.data), _actor(request)
+        data, actor = checked(FirstCodeSerializer, request.data), _actor(request)
         return _codes(request, lambda: factors.confirm(actor, data["sealed"], data["code"]), status.HTTP_201_CREATED)
 
 

@@ -34,7 +34,7 @@ FIXED: dict[str, dict[str, Any]] = {
     "PATCH /api/v1/users/{uid}/": {"password": "another long one 42", "present_password": PASSWORD},
     "POST /api/v1/data-centers/{uid}/people/": {"username": "bob", "role": "end-user"},
     "PATCH /api/v1/vms/{uid}/": {"protected": True},
-    "POST /api/v1/tokens/": {"username": "alice", "password": PASSWORD, "name": "more"},
+    "POST /api/v1/tokens/": {"username": "alice", "password": PASSWORD, "name": "more", "permits": ["VM_VIEW"]},
     "POST /api/v1/data-centers/{uid}/tokens/": {"name": "deploy", "role": "end-user", "permits": ["VM_CREATE"]},
     "POST /data-centers/{uid}/tokens/new/": {
         "name": "deploy",

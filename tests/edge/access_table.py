@@ -146,6 +146,7 @@ REHEARSED = (
     "DELETE /api/v1/tokens/{uid}/",
     "DELETE /api/v1/data-centers/{uid}/tokens/{token}/",
     "PUT /api/v1/factor-ranks/",
+    "DELETE /api/v1/users/{uid}/factor/",
     "DELETE /api/v1/sessions/",
     "DELETE /api/v1/sessions/{uid}/",
     "DELETE /api/v1/users/{uid}/sessions/",
