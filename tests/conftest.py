@@ -8,15 +8,23 @@ from uuid import uuid4
 
 import pytest
 
-from tests.people import Institute, make_institute
+from tests.lab.rows import begin_with_what_is_there
+from tests.people import Institute, the_institute
 
 pytest_plugins = ["tests.lab.fixtures", "tests.lab.selection", "tests.jobs.fixtures"]
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """The test database, whose tests leave it as they found it."""
+    with django_db_blocker.unblock():
+        begin_with_what_is_there()
 
 
 @pytest.fixture
 def institute(db: None, tmp_path: Path) -> Institute:
     """Two departments on a double."""
-    return make_institute(tmp_path)
+    return the_institute(tmp_path)
 
 
 @pytest.fixture(autouse=True)

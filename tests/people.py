@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from compute.models import Template
 from compute.services.providers import connect_provider, own_storage, share_out
@@ -19,6 +19,7 @@ from tenants.models.quota import Dimension
 from tenants.roles import sync_roles
 from tenants.services.data_centers import create_data_center
 from tenants.services.users import create_user
+from tests.snapshots import Once
 
 PASSWORD = "correct-horse-battery-staple"
 
@@ -72,6 +73,9 @@ def make_institute(
             user = place.users[person] = create_user(actor, username=person, password=PASSWORD)
             policy.grant(actor, role, user, center)
     return place
+
+
+the_institute: Final = Once(make_institute)
 
 
 def _image_of_nothing(folder: Path) -> Path:

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 30.0
 COMPARE_SECONDS = 60.0
+STRANGERS_SECONDS = 15.0  # between compares, where machines that are not ours come, change and go
 ADDRESS_SECONDS = 5.0
 RETRY_SECONDS = 5.0
 
@@ -86,8 +87,8 @@ class ProviderWatcher(threading.Thread):
             watch.close()
 
     def _read_changes(self, provider: Provider, watch: Watch) -> None:
-        compare_at = time.monotonic() + COMPARE_SECONDS
-        addresses_at = 0.0
+        compared_at, addresses_at = time.monotonic(), 0.0
+        compare_at = compared_at + COMPARE_SECONDS
         while not self.stop_event.is_set():
             if claim_watch(provider.pk, holder=self.holder, seconds=LEASE_SECONDS) is None:
                 return
@@ -95,15 +96,16 @@ class ProviderWatcher(threading.Thread):
                 return  # follow it by its new address or credentials
             changes = watch.next(timeout=2.0)
             close_old_connections()
-            for external_id in {change.external_id for change in changes}:
-                if external_id:
-                    look_at(provider, external_id)
+            known = [look_at(provider, uid) for uid in {change.external_id for change in changes} if uid]
+            if not all(known):
+                compare_at = min(compare_at, compared_at + STRANGERS_SECONDS)
             if time.monotonic() >= addresses_at:
                 addresses_at = time.monotonic() + ADDRESS_SECONDS
                 self._addresses(provider)
             if time.monotonic() >= compare_at or any(not c.external_id for c in changes):
-                compare_at = time.monotonic() + COMPARE_SECONDS
                 sync_provider(provider)
+                compared_at = time.monotonic()
+                compare_at = compared_at + COMPARE_SECONDS
 
     def _addresses(self, provider: Provider) -> None:
         """Machines that are up and have no address yet are asked for it."""
@@ -122,20 +124,21 @@ class ProviderWatcher(threading.Thread):
         unknown_since_silence(self.provider_uid)
 
 
-def look_at(provider: Provider, external_id: str) -> None:
-    """Read one machine of ours and write what was found."""
+def look_at(provider: Provider, external_id: str) -> bool:
+    """Read one machine of ours and write what was found; False for one that is not ours."""
     vm = Vm.objects.filter(provider=provider, external_id=external_id).select_related("data_center").first()
     if vm is None:
-        return
+        return False
     driver = driver_for(provider)
     found = driver.find_vm(vm.pk)
     if (found is None or found.status.value == "down") and Vm.objects.filter(being_made(), pk=vm.pk).exists():
-        return  # not started yet: a page that follows its creation must not read "off"
+        return True  # not started yet: a page that follows its creation must not read "off"
     try:
         addresses = driver.addresses(VmRef(vm.pk, vm.external_id)) if found and found.status.value != "down" else ()
     except NotFound:
         addresses = ()
     observe(vm, found, addresses=addresses)
+    return True
 
 
 def watch_all(stop: threading.Event) -> None:

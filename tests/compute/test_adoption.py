@@ -20,12 +20,12 @@ from tenants import quota
 from tenants.models import QuotaCharge
 from tenants.models.quota import Dimension
 from tests.doubles.hypervisor_state import Fault, HypervisorDouble
-from tests.people import Institute, make_institute
+from tests.people import Institute, the_institute
 
 
 @pytest.fixture
 def place(db, tmp_path) -> Institute:
-    return make_institute(tmp_path)
+    return the_institute(tmp_path)
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ from tenants import quota
 from tenants.models import QuotaAccount
 from tenants.models.quota import Dimension
 from tests.crowd import in_threads
-from tests.people import PASSWORD, Institute, make_institute
+from tests.people import PASSWORD, Institute, the_institute
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def place(transactional_db, tmp_path) -> Institute:
-    return make_institute(tmp_path)
+    return the_institute(tmp_path)
 
 
 class Api:

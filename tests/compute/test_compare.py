@@ -16,14 +16,14 @@ from portal.jobs.states import FINAL
 from tenants import quota
 from tenants.models.quota import Dimension
 from tests.doubles.hypervisor_state import drop
-from tests.flows.place import Place, make_place
+from tests.flows.place import Place, the_place
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def place(transactional_db: None, tmp_path) -> Place:
-    return make_place(tmp_path)
+    return the_place(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from django.db import connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from compute.models import Host
+from compute.models import FoundVm, Host
 from compute.services import providers
 from compute.services.providers import NotReached, ProviderEdit
 from compute.sync import watcher
@@ -240,7 +240,8 @@ def watched(uid) -> bool:
 
 
 @pytest.mark.long
-def test_a_new_provider_is_watched_and_a_disabled_or_removed_one_let_go_of(institute, tmp_path):
+def test_a_new_provider_is_watched_and_a_disabled_or_removed_one_let_go_of(institute, tmp_path, monkeypatch):
+    monkeypatch.setattr(watcher, "RETRY_SECONDS", 0.2)
     root = institute.actor("root")
     with watching():
         given = {"kind": "double", "address": f"double://{tmp_path}/second"}
@@ -256,3 +257,15 @@ def test_a_new_provider_is_watched_and_a_disabled_or_removed_one_let_go_of(insti
         providers.remove_provider(root, row.pk)
         name = f"watch-{row.pk}"
         until(lambda: name not in {each.name for each in threading.enumerate()}, "the thread's end", seconds=30)
+
+
+def test_a_machine_that_is_not_ours_is_found_when_it_comes_and_forgotten_when_it_goes(institute, tmp_path, monkeypatch):
+    monkeypatch.setattr(watcher, "RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(watcher, "STRANGERS_SECONDS", 0.2)
+    double = HypervisorDouble(tmp_path / "hypervisor")
+    with watching():
+        until(lambda: watched(institute.provider.pk), "a watcher", seconds=30)
+        uid = double.plant_vm("mail", state="up")
+        until(lambda: FoundVm.objects.filter(external_id=uid).exists(), "the machine", seconds=30)
+        double.remove("vm", uid)
+        until(lambda: not FoundVm.objects.filter(external_id=uid).exists(), "its end", seconds=30)

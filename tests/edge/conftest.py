@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from portal.common.logs import JsonFormatter
-from tests.edge.world import World, make_world, undone
-from tests.people import make_institute
+from tests.edge.world import World, the_world, undone
 
 CLIENTS = ("websockets.client", "urllib3")  # the tests' own, in the same process
 
@@ -52,7 +51,7 @@ def one_world(
 ) -> Iterator[World]:
     """One world for all tests of a module, in a transaction around them. Not where a server looks at the rows as well."""
     with django_db_blocker.unblock(), undone():
-        yield make_world(make_institute(tmp_path_factory.mktemp("institute")))
+        yield the_world(tmp_path_factory.mktemp("institute"))
 
 
 @pytest.fixture

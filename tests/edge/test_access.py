@@ -57,10 +57,13 @@ def walked(world: World, table: dict[str, str], ranks: tuple[str, ...], *, kind:
     return found
 
 
+@pytest.mark.long
 def test_AZ01_every_operation_answers_every_rank_as_the_table_says(world):  # noqa: N802
     assert walked(world, API, API_RANKS, kind="api") == API
 
 
+@pytest.mark.long
+@pytest.mark.once
 def test_AZ01_a_dry_run_refuses_the_same_and_writes_nothing(world):  # noqa: N802
     asked = {f"{operation} ?dry_run=1": expected for operation, expected in DRY_RUNS.items()}
     assert walked(world, asked, API_RANKS, kind="api") == asked
@@ -107,6 +110,7 @@ def steady(answer: Any) -> tuple[int, str]:
 
 
 @pytest.mark.long
+@pytest.mark.once
 def test_AZ02_what_is_hidden_answers_as_what_is_not_there(world):  # noqa: N802
     unknown = World(world.place, world.vm, world.job, ids=dict.fromkeys(world.ids, str(uuid4())))
     for kind, table, ranks in (("api", API, API_RANKS), ("page", PAGES, PAGE_RANKS)):

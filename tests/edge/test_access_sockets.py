@@ -15,8 +15,7 @@ from compute.services.consoles import ConsoleRequest, open_console
 from portal.asgi import application, websocket
 from portal.jobs.models import Job
 from tests.edge.access_table import API_RANKS
-from tests.edge.world import World, make_world
-from tests.people import make_institute
+from tests.edge.world import World, the_world
 
 # The code with which the socket is closed at once; "open" when it is not; "no" when it is not even accepted. A console
 # is asked for by its owner: without the ticket his log-in alone opens it, with the ticket nobody else's does.
@@ -34,7 +33,7 @@ SOCKETS = {
 def world(transactional_db, tmp_path, monkeypatch) -> World:
     # A thread's connection that is kept open would stop the test's database from being removed.
     monkeypatch.setitem(connections["default"].settings_dict, "CONN_MAX_AGE", 0)
-    world = make_world(make_institute(tmp_path))
+    world = the_world(tmp_path)
     Job.objects.filter(pk=world.job.pk).update(status="queued")
     return world
 

@@ -31,8 +31,7 @@ from portal.jobs.models import Job, Step
 from tests.compute.console.serving import serving
 from tests.compute.console.world import eventually
 from tests.doubles.hypervisor import DoubleDriver
-from tests.edge.world import World, make_world
-from tests.people import make_institute
+from tests.edge.world import World, the_world
 
 CANARY = "canary-5d2f9c-password"
 
@@ -84,8 +83,8 @@ FAILURES = [plain, of_a_key, of_a_file, of_a_subprocess, of_text, of_a_row, chai
 
 
 @pytest.fixture
-def world(institute) -> World:
-    return make_world(institute)
+def world(db, tmp_path) -> World:
+    return the_world(tmp_path)
 
 
 def fails(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, failure: Callable[[], None]) -> None:
@@ -179,7 +178,7 @@ async def test_SE02_a_task_that_nobody_waited_for_is_logged_without_its_values(l
 def served(transactional_db, tmp_path, settings, monkeypatch) -> Iterator[World]:
     """The same behind the real ASGI server; ``ids["address"]`` says where."""
     monkeypatch.setitem(connections["default"].settings_dict, "CONN_MAX_AGE", 0)
-    world = make_world(make_institute(tmp_path))
+    world = the_world(tmp_path)
     with serving(application) as port:
         world.ids["address"] = f"127.0.0.1:{port}"
         settings.PUBLIC_ORIGINS = [f"http://127.0.0.1:{port}"]

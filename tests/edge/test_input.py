@@ -23,7 +23,7 @@ from tenants import quota
 from tenants.models.quota import Dimension
 from tests.edge.world import World, routes
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.once]
 
 MARKUP = (
     "<script>document.title = 'pwned'</script>",

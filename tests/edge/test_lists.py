@@ -16,7 +16,7 @@ from compute.models import Vm
 from compute.models.grants import VmUserGrant
 from portal.jobs.models import Job, Step
 from tenants.models import ApiToken
-from tests.edge.world import World, make_world
+from tests.edge.world import World, the_world
 
 pytestmark = pytest.mark.long
 
@@ -31,8 +31,8 @@ QUERIES = {
 
 
 @pytest.fixture
-def world(institute) -> World:
-    return make_world(institute)
+def world(db, tmp_path) -> World:
+    return the_world(tmp_path)
 
 
 def copies(row: Any, count: int, **more: Callable[[int], Any]) -> list[Any]:

@@ -13,15 +13,15 @@ from portal.asgi import application
 from portal.common.logs import LONGEST_MESSAGE
 from portal.events.models import Event
 from tests.compute.console.serving import serving
-from tests.edge.world import World, make_world
+from tests.edge.world import World, the_world
 
 FORGED = '{"at": "2026-01-01T00:00:00.000+00:00", "level": "info", "logger": "portal", "message": "forged"}'
 HOSTILE = f"x\r\n{FORGED}\n\x1b[31mred\x1b]0;title\x07\u2028\u2029\u0085\x7f\x00"
 
 
 @pytest.fixture
-def world(institute) -> World:
-    return make_world(institute)
+def world(db, tmp_path) -> World:
+    return the_world(tmp_path)
 
 
 def assert_sound(log: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from django.core import serializers
 from drf_spectacular.generators import SchemaGenerator
 
@@ -13,6 +14,8 @@ from portal.jobs.models import Job
 from tenants.models import ApiToken, QuotaCharge
 from tests.edge.access_bodies import address, body
 from tests.edge.world import World
+
+pytestmark = [pytest.mark.long, pytest.mark.once]
 
 OURS = (
     "owner", "owner_id", "user", "department", "tenant", "quota", "status", "is_staff", "is_superuser", "is_active", "host", "host_id", "cluster",

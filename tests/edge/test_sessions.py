@@ -26,6 +26,8 @@ from tests.edge.test_access import ready
 from tests.edge.world import World
 from tests.people import PASSWORD
 
+pytestmark = pytest.mark.once
+
 COOKIE = settings.SESSION_COOKIE_NAME
 NO_JSON = (
     "text/plain",
@@ -186,6 +188,7 @@ def test_one_sees_ones_log_ins_and_ends_one_or_all_others_which_open_sockets_are
 # -- AN14
 
 
+@pytest.mark.long
 def test_AN14_whoever_is_not_logged_in_makes_no_session(world):  # noqa: N802
     before = Session.objects.count()
     for number in range(5):
@@ -217,7 +220,7 @@ def counts() -> tuple[int, ...]:
     return tuple(table.objects.count() for table in (Vm, Job, ApiToken, Session))
 
 
-@pytest.mark.once
+@pytest.mark.long
 def test_AN16_no_change_by_session_without_the_token_of_our_own_page(world):  # noqa: N802
     for operation in API | PAGES:
         method, path = operation.split()
@@ -254,6 +257,7 @@ def test_AN16_the_api_takes_json_that_says_so_and_no_form(world):  # noqa: N802
             assert answer.status_code == 415, (operation, kind)
 
 
+@pytest.mark.long
 def test_AN16_no_change_by_get_or_by_a_method_in_disguise(world):  # noqa: N802
     before = counts()
     posted = {operation.split()[1] for operation in API | PAGES if operation.startswith(("POST", "DELETE"))}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from django.conf import settings
@@ -29,7 +29,8 @@ from tenants import policy
 from tenants.models import ApiToken, Directory, DirectoryGroup
 from tenants.services.tokens import TokenWish, create_service_token, create_token
 from tenants.services.users import create_user
-from tests.people import PASSWORD, Institute
+from tests.people import PASSWORD, Institute, make_institute
+from tests.snapshots import Once
 
 # Who asks. alice owns the machine; bob is of her department, charlie of another; dora was disabled and is of hers.
 PEOPLE = {
@@ -112,6 +113,9 @@ def make_world(place: Institute) -> World:
         "ready_image": str(ready.pk),
     }
     return world
+
+
+the_world: Final = Once(lambda folder: make_world(make_institute(folder)))
 
 
 def log_in_everybody(world: World) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.flows.place import Place, make_place
+from tests.flows.place import Place, the_place
 
 
 @pytest.fixture
 def place(transactional_db: None, tmp_path: Path, settings: Any) -> Place:
     """Two departments on a double, among other people's things, and a spool of their own."""
     settings.IMAGE_SPOOL = tmp_path / "spool"
-    return make_place(tmp_path)
+    return the_place(tmp_path)

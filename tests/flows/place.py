@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from django.db.models import Exists, OuterRef
@@ -19,6 +19,7 @@ from tests.doubles.hypervisor_state import HypervisorDouble, put
 from tests.flows.seen import Seen, look_at_double
 from tests.jobs.conftest import run
 from tests.people import Institute, make_institute
+from tests.snapshots import Once
 
 
 @dataclass
@@ -85,6 +86,9 @@ def make_place(folder: Path) -> Place:
     _settle_strangers(place)
     place.strangers = place.look().strangers
     return place
+
+
+the_place: Final = Once(make_place)
 
 
 def _settle_strangers(place: Place) -> None:

@@ -16,7 +16,7 @@ from portal.jobs.models import Job
 from tenants import quota
 from tenants.models import QuotaCharge
 from tenants.models.quota import Dimension
-from tests.people import Institute, make_institute
+from tests.people import Institute, the_institute
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,7 +35,7 @@ def make(place: Institute, name: str = "web-1", who: str = "alice", **more) -> V
 
 @pytest.fixture
 def place(transactional_db, tmp_path):
-    return make_institute(tmp_path)
+    return the_institute(tmp_path)
 
 
 def test_a_machine_is_made_used_and_deleted_with_everything_it_had(place):

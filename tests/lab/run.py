@@ -11,26 +11,34 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Final
 
 import pytest
 
 from tests.lab.earlier import READ, WRITE
 from tests.lab.postgres_server import PostgresServer
-from tests.lab.servers import RealPartFailed, new_folder
+from tests.lab.servers import RealPartFailed
 
 # What a pass sets, and must not inherit where passes run within a pass (this file's own tests).
 OURS: Final = ("DATABASE_URL", "STEGI_TEST_PASS", READ, WRITE)
 TITLES: Final = {
     "postgres": "PostgreSQL",
     "sqlite": "SQLite",
-    "rows": "SQLite, beside those on PostgreSQL",
-    "real": "SQLite with hypervisor, browser and the whole portal",
+    "rows": "SQLite, rows alone",
+    "machines": "SQLite with hypervisors and directories",
+    "whole": "SQLite with browser and the whole portal",
+    "lab": "SQLite, of the lab itself",
 }
+# Each of them in a lab of its own within this one: both have a libvirtd, and they run side by side.
+REAL: Final = ("machines", "whole")
+AT_ONCE: Final = 2
+NAMESPACE: Final = Path(__file__).with_name("namespace.py")
 NOTHING_SELECTED: Final = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
@@ -46,51 +54,48 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def passes_of(database: str, *, has_arguments: bool) -> list[str]:
-    """The whole suite goes in three parts (a pass for each, two of them side by side); a selection once on each database."""
+    """The whole suite goes in five parts, two of them at a time; a selection once on each database."""
     if database != "both":
         return [database]
-    return ["postgres", "sqlite"] if has_arguments else ["postgres", "rows", "real"]
+    return ["postgres", "sqlite"] if has_arguments else ["postgres", "rows", *REAL, "lab"]
 
 
 def run_passes(passes: Sequence[str], arguments: Sequence[str], failures: list[dict[str, str]]) -> int:
-    """Runs them side by side but for the last, which runs alone, reports what failed before it, and ends the output."""
-    folder, *before, last = new_folder("passes"), *passes
-    codes = []
-    if before:
-        with ThreadPoolExecutor(max_workers=len(before)) as pool:
-            running = [pool.submit(_run_early, name, arguments, folder, streams=name == before[-1]) for name in before]
-        for done in running:
-            code, found = done.result()
-            codes.append(code)
-            failures.extend(found)
-    print(f"== tests on {TITLES[last]}", flush=True)
-    try:
-        codes.append(_run_pass(last, arguments, {READ: _written(folder / "earlier.json", failures)}))
-    except RealPartFailed as error:
-        failures.append({"name": f"[{last}] the lab", "what": str(error)})
+    """Runs two at a time but for the last, which runs alone, reports what failed before it, and ends the output."""
+    *before, last = passes
+    # Under the name that it has in every lab.
+    with TemporaryDirectory(prefix="stegi-passes-", dir="/var/tmp") as made:
+        folder, codes = Path(made), []
+        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            for code, found in pool.map(lambda name: _run_early(name, arguments, folder), before):
+                codes.append(code)
+                failures.extend(found)
+        print(f"== tests on {TITLES[last]}", flush=True)
+        try:
+            codes.append(_run_pass(last, arguments, {READ: _written(folder / "earlier.json", failures)}))
+        except RealPartFailed as error:
+            failures.append({"name": f"[{last}] the lab", "what": str(error)})
     return _verdict(codes, has_failed=bool(failures))
 
 
-def _run_early(name: str, arguments: Sequence[str], folder: Path, *, streams: bool) -> tuple[int, list[dict[str, str]]]:
-    """A pass before the last: its code and its failures. One of those side by side streams, the others print at their end."""
-    kept, log, title = folder / f"{name}.json", folder / f"{name}.log", f"== tests on {TITLES[name]}"
+def _run_early(name: str, arguments: Sequence[str], folder: Path) -> tuple[int, list[dict[str, str]]]:
+    """A pass before the last: its code and its failures. What it prints comes at its end, in one piece."""
+    kept, log, title, began = folder / f"{name}.json", folder / f"{name}.log", TITLES[name], time.monotonic()
+    print(f"== tests on {title}: begun", flush=True)
     try:
-        if streams:
-            print(title, flush=True)
-            code = _run_pass(name, arguments, {WRITE: str(kept)})
-        else:
-            with log.open("w") as output:
-                code = _run_pass(name, arguments, {WRITE: str(kept)}, output=output)
-            print(f"\n{title}\n{log.read_text()}", end="", flush=True)
+        with log.open("w") as output:
+            code = _run_pass(name, arguments, {WRITE: str(kept)}, output=output)
     except RealPartFailed as error:
         return 1, [{"name": f"[{name}] the lab", "what": str(error)}]
+    print(f"\n== tests on {title}: {time.monotonic() - began:.0f} s\n{log.read_text()}", end="", flush=True)
     return code, _failures_of(kept, name, code)
 
 
 def _run_pass(name: str, arguments: Sequence[str], handed_on: Mapping[str, str], output: IO[str] | None = None) -> int:
     with database(name) as environment:
         environment |= {"STEGI_TEST_PASS": name, **handed_on}
-        command = [sys.executable, "-m", "pytest", *arguments]
+        lab = [sys.executable, str(NAMESPACE)] if name in REAL else []
+        command = [*lab, sys.executable, "-m", "pytest", *arguments]
         return subprocess.run(command, env=environment, stdout=output, check=False).returncode
 
 

@@ -24,9 +24,11 @@ MARKER_OF_FIXTURE = {
 # In the order in which they run. Last the browser's: Playwright leaves its event loop running in this thread, where
 # asynchronous tests need their own.
 REAL_PARTS = ("postgres", "redis", "slapd", "samba", "libvirt", "whole", "browser")
-# What runs on SQLite alone: its subject is not the database, and it takes long. What has real parts has a pass of its own.
-HEAVY = ("slapd", "samba", "libvirt", "whole", "browser")
+# What runs on SQLite alone: its subject is not the database, and it takes long. What has real parts has passes of its own.
+WHOLE = ("whole", "browser")
+HEAVY = ("slapd", "samba", "libvirt", *WHOLE)
 RUN_ONCE = (*HEAVY, "once")
+LAB = "lab"
 DATABASE_FIXTURES = {
     "db",
     "transactional_db",
@@ -78,7 +80,7 @@ def _place(item: pytest.Item) -> int:
 def _leave_to_other_pass(config: pytest.Config, items: list[pytest.Item]) -> None:
     """bin/test runs the suite on SQLite, and on PostgreSQL what touches the database (STEGI_TEST_PASS names which).
 
-    The run on SQLite may come in two: what needs rows alone, and what has heavy parts.
+    The run on SQLite may come in parts: what needs rows alone, what has heavy parts, and the tests of the lab.
     """
     this_pass = os.environ.get("STEGI_TEST_PASS")
     if not this_pass:
@@ -92,8 +94,14 @@ def _belongs(item: pytest.Item, this_pass: str) -> bool:
     on_postgres_only = item.get_closest_marker("postgres") is not None
     if this_pass == "postgres":
         return on_postgres_only or (_touches_database(item) and not _has(item, RUN_ONCE))
-    is_heavy = _has(item, HEAVY)
-    return not on_postgres_only and {"sqlite": True, "rows": not is_heavy, "real": is_heavy}[this_pass]
+    return not on_postgres_only and this_pass in {"sqlite", _pass_on_sqlite(item)}
+
+
+def _pass_on_sqlite(item: pytest.Item) -> str:
+    """Where the whole suite runs what runs on SQLite: see tests/lab/run.py."""
+    if _has(item, HEAVY):
+        return "whole" if _has(item, WHOLE) else "machines"
+    return "lab" if item.path.parent.name == LAB else "rows"
 
 
 def _has(item: pytest.Item, markers: Sequence[str]) -> bool:

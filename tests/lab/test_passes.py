@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -18,10 +20,11 @@ NOTHING_SELECTED = 5
 
 
 @pytest.fixture
-def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A suite of its own with the lab's rules, for pytest to run in a process of its own."""
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A suite of its own with the lab's rules, for pytest to run in a process of its own; seen in a lab within the lab."""
     monkeypatch.setitem(os.environ, "TMPDIR", str(tmp_path))
-    return tmp_path / "test_suite.py"
+    with TemporaryDirectory(dir="/var/tmp") as folder:
+        yield Path(folder) / "test_suite.py"
 
 
 PYTEST = (
@@ -94,20 +97,26 @@ def test_a_test_for_postgresql_runs_there_and_only_there(suite: Path, capfd: pyt
 def test_each_test_of_the_whole_suite_runs_in_one_pass_on_sqlite_and_failures_of_all_are_told_at_the_end(
     suite: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    suite.write_text(
-        "import pytest\nfrom django.db import connection\n"
-        "@pytest.mark.django_db\ndef test_vendor(): assert connection.vendor == 'postgresql'\n"
-        "@pytest.mark.django_db\n@pytest.mark.browser\ndef test_page(): assert connection.vendor == 'sqlite'\n"
-        "def test_plain(): pass\n"
+    row = "@pytest.mark.django_db\n{mark}def test_{name}(): assert connection.vendor == '{vendor}'\n"
+    tests = (
+        row.format(mark="", name="vendor", vendor="postgresql"),
+        row.format(mark="@pytest.mark.browser\n", name="page", vendor="sqlite"),
+        row.format(mark="@pytest.mark.libvirt\n", name="machine", vendor="sqlite"),
+        "def test_plain(): pass\n",
     )
-    names = passes_of("both", has_arguments=False)
-    assert passes(suite, names=names) == 1
+    suite.write_text("import pytest\nfrom django.db import connection\n" + "".join(tests))
+    lab = suite.parent / "lab"
+    lab.mkdir()
+    (lab / "test_of_the_lab.py").write_text("def test_lab(): pass\n")
+    assert run_passes(passes_of("both", has_arguments=False), [*PYTEST, "-q", str(suite), str(lab)], []) == 1
     told = capfd.readouterr().out
     counts = [line for line in told.splitlines() if "deselected in" in line or " passed" in line]
     assert sorted(line.partition(" in ")[0] for line in counts) == [
-        "1 failed, 1 passed, 1 deselected",  # on SQLite, what needs rows alone
-        "1 failed, 1 passed, 2 deselected",  # its failure again, and what runs once
-        "1 passed, 2 deselected",  # on PostgreSQL
+        "1 failed, 1 passed, 3 deselected",  # on SQLite, what needs rows alone
+        "1 failed, 1 passed, 4 deselected",  # its failure again, after the test of the lab
+        "1 passed, 4 deselected",  # on PostgreSQL
+        "1 passed, 4 deselected",  # with hypervisors
+        "1 passed, 4 deselected",  # with the browser
     ]
     assert "FAILED [SQLite]" in told  # in the last summary; CI=true makes pytest tell each failure in full there
     assert told.strip().splitlines()[-1].startswith("1 failed, 1 passed")

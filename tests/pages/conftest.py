@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Final
 from uuid import UUID
 
 import pytest
@@ -16,6 +17,7 @@ from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tenants.models import User
 from tests.doubles.hypervisor_state import HypervisorDouble
+from tests.snapshots import Once
 
 
 class Demo:
@@ -77,6 +79,9 @@ class Demo:
         return vm
 
 
+the_demo: Final = Once(Demo)
+
+
 @pytest.fixture
 def demo(transactional_db: None, tmp_path: Path) -> Demo:
-    return Demo(tmp_path)
+    return the_demo(tmp_path)
