@@ -58,7 +58,7 @@ def _of_token(authorization: str) -> Actor | None:
     token = token_behind(authorization[len(BEARER) :].strip())
     if token is None:
         return None
-    return Actor(user=token.user, door=Door.API, token_uid=token.pk, scope=token.scope)
+    return Actor(user=token.user, door=Door.API, token_uid=token.pk, scope=token.scope, bounds=token.bounds)
 
 
 def _of_session(key: str) -> Actor | None:

@@ -7,8 +7,9 @@ from django.views.i18n import set_language
 from drf_spectacular.views import SpectacularAPIView
 
 from portal import views
-from tenants.views.events import event_list
-from tenants.views.logins import log_in
+from tenants.views import factors
+from tenants.views.events import event_list, events_export
+from tenants.views.logins import log_in, log_in_code
 
 api = (
     [
@@ -31,12 +32,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.home, name="home"),
     path("search/", views.search, name="search"),
     path("login/", log_in, name="login"),
+    path("login/code/", log_in_code, name="login-code"),
+    path("factor/", factors.factor, name="factor"),
+    path("factor/add/", factors.factor_add, name="factor-add"),
+    path("factor/codes/", factors.factor_codes, name="factor-codes"),
+    path("factor/remove/", factors.factor_remove, name="factor-remove"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("language/", require_POST(set_language), name="set_language"),
     path("jobs/", views.job_list, name="jobs"),
     path("jobs/drawer/", views.jobs_drawer, name="jobs-drawer"),
     path("jobs/<uuid:uid>/", views.job_detail, name="job"),
     path("events/", event_list, name="events"),
+    path("events/export/", events_export, name="events-export"),
     path("", include("tenants.urls")),
     path("", include("network.urls")),
     path("", include("compute.urls")),

@@ -45,3 +45,6 @@ class Permit(StrEnum):
 
 VIEWING = frozenset(permit for permit in Permit if permit.value.endswith("_VIEW"))
 """What a token that may only read can do at most."""
+
+ASSIGNED = frozenset({Permit.TEMPLATE_VIEW, Permit.TEMPLATE_USE, Permit.NETWORK_VIEW, Permit.NETWORK_USE})
+"""What an assignment conveys; edit, delete and grant come through the owner."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
 from operator import or_
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.contrib.auth.models import Group, Permission
@@ -24,6 +24,8 @@ from django.utils.translation import gettext as _
 from portal.common.access import access_changed
 from portal.common.actor import Actor
 from portal.common.errors import NotFound, NotPermitted
+from tenants import bounds
+from tenants.bounds import Way
 from tenants.holdings import CODENAME, Held, Holdings, held, holdings, live, one_look, people_of
 from tenants.kinds import Kind, kind_of, register_kind
 from tenants.models import (
@@ -33,7 +35,7 @@ from tenants.models import (
     User,
 )
 from tenants.models.data_center import SYSTEM_UID
-from tenants.permits import VIEWING, Permit
+from tenants.permits import ASSIGNED, Permit
 from tenants.remedies import remedy
 
 M = TypeVar("M", bound=Model)
@@ -56,8 +58,6 @@ __all__ = [
 ]
 
 
-# What an assignment conveys; edit, delete and grant come through the owner.
-ASSIGNED = frozenset({Permit.TEMPLATE_VIEW, Permit.TEMPLATE_USE, Permit.NETWORK_VIEW, Permit.NETWORK_USE})
 SEE = {
     "vm": Permit.VM_VIEW,
     "data_center": Permit.DATA_CENTER_VIEW,
@@ -74,10 +74,6 @@ def system() -> System:
     return row
 
 
-def _capped(actor: Actor, permit: Permit) -> bool:
-    return actor.scope == "read" and permit not in VIEWING
-
-
 # -- the three functions
 
 
@@ -88,10 +84,11 @@ def visible(actor: Actor, permit: Permit, queryset: QuerySet[M]) -> QuerySet[M]:
     """
     if actor.is_system:
         return queryset
-    if actor.user is None or not actor.user.is_active or _capped(actor, permit):
+    if actor.user is None or not actor.user.is_active or not bounds.carries(actor, permit):
         return queryset.none()
     kind, mine = kind_of(queryset.model), holdings(actor)
     roles = mine.roles_with(permit)
+    queryset = bounds.within(actor, kind, permit, queryset)
     if roles & set(mine.system):
         return queryset
     conditions = [*_by_data_center(mine, kind, permit, roles), *_by_share(actor, kind, roles)]
@@ -103,16 +100,16 @@ def holds_everywhere(actor: Actor, permit: Permit) -> bool:
     if actor.is_system:
         return True
     mine = holdings(actor)
-    return not _capped(actor, permit) and bool(mine.roles_with(permit) & set(mine.system))
+    kept = actor.bounds.objects is not None or not bounds.carries(actor, permit)
+    return not kept and bool(mine.roles_with(permit) & set(mine.system))
 
 
 def holds_anywhere(actor: Actor, permit: Permit) -> bool:
     """Whether the actor holds the permit on the system or on some data center: whether its pages are of use to him."""
-    if holds_everywhere(actor, permit):
-        return True
     mine = holdings(actor)
     roles = mine.roles_with(permit)
-    return not _capped(actor, permit) and any(roles & set(mine.centers.roles(uid)) for uid in mine.enabled)
+    somewhere = roles & set(mine.system) or any(roles & set(mine.centers.roles(uid)) for uid in mine.enabled)
+    return actor.is_system or (bounds.carries(actor, permit) and bool(somewhere))
 
 
 def _by_data_center(mine: Holdings, kind: Kind, permit: Permit, roles: frozenset[str]) -> list[Q]:
@@ -166,16 +163,6 @@ def permits_on(actor: Actor, objects: Iterable[M]) -> dict[Any, frozenset[Permit
     }
 
 
-class Way(NamedTuple):
-    """By what an actor reaches an object: a role that he (or a group of his) holds on it or on what is above it."""
-
-    role: str
-    group: str  # empty: he himself
-    ancestor: str  # the kind of what it is held on
-    uid: UUID
-    assigned: bool = False  # through a data center that may merely use it
-
-
 def _ways(actor: Actor, model: type[Model], rows: list[M]) -> list[tuple[M, list[Way]]]:
     """For each row the ways by which the actor reaches it."""
     kind = kind_of(model)
@@ -201,7 +188,8 @@ def _ways(actor: Actor, model: type[Model], rows: list[M]) -> list[tuple[M, list
             ]
         if not owners.get(row.pk, set()) & disabled:
             ways += [Way(role, how, kind.name, row.pk) for role, how in direct.roles(row.pk).items()]
-        found.append((row, ways))
+        reached = {row.pk} | owners.get(row.pk, set())
+        found.append((row, bounds.narrowed(actor, ways, reached=reached, used_by=users.get(row.pk, set()))))
     return found
 
 
@@ -228,7 +216,7 @@ def _derive(actor: Actor, ways: list[Way], roles: dict[str, frozenset[str]]) -> 
         for way in ways
         for permit in Permit
         if permit.value in roles.get(way.role, frozenset())
-        and not _capped(actor, permit)
+        and bounds.carries(actor, permit)
         and (permit in ASSIGNED or not way.assigned)
     ]
 
@@ -278,8 +266,8 @@ def explain(actor: Actor, permit: Permit, target: Model) -> Explanation:
 
 
 def _refusal(actor: Actor, about: Explanation, target: Model) -> Explanation:
-    if _capped(actor, about.permit):
-        return replace(about, sentence=_("This token may only read. Make one with the scope 'write'."))
+    if sentence := bounds.why_not(actor, about.permit, target, kind_of(type(target))):
+        return replace(about, sentence=sentence)
     found = remedy(actor, about.permit, target)
     sentence = _("You lack the permit %(permit)s here. The role %(role)s would give it; ask %(who)s.") % {
         "permit": about.permit.value,

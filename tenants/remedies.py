@@ -13,6 +13,7 @@ from uuid import UUID
 from django.db.models import Model
 
 from portal.common.actor import Actor
+from tenants.fitting import fits
 from tenants.holdings import CODENAME, Holdings, held, holdings, live
 from tenants.kinds import Kind, kind_of, owner_of
 from tenants.models import DataCenter, DataCenterGroupGrant, DataCenterUserGrant
@@ -46,10 +47,13 @@ class Remedy:
 def remedy(asker: Actor, permit: str, target: Model) -> Remedy:
     """What would give somebody this permit on the target, told to this asker. Seven queries at most."""
     kind, mine = kind_of(type(target)), holdings(asker)
-    sizes = sorted((len(permits), code) for code, permits in mine.permits.items() if permit in permits)
-    roles = tuple(code for _size, code in sizes)
     owner = owner_of(target)
     scope = _lowest(target, kind, owner)
+    having = {code: permits for code, permits in mine.permits.items() if permit in permits}
+    fitting = {code: permits for code, permits in having.items() if fits(permits, scope.kind)}
+    if not fitting:
+        scope, fitting = Scope("system", SYSTEM_UID), having
+    roles = tuple(sorted(fitting, key=lambda code: (len(fitting[code]), code)))
     return Remedy(roles, scope, _givers(asker, kind, target, owner, roles[0]) if roles else ())
 
 

@@ -13,7 +13,7 @@ from portal.common.actor import Actor
 from portal.common.errors import NotFound
 from portal.events.models import Event
 from portal.jobs.models import Job
-from tenants import policy
+from tenants import bounds, policy
 from tenants.fitting import fits, humblest_first
 from tenants.kinds import kinds
 from tenants.models import DataCenter, Role, User
@@ -26,7 +26,7 @@ def jobs(actor: Actor) -> QuerySet[Job]:
     if policy.holds_everywhere(actor, Permit.JOB_VIEW):
         return rows
     centers = list(policy.visible(actor, Permit.JOB_VIEW, DataCenter.objects.all()).values_list("pk", flat=True))
-    return rows.filter(Q(actor_uid=actor.uid) | Q(data_center_uid__in=centers))
+    return rows.filter(bounds.own_acts(actor, about="target_uid") | Q(data_center_uid__in=centers))
 
 
 def readable_jobs(actor: Actor, uids: Iterable[UUID]) -> set[UUID]:
@@ -59,13 +59,14 @@ def events(actor: Actor) -> QuerySet[Event]:
     if policy.holds_everywhere(actor, Permit.EVENT_VIEW):
         return rows
     centers = list(policy.visible(actor, Permit.EVENT_VIEW, DataCenter.objects.all()).values_list("pk", flat=True))
-    return rows.filter(Q(actor_uid=actor.uid) | Q(data_center_uid__in=centers))
+    own = bounds.own_acts(actor, about="object_uid") if bounds.carries(actor, Permit.EVENT_VIEW) else Q(pk__in=[])
+    return rows.filter(own | Q(data_center_uid__in=centers))
 
 
 def users(actor: Actor, *, query: str = "", after: str = "") -> QuerySet[User]:
     """All accounts by user name, those that a text names. Raises ``NotPermitted`` for whoever does not manage users."""
     policy.authorize(actor, Permit.USER_MANAGE, policy.system())
-    rows = User.objects.filter(username__gt=after).order_by("username")
+    rows = User.objects.filter(username__gt=after, service_of=None).order_by("username")
     return rows.filter(Q(username__icontains=query) | Q(display_name__icontains=query)) if query else rows
 
 

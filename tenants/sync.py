@@ -132,7 +132,7 @@ def plan_of(row: Directory, *, passes_brake: bool = False) -> Plan:
 def signed_in(row: Directory) -> list[User]:
     """The directory's people who have a session or a token that lives."""
     tokens = ApiToken.objects.filter(user__directory=row, expires_at__gt=timezone.now()).values("user")
-    wanted = Q(pk__in=tokens) | Q(pk__in=[UUID(uid) for uid in users_logged_in()])
+    wanted = Q(pk__in=tokens) | Q(pk__in=users_logged_in())
     return list(User.objects.filter(wanted, directory=row).order_by("username"))
 
 

@@ -2,7 +2,18 @@
 
 from django.urls import path
 
-from tenants.views import directories, explaining, grants, holders, people, roles, viewing
+from tenants.views import (
+    accounts,
+    directories,
+    explaining,
+    factors,
+    grants,
+    holders,
+    people,
+    roles,
+    tokens,
+    viewing,
+)
 
 app_name = "tenants"
 
@@ -12,6 +23,13 @@ urlpatterns = [
     path("data-centers/<uuid:uid>/people/", people.data_center_people, name="people"),
     path("data-centers/<uuid:uid>/people/<uuid:user>/remove/", people.person_remove, name="person-remove"),
     path("data-centers/<uuid:uid>/people/<uuid:user>/share/", people.person_share, name="person-share"),
+    path("data-centers/<uuid:uid>/tokens/", tokens.service_token_list, name="service-tokens"),
+    path("data-centers/<uuid:uid>/tokens/new/", tokens.service_token_create, name="service-token-create"),
+    path(
+        "data-centers/<uuid:uid>/tokens/<uuid:token>/revoke/", tokens.service_token_revoke, name="service-token-revoke"
+    ),
+    path("tokens/new/", tokens.token_create, name="token-create"),
+    path("tokens/<uuid:uid>/revoke/", tokens.token_revoke, name="token-revoke"),
     path("data-centers/<uuid:uid>/quota/", people.data_center_quota, name="data-center-quota"),
     path("directories/", directories.directory_list, name="directories"),
     path("directories/new/", directories.directory_create, name="directory-create"),
@@ -35,6 +53,10 @@ urlpatterns = [
     path("users/<uuid:uid>/view/", viewing.view_begin, name="view-begin"),
     path("view/end/", viewing.view_end, name="view-end"),
     path("users/new/", people.user_create, name="user-create"),
+    path("users/second-factors/", factors.ranks, name="factor-ranks"),
+    path("users/<uuid:uid>/factor/reset/", factors.factor_reset, name="factor-reset"),
+    path("users/<uuid:uid>/", accounts.account, name="user"),
+    path("users/<uuid:uid>/sessions/end/", accounts.sessions_end, name="sessions-end"),
     path("users/<uuid:uid>/password/", people.user_password, name="user-password"),
     path("users/<uuid:uid>/enable/", people.user_enable, {"enabled": True}, name="user-enable"),
     path("users/<uuid:uid>/disable/", people.user_enable, {"enabled": False}, name="user-disable"),

@@ -18,10 +18,11 @@ from compute.actions import screen_reasons, status_reasons
 from compute.choices import CONSOLE_ENDINGS
 from compute.models import Console, Vm
 from compute.rules import protocol_reasons
-from portal.common.actor import Actor, Door
+from portal.common.actor import Actor, Bounds, Door
 from portal.common.errors import Conflict, NotFound, NotPermitted, PortalError, Reason, TooMany
 from portal.common.phrases import kept
 from portal.common.sealed import keyed_hash, seal, unseal
+from portal.common.sessions import note_use
 from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, attempt, record
 from portal.hypervisors.connect import driver_for
@@ -29,7 +30,7 @@ from portal.hypervisors.specs import ConsoleTarget, VmRef
 from tenants import policy
 from tenants.models import User
 from tenants.permits import Permit
-from tenants.services.logins import user_of_session, user_of_token
+from tenants.services.logins import bounds_of_token, user_of_session, user_of_token
 from tenants.services.tokens import token_behind
 from tenants.services.viewing import is_viewing
 
@@ -166,10 +167,12 @@ def console_opened(console: Console) -> None:
 def check_console(uid: UUID, *, traffic: Traffic) -> Ending | None:
     """Note that the console lives, and say whether it must end: rights, log-in and machine are looked at anew."""
     beat = {"heartbeat_at": Now(), "bytes_up": traffic.bytes_up, "bytes_down": traffic.bytes_down}
-    if not Console.objects.filter(uid=uid, closed_at=None).update(**beat):
-        return Ending(4403, "ended")
     console = _with_all(uid)
-    return _ending(console) if console else Ending(4403, "ended")
+    if console is None or not Console.objects.filter(uid=uid, closed_at=None).update(**beat):
+        return Ending(4403, "ended")
+    if console.sealed_session and traffic.bytes_up > console.bytes_up:
+        note_use(unseal(console.sealed_session))  # whoever sits at a screen has not left
+    return _ending(console)
 
 
 def console_failed(console: Console, *, reason: str) -> None:
@@ -300,6 +303,7 @@ def _actor(console: Console) -> Actor:
         request_id=console.uid.hex,
         client_address=console.client_address,
         token_uid=console.token_uid,
+        bounds=bounds_of_token(console.token_uid) if console.token_uid else Bounds(),
     )
 
 

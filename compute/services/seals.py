@@ -11,10 +11,16 @@ from portal.common.actor import Actor
 from portal.common.sealed import SealBroken, reseal
 from portal.hypervisors.models import Provider
 from tenants import policy
+from tenants.models import Directory, SecondFactor
 from tenants.permits import Permit
 
 # Consoles' seals last as long as a console: they are not worth it.
-SEALED: tuple[tuple[type[Model], str], ...] = ((Provider, "sealed_secrets"), (Vm, "sealed_initial_run"))
+SEALED: tuple[tuple[type[Model], str], ...] = (
+    (Provider, "sealed_secrets"),
+    (Vm, "sealed_initial_run"),
+    (Directory, "sealed_password"),
+    (SecondFactor, "sealed_secret"),
+)
 
 
 @dataclass(frozen=True, slots=True)

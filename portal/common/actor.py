@@ -36,11 +36,22 @@ class NamedUser:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """To what a token keeps whoever acts by it: these permits; these objects and what is in them. None: no such bound."""
+
+    permits: frozenset[str] | None = None
+    objects: frozenset[UUID] | None = None
+
+    def __bool__(self) -> bool:
+        return self.permits is not None or self.objects is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Actor:
     """A user (or, for ``system_actor``, the portal itself) acting through a door.
 
     ``session_key`` and ``token_uid`` say by which log-in; a console ticket is bound to it. ``scope`` is "read" for a
-    token that may only read.
+    token that may only read; ``bounds`` are the token's too, and what they mean is said in ``tenants.bounds`` alone.
     """
 
     user: Any  # the user model; typed loosely because the floor knows no app
@@ -50,6 +61,7 @@ class Actor:
     session_key: str = ""
     token_uid: UUID | None = None
     scope: str = "write"
+    bounds: Bounds = Bounds()
     real_user: Any = None  # who really sits there and looks at the portal as ``user`` does; he changes nothing
 
     @property

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from portal.common.errors import PortalError, Reason, problem_json
-from portal.common.idempotency import Answer, once
+from portal.common.idempotency import Answer, once, refuse_bad_key
 from portal.common.rehearsal import is_rehearsal, rehearsed
 from portal.common.strict import DryRunQuery, Empty, PageQuery, StrictSerializer, query_of
 
@@ -63,6 +63,8 @@ def answer_once(request: Request, user_uid: UUID, work: Callable[[], Answer], *,
     if is_rehearsal(request):
         return Response(work().body)
     key = request.headers.get("Idempotency-Key", "")
+    if "Idempotency-Key" in request.headers:
+        refuse_bad_key(key)  # an empty one too, which would otherwise be as none
     fingerprint = {"path": request.path, "query": request.META.get("QUERY_STRING", ""), "body": request.data}
     (code, body, location), repeated = once(user_uid, key, fingerprint, work, secret=secret)
     response = Response(body, status=code, headers={"Location": location} if location else None)

@@ -17,7 +17,7 @@ from django.shortcuts import render
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from portal.common.actor import Actor, Door
+from portal.common.actor import Actor, Bounds, Door
 from portal.common.errors import NotAuthenticated, PortalError, Unavailable
 from portal.common.login_first import log_in_first
 
@@ -150,4 +150,5 @@ def actor_of(request: HttpRequest, *, door: Door = Door.PAGE) -> Actor:
         token_uid=getattr(token, "uid", None),
         scope=getattr(token, "scope", "write"),
         real_user=getattr(request, "real_user", None) if token is None else None,
+        bounds=getattr(token, "bounds", Bounds()),
     )

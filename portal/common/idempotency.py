@@ -54,7 +54,7 @@ def once(
     """
     if not key:
         return work(), False
-    _refuse_bad(key)
+    refuse_bad_key(key)
     digest = keyed_hash(json.dumps(body, sort_keys=True, default=str), purpose="idempotency body")
     with transaction.atomic():
         row, is_new = _claim(user_uid, keyed_hash(key, purpose="idempotency key"), digest)
@@ -70,9 +70,10 @@ def purge_keys() -> int:
     return IdempotencyKey.objects.filter(pk__in=old).delete()[0]
 
 
-def _refuse_bad(key: str) -> None:
-    if len(key) > LONGEST_KEY or not (key.isascii() and key.isprintable()):
-        text = _("An idempotency key has at most 128 printable ASCII characters.")
+def refuse_bad_key(key: str) -> None:
+    """Raise ``Invalid`` for what is no key."""
+    if not 0 < len(key) <= LONGEST_KEY or not (key.isascii() and key.isprintable()):
+        text = _("An idempotency key has 1 to 128 printable ASCII characters.")
         raise Invalid(text, reasons=(Reason("key_invalid", text, "Idempotency-Key"),))
 
 

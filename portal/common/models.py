@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 from uuid import uuid4
 
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
+from django.utils import timezone
 
 
 class UidModel(models.Model):
@@ -26,6 +28,20 @@ class AccessVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_uid}: {self.version}"
+
+
+class Session(AbstractBaseSession):
+    """A browser's log-in (``portal.common.sessions``): whose, since when, last used when, from where and by what."""
+
+    uid = models.UUIDField(unique=True, default=uuid4, editable=False)
+    user_uid = models.UUIDField(null=True, db_index=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now, db_index=True)
+    client_address = models.CharField(max_length=45, blank=True)
+    browser = models.CharField(max_length=200, blank=True)
+
+    def __str__(self) -> str:
+        return f"of {self.user_uid} since {self.started_at:%Y-%m-%d %H:%M}"
 
 
 class IdempotencyKey(models.Model):

@@ -97,7 +97,7 @@ class NewestFirst(BasePagination):
             return None
         value = getattr(rows[0], self.field)
         text = value.isoformat() if isinstance(value, datetime) else str(value)
-        place = Place(text, rows[0].pk, backward)
+        place = Place(text, rows[0].uid, backward)
         return replace_query_param(request.build_absolute_uri(), "cursor", place.text())
 
 

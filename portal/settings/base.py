@@ -26,7 +26,6 @@ CSRF_TRUSTED_ORIGINS = PUBLIC_ORIGINS
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
@@ -51,6 +50,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "portal.common.http.NulMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "portal.common.sessions.SeenMiddleware",
     "portal.common.http.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -58,6 +58,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "tenants.middleware.OwedFactorMiddleware",
     "tenants.middleware.ViewingMiddleware",
     "tenants.middleware.OneLookMiddleware",
     "portal.common.http.ErrorMiddleware",
@@ -170,7 +171,9 @@ LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 
 SESSION_ENGINE = "portal.common.sessions"
-SESSION_COOKIE_AGE = 12 * 3600
+# A log-in ends so long after it began, and so long after it was last used.
+SESSION_COOKIE_AGE = env.number("SESSION_HOURS", 12) * 3600
+SESSION_IDLE_SECONDS = env.number("SESSION_IDLE_MINUTES", 120) * 60
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"

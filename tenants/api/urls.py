@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from tenants.api import data_centers, directories, events, explaining, grants, holders, jobs, me, people, roles, tokens
+from tenants.api import (
+    data_centers,
+    directories,
+    events,
+    explaining,
+    factors,
+    grants,
+    holders,
+    jobs,
+    me,
+    people,
+    roles,
+    sessions,
+    tokens,
+)
 
 urlpatterns = [
     path("tokens/", tokens.Tokens.as_view(), name="token-list"),
@@ -18,6 +32,8 @@ urlpatterns = [
     path(
         "data-centers/<uuid:uid>/people/<uuid:user>/roles/<slug:role>/", people.PersonRole.as_view(), name="person-role"
     ),
+    path("data-centers/<uuid:uid>/tokens/", tokens.ServiceTokens.as_view(), name="service-tokens"),
+    path("data-centers/<uuid:uid>/tokens/<uuid:token>/", tokens.ServiceTokenDetail.as_view(), name="service-token"),
     path("data-centers/<uuid:uid>/quota/", people.DataCenterQuota.as_view(), name="data-center-quota"),
     path("directories/", directories.Directories.as_view(), name="directory-list"),
     path("directories/test/", directories.DirectoryTry.as_view(), name="directory-try"),
@@ -45,9 +61,19 @@ urlpatterns = [
     ),
     path("roles/", roles.Roles.as_view(), name="role-list"),
     path("roles/<uuid:uid>/", roles.RoleDetail.as_view(), name="role"),
+    path("explain/", explaining.Explain.as_view(), name="explain"),
+    path("factor/", factors.Factor.as_view(), name="factor"),
+    path("factor/begin/", factors.FactorBegin.as_view(), name="factor-begin"),
+    path("factor/codes/", factors.FactorCodes.as_view(), name="factor-codes"),
+    path("factor/remove/", factors.FactorRemove.as_view(), name="factor-remove"),
+    path("factor-ranks/", factors.FactorRanks.as_view(), name="factor-ranks"),
+    path("users/<uuid:uid>/factor/", factors.UserFactor.as_view(), name="user-factor"),
+    path("sessions/", sessions.Sessions.as_view(), name="session-list"),
+    path("sessions/<uuid:uid>/", sessions.SessionDetail.as_view(), name="session-detail"),
+    path("users/<uuid:uid>/sessions/", sessions.UserSessions.as_view(), name="user-sessions"),
     path("users/", people.Users.as_view(), name="user-list"),
     path("users/<uuid:uid>/", people.UserDetail.as_view(), name="user"),
     path("events/", events.Events.as_view(), name="event-list"),
-    path("explain/", explaining.Explain.as_view(), name="explain"),
+    path("events/export/", events.EventsExport.as_view(), name="event-export"),
     path("me/", me.Me.as_view(), name="me"),
 ]

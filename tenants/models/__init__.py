@@ -1,5 +1,6 @@
 from tenants.models.data_center import DataCenter, System
 from tenants.models.directory import Directory, DirectoryGroup, DirectoryKind
+from tenants.models.factor import RecoveryCode, SecondFactor
 from tenants.models.grants import (
     DataCenterGroupGrant,
     DataCenterUserGrant,
@@ -24,7 +25,9 @@ __all__ = [
     "LoginTries",
     "QuotaAccount",
     "QuotaCharge",
+    "RecoveryCode",
     "Role",
+    "SecondFactor",
     "System",
     "SystemGroupGrant",
     "SystemUserGrant",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from typing import ClassVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from portal.common.actor import Bounds
 from portal.common.models import UidModel
+from tenants.models.data_center import DataCenter
 from tenants.models.directory import Directory
 
 
@@ -41,6 +43,9 @@ class User(AbstractUser):
     guid = models.CharField(max_length=36, blank=True)
     # Why the directory keeps an account out; what a super-admin disabled stays disabled without a reason here.
     kept_out = models.CharField(max_length=24, blank=True, choices=KeptOut.choices)
+
+    # The account of a data center's own tokens, by which nobody logs in with a password.
+    service_of = models.ForeignKey(DataCenter, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
 
     REQUIRED_FIELDS: ClassVar = []
 
@@ -73,12 +78,19 @@ class LoginTries(models.Model):
 
 
 class ApiToken(UidModel):
-    """A bearer token, shown once and stored as a keyed hash."""
+    """A bearer token, shown once and stored as a keyed hash.
+
+    ``permits`` None: all that its user holds. ``chosen``: the objects that it is for, each with kind, id and the name it
+    had when the token was made; empty: all that its user reaches.
+    """
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
     name = models.CharField(max_length=64)
     hash = models.CharField(max_length=64, unique=True)
     scope = models.CharField(max_length=5, choices=[("read", _("read")), ("write", _("write"))], default="read")
+    permits = models.JSONField(null=True, blank=True)
+    chosen = models.JSONField(default=list, blank=True)
+    maker_name = models.CharField(max_length=150, blank=True)
     expires_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True, blank=True)
 
@@ -87,3 +99,9 @@ class ApiToken(UidModel):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def bounds(self) -> Bounds:
+        """To what it keeps whoever acts by it."""
+        objects = frozenset(UUID(one["id"]) for one in self.chosen)
+        return Bounds(None if self.permits is None else frozenset(self.permits), objects or None)

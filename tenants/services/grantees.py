@@ -172,7 +172,7 @@ def _near(target: Model) -> _Near:
     center = owner_of(target)
     if center is None:
         return _Near(users_of(target), Group.objects.filter(pk__in=[one.pk for one in groups_of(target)]), str(target))
-    users = User.objects.filter(pk__in=policy.people_of(center), is_active=True)
+    users = User.objects.filter(pk__in=policy.people_of(center), is_active=True, service_of=None)
     return _Near(users, Group.objects.filter(pk__in=_group_ids(center)), center.name)
 
 
@@ -187,7 +187,7 @@ def _group_ids(center: DataCenter) -> set[int]:
 
 
 def _user(name: str, near: _Near | None) -> User:
-    rows = User.objects.all() if near is None else near.users
+    rows = (User.objects.all() if near is None else near.users).filter(service_of=None)
     row = rows.filter(username__iexact=name.strip()).first()
     if row is not None:
         return row

@@ -20,7 +20,7 @@ from tenants.kinds import Kind, kind_named, kind_of, owner_of
 from tenants.models import DataCenter, Directory, Role, User
 from tenants.models.data_center import SYSTEM_UID
 from tenants.permit_words import permits_for
-from tenants.permits import Permit
+from tenants.permits import ASSIGNED, Permit
 from tenants.remedies import Scope
 
 PER_PAGE = 50
@@ -182,7 +182,7 @@ class _Grants:
         # By whether it is held on a data center that may merely use the object.
         self._permits = {
             assigned: {code: bounds.intersection(row.permits) for code, row in roles.items() if bounds & {*row.permits}}
-            for assigned, bounds in ((False, meant), (True, meant & policy.ASSIGNED))
+            for assigned, bounds in ((False, meant), (True, meant & ASSIGNED))
         }
 
     def subjects(self, who: str, place: Cursor) -> QuerySet[Any]:

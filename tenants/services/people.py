@@ -76,7 +76,7 @@ def roles_to_give() -> list[Role]:
 def add_person(actor: Actor, uid: UUID, *, username: str, role: str, expires_at: datetime | None = None) -> User:
     """Give the user of that name a role on a data center. Raises ``Invalid`` that names the field."""
     row = authorize_people(actor, uid)
-    user = User.objects.filter(username__iexact=username.strip()).first()
+    user = User.objects.filter(username__iexact=username.strip(), service_of=None).first()
     if user is None:
         text = _("There is no user %(name)s. Check the spelling, or have a super-admin create the account.")
         raise _invalid("username", text % {"name": username[:64]})
@@ -129,7 +129,7 @@ def edit_quota(
 def people_of(data_center: DataCenter) -> QuerySet[User]:
     """Those who hold a role on a data center themselves."""
     grants = live(DataCenterUserGrant.objects.filter(content_object=data_center))
-    return User.objects.filter(pk__in=grants.values("user"))
+    return User.objects.filter(pk__in=grants.values("user"), service_of=None)
 
 
 def persons(data_center: DataCenter, users: list[User]) -> list[Person]:

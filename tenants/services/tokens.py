@@ -1,48 +1,101 @@
-"""The hallway of API tokens."""
+"""The hallway of API tokens: a person's own, and those of a data center, which act under a name of their own."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from portal.common.access import access_changed
 from portal.common.actor import Actor
-from portal.common.errors import Invalid, NotFound, NotPermitted, Reason
+from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted, Reason
 from portal.common.sealed import keyed_hash
 from portal.events.record import Subject, attempt
-from tenants.models import ApiToken
+from tenants import bounds, policy
+from tenants.kinds import kinds
+from tenants.models import ApiToken, DataCenter, System, User
+from tenants.permits import Permit
+from tenants.services.people import authorize_people, persons, roles_to_give
 
 USED_EVERY = timedelta(minutes=1)
+SHORTEST_SECONDS = 60
 LONGEST_SECONDS = 365 * 24 * 3600
+MOST_CHOSEN = 50
 PREFIX = "stegi_"
 
 
-def create_token(actor: Actor, *, name: str, scope: str, expires_in: int) -> tuple[ApiToken, str]:
+@dataclass(frozen=True, slots=True)
+class TokenWish:
+    """What a token is to be. ``permits`` empty: all that its user holds; ``objects`` empty: all that he reaches."""
+
+    name: str
+    scope: str
+    expires_in: int  # seconds
+    permits: Sequence[str] = ()
+    objects: Sequence[UUID] = ()
+
+
+def create_token(
+    actor: Actor,
+    *,
+    name: str,
+    scope: str,
+    expires_in: int,
+    permits: Sequence[str] = (),
+    objects: Sequence[UUID] = (),
+) -> tuple[ApiToken, str]:
     """Make a token for the actor himself; the text is told once, a keyed hash is kept."""
-    with attempt(actor, "TOKEN_CREATE", Subject("token", None, name)) as trial:
-        if actor.scope != "write":
-            raise NotPermitted(_("A token that may only read cannot make tokens."))
-        if not 60 <= expires_in <= LONGEST_SECONDS:
-            text = _("A token lives between 60 seconds and one year (in seconds).")
-            raise Invalid(
-                text,
-                reasons=(
-                    Reason("expires_in_out_of_range", text, "expires_in", {"minimum": 60, "maximum": LONGEST_SECONDS}),
-                ),
-            )
-        text = PREFIX + secrets.token_urlsafe(32)
-        row = ApiToken.objects.create(
-            user=actor.user,
-            name=name,
-            scope=scope,
-            hash=keyed_hash(text, purpose="token"),
-            expires_at=timezone.now() + timedelta(seconds=expires_in),
-        )
-        trial.subject = Subject("token", row.pk, name)
+    wish = TokenWish(name, scope, expires_in, permits, objects)
+    with attempt(actor, "TOKEN_CREATE", Subject("token", None, wish.name)) as trial:
+        _refuse_maker(actor)
+        row, text = _made(actor, actor.user, wish)
+        trial.subject = Subject("token", row.pk, wish.name)
     return row, text
+
+
+def create_service_token(actor: Actor, data_center: UUID, wish: TokenWish, *, role: str) -> tuple[ApiToken, str]:
+    """Make a token of a data center: an account without a password, which holds ``role`` there and nothing elsewhere.
+
+    For those who look after its people, who give no more than they hold themselves. A name that was used before is the
+    same account again, with what it made; one whose token lives is ``Conflict``.
+    """
+    with attempt(actor, "TOKEN_CREATE", Subject("token", None, wish.name)) as trial:
+        center = authorize_people(actor, data_center)
+        trial.subject = Subject("token", None, wish.name, center.pk)
+        _refuse_maker(actor)
+        if role not in {known.codename for known in roles_to_give()}:
+            raise _invalid("role", _("There is no such role on a data center."))
+        account = _account(center, wish.name)
+        _take_roles(account, center, actor)
+        policy.grant(actor, role, account, center)
+        row, text = _made(actor, account, wish)
+        trial.subject = Subject("token", row.pk, wish.name, center.pk)
+        trial.data = {"role": role}
+    return row, text
+
+
+def tokens_of(actor: Actor) -> QuerySet[ApiToken]:
+    """One's own tokens; one that is for chosen permits or objects sees itself alone."""
+    rows = ApiToken.objects.filter(user=actor.user)
+    return rows.filter(pk__in=[actor.token_uid] if actor.token_uid else []) if actor.bounds else rows
+
+
+def service_tokens(actor: Actor, data_center: UUID) -> QuerySet[ApiToken]:
+    """The tokens of a data center, for those who look after its people."""
+    center = authorize_people(actor, data_center)
+    return ApiToken.objects.filter(user__service_of=center).select_related("user")
+
+
+def role_names(data_center: UUID, tokens: Sequence[ApiToken]) -> dict[UUID, str]:
+    """By token the name of the role that its account holds on this data center."""
+    found = persons(DataCenter(pk=data_center), [token.user for token in tokens])
+    return {token.pk: ", ".join(held.name for held in each.roles.values()) for token, each in zip(tokens, found, strict=True)}
 
 
 def token_behind(text: str) -> ApiToken | None:
@@ -59,9 +112,121 @@ def token_behind(text: str) -> ApiToken | None:
 
 
 def revoke_token(actor: Actor, uid: UUID) -> None:
-    """End one of the actor's own tokens."""
-    with attempt(actor, "TOKEN_REVOKE", Subject("token", None)):
-        if actor.scope != "write":
-            raise NotPermitted(_("A token that may only read cannot end tokens."))
-        if not ApiToken.objects.filter(pk=uid, user=actor.user).delete()[0]:
-            raise NotFound(_("There is no such token."))
+    """End one of the actor's own tokens; what was opened with it closes."""
+    with attempt(actor, "TOKEN_REVOKE", Subject("token", None)) as trial:
+        _refuse_reader(actor)
+        row = _found(tokens_of(actor), uid)
+        trial.subject = Subject("token", uid, row.name)
+        row.delete()
+        access_changed([row.user_id])
+
+
+def revoke_service_token(actor: Actor, data_center: UUID, uid: UUID) -> None:
+    """End one of a data center's; its account keeps nothing but its name."""
+    with attempt(actor, "TOKEN_REVOKE", Subject("token", None)) as trial:
+        center = authorize_people(actor, data_center)
+        _refuse_reader(actor)
+        row = _found(service_tokens(actor, data_center), uid)
+        trial.subject = Subject("token", uid, row.name, center.pk)
+        row.delete()
+        _take_roles(row.user, center, actor)
+        User.objects.filter(pk=row.user_id).update(is_active=False)
+        access_changed([row.user_id])
+
+
+def choosable(actor: Actor, *, most: int) -> dict[str, list[tuple[UUID, str]]]:
+    """What a token can be for, by kind of object: as far as the actor sees it, ``most`` of each."""
+    return {
+        kind.name: [(row.pk, str(row)) for row in policy.visible(actor, seen, kind.model._default_manager.all())[:most]]
+        for kind in kinds()
+        if (seen := policy.SEE.get(kind.name)) and kind.model is not System
+    }
+
+
+def _made(actor: Actor, user: User, wish: TokenWish) -> tuple[ApiToken, str]:
+    _refuse_bad(wish)
+    permits = bounds.with_looking(Permit(each) for each in wish.permits)
+    text = PREFIX + secrets.token_urlsafe(32)
+    row = ApiToken.objects.create(
+        user=user,
+        name=wish.name,
+        scope=wish.scope,
+        permits=sorted(permits) or None,
+        chosen=_chosen(actor, wish.objects),
+        maker_name=actor.name,
+        hash=keyed_hash(text, purpose="token"),
+        expires_at=timezone.now() + timedelta(seconds=wish.expires_in),
+    )
+    return row, text
+
+
+def _refuse_maker(actor: Actor) -> None:
+    if actor.scope != "write":
+        raise NotPermitted(_("A token that may only read cannot make tokens."))
+    bounds.refuse_bounded(actor)
+
+
+def _refuse_reader(actor: Actor) -> None:
+    if actor.scope != "write":
+        raise NotPermitted(_("A token that may only read cannot end tokens."))
+
+
+def _refuse_bad(wish: TokenWish) -> None:
+    if not SHORTEST_SECONDS <= wish.expires_in <= LONGEST_SECONDS:
+        text = _("A token lives between 60 seconds and one year (in seconds).")
+        limits = {"minimum": SHORTEST_SECONDS, "maximum": LONGEST_SECONDS}
+        raise Invalid(text, reasons=(Reason("expires_in_out_of_range", text, "expires_in", limits),))
+    if unknown := sorted(set(wish.permits) - set(Permit)):
+        raise _invalid("permits", _("There is no permit %(names)s.") % {"names": ", ".join(unknown)[:200]})
+    if len(wish.objects) > MOST_CHOSEN:
+        text = _("A token is for %(most)d objects at most. Choose their data center instead.")
+        raise _invalid("objects", text % {"most": MOST_CHOSEN})
+
+
+def _chosen(actor: Actor, objects: Sequence[UUID]) -> list[dict[str, str]]:
+    """The objects by kind and name. Raises ``Invalid`` for what the actor does not see."""
+    missing, found = set(objects), []
+    for kind in kinds():
+        seen = policy.SEE.get(kind.name)
+        if missing and seen and kind.model is not System:
+            rows = policy.visible(actor, seen, kind.model._default_manager.filter(pk__in=missing))
+            found += [{"kind": kind.name, "id": str(row.pk), "name": str(row)} for row in rows]
+            missing -= {UUID(one["id"]) for one in found}
+    if missing:
+        text = _("There is no such object, or you may not see it: %(uid)s.")
+        raise _invalid("objects", text % {"uid": sorted(map(str, missing))[0]})
+    return found
+
+
+def _account(center: DataCenter, name: str) -> User:
+    """The account of this name, made or woken. A person's name has no slash, so that none can be taken for another."""
+    username = f"{center.name}/{name}"
+    row = User.objects.filter(username=username).first() or User(username=username, service_of=center)
+    lives = (
+        ApiToken.objects.filter(user=row, expires_at__gt=timezone.now()).exists() if not row._state.adding else False
+    )
+    if row.service_of_id != center.pk or lives:
+        text = _("A token of this name lives. Revoke it first, or choose another name.")
+        raise Conflict(text, reasons=(Reason("name_taken", text, "name"),))
+    row.is_active, row.display_name = True, name
+    row.set_unusable_password()
+    row.save()
+    ApiToken.objects.filter(user=row).delete()
+    return row
+
+
+def _take_roles(account: User, center: DataCenter, actor: Actor) -> None:
+    [found] = persons(center, [account])
+    for role in found.roles:
+        policy.revoke(policy.system_grantor(actor), role, account, center)
+
+
+def _found(rows: QuerySet[ApiToken], uid: UUID) -> ApiToken:
+    row = rows.select_related("user").filter(pk=uid).first()
+    if row is None:
+        raise NotFound(_("There is no such token."))
+    return row
+
+
+def _invalid(field: str, text: str) -> Invalid:
+    return Invalid(text, reasons=(Reason(f"{field}_invalid", text, field),))

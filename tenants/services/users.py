@@ -15,6 +15,7 @@ from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted, Reason
 from portal.events.record import Subject, attempt
 from tenants import policy
+from tenants.bounds import refuse_bounded
 from tenants.models import ApiToken, User
 from tenants.permits import Permit
 from tenants.services.super_admins import one_remains
@@ -55,6 +56,7 @@ def set_password(actor: Actor, user: User, *, password: str, present: str = "") 
         _refuse_of_directory(user)
         if actor.scope != "write":
             raise NotPermitted(_("A token that may only read cannot set passwords."))
+        refuse_bounded(actor)
         if actor.uid == user.pk and not user.check_password(present):
             text = _("That is not your present password.")
             raise Invalid(text, reasons=(Reason("password_wrong", text, "present"),))
@@ -76,7 +78,7 @@ def get_user(actor: Actor, uid: UUID) -> User:
     """Oneself, or anybody for those who manage users. Raises ``NotPermitted`` or ``NotFound``."""
     if uid != actor.uid:
         authorize_users(actor)
-    row = User.objects.filter(pk=uid).first()
+    row = User.objects.filter(pk=uid, service_of=None).first()
     if row is None:
         raise NotFound(_("There is no such user."))
     return row

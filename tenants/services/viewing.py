@@ -61,7 +61,7 @@ def begin_view(actor: Actor, session: MutableMapping[str, Any], uid: UUID) -> Us
         policy.authorize(actor, Permit.SYSTEM_MANAGE, policy.system())
         if actor.token_uid is not None or actor.door is not Door.PAGE:
             raise NotPermitted(_("A token speaks for its own user alone. Log in to see the portal as somebody else."))
-        user = User.objects.filter(pk=uid).first()
+        user = User.objects.filter(pk=uid, service_of=None).first()
         if user is None:
             raise NotFound(_("There is no such user."))
         trial.subject = Subject("user", user.pk, user.username)

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.core.handlers.asgi import ASGIRequest
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.utils import timezone
+from django.utils.dateparse import parse_date
+from django.views.decorators.http import require_POST, require_safe
 
+from portal.common.actor import Actor
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
+from portal.common.templatetags.frame import VERB_TITLES
 from portal.events.codes import Outcome
 from portal.events.models import Event
 from tenants import policy, selectors
 from tenants.permits import Permit
+from tenants.services.audit import Wanted, export, one_by_one
+from tenants.views.asked import uid_or_none
 
 PER_PAGE = 50
+FILES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,35 +37,46 @@ class Asked:
 
     query: str
     outcome: str
-    before: UUID | None
+    verb: str
+    since: str  # days, as a browser writes them
+    until: str
+    before: UUID | None = None
 
     @classmethod
     def of(cls, asked: QueryDict) -> Asked:
         """Read from a query string."""
-        outcome = asked.get("outcome", "")
-        try:
-            before = UUID(asked.get("before", ""))
-        except ValueError:
-            before = None
-        known = outcome in {o.value for o in Outcome}
-        return cls(asked.get("q", "").strip()[:64], outcome if known else "", before)
+        outcome, verb = asked.get("outcome", ""), asked.get("verb", "")
+        return cls(
+            asked.get("q", "").strip()[:64],
+            outcome if outcome in {o.value for o in Outcome} else "",
+            verb if verb in VERB_TITLES else "",
+            _day(asked.get("since", "")),
+            _day(asked.get("until", "")),
+            uid_or_none(asked.get("before")),
+        )
+
+    @property
+    def wanted(self) -> Wanted:
+        """The same for the service: whole days of this portal's time."""
+        since, until = (_midnight(day) for day in (self.since, self.until))
+        until = until + timedelta(days=1) if until else None
+        return Wanted(query=self.query, verb=self.verb, outcome=self.outcome, since=since, until=until)
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What is asked for, by the names of the form."""
+        found = {name: getattr(self, name) for name in ("outcome", "verb", "since", "until")}
+        return {name: value for name, value in ({"q": self.query} | found).items() if value}
 
     def page(self, rows: QuerySet[Event]) -> tuple[list[Event], str]:
         """The events of this page, and the query string of the older ones, empty at the end."""
-        if self.query:
-            named = Q(object_name__icontains=self.query) | Q(actor_name__icontains=self.query)
-            rows = rows.filter(named | Q(code__icontains=self.query))
-        if self.outcome:
-            rows = rows.filter(outcome=self.outcome)
+        rows = self.wanted.of(rows)
         last = rows.filter(pk=self.before).first() if self.before else None
         if last is not None:
             rows = rows.filter(Q(at__lt=last.at) | Q(at=last.at, uid__lt=last.pk), at__lte=last.at)
         found = list(rows[: PER_PAGE + 1])
-        return found[:PER_PAGE], self._older(found[PER_PAGE - 1]) if len(found) > PER_PAGE else ""
-
-    def _older(self, last: Event) -> str:
-        asked = {"q": self.query, "outcome": self.outcome, "before": last.pk}
-        return urlencode({name: value for name, value in asked.items() if value})
+        more = len(found) > PER_PAGE
+        return found[:PER_PAGE], urlencode(self.named | {"before": found[PER_PAGE - 1].pk}) if more else ""
 
 
 @require_safe
@@ -64,8 +84,28 @@ class Asked:
 def event_list(request: HttpRequest) -> HttpResponse:
     """What happened, as far as this person may read it, newest first."""
     actor = actor_of(request)
-    context = {"section": "events", "shows_addresses": policy.holds_everywhere(actor, Permit.EVENT_VIEW)}
+    shows = policy.holds_everywhere(actor, Permit.EVENT_VIEW)
+    context = {"section": "events", "shows_addresses": shows, "files": ("csv", "jsonl")}
     return events_page(request, selectors.events(actor), context)
+
+
+@require_POST
+@login_required  # type: ignore[arg-type]
+def events_export(request: HttpRequest) -> HttpResponseBase:
+    """The same as a file. A POST, for it is written into the log."""
+    kind = request.POST.get("format", "csv")
+    asked = replace(Asked.of(request.POST), before=None)
+    return events_file(request, actor_of(request), asked.wanted, kind if kind in FILES else "csv")
+
+
+def events_file(request: HttpRequest, actor: Actor, wanted: Wanted, kind: str) -> StreamingHttpResponse:
+    """The answer that carries the file, a piece at a time."""
+    pieces = export(actor, wanted, is_csv=kind == "csv")()
+    content = one_by_one(pieces) if isinstance(request, ASGIRequest) else pieces
+    name = f"events-{timezone.localtime():%Y-%m-%d-%H%M}.{kind}"
+    return StreamingHttpResponse(
+        content, content_type=FILES[kind], headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )
 
 
 def events_page(
@@ -74,5 +114,18 @@ def events_page(
     """A page of these events, as the address asks for it."""
     asked = Asked.of(request.GET)
     events, older = asked.page(rows)
-    shown = {"events": events, "older": older, "asked": asked, "outcomes": [o.value for o in Outcome]}
+    verbs = sorted(((verb, str(title)) for verb, title in VERB_TITLES.items()), key=lambda one: one[1].casefold())
+    shown = {"events": events, "older": older, "asked": asked, "outcomes": [o.value for o in Outcome], "verbs": verbs}
     return render(request, template, context | shown)
+
+
+def _day(text: str) -> str:
+    try:
+        return text if parse_date(text) else ""
+    except ValueError:
+        return ""
+
+
+def _midnight(day: str) -> datetime | None:
+    found = parse_date(day) if day else None
+    return timezone.make_aware(datetime.combine(found, time.min)) if found else None

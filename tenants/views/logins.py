@@ -1,4 +1,4 @@
-"""The log-in page."""
+"""The log-in page, and the page for the code of a second factor after it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,29 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import login
+from django.core import signing
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.crypto import constant_time_compare
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.views.decorators.http import require_http_methods
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRefresh
 
+from portal.common.actor import Actor, Door
 from portal.common.drafts import draft_in, keep_draft
-from portal.common.errors import NotAuthenticated, TooMany, Unavailable
+from portal.common.errors import NotAuthenticated, PortalError, TooMany, Unavailable
+from portal.common.sessions import OWES_FACTOR
 from tenants.models import User
+from tenants.services import factors
 from tenants.services.passwords import account_meant, check_password, names_a_directory
 
 DEVICE_COOKIE = "device"
 DEVICE_SECONDS = 180 * 24 * 3600
+PENDING_SECONDS = 300
+PENDING_SALT = "pending log-in"
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
@@ -40,7 +49,8 @@ def log_in(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return render(request, "tenants/login.html", context)
     username = request.POST.get("username", "")
-    device = _device_of(request, username)
+    meant = account_meant(username) if DEVICE_COOKIE in request.COOKIES else None
+    device = _device_of(request, meant)
     try:
         user = check_password(
             username,
@@ -50,19 +60,66 @@ def log_in(request: HttpRequest) -> HttpResponse:
             device=device,
         )
     except (NotAuthenticated, TooMany, Unavailable) as error:
-        context |= {"error": error.detail, "username": username[:150]}
-        answer = render(request, "tenants/login.html", context, status=error.status)
-        if "retry_after" in error.data:
-            answer["Retry-After"] = str(error.data["retry_after"])
-        return answer
+        return _refused(request, "tenants/login.html", context | {"username": username[:150]}, error)
+    if factors.factor_of(user) is None:
+        return _enter(request, user, wanted)
+    return render(request, "tenants/login_code.html", context | {"pending": _pending(user)})
+
+
+@sensitive_post_parameters()
+@require_POST
+def log_in_code(request: HttpRequest) -> HttpResponse:
+    """The second step: a code of the app, or a recovery code, of whom the first step let through minutes ago."""
+    wanted, pending = request.POST.get("next", ""), request.POST.get("pending", "")
+    context = {"next": wanted, "draft": draft_in(request), "pending": pending}
+    user = _let_through(pending)
+    if user is None:
+        error: PortalError = NotAuthenticated(_("That took too long. Log in again."))
+        return _refused(request, "tenants/login.html", context | {"several": names_a_directory()}, error)
+    address, request_id = request.client_address, request.request_id  # type: ignore[attr-defined]
+    actor = Actor(user=None, door=Door.PAGE, request_id=request_id, client_address=address)
+    try:
+        factors.prove(user, request.POST.get("code", ""), actor=actor, device=_device_of(request, user))
+    except (NotAuthenticated, TooMany, Unavailable) as error:
+        return _refused(request, "tenants/login_code.html", context, error)
+    return _enter(request, user, wanted)
+
+
+def _enter(request: HttpRequest, user: User, wanted: str) -> HttpResponse:
+    """Both steps are done. Who must have a second factor and has none yet goes no further than its page."""
+    device = _device_of(request, user) or token_urlsafe(16)
+    request.session.flush()  # Django keeps the key when the same person logs in again in the same browser
     login(request, user, backend=MODEL_BACKEND)
     keep_draft(request)
-    return _with_device(HttpResponseRedirect(_safe(request, wanted)), user, device or token_urlsafe(16))
+    if factors.factor_of(user) is None and factors.is_asked_of(user):
+        request.session[OWES_FACTOR] = True
+    return _with_device(HttpResponseRedirect(_safe(request, wanted)), user, device)
 
 
-def _device_of(request: HttpRequest, username: str) -> str:
-    """What this browser got when the very account that this name means logged in; empty when none did."""
-    if DEVICE_COOKIE not in request.COOKIES or (meant := account_meant(username)) is None:
+def _refused(request: HttpRequest, template: str, context: dict[str, Any], error: PortalError) -> HttpResponse:
+    answer = render(request, template, context | {"error": error.detail}, status=error.status)
+    if "retry_after" in error.data:
+        answer["Retry-After"] = str(error.data["retry_after"])
+    return answer
+
+
+def _pending(user: User) -> str:
+    """Says, signed, that this person's password was right just now; worth nothing without the code."""
+    return signing.dumps([str(user.pk), user.get_session_auth_hash()], salt=PENDING_SALT)
+
+
+def _let_through(pending: str) -> User | None:
+    try:
+        uid, known = signing.loads(pending, salt=PENDING_SALT, max_age=PENDING_SECONDS)
+    except signing.BadSignature:
+        return None
+    user = User.objects.filter(pk=uid, is_active=True).first()
+    return user if user is not None and constant_time_compare(known, user.get_session_auth_hash()) else None
+
+
+def _device_of(request: HttpRequest, meant: User | None) -> str:
+    """What this browser got when this very account logged in; empty when it did not."""
+    if DEVICE_COOKIE not in request.COOKIES or meant is None:
         return ""
     return request.get_signed_cookie(DEVICE_COOKIE, "", salt=_salt(meant), max_age=DEVICE_SECONDS) or ""
 

@@ -19,6 +19,7 @@ NOUNS = {
     "storage-domains": "storage_domain",
     "data-centers": "data_center",
     "tokens": "token",
+    "sessions": "session",
     "jobs": "job",
     "vms": "vm",
     "machines": "vm",
@@ -45,7 +46,21 @@ FIXED: dict[str, dict[str, Any]] = {
     "POST /api/v1/grants/{kind}/{uid}/": {"role": "end-user", "user": "bob"},
     "POST /grants/{kind}/{uid}/": {"who": "user", "name": "bob", "role": "end-user"},
     "PATCH /api/v1/vms/{uid}/": {"protected": True},
-    "POST /api/v1/tokens/": {"username": "alice", "password": PASSWORD, "name": "more"},
+    "POST /api/v1/tokens/": {"username": "alice", "password": PASSWORD, "name": "more", "permits": ["VM_VIEW"]},
+    "POST /api/v1/data-centers/{uid}/tokens/": {"name": "deploy", "role": "end-user", "permits": ["VM_CREATE"]},
+    "POST /data-centers/{uid}/tokens/new/": {
+        "name": "deploy",
+        "role": "end-user",
+        "scope": "write",
+        "expires_in": "86400",
+        "key": "k" * 32,
+    },
+    "POST /api/v1/factor/": {"sealed": "x", "code": "123456"},
+    "POST /api/v1/factor/codes/": {"code": "123456"},
+    "POST /api/v1/factor/remove/": {"code": "123456"},
+    "PUT /api/v1/factor-ranks/": {"roles": ["super-admin"]},
+    "POST /factor/add/": {"sealed": "x", "code": "123456"},
+    "POST /tokens/new/": {"name": "more", "scope": "write", "expires_in": "86400", "key": "k" * 32},
     "POST /login/": {"username": "alice", "password": PASSWORD},
     "POST /language/": {"language": "el", "theme": "dark"},
     "POST /theme/": {"language": "el", "theme": "dark"},
@@ -141,6 +156,7 @@ def address(world: World, path: str) -> str:
     nouns = path.removeprefix("/api/v1").split("/")
     named = {name: world.ids.get(name, "") for name in ("user", "group", "role", "target")}
     named |= {"kind": "data_center", "number": str(Group.objects.get(name="staff everybody").pk)}
+    named["token"] = world.ids.get("service_token", "")
     return path.format(
         uid=world.ids.get(NOUNS.get(nouns[1], ""), ""),
         resource=world.ids.get(KINDS.get(path.split("/")[-3:][0], ""), ""),

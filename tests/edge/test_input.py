@@ -245,7 +245,8 @@ def test_IN04_no_address_takes_anything_but_an_id(world):  # noqa: N802
     for path in {route for route in routes() if "{uid}" in route}:
         for text in NO_PATH_IDS:
             api = path.startswith("/api/")
-            ids = dict.fromkeys(("uid", "resource", "user", "role", "group", "target", "kind", "number"), text)
+            names = ("uid", "resource", "user", "role", "group", "target", "kind", "number", "token")
+            ids = dict.fromkeys(names, text)
             answer = clients[api].get(path.format(**ids, dimension="machines"))
             assert answer.status_code == 404, path
             assert not api or answer["Content-Type"] == "application/problem+json"

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from compute.models import Vm
 from compute.models.grants import VmUserGrant
+from portal.common.models import Session
 from portal.jobs.models import Job, Step
 from tenants.models import ApiToken
 from tests.edge.world import World, the_world
@@ -146,6 +147,7 @@ def test_DO02_a_page_takes_the_same_queries_for_1_100_and_1000_machines(world): 
     for count in (1, 100, 1000):
         fill_vms(world, count - Vm.objects.count())
         fill_jobs(world, count - Job.objects.filter(target_kind="vm").count())
+        Session.objects.update(seen_at=timezone.now())  # that one is used is written once a minute, and not now
         found = {}
         for rank, path in PAGES:
             with CaptureQueriesContext(connection) as captured:

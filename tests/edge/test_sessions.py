@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from http.cookies import SimpleCookie
 from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib.sessions.models import Session
 from django.test import Client
+from django.utils import timezone
 
 from compute.models import Vm
-from portal.common.sessions import SessionStore, kept
+from portal.common.access import access_version
+from portal.common.models import Session
+from portal.common.sessions import SessionStore, kept, users_logged_in
+from portal.events.models import Event
 from portal.jobs.models import Job
 from tenants.models import ApiToken
+from tenants.services.logins import user_of_session
 from tests.edge.access_bodies import address, body
 from tests.edge.access_table import API, API_RANKS, PAGE_RANKS, PAGES
 from tests.edge.test_access import ready
@@ -102,6 +107,82 @@ def test_AN13_the_database_holds_no_key_by_which_one_could_log_in(world):  # noq
     assert key not in rows
     assert kept(key) in rows
     assert me(with_session(kept(key))) == 401
+
+
+def test_AN13_the_same_person_who_logs_in_again_gets_a_new_key_too(world):  # noqa: N802
+    browser = Client()
+    log_in(browser)
+    first = browser.cookies[COOKIE].value
+    log_in(browser)
+    assert (me(browser), me(with_session(first))) == (200, 401)
+
+
+# -- limits, and one's own list
+
+
+def row_of(key: str) -> Session:
+    return Session.objects.get(session_key=kept(key))
+
+
+def test_a_log_in_ends_so_long_after_it_began_whatever_is_saved_in_it(world, settings):
+    browser = Client()
+    log_in(browser)
+    key = browser.cookies[COOKIE].value
+    began = row_of(key).started_at - timedelta(seconds=settings.SESSION_COOKIE_AGE - 60)
+    Session.objects.filter(session_key=kept(key)).update(started_at=began)
+    store = SessionStore(key)
+    store["more"] = 1
+    store.save()
+    assert row_of(key).expire_date == began + timedelta(seconds=settings.SESSION_COOKIE_AGE)
+    Session.objects.filter(session_key=kept(key)).update(expire_date=timezone.now())
+    assert me(browser) == 401
+
+
+def test_a_log_in_that_is_left_alone_ends_and_what_a_socket_asks_is_no_use(world, settings):
+    browser = Client()
+    log_in(browser)
+    key = browser.cookies[COOKIE].value
+    rows, idle = Session.objects.filter(session_key=kept(key)), timedelta(seconds=settings.SESSION_IDLE_SECONDS)
+    almost = timezone.now() - idle + timedelta(seconds=30)
+    rows.update(seen_at=almost)
+    assert user_of_session(key) is not None
+    assert rows.get().seen_at == almost
+    assert me(browser) == 200
+    assert rows.get().seen_at > almost
+    rows.update(seen_at=timezone.now() - idle)
+    assert (user_of_session(key), me(browser)) == (None, 401)
+    assert world.place.users["alice"].pk in users_logged_in()  # by her other browsers
+    SessionStore.clear_expired()
+    assert not rows.exists()
+
+
+def test_one_sees_ones_log_ins_and_ends_one_or_all_others_which_open_sockets_are_told(world):
+    firefox, chrome = (
+        Client(headers={"User-Agent": f"Mozilla/5.0 (X11; Linux x86_64) {name}/130.0"})
+        for name in ("Firefox", "Chrome")
+    )
+    for browser, where in ((firefox, "192.0.2.1"), (chrome, "192.0.2.2")):
+        browser.post("/login/", {"username": "bob", "password": PASSWORD}, REMOTE_ADDR=where)
+    listed = chrome.get("/api/v1/sessions/", REMOTE_ADDR="192.0.2.2").json()["results"]
+    assert [(row["browser"], row["client_address"], row["present"]) for row in listed][:2] == [
+        ("Chrome on Linux", "192.0.2.2", True),
+        ("Firefox on Linux", "192.0.2.1", False),
+    ]
+    assert not {kept(chrome.cookies[COOKIE].value), chrome.cookies[COOKIE].value} & set(str(listed).split("'"))
+    bob = world.place.users["bob"].pk
+    page = chrome.get(f"/users/{bob}/").content.decode()
+    assert "Firefox on Linux" in page
+    assert "this browser" in page
+    before = access_version(bob)
+    chrome.post(f"/users/{bob}/sessions/end/", {"session": listed[1]["id"]})
+    assert (me(firefox), me(chrome), access_version(bob)) == (401, 200, before + 1)
+    assert user_of_session(firefox.cookies[COOKIE].value) is None
+    assert chrome.delete("/api/v1/sessions/").status_code == 204
+    assert [row["present"] for row in chrome.get("/api/v1/sessions/").json()["results"]] == [True]
+    ended = Event.objects.filter(code="SESSION_END_DONE", actor_uid=bob)
+    assert [row.object_name for row in ended] == ["bob", "bob"]
+    assert world.api("root").delete(f"/api/v1/users/{bob}/sessions/").status_code == 204
+    assert me(chrome) == 401
 
 
 # -- AN14

@@ -20,12 +20,14 @@ from compute.services.consoles import ConsoleRequest, open_console
 from compute.services.images import ImageRequest, create_image
 from network.models import FoundNetwork, Network
 from portal.common.actor import system_actor
+from portal.common.models import Session
 from portal.common.sealed import seal
+from portal.common.sessions import kept
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tenants import policy
 from tenants.models import ApiToken, Directory, DirectoryGroup, Role
-from tenants.services.tokens import create_token
+from tenants.services.tokens import TokenWish, create_service_token, create_token
 from tenants.services.users import create_user
 from tests.people import PASSWORD, Institute, make_institute
 from tests.snapshots import Once
@@ -80,6 +82,10 @@ def make_world(place: Institute) -> World:
     dora.save()
     assert world.vm.status in {"up", "powering_up"}
     Vm.objects.update(status="up")
+    wish = TokenWish("backup", "write", 3600)
+    service, _text = create_service_token(
+        place.actor("physics-admin"), place.centers["physics"].pk, wish, role="end-user"
+    )
     console = open_console(place.actor("alice"), world.vm.pk, ConsoleRequest()).console
     token = ApiToken.objects.get(name="owner")
     FoundNetwork.objects.create(provider=place.provider, kind="network", external_id=str(uuid4()), name="lan")
@@ -98,6 +104,8 @@ def make_world(place: Institute) -> World:
         "vm": str(world.vm.pk),
         "job": str(world.job.pk),
         "token": str(token.pk),
+        "service_token": str(service.pk),
+        "session": str(Session.objects.get(session_key=kept(world.sessions["owner"])).uid),
         "console": str(console.pk),
         "user": str(place.users["bob"].pk),
         "found_vm": str(FoundVm.objects.create(provider=place.provider, external_id=str(uuid4()), name="mail").pk),

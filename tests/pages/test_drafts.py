@@ -6,9 +6,9 @@ import re
 from http import HTTPStatus
 
 import pytest
-from django.contrib.sessions.models import Session
 
 from portal.common.drafts import MOST_CHARACTERS
+from portal.common.models import Session
 from portal.common.sessions import SessionStore
 
 TYPED = {"name": "survivor", "description": "Πεδίο <b>", "user_name": "me"}

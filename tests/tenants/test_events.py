@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import json
+from datetime import timedelta
 from http import HTTPStatus
+from io import StringIO
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from portal.events.codes import Outcome
 from portal.events.models import Event
 from portal.events.record import Subject, record
 from tenants.models.quota import Dimension
+from tenants.services import audit
 from tenants.services.grants import set_quota
 from tests.tenants.conftest import as_actor
 
@@ -76,3 +82,74 @@ def test_page_is_filtered_and_goes_on_to_the_oldest(told):
     assert [row.object_name for row in client.get("/events/?q=VM-77").context["events"]] == ["vm-77"]
     assert list(client.get("/events/?outcome=failed").context["events"]) == []
     assert client.get("/events/?outcome=<b>&before=x").status_code == HTTPStatus.OK
+
+
+def test_log_is_filtered_by_who_what_and_when(told):
+    root, admin = told.super_admin, told.physics_admin
+    assert listed(root, f"actor={admin.pk}") == [("QUOTA_EDIT_DONE", "physics")]
+    assert len(listed(root, "verb=QUOTA_EDIT")) == 2
+    assert listed(root, "verb=VM_RUN") == listed(root, "verb=QUOTA_EDI") == []
+    assert len(listed(root, "search=PHYS")) == 1
+    hour_ago, soon = (f"{timezone.now() + timedelta(hours=n):%Y-%m-%dT%H:%M:%SZ}" for n in (-1, 1))
+    assert len(listed(root, f"since={hour_ago}&until={soon}")) == 2
+    assert listed(root, f"until={hour_ago}") == listed(root, f"since={soon}") == []
+    day = f"{timezone.localtime():%Y-%m-%d}"
+    page = client_of(root).get(f"/events/?since={day}&until={day}&verb=QUOTA_EDIT")
+    assert len(page.context["events"]) == 2
+    assert list(client_of(root).get("/events/?until=2001-01-01").context["events"]) == []
+    assert client_of(root).get("/events/?since=2026-99-99&verb=x").status_code == HTTPStatus.OK
+
+
+def exported(user, query: str = "") -> list[dict]:
+    answer = client_of(user).get(f"/api/v1/events/export/?{query}")
+    assert answer.status_code == HTTPStatus.OK
+    return [json.loads(line) for line in answer.getvalue().decode().splitlines()]
+
+
+def test_AZ03_an_export_holds_what_the_page_shows_and_no_other_departments(told):  # noqa: N802
+    Event.objects.update(client_address="192.0.2.99")
+    assert [row["object_name"] for row in exported(told.physics_admin)] == ["physics"]
+    assert "192.0.2.99" not in str(exported(told.physics_admin))
+    assert exported(told.physics_admin, f"data_center={told.informatics.pk}") == []
+    assert {row["object_name"] for row in exported(told.super_admin, "verb=QUOTA_EDIT")} == {"physics", "informatics"}
+    assert exported(told.super_admin)[0]["client_address"]
+    taken = Event.objects.filter(code="EVENTS_EXPORT_DONE", actor_uid=told.super_admin.pk).earliest("at")
+    assert taken.data == {"format": "jsonl", "verb": "QUOTA_EDIT"}
+    assert client_of(told.alice).get("/api/v1/events/export/?format=xml").status_code == HTTPStatus.BAD_REQUEST
+
+
+@pytest.mark.parametrize("evil", ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"])
+def test_a_spreadsheet_runs_nothing_of_an_export(people, evil):
+    record(as_actor(people.alice), "VM_RUN", outcome=Outcome.DONE, subject=Subject("vm", None, evil), message=evil)
+    answer = client_of(people.alice).post("/events/export/", {"format": "csv", "verb": "VM_RUN"})
+    assert answer["Content-Disposition"].endswith('.csv"')
+    [row] = csv.DictReader(StringIO(answer.getvalue().decode(), newline=""))
+    assert row["object_name"] == f"'{evil}"
+    assert row["message"].startswith("'")
+
+
+def test_an_export_is_written_a_page_at_a_time_and_ends_with_the_right_to_it(people, monkeypatch):
+    monkeypatch.setattr(audit, "PAGE", 10)
+    Event.objects.all().delete()
+    for number in range(35):
+        record(as_actor(people.bob), "VM_RUN", outcome=Outcome.DONE, subject=Subject("vm", None, f"vm-{number}"))
+    pieces = audit.export(as_actor(people.super_admin), audit.Wanted(verb="VM_RUN"), is_csv=False)()
+    assert [len(piece.splitlines()) for piece in pieces] == [10, 10, 10, 5]
+    pieces = audit.export(as_actor(people.super_admin), audit.Wanted(verb="VM_RUN"), is_csv=False)()
+    assert next(pieces)
+    people.super_admin.is_active = False
+    people.super_admin.save()
+    assert list(pieces) == []
+
+
+async def test_an_asynchronous_server_gets_the_pieces_one_by_one():
+    asked = []
+
+    def pieces():
+        for piece in (b"a", b"b"):
+            asked.append(piece)
+            yield piece
+
+    async for piece in audit.one_by_one(pieces()):
+        assert asked[-1] == piece
+    assert asked == [b"a", b"b"]

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, Permission
 from django.utils import timezone
 
 from portal.common.access import access_version
-from portal.common.actor import Door, system_actor
+from portal.common.actor import Bounds, Door, system_actor
 from portal.common.errors import NotFound, NotPermitted
 from portal.jobs.models import Job
 from tenants import policy, selectors
@@ -198,8 +198,8 @@ def test_authorize_explain_permits_on_and_visible_agree(people):
         role = rng.choice(["end-user", "data-center-admin", "odd", "user-role"])
         policy.grant(system_actor(), role, subject, rng.choice(centers), expires_at=ends)
     for user in everyone:
-        for scope in ("read", "write"):
-            actor = as_actor(user, scope=scope)
+        for login in ({"scope": "read"}, {}, _some_bounds(rng, centers), _some_bounds(rng, centers)):
+            actor = as_actor(user, **login)
             held = policy.permits_on(actor, centers)
             for permit in rng.sample(list(Permit), 5):
                 seen = set(policy.visible(actor, permit, DataCenter.objects.filter(pk__in=[c.pk for c in centers])))
@@ -210,7 +210,15 @@ def test_authorize_explain_permits_on_and_visible_agree(people):
                         policy.explain(actor, permit, center).allowed,
                         _passes(actor, permit, center),
                     }
-                    assert len(answers) == 1, (user.username, scope, permit, center.name)
+                    assert len(answers) == 1, (user.username, login, permit, center.name)
+            full = policy.permits_on(as_actor(user), centers)
+            assert all(held[center.pk] <= full[center.pk] for center in centers), "a token never adds anything"
+
+
+def _some_bounds(rng, centers):
+    permits = frozenset(permit.value for permit in rng.sample(list(Permit), 15))
+    objects = frozenset(center.pk for center in rng.sample(centers, 2))
+    return {"bounds": Bounds(rng.choice([None, permits]), rng.choice([None, objects]))}
 
 
 def test_holding_anywhere_and_everywhere(people):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from django.conf import settings
-from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
 from portal.celery import app
+from portal.common.models import Session
 from portal.events.models import Event
 from tenants.models import LoginTries, User
 from tenants.services.throttle import MOST_PER_ADDRESS, MOST_PER_NAME, WINDOW

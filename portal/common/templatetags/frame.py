@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext, gettext_lazy, ngettext
 
+from portal.common.browsers import browser_name
 from portal.common.phrases import said
 from portal.common.units import amount_text, bytes_text, mib_text
 
@@ -157,6 +158,13 @@ EVENT_TITLES = {
 
 
 VERB_TITLES = {
+    "VM_CREATE": gettext_lazy("Creating a machine"),
+    "VM_DELETE": gettext_lazy("Deleting a machine"),
+    "VM_RUN": gettext_lazy("Running a machine"),
+    "VM_SHUT_DOWN": gettext_lazy("Shutting a machine down"),
+    "VM_STOP": gettext_lazy("Stopping a machine"),
+    "VM_REBOOT": gettext_lazy("Rebooting a machine"),
+    "VM_CONNECT": gettext_lazy("Opening a console"),
     "LOGIN": gettext_lazy("Logging in"),
     "USER_CREATE": gettext_lazy("Creating a user"),
     "USER_ENABLE": gettext_lazy("Enabling a user"),
@@ -165,6 +173,13 @@ VERB_TITLES = {
     "VIEW_END": gettext_lazy("Ending to see the portal as somebody else"),
     "VIEW_ACT": gettext_lazy("Changing something while seeing the portal as somebody else"),
     "PASSWORD_SET": gettext_lazy("Setting a password"),
+    "LOGIN_CODE": gettext_lazy("Proving the second factor"),
+    "FACTOR_ADD": gettext_lazy("Setting up a second factor"),
+    "FACTOR_RENEW": gettext_lazy("Making new recovery codes"),
+    "FACTOR_REMOVE": gettext_lazy("Removing a second factor"),
+    "FACTOR_RESET": gettext_lazy("Taking a lost second factor away"),
+    "FACTOR_ASK": gettext_lazy("Choosing which roles need a second factor"),
+    "SESSION_END": gettext_lazy("Ending log-ins"),
     "TOKEN_CREATE": gettext_lazy("Creating an API token"),
     "TOKEN_REVOKE": gettext_lazy("Revoking an API token"),
     "ROLE_CREATE": gettext_lazy("Making a role"),
@@ -201,6 +216,7 @@ VERB_TITLES = {
     "IMAGE_CREATE": gettext_lazy("Beginning to upload an image"),
     "IMAGE_UPLOAD": gettext_lazy("Uploading an image"),
     "IMAGE_DELETE": gettext_lazy("Removing an image"),
+    "EVENTS_EXPORT": gettext_lazy("Exporting the log"),
     "JOB_CANCEL": gettext_lazy("Cancelling a job"),
     "VM_ADOPT": gettext_lazy("Adopting a machine"),
     "VMS_ADOPT": gettext_lazy("Adopting machines"),
@@ -219,6 +235,7 @@ def event_title(code: str) -> str:
 
 
 register.filter("said", said)
+register.filter("browser", browser_name)
 
 
 OUTCOMES = {

@@ -1,0 +1,60 @@
+"""The hallway of log-ins of browsers: which there are, and ending them. Pages and consoles that lived by one end with it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+
+from portal.common.access import access_changed
+from portal.common.actor import Actor
+from portal.common.errors import NotFound, NotPermitted
+from portal.common.models import Session
+from portal.common.sessions import kept, live_sessions
+from portal.events.record import Subject, attempt
+from tenants.models import User
+from tenants.services.users import get_user
+
+
+def sessions_of(actor: Actor, user: User) -> QuerySet[Session]:
+    """The live log-ins of oneself, or of anybody for those who manage users. The newest first.
+
+    A token that is for chosen permits or objects sees none.
+    """
+    if actor.bounds:
+        return Session.objects.none()
+    get_user(actor, user.pk)
+    return live_sessions().filter(user_uid=user.pk).order_by("-started_at", "-uid")
+
+
+def is_present(actor: Actor, session: Session) -> bool:
+    """Whether it is the one by which the actor asks."""
+    return bool(actor.session_key) and session.session_key == kept(actor.session_key)
+
+
+def end_session(actor: Actor, user: User, uid: UUID) -> None:
+    """End one of them. Raises ``NotFound`` for one that is over already."""
+    with attempt(actor, "SESSION_END", Subject("user", user.pk, user.username)):
+        _refuse_reader(actor)
+        row = sessions_of(actor, user).filter(uid=uid).first()
+        if row is None:
+            raise NotFound(_("There is no such log-in, or it has ended already."))
+        row.delete()
+        access_changed([user.pk])
+
+
+def end_sessions(actor: Actor, user: User) -> int:
+    """End all of them but the one by which the actor asks; how many they were."""
+    with attempt(actor, "SESSION_END", Subject("user", user.pk, user.username)) as trial:
+        _refuse_reader(actor)
+        rows = sessions_of(actor, user).exclude(session_key=kept(actor.session_key) if actor.session_key else "")
+        ended = rows.delete()[0]
+        trial.data = {"ended": ended}
+        access_changed([user.pk])
+    return ended
+
+
+def _refuse_reader(actor: Actor) -> None:
+    if actor.scope != "write":
+        raise NotPermitted(_("A token that may only read cannot end log-ins."))
