@@ -40,7 +40,7 @@ def test_a_department_is_told_its_own_people_and_groups_and_where_each_role_come
         "physics-admin": {("data-center-admin", "data_center", "")},
     }
     center = listed(world, "admin", f"data-centers/{world.ids['data_center']}")
-    assert set(center) == {"staff everybody", "alice", "bob", "physics-admin"}
+    assert set(center) == {"staff everybody", "alice", "bob", "physics-admin", "physics/backup"}
     rows = world.api("admin").get(f"/api/v1/data-centers/{world.ids['data_center']}/holders/").json()["results"]
     assert [row["directory"] for row in rows if row["kind"] == "group"] == ["staff"]
 
@@ -56,7 +56,7 @@ def test_a_super_admin_is_told_of_the_whole_system_and_of_the_members_of_groups(
 
 def test_of_what_is_merely_assigned_each_department_is_told_its_own_people(world):
     template = f"templates/{world.place.template.pk}"
-    assert set(listed(world, "admin", template)) == {"staff everybody", "alice", "bob", "physics-admin"}
+    assert set(listed(world, "admin", template)) == {"staff everybody", "alice", "bob", "physics-admin", "physics/backup"}
     assert set(listed(world, "other_admin", template)) == {"charlie", "informatics-admin"}
     Template.objects.filter(pk=world.place.template.pk).update(owner=world.place.centers["physics"])
     assert "charlie" not in listed(world, "admin", template)
