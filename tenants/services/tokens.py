@@ -95,7 +95,10 @@ def service_tokens(actor: Actor, data_center: UUID) -> QuerySet[ApiToken]:
 def role_names(data_center: UUID, tokens: Sequence[ApiToken]) -> dict[UUID, str]:
     """By token the name of the role that its account holds on this data center."""
     found = persons(DataCenter(pk=data_center), [token.user for token in tokens])
-    return {token.pk: ", ".join(held.name for held in each.roles.values()) for token, each in zip(tokens, found, strict=True)}
+    return {
+        token.pk: ", ".join(held.name for held in each.roles.values())
+        for token, each in zip(tokens, found, strict=True)
+    }
 
 
 def token_behind(text: str) -> ApiToken | None:

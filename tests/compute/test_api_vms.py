@@ -141,6 +141,7 @@ def test_without_a_login_everything_is_401(place):
         assert answer["Content-Type"] == "application/problem+json"
 
 
+@pytest.mark.long
 def test_cc07_one_key_in_parallel_makes_one_machine(place):
     api = Api("alice")
     answers = in_threads(20, lambda _n: api.post("/api/v1/vms/", body(place), Idempotency_Key="k-1"))
@@ -153,6 +154,7 @@ def test_cc07_one_key_in_parallel_makes_one_machine(place):
     assert Api("bob").post("/api/v1/vms/", body(place, "bobs"), Idempotency_Key="k-1").status_code == 202
 
 
+@pytest.mark.long
 def test_cc01_parallel_creates_never_exceed_the_quota(place):
     center = place.centers["physics"]
     quota.set_limits(center, {Dimension.MACHINES: 5, Dimension.VCPUS_RUNNING: None})

@@ -26,6 +26,7 @@ def place(transactional_db: None, tmp_path) -> Place:
     return the_place(tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("machines", "gone", "is_held"),
     [(1, 1, False), (3, 2, False), (3, 3, True), (8, 5, False), (8, 6, True)],

@@ -62,6 +62,7 @@ def uploaded(institute: Any, data: bytes, **more: Any) -> Image:
     return inspected(send(institute, begin(institute, data, **more), data))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["qcow2", "raw"])
 def test_an_image_sent_in_parts_arrives_whole_and_is_ready_once_inspected(institute, tmp_path, kind):
     data = sound(tmp_path, kind=kind)
@@ -108,6 +109,7 @@ def test_two_tabs_that_send_the_same_file_end_with_it_once(institute):
     assert spool.uploaded(image.pk).read_bytes() == data
 
 
+@pytest.mark.long
 @examples(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(st.integers(-5, 2100), st.integers(0, 900)), max_size=25))
 def test_whatever_offsets_come_the_bytes_that_are_taken_are_those_of_the_file(institute, wishes):
@@ -292,6 +294,7 @@ def test_only_bytes_are_taken_as_bytes(institute, api):
     assert put(api, str(image.pk), b"", 0).status_code == 400
 
 
+@pytest.mark.long
 def test_two_tabs_at_the_same_moment_write_each_byte_once(institute):
     data = os.urandom(40_000)
     image, actor = begin(institute, data), institute.actor("physics-admin")

@@ -27,6 +27,7 @@ def own_spool(settings: Any, tmp_path: Path) -> None:
     settings.IMAGE_SPOOL = tmp_path / "spool"
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("case", HOSTILE)
 def test_IN05_a_hostile_image_is_refused_for_a_named_reason_and_no_byte_stays(institute, tmp_path, case):  # noqa: N802
@@ -37,6 +38,7 @@ def test_IN05_a_hostile_image_is_refused_for_a_named_reason_and_no_byte_stays(in
     assert list(spool.folder().iterdir()) == []
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("case", BOMBS)
 def test_IN06_a_bomb_is_refused_for_a_named_reason_and_no_byte_stays(institute, tmp_path, case):  # noqa: N802

@@ -46,6 +46,7 @@ def test_a_try_that_fails_stores_nothing_and_says_where(institute, tmp_path):
     assert Provider.objects.count() == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("in_all", "of_the_step", "code"), [(0.5, 30.0, "out_of_time"), (30.0, 0.5, "silent")])
 def test_a_test_ends_in_time_and_says_at_which_step(institute, tmp_path, monkeypatch, in_all, of_the_step, code):
     monkeypatch.setattr(diagnosis, "IN_ALL", in_all)
@@ -259,6 +260,7 @@ def test_a_new_provider_is_watched_and_a_disabled_or_removed_one_let_go_of(insti
         until(lambda: name not in {each.name for each in threading.enumerate()}, "the thread's end", seconds=30)
 
 
+@pytest.mark.long
 def test_a_machine_that_is_not_ours_is_found_when_it_comes_and_forgotten_when_it_goes(institute, tmp_path, monkeypatch):
     monkeypatch.setattr(watcher, "RETRY_SECONDS", 0.2)
     monkeypatch.setattr(watcher, "STRANGERS_SECONDS", 0.2)

@@ -52,6 +52,7 @@ def answers(number: int) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_DO01_a_thousand_idle_connections_leave_room_for_others(port):  # noqa: N802
     with ExitStack() as opened:
         for _ in range(USUAL + 100):

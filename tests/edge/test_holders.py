@@ -56,7 +56,13 @@ def test_a_super_admin_is_told_of_the_whole_system_and_of_the_members_of_groups(
 
 def test_of_what_is_merely_assigned_each_department_is_told_its_own_people(world):
     template = f"templates/{world.place.template.pk}"
-    assert set(listed(world, "admin", template)) == {"staff everybody", "alice", "bob", "physics-admin", "physics/backup"}
+    assert set(listed(world, "admin", template)) == {
+        "staff everybody",
+        "alice",
+        "bob",
+        "physics-admin",
+        "physics/backup",
+    }
     assert set(listed(world, "other_admin", template)) == {"charlie", "informatics-admin"}
     Template.objects.filter(pk=world.place.template.pk).update(owner=world.place.centers["physics"])
     assert "charlie" not in listed(world, "admin", template)

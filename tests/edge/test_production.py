@@ -170,6 +170,7 @@ def example(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 def test_SE03_the_example_of_the_environment_passes_every_check_for_deployment(tmp_path):  # noqa: N802
     environment = example(tmp_path) | {"PATH": os.environ["PATH"]}
     assert environment["DJANGO_SETTINGS_MODULE"] == "portal.settings.production"
@@ -216,6 +217,7 @@ def test_SE03_nginx_and_the_units_agree(tmp_path):  # noqa: N802
     assert "$request_uri" not in re.search(r"log_format stegi '([^']*)'", nginx).group(1)
 
 
+@pytest.mark.long
 def test_IN16_only_our_proxy_says_that_tls_was_used(db, settings):  # noqa: N802
     settings.SECURE_PROXY_SSL_HEADER, settings.SECURE_SSL_REDIRECT = ("HTTP_X_FORWARDED_PROTO", "https"), True
     settings.TRUSTED_PROXIES = ["192.0.2.7"]

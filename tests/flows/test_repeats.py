@@ -39,6 +39,7 @@ def finish_all(place: Place) -> None:
     assert_nothing_lost(place)
 
 
+@pytest.mark.long
 def test_cc07_one_key_50_times_in_parallel_is_one_operation_with_one_answer(place: Place):
     api = Api(place, "alice")
 
@@ -118,6 +119,7 @@ def test_a_form_that_is_refused_frees_its_key_and_the_record_stays(place: Place)
     finish_all(place)
 
 
+@pytest.mark.long
 def test_cc07_a_process_killed_before_its_commit_leaves_neither_work_nor_key(place: Place, workers: Workers):
     api = Api(place, "alice")
     arguments = {"token": api.token, "body": api.body("web-1"), "key": "k-1"}

@@ -76,6 +76,7 @@ async def test_page_gets_its_parts_at_once_and_at_every_change(demo, vm):
     await opened.leave()
 
 
+@pytest.mark.long
 async def test_a_row_is_taken_away_once_and_is_not_watched_any_more(demo, vm):
     opened = socket("/ws/page/", await in_database(session_of)(demo, "alice"))
     await opened.connect()
@@ -90,6 +91,7 @@ async def test_a_row_is_taken_away_once_and_is_not_watched_any_more(demo, vm):
     await opened.leave()
 
 
+@pytest.mark.long
 async def test_what_may_not_be_seen_is_neither_sent_nor_watched(demo, vm):
     opened = socket("/ws/page/", await in_database(session_of)(demo, "bob"))
     await opened.connect()

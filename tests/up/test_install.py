@@ -85,6 +85,7 @@ def test_a_failed_program_is_told_by_its_error_and_not_by_its_last_line() -> Non
     assert install._telling_line("") == "it said nothing"
 
 
+@pytest.mark.long
 def test_a_program_that_is_not_there_or_hangs_is_a_failed_run() -> None:
     assert install._logged(["/no/such/program"], seconds=5).returncode == 127
     assert install._logged(["sleep", "30"], seconds=1).returncode == 124
