@@ -26,7 +26,7 @@ def jobs(actor: Actor) -> QuerySet[Job]:
     if policy.holds_everywhere(actor, Permit.JOB_VIEW):
         return rows
     centers = list(policy.visible(actor, Permit.JOB_VIEW, DataCenter.objects.all()).values_list("pk", flat=True))
-    return rows.filter(bounds.own_acts(actor, about="target_uid") | Q(data_center_uid__in=centers))
+    return rows.filter(bounds.own_jobs(actor) | Q(data_center_uid__in=centers))
 
 
 def readable_jobs(actor: Actor, uids: Iterable[UUID]) -> set[UUID]:

@@ -12,7 +12,7 @@ from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt
 from portal.jobs.control import cancel_job as ask_to_stop
 from portal.jobs.models import Job
-from tenants import policy, selectors
+from tenants import bounds, policy, selectors
 from tenants.models import DataCenter
 from tenants.permits import Permit
 
@@ -34,7 +34,7 @@ def cancel_job(actor: Actor, uid: UUID) -> Job:
 def _authorize(actor: Actor, job: Job) -> None:
     if actor.scope != "write":
         raise NotPermitted(_("A token that may only read cannot cancel jobs."))
-    if actor.is_system or job.actor_uid == actor.uid:
+    if actor.is_system or (job.actor_uid == actor.uid and bounds.may_stop_own(actor, job.permit)):
         return
     center = DataCenter.objects.filter(pk=job.data_center_uid).first() if job.data_center_uid else None
     policy.authorize(actor, Permit.JOB_CANCEL, center or policy.system())

@@ -181,6 +181,7 @@ VERB_TITLES = {
     "FACTOR_ASK": gettext_lazy("Choosing which roles need a second factor"),
     "SESSION_END": gettext_lazy("Ending log-ins"),
     "TOKEN_CREATE": gettext_lazy("Creating an API token"),
+    "TOKEN_PROVE": gettext_lazy("Proving who one is for an API token"),
     "TOKEN_REVOKE": gettext_lazy("Revoking an API token"),
     "ROLE_CREATE": gettext_lazy("Making a role"),
     "ROLE_EDIT": gettext_lazy("Changing a role"),
