@@ -80,7 +80,10 @@ def password_refusal(actor: Actor, password: str, *, field: str) -> PortalError 
     try:
         take_try(key, actor.client_address)
         right = _is_of(actor, user, password)
-    except (TooMany, Unavailable) as error:
+    except TooMany as error:
+        return error
+    except Unavailable as error:
+        put_back(key)
         return error
     if not right:
         text = _("That is not your present password.")
