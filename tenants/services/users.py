@@ -12,13 +12,14 @@ from django.utils.translation import gettext as _
 
 from portal.common.access import access_changed
 from portal.common.actor import Actor
-from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted, Reason
+from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted, PortalError, Reason, TooMany
 from portal.events.record import Subject, attempt
 from tenants import policy
 from tenants.bounds import refuse_bounded
 from tenants.models import ApiToken, User
 from tenants.permits import Permit
 from tenants.services.super_admins import one_remains
+from tenants.services.throttle import give_back, take_try
 
 USERNAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 
@@ -50,16 +51,19 @@ def refuse_username(username: str) -> None:
 def set_password(actor: Actor, user: User, *, password: str, present: str = "") -> None:
     """A new password. Ends the user's log-ins everywhere: sessions (their hash no longer fits), tokens, open sockets.
 
-    For the user himself, who must tell the present one, and for those who manage users. ``Invalid`` for a weak one.
+    For the user himself, who must tell the present one, and for those who manage users. ``Invalid`` for a weak one,
+    ``TooMany`` after too many guesses at the present one: call it outside of a transaction that a refusal rolls back.
     """
+    guess = _wrong_guess(actor, user, present) if actor.uid == user.pk and actor.scope == "write" else None
+    if isinstance(guess, TooMany) and guess.repeated:
+        raise guess  # the first is on record; whoever is refused without end must not fill the log
     with attempt(actor, "PASSWORD_SET", Subject("user", user.pk, user.username)):
         _refuse_of_directory(user)
         if actor.scope != "write":
             raise NotPermitted(_("A token that may only read cannot set passwords."))
         refuse_bounded(actor)
-        if actor.uid == user.pk and not user.check_password(present):
-            text = _("That is not your present password.")
-            raise Invalid(text, reasons=(Reason("password_wrong", text, "present"),))
+        if guess is not None:
+            raise guess
         if not actor.is_system and actor.uid != user.pk:
             policy.authorize(actor, Permit.USER_MANAGE, policy.system())
         _check_password(user, password)
@@ -67,6 +71,20 @@ def set_password(actor: Actor, user: User, *, password: str, present: str = "") 
         user.save(update_fields=["password"])
         ApiToken.objects.filter(user=user).delete()
         access_changed([user.pk])
+
+
+def _wrong_guess(actor: Actor, user: User, present: str) -> PortalError | None:
+    """Why the present password was not told; None when it was. A stolen session guesses no faster than a log-in."""
+    key = f"present password of {user.pk}"
+    try:
+        take_try(key, actor.client_address)
+    except TooMany as error:
+        return error
+    if not user.check_password(present):
+        text = _("That is not your present password.")
+        return Invalid(text, reasons=(Reason("password_wrong", text, "present_password"),))
+    give_back(key, actor.client_address)
+    return None
 
 
 def authorize_users(actor: Actor) -> None:
