@@ -119,7 +119,7 @@ def _wrong_present(actor: Actor, user: User, present: str) -> PortalError | None
     """What is wrong with the present password, where one has to be told."""
     if actor.uid != user.pk or user.directory is not None or actor.scope != "write" or actor.bounds:
         return None
-    return password_refusal(actor, present, field="present")
+    return password_refusal(actor, present, field="present_password")
 
 
 def _refuse_of_directory(user: User) -> None:

@@ -55,6 +55,8 @@ FIXED: dict[str, dict[str, Any]] = {
         "expires_in": "86400",
         "key": "k" * 32,
     },
+    "POST /api/v1/jobs/{uid}/close/": {"reason": "Removed by hand.", "confirm": "web-1"},
+    "POST /jobs/{uid}/close/": {"reason": "Removed by hand.", "confirm": "web-1"},
     "POST /api/v1/factor/": {"sealed": "x", "code": "123456"},
     "POST /api/v1/factor/codes/": {"code": "123456"},
     "POST /api/v1/factor/remove/": {"code": "123456"},

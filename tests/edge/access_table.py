@@ -121,6 +121,8 @@ API = {
     "GET /api/v1/jobs/": "401 401 200:0 200:1 200:0 200:1 200:1 200:2 200:4",
     "GET /api/v1/jobs/{uid}/": "401 401 404 404 404 200 200 200 200",
     "POST /api/v1/jobs/{uid}/cancel/": "401 401 404 404 404 403 202 202 202",
+    "POST /api/v1/jobs/{uid}/retry/": "401 401 404 404 404 403 403 202 202",
+    "POST /api/v1/jobs/{uid}/close/": "401 401 404 404 404 403 403 403 200",
     "GET /api/v1/vms/": "401 401 200:0 200:0 200:0 200:1 200:1 200:1 200:1",
     "POST /api/v1/vms/": "401 401 404 404 202 403 202 202 202",
     "GET /api/v1/vms/{uid}/": "401 401 404 404 404 200 200 200 200",
@@ -183,6 +185,8 @@ REHEARSED = (
     "PUT /api/v1/data-centers/{uid}/people/{user}/quota/",
     "PUT /api/v1/data-centers/{uid}/quota/",
     "POST /api/v1/jobs/{uid}/cancel/",
+    "POST /api/v1/jobs/{uid}/retry/",
+    "POST /api/v1/jobs/{uid}/close/",
 )
 DRY_RUNS |= {operation: re.sub("20[124]", "200", API[operation]) for operation in REHEARSED}
 PAGE_RANKS = tuple(rank for rank in API_RANKS if rank != "reader")
@@ -206,6 +210,10 @@ PAGES = {
     "GET /jobs/": "302 302 200 200 200 200 200 200",
     "GET /jobs/drawer/": "302 302 200 200 200 200 200 200",
     "GET /jobs/{uid}/": "302 302 404 404 404 200 200 200",
+    "POST /jobs/{uid}/cancel/": "302 302 404 404 404 302 302 302",
+    "POST /jobs/{uid}/retry/": "302 302 404 404 404 403 302 302",
+    "GET /jobs/{uid}/close/": "302 302 404 404 404 403 403 200",
+    "POST /jobs/{uid}/close/": "302 302 404 404 404 403 403 302",
     "GET /machines/new/": "302 302 200 200 200 200 200 200",
     "POST /machines/new/": "302 302 400 400 302 302 302 302",
     "POST /machines/bulk/": "302 302 200 200 200 200 200 200",

@@ -219,6 +219,8 @@ VERB_TITLES = {
     "IMAGE_DELETE": gettext_lazy("Removing an image"),
     "EVENTS_EXPORT": gettext_lazy("Exporting the log"),
     "JOB_CANCEL": gettext_lazy("Cancelling a job"),
+    "JOB_RETRY": gettext_lazy("Undoing a stuck job again"),
+    "JOB_CLOSE": gettext_lazy("Closing a stuck job"),
     "VM_ADOPT": gettext_lazy("Adopting a machine"),
     "VMS_ADOPT": gettext_lazy("Adopting machines"),
     "VM_UNADOPT": gettext_lazy("Giving a machine back"),
