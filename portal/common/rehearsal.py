@@ -23,12 +23,17 @@ def rehearsed(handler: Handler) -> Handler:
 
     def work(request: Request, *args: Any, **named: Any) -> Response:
         setattr(request, MARK, True)
-        with transaction.atomic():
-            answer = handler(request, *args, **named)
-            transaction.set_rollback(True)
-        return Response(_plan(answer.data))
+        return rehearsal_of(lambda: handler(request, *args, **named).data)
 
     return work
+
+
+def rehearsal_of(work: Callable[[], Any]) -> Response:
+    """The plan of ``work``, which gives an answer's body, with nothing left of what it does."""
+    with transaction.atomic():
+        body = work()
+        transaction.set_rollback(True)
+    return Response(_plan(body))
 
 
 def is_rehearsal(request: Request) -> bool:
