@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ from tenants.models import Directory
 SECONDS = 3.0
 MOST = 40
 AT_ONCE = 8
+IN_ALL = 20.0  # seconds
 POSTGRESQL, REDIS, LDAP, LDAPS = 5432, 6379, 389, 636
 
 
@@ -54,8 +55,18 @@ def _of_directories() -> Iterator[OwnPort]:
 
 def look(ports: Iterable[OwnPort]) -> list[Finding]:
     """Whether something listens on each. Only a connection is opened, and closed again: nobody logs in."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(_look, ports))
+    pool, wanted = ThreadPoolExecutor(AT_ONCE), list(ports)
+    asked = [pool.submit(_look, one) for one in wanted]
+    wait(asked, timeout=IN_ALL)  # a dead resolver has its own idea of time
+    pool.shutdown(wait=False, cancel_futures=True)
+    return [
+        found.result() if found.done() and not found.cancelled() else _silent(one)
+        for one, found in zip(wanted, asked, strict=True)
+    ]
+
+
+def _silent(one: OwnPort) -> Finding:
+    return Finding(one.step, "port_unreachable", {"host": one.host, "port": str(one.port)})
 
 
 def _look(one: OwnPort) -> Finding:

@@ -31,6 +31,8 @@ def create_network(
     """Make a NAT network of a data center's own, with a vNIC profile of the same name. Super-admins only for now."""
     with attempt(actor, "NETWORK_CREATE", Subject("network", None, name, data_center.pk)) as trial:
         policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+        # Held, so that of two networks whose ranges overlap the second sees the first.
+        provider = Provider.objects.select_for_update(no_key=True).get(pk=provider.pk)
         reasons = rules.network_reasons(name, cidr, held_ranges(provider))
         if Network.objects.filter(owner=data_center, name=name).exists():
             text = _("A network of this name is already in this data center. Choose another name.")

@@ -73,7 +73,7 @@ class StorageDomain(UidModel):
     external_id = models.CharField(max_length=128)
     type = models.CharField(max_length=20, blank=True)
     # Whether its hypervisor can make machines' disks in it.
-    holds_disks = models.BooleanField(default=True)
+    holds_disks = models.BooleanField(default=True, db_default=True)
     status = models.CharField(max_length=10, choices=StorageStatus.choices, default=StorageStatus.UNKNOWN)
     status_at = models.DateTimeField(null=True, blank=True)
     # What every host that has it too says of it; empty: one host alone has it.

@@ -32,16 +32,24 @@ from tenants import policy, quota
 from tenants.holdings import CODENAME
 from tenants.models import DataCenter, DataCenterUserGrant, User
 from tenants.models.quota import Dimension
+from tenants.services.grants import hold_role
 
 ADMIN = "data-center-admin"  # the role of whoever runs the new data center
 
 
-def _center(ctx: StepContext) -> DataCenter:
+def _center(ctx: StepContext, *, may_be_open: bool = False) -> DataCenter:
     """The data center, held to the end of the transaction, so that nobody shares out beside the launch."""
     row = DataCenter.objects.select_for_update(no_key=True).filter(pk=ctx.target_uid).first()
     if row is None:
         raise StepFailed(_("The data center is gone. Continue, and it is made anew."), code="data_center_gone")
+    if row.enabled and not may_be_open:
+        raise _opened_meanwhile()
     return row
+
+
+def _opened_meanwhile() -> StepFailed:
+    text = _("The data center was enabled by hand meanwhile. Change it on its own pages.")
+    return StepFailed(text, code="opened_meanwhile")
 
 
 def _tell(ctx: StepContext, verb: str, row: DataCenter, **data: Any) -> None:
@@ -63,6 +71,8 @@ def make_center(ctx: StepContext) -> None:
             _refuse_taken(name, but=row.pk)
             if made:
                 _tell(ctx, "DATA_CENTER_CREATE", row)
+            elif row.enabled:
+                raise _opened_meanwhile()
             elif (row.name, row.description) != (name, description):
                 row.name, row.description = name, description
                 row.save(update_fields=["name", "description"])
@@ -110,8 +120,13 @@ def _give(ctx: StepContext, share: Shareable, row: DataCenter, uids: Iterable[UU
 
 
 def _take_back(ctx: StepContext, share: Shareable, row: DataCenter, uids: Iterable[UUID]) -> None:
-    """What an earlier launch gave and this one does not name. No machine can need it: nobody was let in yet."""
+    """What an earlier launch gave and this one does not name, unless a machine that was adopted since needs it."""
     for uid in sorted(uids):
+        if share.users(row, share.model._default_manager.get(pk=uid)).exists():
+            text = _(
+                "A machine of the data center needs something that is not chosen any more. Continue, and choose it."
+            )
+            raise StepFailed(text, code="in_use")
         share.assignment._default_manager.filter(**{share.field: uid, "data_center": row}).delete()
         _tell(ctx, "RESOURCE_UNASSIGN", row, kind=share.name, id=str(uid))
 
@@ -136,12 +151,14 @@ def make_network(ctx: StepContext) -> None:
 
 
 def _laid(ctx: StepContext, wanted: dict[str, Any]) -> Network:
-    provider = Provider.objects.filter(pk=wanted["provider"], enabled=True).first()
-    if provider is None:
-        text = _("The provider of the network is gone or disabled. Continue, and choose another.")
-        raise StepFailed(text, code="provider_gone")
     try:
         with transaction.atomic():
+            # Held, so that of two networks whose ranges overlap the second sees the first.
+            rows = Provider.objects.select_for_update(no_key=True)
+            provider = rows.filter(pk=wanted["provider"], enabled=True).first()
+            if provider is None:
+                text = _("The provider of the network is gone or disabled. Continue, and choose another.")
+                raise StepFailed(text, code="provider_gone")
             row = _center(ctx)
             cidr = wanted["cidr"] or free_range(provider)
             if rules.network_reasons(wanted["name"], cidr, held_ranges(provider)):
@@ -170,7 +187,8 @@ def unmake_network(ctx: StepContext) -> Kept | None:
     with transaction.atomic():
         gone, _kinds = Network.objects.filter(pk=network.pk).delete()
         if gone:
-            _tell(ctx, "NETWORK_DELETE", _center(ctx), network=str(network.pk), name=network.name)
+            row = _center(ctx, may_be_open=True)
+            _tell(ctx, "NETWORK_DELETE", row, network=str(network.pk), name=network.name)
     return None
 
 
@@ -202,23 +220,31 @@ def appoint(ctx: StepContext) -> None:
     """Its admin, by the right of whoever asked for the launch; one that an earlier launch appointed is none any more."""
     user = User.objects.filter(pk=ctx.params["admin"], is_active=True).first()
     if user is None:
-        text = _("The account of the administrator is gone or disabled. Continue, and choose another.")
-        raise StepFailed(text, code="admin_gone")
+        raise _admin_gone()
     actor = _grantor(ctx)
     with transaction.atomic():
         row = _center(ctx)
-        holders = _admins(row)
-        for other in (one for one in holders if one.pk != user.pk):
+        for other in User.objects.filter(pk__in=_grants_of_admins(row).values("user")).exclude(pk=user.pk):
             policy.revoke(actor, ADMIN, other, row)
             _tell(ctx, "REVOKE", row, role=ADMIN, user=str(other.pk))
-        if user not in holders:
+        if not _is_admin(row, user.pk):
+            hold_role(actor, ADMIN, row)
             policy.grant(actor, ADMIN, user, row)
             _tell(ctx, "GRANT", row, role=ADMIN, user=str(user.pk))
 
 
-def _admins(row: DataCenter) -> list[User]:
-    grants = DataCenterUserGrant.objects.filter(content_object=row, permission__codename=CODENAME + ADMIN)
-    return list(User.objects.filter(pk__in=grants.values("user")))
+def _admin_gone() -> StepFailed:
+    text = _("The account of the administrator is gone or disabled. Continue, and choose another.")
+    return StepFailed(text, code="admin_gone")
+
+
+def _grants_of_admins(row: DataCenter) -> Any:
+    return DataCenterUserGrant.objects.filter(content_object=row, permission__codename=CODENAME + ADMIN)
+
+
+def _is_admin(row: DataCenter, user: Any) -> bool:
+    """Whether this account is enabled and holds the role for good."""
+    return bool(_grants_of_admins(row).filter(user=user, user__is_active=True, expires_at=None).exists())
 
 
 def _grantor(ctx: StepContext) -> Actor:
@@ -246,8 +272,10 @@ def check_all(ctx: StepContext) -> None:
 
 def let_in(job: JobContext) -> None:
     """With the end of the job the data center is open for its people."""
-    row = _center(job)
+    row = _center(job, may_be_open=True)
     if not row.enabled:
+        if not _is_admin(row, job.params["admin"]):
+            raise _admin_gone()
         row.enabled = True
         row.save(update_fields=["enabled"])
         _tell(job, "DATA_CENTER_ENABLE", row)

@@ -7,29 +7,35 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from compute.models import Host, StorageDomain
-from compute.operations.launch import GIVEN, LaunchDataCenter, shared
+from compute.operations.launch import ADMIN, GIVEN, LaunchDataCenter, shared
 from compute.selectors import clusters_with_hosts, data_domains
 from compute.shareables import SHAREABLE
 from network import rules
+from network.choices import NetworkStatus
 from network.models import Network
 from network.services import free_range, held_ranges
 from portal.common.actor import Actor
-from portal.common.errors import Conflict, Invalid, NotFound, PortalError, Reason
-from portal.events.codes import Outcome
+from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted, PortalError, Reason
+from portal.events.codes import Outcome, code_for
+from portal.events.models import Event
 from portal.events.record import Subject, attempt
 from portal.hypervisors.models import Provider
 from portal.jobs.models import Job
 from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
-from portal.jobs.states import FINAL, JobStatus
+from portal.jobs.states import FINAL
 from tenants import policy
-from tenants.models import DataCenter, User
+from tenants.models import DataCenter, Role, User
 from tenants.models.data_center import SYSTEM_UID
 from tenants.models.quota import Dimension
 from tenants.permits import Permit
 from tenants.services.data_centers import refuse_unfit
+from tenants.services.grant_ends import end_of
 from tenants.services.users import create_user, refuse_username
 
 OPERATION = LaunchDataCenter.name
@@ -84,9 +90,19 @@ class LaunchPlan:
 
 
 def authorize_launch(actor: Actor) -> None:
-    """Raise ``NotPermitted`` for whoever does not run the whole institute."""
-    policy.authorize(actor, Permit.SYSTEM_MANAGE, policy.system())
-    policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+    """Raise ``NotPermitted`` for whoever does not run the whole institute, or could not appoint an admin for good."""
+    system = policy.system()
+    policy.authorize(actor, Permit.SYSTEM_MANAGE, system)
+    policy.authorize(actor, Permit.PROVIDER_MANAGE, system)
+    given = Role.objects.get(codename=ADMIN).permits
+    if beyond := sorted(set(given) - set(policy.permits_on(actor, [system])[system.pk])):
+        text = _(
+            "A launch gives its admin all that this role has; you can give only what you hold, and lack %(permits)s."
+        )
+        raise NotPermitted(text % {"permits": ", ".join(beyond)})
+    if end := end_of(actor, given, system):
+        text = _("You hold this yourself until %(end)s only. Somebody who holds it without an end can launch it.")
+        raise NotPermitted(text % {"end": date_format(timezone.localtime(end), "SHORT_DATETIME_FORMAT")})
 
 
 def plan_launch(actor: Actor, wanted: LaunchRequest) -> LaunchPlan:
@@ -119,8 +135,10 @@ def launch_data_center(actor: Actor, wanted: LaunchRequest) -> Job:
         target = Target("data_center", uid, wanted.name, uid)
         gate = Gate(Permit.SYSTEM_MANAGE, "system", policy.system().pk)
         # Of one name one launch at a time, and of one data center too.
-        locks = (Lock("data_center", uid), Lock("data_center_name", uuid5(SYSTEM_UID, wanted.name.lower())))
-        job = start_job(actor, JobRequest(LaunchDataCenter, target, gate, locks, params))
+        locks = [Lock("data_center", uid), Lock("data_center_name", uuid5(SYSTEM_UID, wanted.name.lower()))]
+        if params["network"]:
+            locks.append(Lock("network", UUID(params["network"]["uid"])))
+        job = start_job(actor, JobRequest(LaunchDataCenter, target, gate, tuple(locks), params))
         trial.subject = Subject("data_center", uid, wanted.name, uid)
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
     return job
@@ -138,9 +156,7 @@ def launched_before(uid: UUID | None) -> Job | None:
         raise NotFound(_("There is no such launch of a data center."))
     if job.status not in FINAL:
         raise Conflict(_("That launch has not ended yet. Wait until it has."))
-    launches = Job.objects.filter(operation=OPERATION, target_uid=job.target_uid)
-    is_open = DataCenter.objects.filter(pk=job.target_uid, enabled=True).exists()
-    if is_open or launches.filter(status=JobStatus.FINISHED).exists():
+    if _was_opened(job.target_uid):
         text = _("The data center %(name)s was launched already. Change it on its own pages.")
         raise Conflict(text % {"name": job.target_name})
     return job
@@ -148,10 +164,15 @@ def launched_before(uid: UUID | None) -> Job | None:
 
 def unfinished_launch(row: DataCenter) -> Job | None:
     """The last launch of a data center that none has finished yet; None for one that was opened or made otherwise."""
-    if row.enabled:
+    if _was_opened(row.pk):
         return None
-    last = Job.objects.filter(operation=OPERATION, target_uid=row.pk).order_by("-created_at").first()
-    return None if last is None or last.status == JobStatus.FINISHED else last
+    return Job.objects.filter(operation=OPERATION, target_uid=row.pk).order_by("-created_at").first()
+
+
+def _was_opened(uid: UUID) -> bool:
+    """Whether people were let in at any time, by a launch or by hand: it is theirs then, and no launch's."""
+    opened = Event.objects.filter(object_uid=uid, code=code_for("DATA_CENTER_ENABLE", Outcome.DONE))
+    return DataCenter.objects.filter(pk=uid, enabled=True).exists() or opened.exists()
 
 
 def request_of(job: Job) -> LaunchRequest:
@@ -182,10 +203,12 @@ def _chosen(kind: str, uids: tuple[UUID, ...]) -> Any:
 
 
 def _made_network(before: Job | None) -> Network | None:
-    """The network that the launch before made to the end."""
+    """The network that the launch before laid, or that the data center has: none that another job is making."""
     if before is None:
         return None
-    return Network.objects.filter(owner=before.target_uid).select_related("provider").order_by("created_at").first()
+    own = Q(status=NetworkStatus.OPERATIONAL) | Q(pk=(before.params["network"] or {}).get("uid"))
+    rows = Network.objects.filter(own, owner=before.target_uid).select_related("provider")
+    return rows.order_by("created_at").first()
 
 
 def _network_text(wanted: OwnNetwork | None, made: Network | None) -> str:
@@ -237,7 +260,7 @@ def _reasons(wanted: LaunchRequest, before: Job | None, made: Network | None) ->
         if uids - set(_chosen(kind, tuple(uids)).values_list("pk", flat=True)):
             yield Reason("resource_unknown", _("There is no such object, or it belongs to a data center."), name)
     yield from _place_reasons(wanted)
-    yield from _network_reasons(wanted, made)
+    yield from _network_reasons(wanted, made, uid)
     text = _("A limit is 0 or more; leave it out for no limit.")
     yield from (Reason("limit_negative", text, str(key)) for key, limit in wanted.limits.items() if (limit or 0) < 0)
     yield from _admin_reasons(wanted)
@@ -272,7 +295,7 @@ def _providers_of(clusters: Any) -> Any:
     return Host.objects.filter(cluster__in=clusters, provider__enabled=True).values("provider")
 
 
-def _network_reasons(wanted: LaunchRequest, made: Network | None) -> Iterator[Reason]:
+def _network_reasons(wanted: LaunchRequest, made: Network | None, uid: UUID | None) -> Iterator[Reason]:
     own = wanted.network
     if own is None:
         return
@@ -281,6 +304,9 @@ def _network_reasons(wanted: LaunchRequest, made: Network | None) -> Iterator[Re
             text = _("The network %(name)s was made already. Leave it as it is.") % {"name": made.name}
             yield Reason("network_made", text, "network_name")
         return
+    if Network.objects.filter(owner=uid, name=own.name).exclude(owner=None).exists():
+        text = _("A network of this name is already in this data center. Choose another name.")
+        yield Reason("name_taken", text, "network_name")
     provider = Provider.objects.filter(pk=own.provider, enabled=True).first()
     if provider is None:
         text = _("There is no such provider, or it is disabled.")
@@ -317,7 +343,7 @@ def _admin_reasons(wanted: LaunchRequest) -> Iterator[Reason]:
 
 
 def _account(username: str) -> User | None:
-    return User.objects.filter(username__iexact=username.strip()).first()
+    return User.objects.filter(username__iexact=username.strip(), service_of=None).first()
 
 
 # -- what can be chosen

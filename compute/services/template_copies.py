@@ -179,7 +179,7 @@ def _place(
             "provider": provider.name
         }
         raise Conflict(text, reasons=(Reason("other_provider", text, "storage_domain"),))
-    return owner, domain, version_before(owner, request)
+    return owner, domain, version_before(actor, owner, request)
 
 
 def _unsealed_reasons(request: CopyRequest) -> list[Reason]:

@@ -78,8 +78,11 @@ def refuse_name(name: str, owner: DataCenter | None) -> None:
         raise _taken()
 
 
-def version_before(owner: DataCenter | None, request: Named) -> Template | None:
-    """The newest version that is there already, for a next one; None for a new template."""
+def version_before(actor: Actor, owner: DataCenter | None, request: Named) -> Template | None:
+    """The newest version that is there already, for a next one; None for a new template.
+
+    Whoever may use a template gets its next version instead, so it takes the right to change the one before.
+    """
     if not request.next_version:
         refuse_name(request.traits.name, owner)
         return None
@@ -87,6 +90,7 @@ def version_before(owner: DataCenter | None, request: Named) -> Template | None:
     if before is None:
         text = _("There is no template of this name to make another version of.")
         raise Invalid(text, reasons=(Reason("no_such_template", text, "name"),))
+    policy.authorize(actor, Permit.TEMPLATE_EDIT, before)
     return before
 
 

@@ -123,7 +123,7 @@ def make_template(actor: Actor, request: NewTemplate) -> tuple[Template, Job]:
         image = Image.objects.select_for_update(of=("self",)).get(pk=get_image(actor, request.image_uid).pk)
         domain = storage_of(owner, request.storage_domain_uid)
         refuse(rules.template_reasons(**asdict(request.traits)))
-        before = version_before(owner, request)
+        before = version_before(actor, owner, request)
         _refuse_image(image, domain)
         template = write(request.traits, owner, domain, disk_gib=rules.gib_of(image.virtual_bytes), before=before)
         give_to_maker(actor, template)

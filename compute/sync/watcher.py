@@ -87,7 +87,7 @@ class ProviderWatcher(threading.Thread):
             watch.close()
 
     def _read_changes(self, provider: Provider, watch: Watch) -> None:
-        compared_at, addresses_at = time.monotonic(), 0.0
+        compared_at, addresses_at, pause = time.monotonic(), 0.0, STRANGERS_SECONDS
         compare_at = compared_at + COMPARE_SECONDS
         while not self.stop_event.is_set():
             if claim_watch(provider.pk, holder=self.holder, seconds=LEASE_SECONDS) is None:
@@ -98,11 +98,14 @@ class ProviderWatcher(threading.Thread):
             close_old_connections()
             known = [look_at(provider, uid) for uid in {change.external_id for change in changes} if uid]
             if not all(known):
-                compare_at = min(compare_at, compared_at + STRANGERS_SECONDS)
+                compare_at = min(compare_at, compared_at + pause)
             if time.monotonic() >= addresses_at:
                 addresses_at = time.monotonic() + ADDRESS_SECONDS
                 self._addresses(provider)
             if time.monotonic() >= compare_at or any(not c.external_id for c in changes):
+                # A stranger that comes and goes without end is looked at less and less often.
+                is_early = compare_at < compared_at + COMPARE_SECONDS
+                pause = min(2 * pause, COMPARE_SECONDS) if is_early else STRANGERS_SECONDS
                 sync_provider(provider)
                 compared_at = time.monotonic()
                 compare_at = compared_at + COMPARE_SECONDS

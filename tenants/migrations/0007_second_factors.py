@@ -15,7 +15,9 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="role",
             name="needs_factor",
-            field=models.BooleanField(default=False, help_text="Whoever holds it logs in with a second factor."),
+            field=models.BooleanField(
+                db_default=False, default=False, help_text="Whoever holds it logs in with a second factor."
+            ),
         ),
         migrations.CreateModel(
             name="RecoveryCode",

@@ -20,7 +20,9 @@ class Role(UidModel):
     predefined = models.BooleanField(default=False)
     views_children = models.BooleanField(default=False, help_text="oVirt's allows_viewing_children.")
     permits = models.JSONField(default=list)
-    needs_factor = models.BooleanField(default=False, help_text="Whoever holds it logs in with a second factor.")
+    needs_factor = models.BooleanField(
+        default=False, db_default=False, help_text="Whoever holds it logs in with a second factor."
+    )
 
     class Meta:
         ordering: ClassVar = ["name"]

@@ -91,8 +91,8 @@ class ApiToken(UidModel):
     hash = models.CharField(max_length=64, unique=True)
     scope = models.CharField(max_length=5, choices=[("read", _("read")), ("write", _("write"))], default="read")
     permits = models.JSONField(null=True, blank=True)
-    chosen = models.JSONField(default=list, blank=True)
-    maker_name = models.CharField(max_length=150, blank=True)
+    chosen = models.JSONField(default=list, blank=True, db_default=models.Value([], models.JSONField()))
+    maker_name = models.CharField(max_length=150, blank=True, db_default="")
     expires_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True, blank=True)
 

@@ -6,13 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.utils import timezone
 
 from compute.models import ClusterAssignment, StorageAssignment, StorageDomain, TemplateAssignment
+from compute.operations.launch import ADMIN, LaunchDataCenter
 from compute.selectors import usable_data_centers, usable_storage
 from compute.services.launch import (
     OwnNetwork,
@@ -22,15 +25,17 @@ from compute.services.launch import (
     unfinished_launch,
 )
 from network.models import Network, NetworkAssignment
+from portal.common.actor import Bounds
 from portal.common.errors import Conflict, Invalid, NotPermitted
 from portal.events.models import Event
 from portal.hypervisors.connect import driver_for
 from portal.jobs.control import cancel_job
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
-from tenants import quota
-from tenants.models import DataCenter, User
+from tenants import policy, quota
+from tenants.models import DataCenter, DataCenterUserGrant, SystemUserGrant, User
 from tenants.models.quota import Dimension
+from tenants.services.data_centers import set_data_center_enabled
 from tests.compute.launches import launch_of, of_somebody_new
 from tests.doubles.hypervisor_state import Fault, HypervisorDouble
 from tests.edge.conftest import one_world, world
@@ -179,3 +184,55 @@ def test_one_launch_of_a_name_at_a_time_and_a_cancelled_one_can_be_continued(wor
     cancel_job(job.pk)
     assert ended(job).status == "aborted"
     assert ended(launch_data_center(root, request_of(job))).status == "finished"
+
+
+def test_whoever_holds_it_for_a_time_or_by_a_narrow_token_appoints_nobody(world: World):
+    root, wanted = world.place.actor("root"), launch_of(world.place, "chemistry")
+    narrow = replace(root, bounds=Bounds(permits=frozenset({"SYSTEM_MANAGE", "PROVIDER_MANAGE"})))
+    with pytest.raises(NotPermitted, match="GRANT"):
+        launch_data_center(narrow, wanted)
+    SystemUserGrant.objects.filter(user=root.user).update(expires_at=timezone.now() + timedelta(days=1))
+    with pytest.raises(NotPermitted, match="until"):
+        plan_launch(root, wanted)
+
+
+def test_what_was_opened_by_hand_is_its_peoples_and_no_launch_goes_on_with_it(world: World):
+    root, place = world.place.actor("root"), world.place
+    double_of(world).fail("create_network", Fault.REFUSED)
+    job = ended(launch_data_center(root, launch_of(place, "chemistry")))
+    again = launch_data_center(root, request_of(job))
+    row = set_data_center_enabled(root, job.target_uid, enabled=True)
+    assert ended(again).error["code"] == "opened_meanwhile"
+    assert not DataCenterUserGrant.objects.filter(content_object=row).exists()
+    set_data_center_enabled(root, row.pk, enabled=False)
+    row.refresh_from_db()
+    assert unfinished_launch(row) is None
+    with pytest.raises(Conflict, match="launched already"):
+        launch_data_center(root, request_of(job))
+
+
+def test_nobody_is_let_in_without_an_admin_who_can_log_in_and_stays(world: World):
+    root, place = world.place.actor("root"), world.place
+    double_of(world).fail("create_network", Fault.REFUSED)
+    job = ended(launch_data_center(root, launch_of(place, "chemistry")))
+    row = DataCenter.objects.get(pk=job.target_uid)
+    bob = place.users["bob"]
+    policy.grant(root, ADMIN, bob, row, expires_at=timezone.now() + timedelta(days=1))
+    assert ended(launch_data_center(root, replace(request_of(job), admin="bob"))).status == "finished"
+    assert DataCenterUserGrant.objects.get(content_object=row, user=bob).expires_at is None
+
+
+def test_an_admin_who_is_disabled_at_the_last_moment_opens_nothing(world: World, monkeypatch):
+    job = launch_data_center(world.place.actor("root"), replace(launch_of(world.place, "chemistry"), admin="bob"))
+    monkeypatch.setattr(
+        LaunchDataCenter,
+        "steps",
+        tuple(
+            replace(step, do=lambda _ctx: User.objects.filter(username="bob").update(is_active=False) and None)
+            if step.name == "launch"
+            else step
+            for step in LaunchDataCenter.steps
+        ),
+    )
+    assert ended(job).error["code"] == "admin_gone"
+    assert not DataCenter.objects.get(pk=job.target_uid).enabled

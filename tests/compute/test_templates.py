@@ -16,11 +16,13 @@ from compute.services import images, templates, vms
 from compute.services.template_rows import TemplateTraits
 from compute.services.templates import NewTemplate, TemplateEdit
 from compute.services.wishes import VmRequest
+from portal.common.actor import system_actor
 from portal.common.errors import Busy, Conflict, Invalid, NotFound, NotPermitted, PreconditionFailed
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.specs import DiskRef
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
+from tenants import policy
 from tests.compute.image_files import sound
 from tests.compute.test_images import begin, uploaded
 from tests.doubles.hypervisor_state import Fault, HypervisorDouble
@@ -288,6 +290,19 @@ def test_a_version_of_the_institutes_is_for_whom_the_one_before_was(institute, i
     for person, center in (("alice", "physics"), ("charlie", "informatics")):
         usable = selectors.usable_templates(institute.actor(person), institute.centers[center])
         assert list(selectors.latest(usable)) == [template]
+
+
+def test_a_next_version_takes_the_right_to_change_the_one_before(institute, image):
+    own = made(institute, image)
+    alice, physics = institute.users["alice"], institute.centers["physics"]
+    policy.grant(system_actor(), "power-user-role", alice, physics)
+    policy.grant(system_actor(), "disk-operator", alice, image)
+    wanted = dataclasses.replace(wish(institute, image, name=own.name), next_version=True)
+    with pytest.raises(NotPermitted, match="TEMPLATE_EDIT"):
+        templates.make_template(institute.actor("alice"), wanted)
+    assert templates.make_template(
+        institute.actor("alice"), dataclasses.replace(wanted, traits=TemplateTraits("hers"), next_version=False)
+    )
 
 
 def test_there_is_no_next_version_of_nothing(institute, image):

@@ -228,6 +228,18 @@ class HypervisorDouble:
 
     # -- looking and tampering behind the portal's back
 
+    @contextmanager
+    def _tampering(self) -> Iterator[sqlite3.Connection]:
+        with self.store.change() as db:
+            db.execute("INSERT OR REPLACE INTO settings VALUES ('tampered', 'true')")
+            yield db
+
+    def is_touched(self) -> bool:
+        """Whether a test armed, configured or changed anything: what the portal alone did is the same again."""
+        with self.store.open() as db:
+            rows = db.execute("SELECT (SELECT count(*) FROM faults) + (SELECT count(*) FROM settings)").fetchone()
+        return bool(rows[0])
+
     def things(self, kind: str) -> dict[str, dict[str, Any]]:
         """All bodies of a kind: "vm", "disk", "network", "storage_domain"."""
         with self.store.open() as db:
@@ -246,7 +258,7 @@ class HypervisorDouble:
             "name": name, "description": "", "marker": marker, "memory_mib": 64, "vcpus": 1,
             "nics": [], "disks": [], "state": state, "since": time.time(), "disk_bytes": disk_bytes,
         }  # fmt: skip
-        with self.store.change() as db:
+        with self._tampering() as db:
             put(db, "vm", uid, body)
         return uid
 
@@ -257,18 +269,18 @@ class HypervisorDouble:
             "marker": None, "storage_domain": domain, "base": "", "size": 1 << 30, "allocated": 1 << 20, "sha256": "theirs",
             "format": "qcow2", "head": head.hex(),
         } | more  # fmt: skip
-        with self.store.change() as db:
+        with self._tampering() as db:
             put(db, "disk", name, body)
         return name
 
     def set_vm(self, external_id: str, **changes: Any) -> None:
         """Change a machine out of band ("state": down, starting, stopping, rebooting, paused)."""
-        with self.store.change() as db:
+        with self._tampering() as db:
             body = get(db, "vm", external_id)
             assert body is not None, external_id
             put(db, "vm", external_id, body | changes | {"since": time.time()})
 
     def remove(self, kind: str, key: str) -> None:
         """Delete a thing out of band."""
-        with self.store.change() as db:
+        with self._tampering() as db:
             drop(db, kind, key)

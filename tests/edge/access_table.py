@@ -97,7 +97,7 @@ API = {
     "GET /api/v1/roles/{uid}/": "401 401 200 200 200 200 200 200 200",
     "PATCH /api/v1/roles/{uid}/": "401 401 403 403 403 403 403 403 200",
     "DELETE /api/v1/roles/{uid}/": "401 401 403 403 403 403 403 403 204",
-    "GET /api/v1/grants/{kind}/{uid}/": "401 401 404 404 403 403 403 200:4 200:4",
+    "GET /api/v1/grants/{kind}/{uid}/": "401 401 404 404 403 403 403 200:5 200:5",
     "POST /api/v1/grants/{kind}/{uid}/": "401 401 404 404 403 403 403 201 201",
     "GET /api/v1/grants/{kind}/{uid}/groups/": "401 401 404 404 403 403 403 200 200",
     "DELETE /api/v1/grants/{kind}/{uid}/users/{user}/roles/{role}/": "401 401 404 404 403 403 403 204 204",

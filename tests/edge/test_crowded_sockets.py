@@ -53,7 +53,7 @@ def test_what_is_watched_is_found_in_the_same_queries_however_much_it_is(alice):
     user = User.objects.get(username="alice")
     jobs = [Job.objects.create(target_kind="vm", target_uid=uuid4(), actor_uid=user.pk) for _ in range(2)]
     costs = []
-    for more in (0, 198):
+    for more in (1, 198):
         asked = {f"job:{job.pk}" for job in jobs} | {f"{kind}:{uuid4()}" for kind in ("job", "vm") for _ in range(more)}
         with CaptureQueriesContext(connection) as caught:
             assert consumers._visible(as_actor(user), asked | {"jobs", f"vm:{uuid4()}"}) == {

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Final
@@ -38,6 +39,8 @@ TITLES: Final = {
 # Each of them in a lab of its own within this one: both have a libvirtd, and they run side by side.
 REAL: Final = ("machines", "whole")
 AT_ONCE: Final = 2
+# Which database begins where two take turns: the same for all passes of a run, and not the same every day.
+TURN: Final = os.environ.get("STEGI_TEST_TURN", str(datetime.now(UTC).toordinal() % 2))
 NAMESPACE: Final = Path(__file__).with_name("namespace.py")
 NOTHING_SELECTED: Final = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 
@@ -93,7 +96,7 @@ def _run_early(name: str, arguments: Sequence[str], folder: Path) -> tuple[int, 
 
 def _run_pass(name: str, arguments: Sequence[str], handed_on: Mapping[str, str], output: IO[str] | None = None) -> int:
     with database(name) as environment:
-        environment |= {"STEGI_TEST_PASS": name, **handed_on}
+        environment |= {"STEGI_TEST_PASS": name, "STEGI_TEST_TURN": TURN, **handed_on}
         lab = [sys.executable, str(NAMESPACE)] if name in REAL else []
         command = [*lab, sys.executable, "-m", "pytest", *arguments]
         return subprocess.run(command, env=environment, stdout=output, check=False).returncode
@@ -108,8 +111,10 @@ def _failures_of(path: Path, name: str, code: int) -> list[dict[str, str]]:
 
 def _verdict(codes: Sequence[int], *, has_failed: bool) -> int:
     """A pass may have nothing to do (all selected tests belong to the other one), but not all of them."""
-    worst = max((code for code in codes if code != NOTHING_SELECTED), default=NOTHING_SELECTED)
-    return worst or int(has_failed)
+    failed = [code for code in codes if code not in {0, NOTHING_SELECTED}]  # below 0: ended by a signal
+    if failed or has_failed:
+        return max(1, *failed) if failed else 1
+    return 0 if 0 in codes else NOTHING_SELECTED
 
 
 @contextmanager

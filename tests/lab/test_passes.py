@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.lab.run import passes_of, run_passes
+from tests.lab.run import _verdict, passes_of, run_passes
 
 pytestmark = pytest.mark.long
 
@@ -120,6 +120,11 @@ def test_each_test_of_the_whole_suite_runs_in_one_pass_on_sqlite_and_failures_of
     ]
     assert "FAILED [SQLite]" in told  # in the last summary; CI=true makes pytest tell each failure in full there
     assert told.strip().splitlines()[-1].startswith("1 failed, 1 passed")
+
+
+def test_a_pass_that_a_signal_ends_fails_the_run() -> None:
+    assert [_verdict(codes, has_failed=False) for codes in ([0, -9], [5, -11], [0, 5], [5, 5])] == [1, 1, 0, 5]
+    assert _verdict([0, 0], has_failed=True) == 1
 
 
 def test_a_selection_runs_once_on_each_database() -> None:

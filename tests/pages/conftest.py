@@ -76,6 +76,8 @@ class Demo:
 
     def make_vm(self, person: str, **values: str) -> Vm:
         """A machine made by its owner through the pages, up."""
+        if self.double.is_touched():
+            return self._make_vm(person, values)
         self.past = (*self.past, (person, *sorted(values.items())))
         once = MACHINES.setdefault(self.past, Once(lambda _folder: self._make_vm(person, values)))
         return once(self.folder)
