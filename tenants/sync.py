@@ -13,7 +13,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from portal.common.access import access_changed
@@ -25,8 +25,8 @@ from portal.events.record import Subject, record
 from tenants.directory.accounts import Account
 from tenants.directory.errors import DirectoryDown
 from tenants.directory.following import Found, read_people
-from tenants.directory.membership import Moves, moves_of, put_in_groups
-from tenants.directory.people import follow, keep_out, still_enabled, username_of
+from tenants.directory.membership import Moves, Standing, put_in_groups
+from tenants.directory.people import follow, keep_out, name_in_directory, still_enabled, username_of
 from tenants.models import ApiToken, Directory, DirectoryGroup, KeptOut, User
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,13 @@ class Change:
         return bool(self.moves.left) or (self.takes and not self.locks)
 
     @property
+    def severity(self) -> Severity:
+        """An alert where the portal, not the directory, takes something: somebody must mend that there."""
+        if not self.takes:
+            return Severity.NORMAL
+        return Severity.ALERT if self.kept_out == KeptOut.GROUPS else Severity.WARNING
+
+    @property
     def gives(self) -> bool:
         """Whether something is won by it."""
         return bool(self.moves.joined) or (not self.kept_out and bool(self.user.kept_out))
@@ -100,40 +107,56 @@ def follow_directory(uid: UUID, *, passes_brake: bool = False) -> Plan | None:
 
     A held sync changes nothing for those who would lose something. ``passes_brake``: a super-admin has looked at it.
     """
+    plan = read_directory(uid, passes_brake=passes_brake)
+    if plan is not None:
+        carry_out(uid, plan)
+    return plan
+
+
+def read_directory(uid: UUID, *, passes_brake: bool = False) -> Plan | None:
+    """The half of a sync that asks the directory, for as long as that takes. None as ``follow_directory`` says."""
     row = _begun(uid, at_once=passes_brake)
     if row is None:
         return None
     try:
-        plan = plan_of(row, passes_brake=passes_brake)
+        return plan_of(row, passes_brake=passes_brake)
     except DirectoryDown as error:
         log.warning("directory %s cannot be followed: %s %s", row.name, error.step, error.code)
         _tell_failure(row, error.code)
         return None
+
+
+def carry_out(uid: UUID, plan: Plan) -> None:
+    """The half of a sync that writes rows here."""
+    row = Directory.objects.filter(pk=uid).first()
+    if row is None:
+        return  # removed meanwhile: nobody came from it
     undone = [change for change in plan.to_do() if not _done(row, change)]
     _tell(row, plan)
     if undone:
         _tell_failure(row, UNDONE)
     else:
         Directory.objects.filter(pk=uid).update(synced_at=timezone.now(), sync_error="")
-    return plan
 
 
 def plan_of(row: Directory, *, passes_brake: bool = False) -> Plan:
     """What a sync would do now; nothing is changed. Raises ``DirectoryDown``."""
-    people = signed_in(row)
+    people = list(signed_in(row))
     has_groups = DirectoryGroup.objects.filter(directory=row).exists()
-    found = read_people(row, [user.guid for user in people], with_groups=has_groups) if people else {}
-    changes = tuple(change for user in people if (change := _change(row, user, found)) is not None)
+    names = {user.guid: name_in_directory(user.username) for user in people}
+    found = read_people(row, names, with_groups=has_groups) if people else {}
+    standing = Standing(row.pk)
+    changes = tuple(change for user in people if (change := _change(row, user, found, standing)) is not None)
     losing = sum(change.weighs for change in changes)
     too_many = losing >= LEAST_TO_BRAKE and losing * 100 > row.brake_percent * len(people)
     return Plan(len(people), changes, is_held=too_many and not passes_brake)
 
 
-def signed_in(row: Directory) -> list[User]:
+def signed_in(row: Directory) -> QuerySet[User]:
     """The directory's people who have a session or a token that lives."""
     tokens = ApiToken.objects.filter(user__directory=row, expires_at__gt=timezone.now()).values("user")
     wanted = Q(pk__in=tokens) | Q(pk__in=users_logged_in())
-    return list(User.objects.filter(wanted, directory=row).order_by("username"))
+    return User.objects.filter(wanted, directory=row).order_by("username")
 
 
 def _begun(uid: UUID, *, at_once: bool) -> Directory | None:
@@ -145,13 +168,14 @@ def _begun(uid: UUID, *, at_once: bool) -> Directory | None:
     return Directory.objects.get(pk=uid) if free.update(sync_begun_at=now) else None
 
 
-def _change(row: Directory, user: User, found: Mapping[str, Found]) -> Change | None:
+def _change(row: Directory, user: User, found: Mapping[str, Found], standing: Standing) -> Change | None:
     """What changes for somebody; None when nothing does."""
     there = found.get(user.guid)
     account = there.account if there else None
     groups = there.groups if there else frozenset()
     kept_out = account.kept_out if account else KeptOut.GONE
-    change = Change(user, account, str(kept_out), moves_of(user, groups), groups)
+    moves = Moves() if groups is None else standing.moves(user, groups)
+    change = Change(user, account, str(kept_out), moves, groups)
     names = (user.username, user.display_name, user.email)
     is_renamed = account is not None and names != (
         username_of(row.name, account.name), account.display_name, account.email
@@ -189,7 +213,7 @@ def _do(asked: Directory, change: Change) -> None:
             "DIRECTORY_FOLLOW",
             outcome=Outcome.NOTED,
             subject=Subject("user", user.pk, user.username),
-            severity=Severity.WARNING if change.takes else Severity.NORMAL,
+            severity=change.severity,
             data={
                 "directory": row.name,
                 "kept_out": change.kept_out,

@@ -35,6 +35,8 @@ class ApiView(APIView):
     versioned: ClassVar[tuple[str, ...]] = ("PATCH",)  # the methods that answer 412 to an ``If-Match`` of before
     guarded: ClassVar[bool] = False  # whether even looking may be refused (403) to those who know that it is there
     rehearsed: ClassVar[tuple[str, ...]] = ()  # the methods that write rows alone, so that ``?dry_run=1`` undoes them
+    # Of these, the ones that ask a server first, outside of any transaction, and give ``rehearsal_of`` the rest by themselves.
+    asks_first: ClassVar[tuple[str, ...]] = ()
     query: dict[str, Any]
 
     @classmethod
@@ -48,8 +50,13 @@ class ApiView(APIView):
         method = "GET" if request.method == "HEAD" else str(request.method)
         if method in self.allowed_methods:
             self.query = query_of(request, self.query_kind(method))
-            if method in self.rehearsed and self.query["dry_run"] == "1":
+            if method in self.rehearsed and method not in self.asks_first and self.is_dry_run:
                 setattr(self, method.lower(), rehearsed(getattr(self, method.lower())))
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether only the plan is asked for."""
+        return bool(self.query.get("dry_run") == "1")
 
 
 class ListView(ApiView, generics.ListAPIView):

@@ -24,11 +24,16 @@ def rehearsed(handler: Handler) -> Handler:
 
     def work(request: Request, *args: Any, **named: Any) -> Response:
         setattr(request, MARK, True)
-        with undone():
-            answer = handler(request, *args, **named)
-        return Response(_plan(answer.data))
+        return rehearsal_of(lambda: handler(request, *args, **named).data)
 
     return work
+
+
+def rehearsal_of(work: Callable[[], Any]) -> Response:
+    """The plan of ``work``, which gives an answer's body, with nothing left of what it does."""
+    with undone():
+        body = work()
+    return Response(_plan(body))
 
 
 def is_rehearsal(request: Request) -> bool:

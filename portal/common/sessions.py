@@ -39,10 +39,9 @@ def live_sessions() -> QuerySet[Session]:
     return Session.objects.filter(expire_date__gt=now, seen_at__gt=_left_alone(now))
 
 
-def users_logged_in() -> set[UUID]:
-    """The uids of all whom a live session logs in."""
-    found = live_sessions().filter(user_uid__isnull=False).values_list("user_uid", flat=True)
-    return {uid for uid in found if uid is not None}
+def users_logged_in() -> QuerySet[Session, UUID | None]:
+    """The uids of all whom a live session logs in, to be asked for or within another question."""
+    return live_sessions().filter(user_uid__isnull=False).values_list("user_uid", flat=True)
 
 
 def note_use(session_key: str, **found: str) -> None:

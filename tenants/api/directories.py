@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.urls import reverse
@@ -17,6 +18,7 @@ from portal.common.api import ApiView, ListView, answer_once
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer
 from portal.common.paging import ByName
+from portal.common.rehearsal import rehearsal_of
 from portal.common.strict import Empty, StrictBoolean, StrictInteger, StrictSerializer, StrictString, checked
 from portal.common.versions import etag, version_in
 from tenants.directory.diagnosis import Told
@@ -147,6 +149,7 @@ class Directories(ListView):
     """The directories, for those who manage users and the system."""
 
     guarded = True
+    rehearsed = asks_first = ("POST",)
     serializer_class = DirectorySerializer
     pagination_class = ByName
 
@@ -171,7 +174,7 @@ class Directories(ListView):
             where = reverse("api:directory", args=[row.pk])
             return Answer(status.HTTP_201_CREATED, DirectorySerializer(row).data, where)
 
-        return answer_once(request, actor.user.pk, work)
+        return _once(self, request, work)
 
 
 class DirectoryTry(ApiView):
@@ -188,6 +191,8 @@ class DirectoryDetail(ApiView):
     """One directory."""
 
     guarded = True
+    rehearsed: ClassVar = ("PATCH", "DELETE")
+    asks_first = ("PATCH",)
 
     @extend_schema(responses=DirectorySerializer)
     def get(self, request: Request, uid: UUID) -> Response:
@@ -205,10 +210,16 @@ class DirectoryDetail(ApiView):
         row = groups.get_directory(actor, uid)
         enabled = data.pop("enabled", None)
         values = replace(services.values_of(row), **_tuples(data))
-        row = services.edit_directory(actor, uid, values, version=version_in(request.headers.get("If-Match", "")))
-        if enabled is not None:
-            row = services.set_directory_enabled(actor, uid, enabled=enabled)
-        return _answer(row)
+        steps = services.try_edit(actor, uid, values)
+
+        def work() -> Response:
+            version = version_in(request.headers.get("If-Match", ""))
+            row = services.store_edit(actor, uid, values, steps, version=version)
+            if enabled is not None:
+                row = services.set_directory_enabled(actor, uid, enabled=enabled)
+            return _answer(row)
+
+        return rehearsal_of(lambda: work().data) if self.is_dry_run else work()
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, uid: UUID) -> Response:
@@ -233,6 +244,7 @@ class DirectoryGroups(ApiView):
     """Which of a directory's groups hold which roles."""
 
     guarded = True
+    rehearsed = asks_first = ("POST",)
 
     @extend_schema(responses=MappingsSerializer)
     def get(self, request: Request, uid: UUID) -> Response:
@@ -245,13 +257,20 @@ class DirectoryGroups(ApiView):
         data, actor = checked(NewMappingSerializer, request.data), _actor(request)
         groups.get_directory(actor, uid)
         target = groups.place(actor, data["target"])
-        mapped = groups.map_group(actor, uid, group=data["group"], role=data["role"], target=target)
-        answer = MappedSerializer({"mappings": groups.mappings(actor, uid), "dn": mapped.dn}).data
-        return Response(answer, status=status.HTTP_201_CREATED)
+        found = groups.find_group(actor, uid, data["group"])
+
+        def work() -> Answer:
+            mapped = groups.map_found(actor, uid, found, role=data["role"], target=target)
+            answer = {"mappings": groups.mappings(actor, uid), "dn": mapped.dn}
+            return Answer(status.HTTP_201_CREATED, MappedSerializer(answer).data, "")
+
+        return _once(self, request, work)
 
 
 class DirectoryGroupRole(ApiView):
     """A role that a directory's group holds."""
+
+    rehearsed = ("DELETE",)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, uid: UUID, group: UUID, role: str, target: str) -> Response:
@@ -266,6 +285,7 @@ class DirectorySync(ApiView):
     """What the directory says now of those who are signed in."""
 
     guarded = True
+    rehearsed = asks_first = ("POST",)
 
     @extend_schema(responses=SyncPlanSerializer, operation_id="directories_sync_preview")
     def get(self, request: Request, uid: UUID) -> Response:
@@ -276,7 +296,16 @@ class DirectorySync(ApiView):
     def post(self, request: Request, uid: UUID) -> Response:
         """Do it now, past the brake."""
         checked(Empty, request.data)
-        return _plan(services.release_sync(_actor(request), uid))
+        actor = _actor(request)
+        if self.is_dry_run:
+            would = _plan(services.preview_release(actor, uid)).data
+            return rehearsal_of(lambda: would)
+        plan = services.read_release(actor, uid)
+
+        def work() -> Answer:
+            return Answer(status.HTTP_200_OK, _plan(services.release_read(actor, uid, plan)).data, "")
+
+        return answer_once(request, actor.user.pk, work)
 
 
 class DirectorySimulate(ApiView):
@@ -290,6 +319,13 @@ class DirectorySimulate(ApiView):
         named = [group.name for group in found.groups]
         body = {name: getattr(found, name) for name in ("name", "display_name", "email", "guid", "kept_out", "roles")}
         return Response(SimulationSerializer(body | {"groups": named}).data)
+
+
+def _once(door: ApiView, request: Request, work: Callable[[], Answer]) -> Response:
+    """Done once for each key, or rehearsed. Whatever a directory had to say was asked before."""
+    if door.is_dry_run:
+        return rehearsal_of(lambda: work().body)
+    return answer_once(request, _actor(request).user.pk, work)
 
 
 def _tuples(data: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from portal.common.sealed import SealBroken
 from tenants.directory.accounts import Account, kept_out_by_bind
 from tenants.directory.address import address_of
 from tenants.directory.connection import Connection, code_of
-from tenants.directory.errors import DirectoryDown
+from tenants.directory.errors import DirectoryDown, TooManyGroups
 from tenants.directory.names import LoginName
 from tenants.directory.people import stored
 from tenants.directory.reading import accounts_named, groups_of
@@ -159,7 +159,11 @@ class _DirectoryUser(_LDAPUser):  # type: ignore[misc,unused-ignore]
 
     def _get_or_create_user(self, force_populate: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's
         account: Account = self.attrs
-        groups = groups_of(self.connection.ours, account)
+        try:
+            groups = groups_of(self.connection.ours, account)
+        except TooManyGroups:
+            self.backend.kept_out = str(KeptOut.GROUPS)
+            raise self.AuthenticationFailed("in too many groups") from None
         user = stored(self.backend.directory, _let_in(account))
         if user is None or not user.is_active:
             raise self.AuthenticationFailed("disabled here")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import ldap
-from ldap.controls import SimplePagedResultsControl
+from ldap.controls import RequestControl, SimplePagedResultsControl
 
 from tenants.directory.address import Address
 from tenants.directory.channel import Channel
@@ -72,12 +72,14 @@ class Connection:
         """Be the account again that reads the directory."""
         self.bind(self.address.bind_dn, self.address.password)
 
-    def search(self, base: str, scope: int, filter_text: str, attributes: Sequence[str]) -> Iterator[Entry]:
-        """All entries found, page after page; what is a mere referral to another server is left out."""
+    def search(
+        self, base: str, scope: int, filter_text: str, attributes: Sequence[str], *more: RequestControl
+    ) -> Iterator[Entry]:
+        """All entries found, page after page; what is a mere referral to another server is left out. ``more``: controls."""
         control = SimplePagedResultsControl(criticality=True, size=PAGE_SIZE, cookie="")
         while True:
             self._bound_time()
-            number = self._ldap.search_ext(base, scope, filter_text, list(attributes), serverctrls=[control])
+            number = self._ldap.search_ext(base, scope, filter_text, list(attributes), serverctrls=[control, *more])
             _kind, found, _id, controls = self._ldap.result3(number, timeout=self.deadline.left())
             for dn, entry in found:
                 if dn is not None:

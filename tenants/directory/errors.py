@@ -23,3 +23,7 @@ class DirectoryDown(Exception):
         self.step = step
         self.code = code
         super().__init__(f"{step}: {code}")
+
+
+class TooManyGroups(Exception):
+    """Somebody is in more groups than are read, or in groups nested deeper: nobody knows which roles are his."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ldap
 
@@ -13,26 +13,32 @@ from tenants.directory.accounts import Account
 from tenants.directory.address import address_of
 from tenants.directory.connection import LOGIN_SECONDS, SYNC_SECONDS, Connection, code_of
 from tenants.directory.errors import DirectoryDown, Step
-from tenants.directory.reading import accounts_of, groups_of
-from tenants.models import Directory
+from tenants.directory.nesting import groups_of_all
+from tenants.directory.reading import accounts_of
+from tenants.models import Directory, KeptOut
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An account, and the GUIDs of all groups it is in."""
+    """An account, and the GUIDs of all groups it is in; None, and kept out, when they are too many to be read."""
 
     account: Account
-    groups: frozenset[str]
+    groups: frozenset[str] | None
 
 
-def read_people(row: Directory, guids: Sequence[str], *, with_groups: bool = True) -> dict[str, Found]:
-    """Those of these accounts that are there. All or nothing: raises ``DirectoryDown`` when anything cannot be read."""
+def read_people(row: Directory, names: Mapping[str, str], *, with_groups: bool = True) -> dict[str, Found]:
+    """Those of these accounts (GUIDs, and what each was called last) that are there. All or nothing: raises ``DirectoryDown`` when anything cannot be read."""
     with asking(row, seconds=SYNC_SECONDS) as connection:
-        accounts = accounts_of(connection, guids)
-        return {
-            guid: Found(account, frozenset(groups_of(connection, account)) if with_groups else frozenset())
-            for guid, account in accounts.items()
-        }
+        accounts = accounts_of(connection, names)
+        groups = groups_of_all(connection, accounts.values()) if with_groups else {}
+        return {guid: _found(account, groups.get(guid, frozenset())) for guid, account in accounts.items()}
+
+
+def _found(account: Account, groups: frozenset[str] | None) -> Found:
+    """Whose groups cannot be told may have lost any of them, so he may not be here either."""
+    if groups is None and not account.kept_out:
+        account = replace(account, kept_out=str(KeptOut.GROUPS))
+    return Found(account, groups)
 
 
 @contextmanager

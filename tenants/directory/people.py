@@ -16,6 +16,11 @@ def username_of(directory_name: str, name: str) -> str:
     return f"{directory_name}\\{name}"
 
 
+def name_in_directory(username: str) -> str:
+    """What somebody was called there when he was last heard of."""
+    return username.partition("\\")[2]
+
+
 def still_enabled(directory: Directory) -> Directory | None:
     """The directory as it is now, which nobody disables or changes until the transaction ends; None when it is disabled.
 

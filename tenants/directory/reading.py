@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -22,10 +22,13 @@ from tenants.directory.accounts import (
 )
 from tenants.directory.address import Address
 from tenants.directory.connection import Attributes, Connection, Entry
+from tenants.directory.errors import TooManyGroups
 
 IN_CHAIN = "1.2.840.113556.1.4.1941"
 AT_ONCE = 50  # GUIDs or names in one filter
 DEEPEST = 50  # groups within groups; cycles end sooner
+# Of one person: twice what a log-in to Windows bears (1,015, says Microsoft of MaxTokenSize), for lists of mail are groups too.
+MOST_GROUPS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +48,28 @@ def accounts_named(connection: Connection, name: str, whole: str) -> list[Accoun
     return [account for _dn, account in _accounts(connection, _name_filter(connection.address, name, whole))]
 
 
-def accounts_of(connection: Connection, guids: Iterable[str]) -> dict[str, Account]:
-    """Those of these GUIDs that are there, wherever they were moved below the base."""
+def accounts_of(connection: Connection, names: Mapping[str, str]) -> dict[str, Account]:
+    """Those of these accounts that are there, by GUID, wherever they were moved below the base.
+
+    ``names``: what each GUID was called last. Asked is by name first, of which every directory has an index, and by GUID
+    (OpenLDAP has no index of these by itself) for whom another name or nobody was found.
+    """
+    address = connection.address
     found: dict[str, Account] = {}
-    rest = iter(sorted(set(guids)))
-    while batch := list(islice(rest, AT_ONCE)):
-        wanted = "".join(f"({_guid_filter(connection.address, guid)})" for guid in batch)
-        found |= {account.guid: account for _dn, account in _accounts(connection, f"(|{wanted})")}
+    for term in (_login_term, lambda address, guid, _name: f"({_guid_filter(address, guid)})"):
+        rest = iter([guid for guid in sorted(names) if guid not in found])
+        while batch := list(islice(rest, AT_ONCE)):
+            terms = "".join(term(address, guid, names[guid]) for guid in batch)
+            accounts = (account for _dn, account in _accounts(connection, f"(|{terms})"))
+            found |= {account.guid: account for account in accounts if account.guid in names}
     return found
 
 
 def groups_of(connection: Connection, account: Account) -> dict[str, Group]:
-    """All groups an account is in, by GUID: directly, through other groups, and by its primary group."""
+    """All groups an account is in, by GUID: directly, through other groups, and by its primary group.
+
+    Raises ``TooManyGroups``, after no more than ``MOST_GROUPS`` were read.
+    """
     if connection.address.is_active_directory:
         return _groups_in_chain(connection, account)
     return _groups_by_recursion(connection, account)
@@ -64,15 +77,15 @@ def groups_of(connection: Connection, account: Account) -> dict[str, Group]:
 
 def groups_named(connection: Connection, name: str, *, most: int) -> list[Group]:
     """Groups of exactly that name, as the directory compares names; at most so many."""
-    kind = _group_kind(connection.address)
-    return list(islice(_groups(connection, f"(&{kind}(cn={escape_filter_chars(name)}))"), most))
+    kind = group_kind(connection.address)
+    return list(islice(groups_found(connection, f"(&{kind}(cn={escape_filter_chars(name)}))"), most))
 
 
 def group_of(connection: Connection, guid: str) -> Group | None:
     """The group of that GUID, None when it is not there."""
     address = connection.address
-    wanted = f"(&{_group_kind(address)}({_guid_filter(address, guid)}))"
-    return next(_groups(connection, wanted), None)
+    wanted = f"(&{group_kind(address)}({_guid_filter(address, guid)}))"
+    return next(groups_found(connection, wanted), None)
 
 
 def any_account(connection: Connection) -> bool:
@@ -82,7 +95,7 @@ def any_account(connection: Connection) -> bool:
 
 def any_group(connection: Connection) -> bool:
     """Whether there is any group below the base of groups."""
-    return next(_groups(connection, _group_kind(connection.address)), None) is not None
+    return next(groups_found(connection, group_kind(connection.address)), None) is not None
 
 
 def members_of(connection: Connection, group: Group) -> list[Account]:
@@ -97,10 +110,15 @@ def members_of(connection: Connection, group: Group) -> list[Account]:
 
 
 def _name_filter(address: Address, name: str, whole: str) -> str:
-    escaped, typed = escape_filter_chars(name), escape_filter_chars(whole)
+    by_name = _login_term(address, "", name)
     if not address.is_active_directory:
-        return f"({address.login_attribute or 'uid'}={escaped})"
-    return f"(|({address.login_attribute or 'sAMAccountName'}={escaped})(userPrincipalName={typed}))"
+        return by_name
+    return f"(|{by_name}(userPrincipalName={escape_filter_chars(whole)}))"
+
+
+def _login_term(address: Address, _guid: str, name: str) -> str:
+    attribute = address.login_attribute or ("sAMAccountName" if address.is_active_directory else "uid")
+    return f"({attribute}={escape_filter_chars(name)})"
 
 
 def _accounts(
@@ -134,7 +152,8 @@ def _person_attributes(address: Address) -> Sequence[str]:
     return (*known, *([address.login_attribute] if address.login_attribute else []))
 
 
-def _group_kind(address: Address) -> str:
+def group_kind(address: Address) -> str:
+    """What every group's entry matches."""
     if address.is_active_directory:
         return "(objectClass=group)"
     return "(|(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)(objectClass=posixGroup))"
@@ -147,55 +166,75 @@ def _guid_filter(address: Address, guid: str) -> str:
     return "objectGUID=" + "".join(f"\\{byte:02x}" for byte in UUID(guid).bytes_le)
 
 
-def _groups(connection: Connection, wanted: str) -> Iterator[Group]:
+def groups_found(connection: Connection, wanted: str) -> Iterator[Group]:
+    """The groups below the base of groups that match this filter, page after page."""
     address = connection.address
     attributes = ("objectGUID", "cn") if address.is_active_directory else ("entryUUID", "cn")
     for found in connection.search(address.group_base_dn, ldap.SCOPE_SUBTREE, wanted, attributes):
-        group = _group(address, found)
+        group = group_of_entry(address, found)
         if group is not None:
             yield group
 
 
-def _group(address: Address, found: Entry) -> Group | None:
+def group_of_entry(address: Address, found: Entry) -> Group | None:
+    """The group of an entry; None for one without a GUID."""
     dn, entry = found
     guid = guid_of_ad(entry) if address.is_active_directory else guid_of_openldap(entry)
     names = next((values for key, values in entry.items() if key.lower() == "cn" and values), [dn.encode()])
     return Group(guid, dn, names[0].decode("utf-8", "replace")[:256]) if guid else None
 
 
+def gathered(found: dict[str, Group], more: Iterable[Group]) -> list[Group]:
+    """Those of them that are new, put among the others. Raises ``TooManyGroups``, and reads no further then."""
+    new = []
+    for group in more:
+        if group.guid not in found:
+            if len(found) >= MOST_GROUPS:
+                raise TooManyGroups
+            found[group.guid] = group
+            new.append(group)
+    return new
+
+
 def _groups_in_chain(connection: Connection, account: Account) -> dict[str, Group]:
     """Active Directory follows nested groups itself, but leaves out the primary group, which no member list names."""
-    found = list(_groups(connection, f"(&(objectClass=group)(member:{IN_CHAIN}:={escape_filter_chars(account.dn)}))"))
+    found: dict[str, Group] = {}
+    gathered(found, groups_found(connection, _in_chain(account.dn)))
     if account.primary_group_sid:
         sid = "".join(f"\\{byte:02x}" for byte in account.primary_group_sid)
-        for primary in list(_groups(connection, f"(&(objectClass=group)(objectSid={sid}))")):
-            dn = escape_filter_chars(primary.dn)
-            found += [primary, *_groups(connection, f"(&(objectClass=group)(member:{IN_CHAIN}:={dn}))")]
-    return {group.guid: group for group in found}
+        for primary in list(groups_found(connection, f"(&(objectClass=group)(objectSid={sid}))")):
+            gathered(found, [primary])
+            gathered(found, groups_found(connection, _in_chain(primary.dn)))
+    return found
+
+
+def _in_chain(dn: str) -> str:
+    return f"(&(objectClass=group)(member:{IN_CHAIN}:={escape_filter_chars(dn)}))"
 
 
 def _groups_by_recursion(connection: Connection, account: Account) -> dict[str, Group]:
     """Level by level upwards; a group seen before is not asked again, so cycles end."""
     found: dict[str, Group] = {}
-    level = [_holding(account.dn) + f"(memberUid={escape_filter_chars(account.name)})"]
+    level = [holding(account.dn, account.name)]
     for _depth in range(DEEPEST):
-        above = [group for group in _holders(connection, level) if group.guid not in found]
+        above = gathered(found, _holders(connection, level))
         if not above:
-            break
-        found |= {group.guid: group for group in above}
-        level = [_holding(group.dn) for group in above]
-    return found
+            return found
+        level = [holding(group.dn) for group in above]
+    raise TooManyGroups
 
 
-def _holding(dn: str) -> str:
-    name = escape_filter_chars(dn)
-    return f"(member={name})(uniqueMember={name})"
+def holding(dn: str, name: str = "") -> str:
+    """The terms of a filter that groups match of which this is a member: by its DN, and by a person's name in posix groups."""
+    escaped = escape_filter_chars(dn)
+    by_name = f"(memberUid={escape_filter_chars(name)})" if name else ""
+    return f"(member={escaped})(uniqueMember={escaped}){by_name}"
 
 
 def _holders(connection: Connection, terms: list[str]) -> Iterator[Group]:
     rest = iter(terms)
     while batch := list(islice(rest, AT_ONCE)):
-        yield from _groups(connection, f"(&{_group_kind(connection.address)}(|{''.join(batch)}))")
+        yield from groups_found(connection, f"(&{group_kind(connection.address)}(|{''.join(batch)}))")
 
 
 def _primary_members_filter(connection: Connection, group: Group) -> str:
@@ -229,5 +268,5 @@ def _member(connection: Connection, dn: str, open_later: Callable[[str], None]) 
     except (ldap.NO_SUCH_OBJECT, ldap.INVALID_DN_SYNTAX):
         return
     yield from people
-    if not people and any(True for _ in connection.search(dn, ldap.SCOPE_BASE, _group_kind(address), ("cn",))):
+    if not people and any(True for _ in connection.search(dn, ldap.SCOPE_BASE, group_kind(address), ("cn",))):
         open_later(dn)

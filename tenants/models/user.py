@@ -25,7 +25,9 @@ class KeptOut(models.TextChoices):
     MUST_CHANGE = "must_change", _("must change its password first")
     PASSWORD_EXPIRED = "password_expired", _("its password has expired")
     GONE = "gone", _("no longer there")
+    GROUPS = "groups", _("is in more groups than are read")
     DIRECTORY = "directory", _("its directory is disabled here")
+    UNASKED = "unasked", _("its directory was disabled here and is to be asked again first")
 
 
 class User(AbstractUser):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -16,17 +17,19 @@ from portal.common.sealed import SealBroken, seal, unseal
 from portal.common.versions import version_of
 from portal.events.record import Subject, attempt
 from tenants import policy
+from tenants.directory.accounts import Account
 from tenants.directory.address import Address
 from tenants.directory.backend import unavailable
 from tenants.directory.checks import refusals
+from tenants.directory.connection import Connection
 from tenants.directory.diagnosis import Told, diagnose
-from tenants.directory.errors import DirectoryDown
+from tenants.directory.errors import DirectoryDown, TooManyGroups
 from tenants.directory.following import asking
 from tenants.directory.names import login_name
 from tenants.directory.reading import Group, accounts_named, groups_of
 from tenants.models import Directory, DirectoryKind, KeptOut, System, User
 from tenants.services.directory_groups import Mapping, authorize_directories, get_directory, mappings
-from tenants.sync import Plan, follow_directory, plan_of
+from tenants.sync import Plan, carry_out, plan_of, read_directory, signed_in
 
 COLUMNS = (
     "name", "kind", "urls", "starts_tls", "ca_pem", "bind_dn", "base_dn", "group_base_dn", "domains", "login_attribute",
@@ -132,6 +135,11 @@ def store_tried(actor: Actor, values: DirectoryValues, steps: tuple[Told, ...]) 
 
 def edit_directory(actor: Actor, uid: UUID, values: DirectoryValues, *, version: str = "") -> Directory:
     """Change it; the way to it is tried first when it changes. Its people are renamed with it at their next log-in."""
+    return store_edit(actor, uid, values, try_edit(actor, uid, values), version=version)
+
+
+def try_edit(actor: Actor, uid: UUID, values: DirectoryValues) -> tuple[Told, ...]:
+    """The first half of an edit: the steps of a try, none when the way to the directory stays as it is."""
     row = get_directory(actor, uid)
     before = values_of(row)
     moved = values.password or replace(
@@ -139,7 +147,14 @@ def edit_directory(actor: Actor, uid: UUID, values: DirectoryValues, *, version:
         brake_percent=before.brake_percent, password="",
     ) != before  # fmt: skip
     _address(values, row)
-    steps = try_directory(actor, values, uid=uid) if moved else ()
+    return try_directory(actor, values, uid=uid) if moved else ()
+
+
+def store_edit(
+    actor: Actor, uid: UUID, values: DirectoryValues, steps: tuple[Told, ...], *, version: str = ""
+) -> Directory:
+    """The other half. ``NotReached`` when the try failed: nothing is stored then."""
+    row = get_directory(actor, uid)
     with attempt(actor, "DIRECTORY_EDIT", Subject("directory", uid, row.name)):
         _one_at_a_time()
         row = Directory.objects.select_for_update(no_key=True).get(pk=uid)
@@ -157,17 +172,36 @@ def edit_directory(actor: Actor, uid: UUID, values: DirectoryValues, *, version:
 
 
 def set_directory_enabled(actor: Actor, uid: UUID, *, enabled: bool) -> Directory:
-    """Disable a directory, which logs out all its people at once, or enable it again."""
+    """Disable a directory, which logs out all its people at once, or enable it again.
+
+    Whoever has a session or token from before gets nothing by it until the directory was asked about him: by the next
+    sync, or when he logs in.
+    """
     row = get_directory(actor, uid)
     with attempt(actor, "DIRECTORY_ENABLE" if enabled else "DIRECTORY_DISABLE", Subject("directory", uid, row.name)):
         Directory.objects.filter(pk=uid).update(enabled=enabled)
         row.enabled = enabled
-        people = User.objects.filter(directory=row)
-        concerned = people.filter(kept_out=KeptOut.DIRECTORY) if enabled else people.filter(is_active=True)
-        uids = list(concerned.values_list("pk", flat=True))
-        concerned.update(is_active=enabled, kept_out="" if enabled else KeptOut.DIRECTORY)
-        access_changed(uids)
+        access_changed(_let_in(row) if enabled else _put_out(row))
     return row
+
+
+def _put_out(row: Directory) -> list[UUID]:
+    """All whom the directory let in, or might have; who they are."""
+    people = User.objects.filter(Q(is_active=True) | Q(kept_out=KeptOut.UNASKED), directory=row)
+    uids = list(people.values_list("pk", flat=True))
+    people.update(is_active=False, kept_out=KeptOut.DIRECTORY)
+    return uids
+
+
+def _let_in(row: Directory) -> list[UUID]:
+    """All whom ``_put_out`` put out, but for those with a log-in of before: it must not live again unasked."""
+    out = User.objects.filter(directory=row, kept_out__in=(KeptOut.DIRECTORY, KeptOut.UNASKED))
+    signed = signed_in(row).order_by().values("pk")
+    out.filter(pk__in=signed).update(kept_out=KeptOut.UNASKED)
+    people = out.exclude(pk__in=signed)
+    uids = list(people.values_list("pk", flat=True))
+    people.update(is_active=True, kept_out="")
+    return uids
 
 
 def depends_on(row: Directory) -> list[Reason]:
@@ -199,20 +233,46 @@ def remove_directory(actor: Actor, uid: UUID) -> None:
 
 def preview_sync(actor: Actor, uid: UUID) -> Plan:
     """What a sync would change now. ``Unavailable`` when the directory cannot be read."""
+    return _planned(get_directory(actor, uid))
+
+
+def preview_release(actor: Actor, uid: UUID) -> Plan:
+    """What ``release_sync`` would do now, with its refusals."""
     row = get_directory(actor, uid)
+    _refuse_disabled(row)
+    return _planned(row, passes_brake=True)
+
+
+def _planned(row: Directory, *, passes_brake: bool = False) -> Plan:
     try:
-        return plan_of(row)
+        return plan_of(row, passes_brake=passes_brake)
     except DirectoryDown as error:
         raise unavailable(row.name, str(error)) from error
 
 
+def _refuse_disabled(row: Directory) -> None:
+    if not row.enabled:
+        raise Conflict(_("%(name)s is disabled. Enable it first.") % {"name": row.name})
+
+
 def release_sync(actor: Actor, uid: UUID) -> Plan:
     """Do what a sync would, past the brake: a super-admin has looked at it."""
+    return release_read(actor, uid, read_release(actor, uid))
+
+
+def read_release(actor: Actor, uid: UUID) -> Plan | None:
+    """The half of it that asks the directory; None when that cannot be."""
     row = get_directory(actor, uid)
-    plan = follow_directory(uid, passes_brake=True) if row.enabled else None
+    return read_directory(uid, passes_brake=True) if row.enabled else None
+
+
+def release_read(actor: Actor, uid: UUID, plan: Plan | None) -> Plan:
+    """The half that writes rows. ``Conflict`` or ``Unavailable`` where there is nothing to go by."""
+    row = get_directory(actor, uid)
+    if plan is not None:
+        carry_out(uid, plan)
     with attempt(actor, "DIRECTORY_RELEASE", Subject("directory", uid, row.name)) as trial:
-        if not row.enabled:
-            raise Conflict(_("%(name)s is disabled. Enable it first.") % {"name": row.name})
+        _refuse_disabled(row)
         if plan is None:
             raise Unavailable(_("The directory %(name)s could not be read. Nothing was changed.") % {"name": row.name})
         trial.data = {"changes": len(plan.changes), "losing": plan.losing}
@@ -229,13 +289,20 @@ def simulate_login(actor: Actor, uid: UUID, typed: str) -> Simulation:
             if len(found) != 1:
                 text = _("More than one account has this name.") if found else _("The directory has no such account.")
                 raise NotFound(text, reasons=(Reason("username_unknown", text, "username"),))
-            groups = groups_of(connection, found[0])
+            one, groups = _with_groups(connection, found[0])
     except DirectoryDown as error:
         raise unavailable(row.name, str(error)) from error
-    one = found[0]
     roles = tuple(each for each in mappings(actor, uid) if each.group.guid in groups)
     ordered = tuple(sorted(groups.values(), key=lambda group: group.name.lower()))
     return Simulation(one.name, one.display_name, one.email, one.guid, one.kept_out, ordered, roles)
+
+
+def _with_groups(connection: Connection, account: Account) -> tuple[Account, dict[str, Group]]:
+    """An account as a log-in takes it, and its groups; none when they are more than are read, which keeps it out."""
+    try:
+        return account, groups_of(connection, account)
+    except TooManyGroups:
+        return replace(account, kept_out=account.kept_out or str(KeptOut.GROUPS)), {}
 
 
 def _address(values: DirectoryValues, row: Directory | None) -> Address:

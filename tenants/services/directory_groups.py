@@ -101,8 +101,17 @@ def map_group(actor: Actor, uid: UUID, *, group: str, role: str, target: DataCen
 
     ``Unavailable`` when the directory cannot be asked. Members get it when they log in, or with the next sync. Bounded as ``policy.grant`` says.
     """
+    return map_found(actor, uid, find_group(actor, uid, group), role=role, target=target)
+
+
+def find_group(actor: Actor, uid: UUID, name: str) -> reading.Group:
+    """The first half of ``map_group``: the directory's one group of that name."""
+    return _group_named(get_directory(actor, uid), name)
+
+
+def map_found(actor: Actor, uid: UUID, found: reading.Group, *, role: str, target: DataCenter | System) -> Mapped:
+    """The other half, which writes rows here."""
     row = get_directory(actor, uid)
-    found = _group_named(row, group)
     with attempt(actor, "GROUP_MAP", Subject("directory", row.pk, row.name, _center(target))) as trial:
         trial.data = {"group": found.name, "role": role, "on": str(target)}
         known = _stored(row, found)

@@ -27,6 +27,7 @@ from tenants.services import directory_groups as groups
 from tenants.services.directories import DirectoryValues, NotReached
 
 SECTION = {"section": "directories"}
+MOST_SHOWN = 200  # changes of one sync: more nobody reads, and the API tells them all
 
 
 @require_safe
@@ -200,7 +201,10 @@ def directory_test(request: HttpRequest, uid: UUID) -> HttpResponse:
 def directory_enable(request: HttpRequest, uid: UUID, *, enabled: bool) -> HttpResponse:
     """Disable it, or enable it again."""
     row = services.set_directory_enabled(actor_of(request), uid, enabled=enabled)
-    said = _("%(name)s is enabled again.") if enabled else _("%(name)s is disabled. Its people are logged out.")
+    again = _(
+        "%(name)s is enabled again. Whoever was logged in before is let in once it was asked about him, within a minute."
+    )
+    said = again if enabled else _("%(name)s is disabled. Its people are logged out.")
     messages.info(request, said % {"name": row.name})
     return redirect("tenants:directory", uid=uid)
 
@@ -249,7 +253,9 @@ def directory_sync(request: HttpRequest, uid: UUID) -> HttpResponse:
             % {"count": len(plan.changes)},
         )
         return redirect("tenants:directory", uid=uid)
-    context = {"directory": row, "plan": services.preview_sync(actor, uid)}
+    plan = services.preview_sync(actor, uid)
+    shown = plan.changes[:MOST_SHOWN]
+    context = {"directory": row, "plan": plan, "shown": shown, "more": len(plan.changes) - len(shown)}
     return render(request, "tenants/directory_sync.html", SECTION | context)
 
 

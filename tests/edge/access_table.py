@@ -158,6 +158,12 @@ REHEARSED = (
         for kind in ("clusters", "storage-domains", "networks", "templates")
     ),
     "DELETE /api/v1/providers/{uid}/",
+    "POST /api/v1/directories/",
+    "PATCH /api/v1/directories/{uid}/",
+    "DELETE /api/v1/directories/{uid}/",
+    "POST /api/v1/directories/{uid}/groups/",
+    "DELETE /api/v1/directories/{uid}/groups/{group}/roles/{role}/{target}/",
+    "POST /api/v1/directories/{uid}/sync/",
     "POST /api/v1/templates/",
     "PATCH /api/v1/templates/{uid}/",
     "DELETE /api/v1/templates/{uid}/",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Mapping, Sequence
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import ldap
 import ldap.modlist
 
 from tests.compute.console.certificates import Authority
-from tests.lab.servers import Server, free_port, new_folder
+from tests.lab.servers import RealPartFailed, Server, free_port, new_folder
 
 SUFFIX = "dc=lab,dc=example"
 ROOT = f"cn=admin,{SUFFIX}"
@@ -39,6 +40,10 @@ suffix {suffix}
 rootdn {root}
 rootpw {password}
 directory {folder}/data
+maxsize 268435456
+index objectClass eq
+index cn,uid eq
+index member,memberUid eq
 overlay memberof
 memberof-refint true
 overlay refint
@@ -121,6 +126,16 @@ class SlapdServer(Server):
             pwdLockout="TRUE",
             pwdAllowUserChange="TRUE",
         )
+
+    def load(self, ldif: Iterable[str]) -> None:
+        """Entries in their order, the tree's frame among them, put into the files of a server that does not run."""
+        (self.folder / "load.ldif").write_text("\n".join(ldif))
+        command = [str(self.folder / "slapd"), "-T", "add", "-q", "-f", str(self.folder / "slapd.conf")]
+        done = subprocess.run(
+            [*command, "-l", str(self.folder / "load.ldif")], capture_output=True, text=True, timeout=60, check=False
+        )
+        if done.returncode:
+            raise RealPartFailed(f"slapd cannot be loaded: {done.stderr[-500:]}")
 
     def person(self, name: str, password: str, **more: str | Sequence[str]) -> str:
         """A person of that uid; returns the DN."""

@@ -10,6 +10,7 @@ from django.test import Client
 
 from portal.common.sealed import seal
 from tenants.models import Directory, DirectoryKind
+from tenants.sync import follow_directory
 from tests.lab import samba_server, slapd_server
 from tests.lab.samba_server import SambaServer
 from tests.lab.slapd_server import SlapdServer
@@ -63,6 +64,12 @@ def openldap(db: None, slapd: SlapdServer) -> Directory:
 @pytest.fixture
 def ad(db: None, samba: SambaServer) -> Directory:
     return ad_row(samba)
+
+
+def follow(directory: Directory, **more: bool) -> Any:
+    """A sync, however soon after the one before."""
+    Directory.objects.update(sync_begun_at=None)
+    return follow_directory(directory.pk, **more)
 
 
 def log_in(username: Any, password: Any, client: Client | None = None) -> Any:

@@ -135,7 +135,7 @@ def test_a_moved_account_is_found_by_its_guid(ad, samba):
     with Connection(address_of(ad)) as connection:
         [account] = accounts_named(connection, name, name)
         samba.rename(dn, f"CN={name}-moved")
-        found = accounts_of(connection, [account.guid, "00000000-0000-4000-8000-000000000001"])
+        found = accounts_of(connection, {account.guid: "as-before", "00000000-0000-4000-8000-000000000001": name})
     assert list(found) == [account.guid]
     assert f"CN={name}-moved" in found[account.guid].dn
 

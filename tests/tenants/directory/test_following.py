@@ -24,7 +24,7 @@ from tests.lab.samba_server import SUFFIX
 from tests.lab.slapd_server import GROUPS
 from tests.people import PASSWORD
 from tests.tenants.conftest import as_actor
-from tests.tenants.directory.conftest import fresh, log_in, token
+from tests.tenants.directory.conftest import follow, fresh, log_in, token
 
 SECRET = "Prima-vera-1642"
 
@@ -33,12 +33,6 @@ def centers_of(browser: Client) -> list[str]:
     """The data centers that a browser sees over the API; none for whoever is not logged in."""
     answer = browser.get("/api/v1/data-centers/")
     return [row["name"] for row in answer.json()["results"]] if answer.status_code == 200 else ["401"]
-
-
-def follow(directory: Directory, **more: bool):
-    """A sync, however soon after the one before."""
-    Directory.objects.update(sync_begun_at=None)
-    return follow_directory(directory.pk, **more)
 
 
 @pytest.fixture
@@ -330,7 +324,7 @@ def test_nobody_sets_here_what_is_the_directorys_password(people, openldap, memb
         set_password(own, user, password=PASSWORD, present=SECRET)
 
 
-def test_S22_AN08_AN07_in_active_directory_too(people, ad, samba):  # noqa: N802
+def test_S22_AN08_AN07_in_active_directory_too(people, ad, samba, monkeypatch):  # noqa: N802
     boss = as_actor(people.super_admin)
     name = fresh("ritz")
     dn = samba.person(name, SECRET)
@@ -351,4 +345,7 @@ def test_S22_AN08_AN07_in_active_directory_too(people, ad, samba):  # noqa: N802
     samba.change(dn, userAccountControl="512")
     follow(ad)
     assert centers_of(browser) == ["informatics"]
+    monkeypatch.setattr("tenants.directory.reading.MOST_GROUPS", 1)
+    follow(ad)
+    assert (centers_of(browser), User.objects.get(directory=ad).kept_out) == (["401"], "groups")
     assert SUFFIX not in str(list(Event.objects.values()))

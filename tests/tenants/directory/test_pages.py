@@ -12,7 +12,7 @@ from portal.hypervisors.models import Provider
 from tenants.models import Directory, DirectoryGroup, User
 from tests.compute.console.certificates import Authority
 from tests.lab.slapd_server import GROUPS, PEOPLE, PORTAL, PORTAL_PASSWORD, SlapdServer
-from tests.tenants.directory.conftest import fresh, log_in
+from tests.tenants.directory.conftest import follow, fresh, log_in
 
 SECRET = "Prima-vera-1642"
 
@@ -175,15 +175,32 @@ def test_the_sync_is_shown_as_a_difference_and_done_when_told(people, boss, open
 
 
 def test_disabling_logs_its_people_out_and_enabling_lets_them_in(boss, openldap, slapd):
-    name = fresh("dennis")
-    slapd.person(name, SECRET)
-    browser = Client()
-    log_in(name, SECRET, browser)
+    stays, leaves, away = names = [fresh("dennis"), fresh("left"), fresh("away")]
+    dns = {name: slapd.person(name, SECRET) for name in names}
+    browsers = {name: Client() for name in names}
+    for name, browser in browsers.items():
+        log_in(name, SECRET, browser)
+    browsers[away].logout()
+
+    def told() -> list[int]:
+        return [browsers[name].get("/api/v1/me/").status_code for name in (stays, leaves)]
+
     page = f"/directories/{openldap.pk}/"
     assert boss.post(f"{page}disable/").status_code == 302
-    assert browser.get("/api/v1/me/").status_code == 401
-    assert boss.post(f"{page}enable/").status_code == 302
-    assert browser.get("/api/v1/me/").status_code == 200
+    assert told() == [401, 401]
+    slapd.remove(dns[leaves])
+    for _again in range(2):
+        assert boss.post(f"{page}enable/").status_code == 302
+        assert told() == [401, 401]  # a log-in of before is worth nothing until the directory was asked
+        assert list(User.objects.filter(directory=openldap, is_active=True)) == [
+            User.objects.get(username=f"lab\\{away}")
+        ]
+        boss.post(f"{page}disable/")
+        assert not User.objects.filter(directory=openldap, is_active=True).exists()
+    boss.post(f"{page}enable/")
+    follow(openldap)
+    assert told() == [200, 401]
+    assert User.objects.get(username=f"lab\\{leaves}").kept_out == "gone"
 
 
 def test_one_whom_people_came_from_is_not_removed(boss, openldap, slapd):
