@@ -201,7 +201,7 @@ def test_search_finds_by_name_and_says_when_nothing_does(demo):
 def test_pages_ask_the_database_no_more_than_this(demo, person):
     vm = demo.make_vm("alice")
     client = demo.browser(person)
-    for path, most in {"/": HOME_QUERIES, f"/machines/{vm.pk}/": 16, "/jobs/": 11}.items():
+    for path, most in {"/": HOME_QUERIES, f"/machines/{vm.pk}/": 16, "/jobs/": 12}.items():
         client.get(path)
         assert _queries(client, path) <= most, path
 

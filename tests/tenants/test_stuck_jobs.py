@@ -12,6 +12,7 @@ from django.utils import timezone
 from portal.common.actor import Door
 from portal.events.models import Event
 from portal.jobs.models import Job, JobLock, Step
+from portal.jobs.operation import all_operations
 from tenants.models import User
 from tenants.services.tokens import create_token
 from tests.tenants.conftest import People, as_actor
@@ -114,6 +115,15 @@ def test_a_stuck_job_is_undone_again_and_closed_on_its_page(people, stuck):
     assert 'id="confirm-error"' in refused.content.decode()
     assert root.post(f"/jobs/{stuck.pk}/close/", {"reason": "gone", "confirm": "web-1"}).status_code == 302
     assert Job.objects.get().status == "closed"
+
+
+def test_every_operation_that_undoes_says_where_to_look_for_what_is_left(db):
+    ours = [one for one in all_operations() if one.name.startswith(("compute.", "network."))]
+    undoing = [(one, step.name) for one in ours for step in one.steps if step.undo]
+    assert len(undoing) > 8
+    for operation, step in undoing:
+        gone = Job(operation=operation.name, target_uid=uuid4(), target_name="x", params={"network": None})
+        assert isinstance(operation.left_behind(gone, step), list), (operation.name, step)
 
 
 def test_a_job_that_runs_is_cancelled_on_its_page_by_whoever_started_it(people, stuck):
