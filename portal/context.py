@@ -10,7 +10,7 @@ from django.utils.functional import SimpleLazyObject
 
 from compute import selectors
 from portal.common.http import actor_of
-from portal.job_access import open_jobs_count
+from portal.job_access import open_jobs_count, stuck_jobs_count
 from tenants import policy
 from tenants.models import DataCenter
 from tenants.permits import Permit
@@ -55,6 +55,11 @@ class Frame:
     def open_jobs(self) -> int:
         """How many of this person's jobs run now."""
         return open_jobs_count(self._actor)
+
+    @cached_property
+    def stuck_jobs(self) -> int:
+        """How many jobs wait for this person to end them."""
+        return stuck_jobs_count(self._actor)
 
 
 def frame_of(request: HttpRequest) -> Frame:

@@ -14,6 +14,7 @@ from portal.common.actor import Actor
 from portal.common.errors import NotFound
 from portal.job_access import get_job, open_jobs_count
 from portal.jobs.feed import job_json
+from tenants.views.jobs import job_parts
 
 TAKES_AWAY = {
     "card": '<div id="card-{}" hx-swap-oob="delete"></div>',
@@ -76,7 +77,7 @@ def console(actor: Actor, uid: UUID) -> str:
 def job(actor: Actor, uid: UUID) -> str:
     """A job's steps."""
     try:
-        return _html("tenants/partials/_job_page.html", {"job": job_json(get_job(actor, uid))})
+        return _html("tenants/partials/_job_page.html", job_parts(actor, get_job(actor, uid)))
     except NotFound:
         return ""
 

@@ -9,6 +9,7 @@ from drf_spectacular.views import SpectacularAPIView
 from portal import views
 from tenants.views import factors
 from tenants.views.events import event_list, events_export
+from tenants.views.jobs import job_cancel, job_close, job_retry
 from tenants.views.logins import log_in, log_in_code
 
 api = (
@@ -42,6 +43,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("jobs/", views.job_list, name="jobs"),
     path("jobs/drawer/", views.jobs_drawer, name="jobs-drawer"),
     path("jobs/<uuid:uid>/", views.job_detail, name="job"),
+    path("jobs/<uuid:uid>/cancel/", job_cancel, name="job-cancel"),
+    path("jobs/<uuid:uid>/retry/", job_retry, name="job-retry"),
+    path("jobs/<uuid:uid>/close/", job_close, name="job-close"),
     path("events/", event_list, name="events"),
     path("events/export/", events_export, name="events-export"),
     path("", include("tenants.urls")),

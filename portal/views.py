@@ -23,9 +23,10 @@ from portal.common.login_first import login_required
 from portal.context import THEME_COOKIE, THEMES, frame_of
 from portal.job_access import get_job
 from portal.jobs.feed import job_json
+from portal.jobs.states import JobStatus
 from tenants import quota
 from tenants.selectors import data_centers, jobs, users
-from tenants.views.jobs import jobs_page
+from tenants.views.jobs import job_parts, jobs_page
 
 IN_DRAWER = 8
 IN_SEARCH = 20
@@ -95,8 +96,10 @@ def _found(request: HttpRequest, listing: Listing) -> dict[str, Any]:
 @require_safe
 @login_required
 def job_list(request: HttpRequest) -> HttpResponse:
-    """The jobs this person may see, newest first."""
-    context = {"section": "jobs", **jobs_page(request, jobs(actor_of(request)))}
+    """The jobs this person may see, newest first; with ``?status=stuck`` those that wait for somebody to end them."""
+    rows, stuck = jobs(actor_of(request)), request.GET.get("status") == JobStatus.STUCK
+    page = jobs_page(request, rows.filter(status=JobStatus.STUCK) if stuck else rows)
+    context = {"section": "jobs", "stuck": stuck, **page}
     return render(request, "tenants/job_list.html", context)
 
 
@@ -115,7 +118,8 @@ def job_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     actor = actor_of(request)
     job = get_job(actor, uid)
     target = selectors.my_vms(actor).filter(pk=job.target_uid).first()
-    return render(request, "tenants/job_detail.html", {"section": "jobs", "job": job_json(job), "target": target})
+    context = {"section": "jobs", "target": target} | job_parts(actor, job)
+    return render(request, "tenants/job_detail.html", context)
 
 
 @require_POST

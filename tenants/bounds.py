@@ -76,6 +76,17 @@ def own_acts(actor: Actor, *, about: str) -> Q:
     return mine if objects is None else mine & (Q(**{f"{about}__in": objects}) | Q(data_center_uid__in=objects))
 
 
+def own_jobs(actor: Actor) -> Q:
+    """One's own jobs; of a token for chosen permits those that it could have started itself, or all with JOB_VIEW."""
+    mine = own_acts(actor, about="target_uid")
+    return mine if carries(actor, Permit.JOB_VIEW) else mine & Q(permit__in=sorted(actor.bounds.permits or ()))
+
+
+def may_stop_own(actor: Actor, permit: str) -> bool:
+    """Whether the actor's log-in may stop his own job that was started by this permit: what it may start, it may stop."""
+    return carries(actor, Permit.JOB_CANCEL) or permit in (actor.bounds.permits or ())
+
+
 def with_looking(permits: Iterable[Permit]) -> frozenset[Permit]:
     """These permits, and those to see what they are about, without which nothing could be done with them."""
     chosen = frozenset(permits)

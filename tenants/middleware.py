@@ -13,6 +13,7 @@ from django.middleware.csrf import rotate_token
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
+from rest_framework.authentication import get_authorization_header
 
 from portal.common.api import PROBLEM
 from portal.common.errors import PortalError, ReadOnlyView, problem_json, read_only_view
@@ -113,7 +114,9 @@ class ViewingMiddleware:
 
 
 def _looks(request: HttpRequest) -> bool:
-    has_token = request.headers.get("Authorization", "").lower().split()[:1] == ["bearer"]
+    # As the API itself reads it (``BearerAuthentication``): two readings would leave a header that is a token to one alone.
+    header = get_authorization_header(request)  # type: ignore[arg-type]  # it asks for META alone
+    has_token = header.lower().split()[:1] == [b"bearer"]
     if settings.SESSION_COOKIE_NAME not in request.COOKIES or (has_token and request.path.startswith(API)):
         return False
     return KEY in request.session

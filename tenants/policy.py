@@ -54,6 +54,7 @@ __all__ = [
     "permits_on",
     "register_kind",
     "revoke",
+    "runs_everything",
     "visible",
 ]
 
@@ -102,6 +103,14 @@ def holds_everywhere(actor: Actor, permit: Permit) -> bool:
     mine = holdings(actor)
     kept = actor.bounds.objects is not None or not bounds.carries(actor, permit)
     return not kept and bool(mine.roles_with(permit) & set(mine.system))
+
+
+def runs_everything(actor: Actor) -> bool:
+    """Whether the actor is a super-admin: holds every permit there is on the whole system."""
+    mine = holdings(actor)
+    worth = {permit for role in mine.system for permit in mine.permits.get(role, ())}
+    kept = bool(actor.bounds) or actor.scope != "write"
+    return actor.is_system or (not kept and set(Permit) <= worth)
 
 
 def holds_anywhere(actor: Actor, permit: Permit) -> bool:

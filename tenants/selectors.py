@@ -13,6 +13,7 @@ from portal.common.actor import Actor
 from portal.common.errors import NotFound
 from portal.events.models import Event
 from portal.jobs.models import Job
+from portal.jobs.states import JobStatus
 from tenants import bounds, policy
 from tenants.fitting import fits, humblest_first
 from tenants.kinds import kinds
@@ -26,7 +27,18 @@ def jobs(actor: Actor) -> QuerySet[Job]:
     if policy.holds_everywhere(actor, Permit.JOB_VIEW):
         return rows
     centers = list(policy.visible(actor, Permit.JOB_VIEW, DataCenter.objects.all()).values_list("pk", flat=True))
-    return rows.filter(bounds.own_acts(actor, about="target_uid") | Q(data_center_uid__in=centers))
+    return rows.filter(bounds.own_jobs(actor) | Q(data_center_uid__in=centers))
+
+
+def stuck_jobs(actor: Actor) -> QuerySet[Job]:
+    """The jobs that are stuck and that this actor may end. Newest first."""
+    rows = Job.objects.filter(status=JobStatus.STUCK)
+    if policy.holds_everywhere(actor, Permit.JOB_MANAGE):
+        return rows
+    if not policy.holds_anywhere(actor, Permit.JOB_MANAGE):
+        return rows.none()
+    centers = policy.visible(actor, Permit.JOB_MANAGE, DataCenter.objects.all())
+    return rows.filter(data_center_uid__in=centers.order_by().values("pk"))
 
 
 def readable_jobs(actor: Actor, uids: Iterable[UUID]) -> set[UUID]:

@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from compute.models import Vm
+from compute.operations.left_behind import mark_left
 from compute.operations.machine import driver_of, ref_of, settle, vm_of
 from compute.operations.vms import forget
 from compute.rules import gib_of
@@ -83,6 +84,7 @@ class AdoptVm(Operation):
     )
     on_finished = staticmethod(settle)
     on_failed = staticmethod(forget)
+    left_behind = staticmethod(mark_left)
 
 
 class UnadoptVm(Operation):

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from compute import inspection, rules, spool
 from compute.choices import IMAGE_REFUSALS
 from compute.models import Template, Vm
+from compute.operations.left_behind import template_left
 from compute.operations.templates import GIB, UNDONE, disk_of, forget, in_turn, make_ready, remove, template_of
 from portal.hypervisors.base import Driver
 from portal.hypervisors.connect import driver_for
@@ -128,6 +129,7 @@ class TemplateOfMachine(Operation):
         StepDef("verify", gettext_lazy("Verify"), verify_machine),
     )
     on_failed = staticmethod(forget)
+    left_behind = staticmethod(template_left)
 
 
 # -- of a volume
@@ -199,6 +201,7 @@ class TemplateOfVolume(Operation):
         StepDef("verify", gettext_lazy("Verify"), verify_volume),
     )
     on_failed = staticmethod(forget)
+    left_behind = staticmethod(template_left)
 
 
 def register_all() -> None:

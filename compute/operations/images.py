@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy
 from compute import inspection, qemu_img, spool
 from compute.choices import IMAGE_REFUSALS, IMAGE_REFUSED, ImageFormat, ImageStatus
 from compute.models import Image
+from compute.operations.left_behind import image_left
 from portal.jobs.context import JobContext
 from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, register
 from tenants import quota
@@ -123,6 +124,7 @@ class InspectImage(Operation):
     )
     on_finished = staticmethod(accept)
     on_failed = staticmethod(refuse)
+    left_behind = staticmethod(image_left)
 
 
 def register_all() -> None:

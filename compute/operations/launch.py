@@ -19,7 +19,7 @@ from compute.shareables import SHAREABLE, Shareable
 from network import rules
 from network.choices import NetworkStatus
 from network.models import Network
-from network.operations.networks import laid, make_on_provider, remove_from_provider, verify
+from network.operations.networks import laid, left_of, make_on_provider, remove_from_provider, verify
 from network.services import free_range, held_ranges
 from portal.common.access import access_changed
 from portal.common.actor import Actor, Door
@@ -27,6 +27,7 @@ from portal.events.codes import Outcome
 from portal.events.record import Subject, record
 from portal.hypervisors.models import Provider
 from portal.jobs.context import JobContext
+from portal.jobs.models import Job
 from portal.jobs.operation import Act, Kept, Operation, StepContext, StepDef, StepFailed, register
 from tenants import policy, quota
 from tenants.holdings import CODENAME
@@ -282,6 +283,11 @@ def let_in(job: JobContext) -> None:
         access_changed(policy.people_of(row))
 
 
+def network_left(job: Job, _step: str) -> list[str]:
+    """What a launch may leave: the network of its own that it did not make to the end."""
+    return left_of(UUID(job.params["network"]["uid"])) if job.params["network"] else []
+
+
 GIVEN = {
     "cluster": "clusters",
     "storage_domain": "storage_domains",
@@ -311,6 +317,7 @@ class LaunchDataCenter(Operation):
         StepDef("launch", gettext_lazy("Open it for its people"), check_all, destructive=True),
     )
     on_finished = staticmethod(let_in)
+    left_behind = staticmethod(network_left)
 
 
 def register_all() -> None:

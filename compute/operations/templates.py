@@ -13,6 +13,7 @@ from compute import qemu_img, spool
 from compute.choices import TemplateStatus
 from compute.models import Image, Template
 from compute.operations.images import promised_bytes
+from compute.operations.left_behind import template_left
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.specs import DiskRef, DiskSpec
 from portal.jobs.context import JobContext
@@ -137,6 +138,7 @@ class ImportTemplate(Operation):
     when_failed = UNDONE
     steps = (UPLOAD, MAKE_READY)
     on_failed = staticmethod(forget)
+    left_behind = staticmethod(template_left)
 
 
 class MakeTemplate(Operation):
@@ -152,6 +154,7 @@ class MakeTemplate(Operation):
         MAKE_READY,
     )
     on_failed = staticmethod(forget)
+    left_behind = staticmethod(template_left)
 
 
 class DeleteTemplate(Operation):

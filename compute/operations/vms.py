@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy
 
 from compute import rules
 from compute.models import Disk, Vm
+from compute.operations.left_behind import machine_left
 from compute.operations.machine import OFF, driver_of, read_back, ref_of, settle, vm_of
 from compute.sync.vms import observe
 from portal.common.sealed import unseal_json
@@ -194,6 +195,7 @@ class CreateVm(Operation):
     )
     on_finished = staticmethod(settle)
     on_failed = staticmethod(forget_failed)
+    left_behind = staticmethod(machine_left)
 
 
 # -- delete

@@ -224,7 +224,7 @@ def _data_center(uid: UUID) -> DataCenter:
 def _owner(username: str) -> User | None:
     if not username.strip():
         return None
-    row = User.objects.filter(username__iexact=username.strip()).first()
+    row = User.objects.filter(username__iexact=username.strip(), service_of=None).first()
     if row is None:
         raise _invalid("owner", _("There is no user %(name)s.") % {"name": username[:64]})
     return row

@@ -14,6 +14,7 @@ from portal.hypervisors.connect import driver_for
 from portal.hypervisors.models import Provider
 from portal.hypervisors.specs import NetworkSpec
 from portal.jobs.context import JobContext
+from portal.jobs.models import Job
 from portal.jobs.operation import Operation, StepContext, StepDef, StepFailed, register
 from tenants.models import DataCenter
 
@@ -38,10 +39,20 @@ def laid(uid: UUID, owner: DataCenter, *, provider: Provider, name: str, cidr: s
 def make_on_provider(network: Network) -> None:
     """Make and start it with its filter; already there is done."""
     others = Network.objects.filter(provider=network.provider).exclude(pk=network.pk).values_list("cidr", flat=True)
-    spec = NetworkSpec(
-        network.pk, f"{network.name[:50]}-{network.pk.hex[:8]}", network.cidr, blocked=tuple(sorted(others))
-    )
+    spec = NetworkSpec(network.pk, _name_there(network), network.cidr, blocked=tuple(sorted(others)))
     driver_for(network.provider).create_network(spec)
+
+
+def _name_there(network: Network) -> str:
+    return f"{network.name[:50]}-{network.pk.hex[:8]}"
+
+
+def left_of(uid: UUID) -> list[str]:
+    """Where a network that was not removed is to be looked for, from its row; nothing when that is gone."""
+    row = Network.objects.select_related("provider").filter(pk=uid).first()
+    if row is None:
+        return []
+    return [_("The network %(name)s on %(provider)s.") % {"name": _name_there(row), "provider": row.provider.name}]
 
 
 def remove_from_provider(network: Network) -> None:
@@ -86,6 +97,11 @@ def forget(job: JobContext) -> None:
     Network.objects.filter(pk=job.target_uid).delete()
 
 
+def network_left(job: Job, _step: str) -> list[str]:
+    """What making a network may leave."""
+    return left_of(job.target_uid)
+
+
 class CreateNetwork(Operation):
     """Make a data center's own NAT network."""
 
@@ -98,6 +114,7 @@ class CreateNetwork(Operation):
         StepDef("read_back", gettext_lazy("Verify"), read_back),
     )
     on_failed = staticmethod(forget)
+    left_behind = staticmethod(network_left)
 
 
 def register_all() -> None:

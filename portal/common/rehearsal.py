@@ -2,7 +2,7 @@
 
 So nothing can be told that would not happen: the same policy, rules, quota and constraints decide. What leaves a request by
 other ways (files, hypervisors, log-ins that are counted) cannot be undone like this; such doors have a plan of their own, or none.
-Messages and jobs leave on commit, which never comes.
+Messages and jobs leave on commit, which never comes. Refusals are on record all the same: nobody feels his way without a trace.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.db import transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
+
+from portal.common.lasting import undone
 
 Handler = Callable[..., Response]
 MARK = "rehearsal"
@@ -30,9 +31,8 @@ def rehearsed(handler: Handler) -> Handler:
 
 def rehearsal_of(work: Callable[[], Any]) -> Response:
     """The plan of ``work``, which gives an answer's body, with nothing left of what it does."""
-    with transaction.atomic():
+    with undone():
         body = work()
-        transaction.set_rollback(True)
     return Response(_plan(body))
 
 

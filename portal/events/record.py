@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 
 from portal.common.actor import Actor
 from portal.common.errors import PortalError, overtaken, read_only_view
+from portal.common.lasting import outlasting
 from portal.events.codes import Outcome, Severity, code_for
 from portal.events.models import Event
 
@@ -106,12 +107,17 @@ def attempt(actor: Actor, verb: str, subject: Subject | None = None) -> Iterator
 
 
 def _record_refusal(actor: Actor, verb: str, trial: Attempt, error: PortalError) -> None:
-    record(
-        actor,
-        verb,
-        outcome=Outcome.REFUSED,
-        subject=trial.subject,
-        severity=Severity.WARNING,
-        message=str(error.detail),
-        data={"code": error.code, "reasons": [reason.as_json() for reason in error.reasons]},
-    )
+    data: dict[str, Any] = {"code": error.code, "reasons": [reason.as_json() for reason in error.reasons]}
+
+    def write(more: dict[str, bool]) -> None:
+        record(
+            actor,
+            verb,
+            outcome=Outcome.REFUSED,
+            subject=trial.subject,
+            severity=Severity.WARNING,
+            message=str(error.detail),
+            data=data | more,
+        )
+
+    outlasting(write)

@@ -22,12 +22,14 @@ from portal.jobs.states import JobStatus, StepStatus
 
 log = logging.getLogger(__name__)
 
+FORWARD = frozenset({JobStatus.QUEUED, JobStatus.STARTED})
+
 
 def cancel_job(job_uid: UUID) -> Job:
     """Ask a job to stop and undo what it did. ``Conflict`` past its point of no return, or when it has ended."""
     with transaction.atomic():
         job = _locked(job_uid)
-        if job.status not in {JobStatus.QUEUED, JobStatus.STARTED}:
+        if job.status not in FORWARD:
             raise Conflict(_("The job has already ended or is being undone."), data=_named(job))
         if _is_past_no_return(job):
             raise Conflict(_("The job can no longer be cancelled: wait until it has ended."), data=_named(job))
@@ -84,6 +86,11 @@ def _locked(job_uid: UUID, *, status: JobStatus | None = None) -> Job:
     if status is not None and job.status != status:
         raise Conflict(_("The job is not stuck."), data=_named(job))
     return job
+
+
+def can_be_cancelled(job: Job) -> bool:
+    """Whether ``cancel_job`` would take it now, and it was not asked before."""
+    return job.status in FORWARD and job.cancel_requested_at is None and not _is_past_no_return(job)
 
 
 def _is_past_no_return(job: Job) -> bool:

@@ -23,8 +23,9 @@ from portal.jobs.failure import Failure, describe, error_json, log_failure, own_
 from portal.jobs.faults import fault_point
 from portal.jobs.gate import pass_gate, register_gate
 from portal.jobs.models import Job, Step
-from portal.jobs.operation import Act, Done, Kept, Operation, StepDef, Wait, operation_named, step_named
+from portal.jobs.operation import Act, Done, Kept, Operation, Wait, operation_named, step_named
 from portal.jobs.states import JobStatus, StepStatus
+from portal.jobs.undoing import not_undone
 
 __all__ = ["advance", "cancel_job", "close_job", "register_gate", "retry_job", "run_to_end"]
 
@@ -235,18 +236,8 @@ def _backward(claim: Claim, operation: type[Operation]) -> float | None:
 
 
 def _next_undo(claim: Claim, operation: type[Operation]) -> tuple[Step, Act] | None:
-    """The last step that was ever started and is not undone yet; finished or not, it may have made something."""
-    undone = [*claim.job.error.get("undone", []), *claim.job.error.get("kept", [])]
-    for step in reversed(claim.steps):
-        undo = _undo_of(operation, step.name)
-        if undo is not None and step.first_tried_at is not None and step.name not in undone:
-            return step, undo
-    return None
-
-
-def _undo_of(operation: type[Operation], name: str) -> Act | None:
-    definition: StepDef | None = next((step for step in operation.steps if step.name == name), None)
-    return definition.undo if definition else None
+    found = next(not_undone(claim.job, claim.steps, operation), None)
+    return (found[0], found[2]) if found else None
 
 
 def _undone(claim: Claim, step: Step, *, kept: bool) -> float:

@@ -81,6 +81,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "progress": _progress(job, steps),
         "steps": [_step_json(job, step) for step in steps],
         "error": _error_json(job) if job.error else None,
+        "closed_reason": job.closed_reason,
         "next_try_at": _time(job.not_before) if _is_failing(job, steps) else None,
         "actor": job.actor_name,
         "target": {"kind": job.target_kind, "id": str(job.target_uid), "name": _target_name(job)},
@@ -135,6 +136,8 @@ def _is_failing(job: Job, steps: list[Step]) -> bool:
 def _error_json(job: Job) -> dict[str, Any]:
     """In the reader's language, with what follows from it for the user."""
     error = {name: value for name, value in job.error.items() if name not in {"pattern", "kept"}}
+    if stuck := job.error.get("stuck"):
+        error["stuck"] = stuck | {"text": text_of(stuck)}
     return error | {"text": text_of(job.error), "consequence": str(_consequence(job))}
 
 

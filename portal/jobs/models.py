@@ -55,6 +55,7 @@ class Job(UidModel):
             models.Index(
                 fields=["lease_until"], name="job_open", condition=Q(status__in=["queued", "started", "unwinding"])
             ),
+            models.Index(fields=["data_center_uid"], name="job_stuck", condition=Q(status="stuck")),
         ]
 
     def __str__(self) -> str:

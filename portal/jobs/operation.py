@@ -112,6 +112,8 @@ class Operation:
     # Static methods that take the job's context, in the transaction that makes the job final.
     on_finished: ClassVar[Any] = None
     on_failed: ClassVar[Any] = None  # after everything was undone (or closed)
+    # Static method (job, name of a step that is not undone): sentences that say what it may have left, and where.
+    left_behind: ClassVar[Any] = None
 
 
 _REGISTRY: dict[str, type[Operation]] = {}

@@ -15,6 +15,7 @@ from portal.common.api import ApiView, answer_once
 from portal.common.errors import Invalid, NotAuthenticated, Reason
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer
+from portal.common.sessions import OWES_FACTOR
 from portal.common.strict import Empty, StrictSerializer, StrictString, checked
 from tenants.services import factors, users
 
@@ -114,6 +115,8 @@ class FactorRemove(ApiView):
         def work() -> Answer:
             _told(lambda: factors.remove(actor, data["code"]))
             body = {"since": None, "recovery_codes_left": 0, "asked": factors.is_asked_of(actor.user)}
+            if body["asked"]:
+                request._request.session[OWES_FACTOR] = True  # as after the page's removal
             return Answer(status.HTTP_200_OK, body, "")
 
         return answer_once(request, actor.user.pk, work)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.urls import reverse
@@ -17,12 +17,12 @@ from portal.common.http import actor_of
 from portal.common.idempotency import Answer
 from portal.common.openapi import ReasonSerializer
 from portal.common.paging import NewestFirst
-from portal.common.strict import Empty, checked
+from portal.common.strict import Empty, PageQuery, StrictSerializer, StrictString, checked
 from portal.jobs.feed import job_json
 from portal.jobs.models import Job
 from portal.jobs.states import JobStatus, StepStatus
 from tenants import selectors
-from tenants.services.jobs import cancel_job
+from tenants.services.jobs import LONGEST_REASON, cancel_job, close_job, retry_job
 
 
 class StepSerializer(serializers.Serializer):
@@ -69,6 +69,7 @@ class JobSerializer(serializers.Serializer):
     progress = serializers.IntegerField(min_value=0, max_value=100)
     steps = StepSerializer(many=True)
     error = JobErrorSerializer(allow_null=True)
+    closed_reason = serializers.CharField(help_text="Why it was closed; empty unless it was.")
     actor = serializers.CharField(help_text="Who asked for it: the user name.")
     target = TargetSerializer()
     created_at = serializers.DateTimeField()
@@ -89,15 +90,25 @@ def started(job: Job, **more: Any) -> Answer:
     return Answer(status.HTTP_202_ACCEPTED, more | {"job": job_json(job)}, reverse("api:job-detail", args=[job.pk]))
 
 
+class JobsQuery(PageQuery):
+    """Which jobs, and which page of them."""
+
+    status = serializers.ChoiceField(choices=JobStatus.choices, required=False)
+
+
 class Jobs(ListView):
     """The jobs one may see, newest first."""
 
+    queries: ClassVar = {"GET": JobsQuery}
     serializer_class = JobSerializer
     pagination_class = NewestFirst
 
     def get_queryset(self) -> Any:
         """Through the policy."""
-        return selectors.jobs(_actor(self.request)) if self.request.user else Job.objects.none()
+        if not self.request.user:
+            return Job.objects.none()
+        rows = selectors.jobs(_actor(self.request))
+        return rows.filter(status=self.query["status"]) if "status" in self.query else rows
 
 
 class JobDetail(ApiView):
@@ -120,6 +131,45 @@ class JobCancel(ApiView):
         checked(Empty, request.data)
         actor = _actor(request)
         return answer_once(request, actor.user.pk, lambda: started(cancel_job(actor, uid)))
+
+
+class JobRetry(ApiView):
+    """Try the undo of a stuck job again."""
+
+    rehearsed = ("POST",)
+
+    @extend_schema(request=Empty, responses={202: StartedSerializer}, operation_id="jobs_retry")
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Have it undone; the job tells how that goes. 409 for one that is not stuck."""
+        checked(Empty, request.data)
+        actor = _actor(request)
+        return answer_once(request, actor.user.pk, lambda: started(retry_job(actor, uid)))
+
+
+class ClosingSerializer(StrictSerializer):
+    """Why a job is ended although it could not be undone, and the proof that this one is meant."""
+
+    reason = StrictString(max_length=LONGEST_REASON, help_text="What was done about what is left; the log keeps it.")
+    confirm = StrictString(
+        max_length=150,
+        help_text="The name of what the job is about; the id's first eight characters where it has none.",
+    )
+
+
+class JobClose(ApiView):
+    """End a stuck job, whatever it leaves behind."""
+
+    rehearsed = ("POST",)
+
+    @extend_schema(request=ClosingSerializer, responses={200: StartedSerializer}, operation_id="jobs_close")
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Its locks go and its quota comes back; nothing is done on the hypervisor. 409 for one that is not stuck."""
+        data, actor = checked(ClosingSerializer, request.data), _actor(request)
+        return answer_once(
+            request,
+            actor.user.pk,
+            lambda: Answer(status.HTTP_200_OK, {"job": job_json(close_job(actor, uid, **data))}, ""),
+        )
 
 
 def _actor(request: Request) -> Actor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import QuerySet
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -29,11 +28,16 @@ from tenants.services import people, users
 IF_MATCH = OpenApiParameter("If-Match", str, "header", description="The version that was looked at.")
 
 
-class UserSerializer(serializers.Serializer):
+class NamedUserSerializer(serializers.Serializer):
+    """What whoever looks after a data center's people learns of one."""
+
     id = serializers.UUIDField(source="pk")
     username = serializers.CharField()
     display_name = serializers.CharField()
     enabled = serializers.BooleanField(source="is_active")
+
+
+class UserSerializer(NamedUserSerializer):
     last_login = serializers.DateTimeField(allow_null=True)
 
 
@@ -60,7 +64,7 @@ class ShareSerializer(serializers.Serializer):
 
 
 class PersonSerializer(serializers.Serializer):
-    user = UserSerializer()
+    user = NamedUserSerializer()
     roles = serializers.ListField(child=serializers.CharField(), help_text="The codenames of the roles held there.")
     share = ShareSerializer(many=True)
 
@@ -121,6 +125,7 @@ class UserDetail(ApiView):
     """One account: one's own, or anybody's for super-admins."""
 
     guarded = True
+    bounded = ("PATCH",)
 
     @extend_schema(responses=UserSerializer)
     def get(self, request: Request, uid: UUID) -> Response:
@@ -129,14 +134,16 @@ class UserDetail(ApiView):
 
     @extend_schema(request=UserEditSerializer, responses={200: UserSerializer})
     def patch(self, request: Request, uid: UUID) -> Response:
-        """Disable or enable it, or set its password, which ends all its log-ins."""
+        """Set its password, disable or enable it, in this order; but for enabling each ends its log-ins and tokens.
+
+        A refusal of the second leaves the first done.
+        """
         data, actor = checked(UserEditSerializer, request.data), _actor(request)
         row = users.get_user(actor, uid)
-        with transaction.atomic():
-            if "enabled" in data:
-                users.set_active(actor, row, active=data["enabled"])
-            if "password" in data:
-                users.set_password(actor, row, password=data["password"], present=data["present_password"])
+        if "password" in data:
+            users.set_password(actor, row, password=data["password"], present=data["present_password"])
+        if "enabled" in data:
+            users.set_active(actor, row, active=data["enabled"])
         return Response(UserSerializer(row).data)
 
 

@@ -26,6 +26,8 @@ urlpatterns = [
     path("jobs/", jobs.Jobs.as_view(), name="job-list"),
     path("jobs/<uuid:uid>/", jobs.JobDetail.as_view(), name="job-detail"),
     path("jobs/<uuid:uid>/cancel/", jobs.JobCancel.as_view(), name="job-cancel"),
+    path("jobs/<uuid:uid>/retry/", jobs.JobRetry.as_view(), name="job-retry"),
+    path("jobs/<uuid:uid>/close/", jobs.JobClose.as_view(), name="job-close"),
     path("data-centers/<uuid:uid>/holders/", holders.Holders.as_view(kind="data_center"), name="data-center-holders"),
     path("data-centers/<uuid:uid>/people/", people.People.as_view(), name="people"),
     path("data-centers/<uuid:uid>/people/<uuid:user>/quota/", people.PersonQuota.as_view(), name="person-quota"),

@@ -11,6 +11,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from portal.common.errors import Reason
 from portal.common.forms import PageForm
 from portal.common.templatetags.frame import sentence
 from tenants.forms.ends import EndingForm
@@ -101,3 +102,12 @@ class PasswordForm(PageForm):
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
         help_text=_("At least 12 characters; a few words are best."),
     )
+
+    def add_reasons(self, reasons: Sequence[Reason]) -> bool:
+        """The services speak of ``present_password``."""
+        return super().add_reasons(
+            [
+                Reason(one.code, one.text, "present" if one.field == "present_password" else one.field, one.data)
+                for one in reasons
+            ]
+        )

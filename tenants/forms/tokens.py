@@ -11,6 +11,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from portal.common.forms import PageForm
+from tenants.forms.people import LONGEST_PASSWORD
 from tenants.models import Role
 from tenants.permits import Permit
 
@@ -24,8 +25,32 @@ KINDS = {
 }
 
 
+def _password() -> forms.Field:
+    shown = {"class": "form-control", "autocomplete": "current-password", "aria-describedby": "password-hint"}
+    return forms.CharField(
+        label=_("Your password"),
+        max_length=LONGEST_PASSWORD,
+        strip=False,
+        widget=forms.PasswordInput(attrs=shown),
+        help_text=_("A token outlives this log-in, so it takes what a log-in takes."),
+    )
+
+
+def _code() -> forms.Field:
+    shown = {"class": "form-control", "autocomplete": "one-time-code", "aria-describedby": "code-hint"}
+    return forms.CharField(
+        label=_("Code of your second factor"),
+        max_length=32,
+        widget=forms.TextInput(attrs=shown),
+        help_text=_("The next one of your app, or a recovery code: a token outlives this log-in."),
+    )
+
+
+PROOFS = {"password": _password, "code": _code}
+
+
 class TokenForm(PageForm):
-    """What a token is to be. ``key``: sent twice, the form makes one."""
+    """What a token is to be. ``key``: sent twice, the form makes one. ``proof``: what is to be told once more."""
 
     name = forms.CharField(label=_("Name"), max_length=64, help_text=_("What it is for: the program or the computer."))
     scope = forms.ChoiceField(
@@ -53,6 +78,7 @@ class TokenForm(PageForm):
         choosable: Mapping[str, Sequence[tuple[UUID, str]]],
         initial: dict[str, Any],
         roles: Sequence[Role] = (),
+        proof: str = "",
     ) -> None:
         super().__init__(data, initial=initial)
         offered = [(title, list(choosable[kind])) for kind, title in KINDS.items() if choosable.get(kind)]
@@ -63,3 +89,5 @@ class TokenForm(PageForm):
                 label=_("Role"), choices=choices, widget=forms.Select(attrs={"class": "form-select"})
             )
             self.order_fields(["name", "role"])
+        if proof:
+            self.fields[proof] = PROOFS[proof]()

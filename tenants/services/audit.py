@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -29,7 +30,8 @@ from tenants import policy, selectors
 from tenants.permits import Permit
 
 PAGE = 500
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# Where a spreadsheet may begin a cell: it splits at its language's separator (";" in Greek), whatever the quotes say.
+FORMULA = re.compile(r"(^|[;\t\r\n])(?=[\s\"]*[=+\-@\t\r])")
 COLUMNS = (
     "at",
     "code",
@@ -158,7 +160,7 @@ def _row(event: Event, *, shows_addresses: bool) -> dict[str, Any]:
 
 def _cell(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) if value else ""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return FORMULA.sub(r"\1'", text)
 
 
 def _csv_lines(rows: list[list[str]]) -> bytes:

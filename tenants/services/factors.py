@@ -17,6 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from portal.common.access import access_changed
 from portal.common.actor import Actor, Door
 from portal.common.errors import (
     Conflict,
@@ -29,14 +30,15 @@ from portal.common.errors import (
     TooMany,
     Unavailable,
 )
+from portal.common.models import Session
 from portal.common.sealed import SealBroken, keyed_hash, seal, seal_json, unseal, unseal_json
 from portal.events.record import Subject, attempt
 from tenants import policy
-from tenants.bounds import refuse_bounded
 from tenants.holdings import Holdings
 from tenants.models import RecoveryCode, Role, SecondFactor, User
 from tenants.permits import Permit
-from tenants.services.throttle import give_back, take_try
+from tenants.services.standing import refuse_above
+from tenants.services.throttle import give_back, give_back_of_day, take_of_day, take_try
 
 ISSUER = "Stegi"
 STEP_SECONDS = 30
@@ -45,6 +47,7 @@ RECOVERY_CODES = 10
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # nothing that is mistaken for another
 RECOVERY_LENGTH = 10  # some 49 bits
 BEGUN_SECONDS = 1800
+ASKING = (Permit.USER_MANAGE, Permit.SYSTEM_MANAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,10 @@ def remove(actor: Actor, code: str) -> None:
 
 
 def reset(actor: Actor, user: User) -> None:
-    """Take a lost second factor from somebody, for those who manage users; never one's own."""
+    """Take a lost second factor from somebody, for those who manage users; never one's own, nor of one who is above them.
+
+    It ends his log-ins: one of them may be in the hands of whoever has the telephone now.
+    """
     with attempt(actor, "FACTOR_RESET", Subject("user", user.pk, user.username)):
         if not actor.is_system:
             policy.authorize(actor, Permit.USER_MANAGE, policy.system())
@@ -159,13 +165,25 @@ def reset(actor: Actor, user: User) -> None:
             )
         if factor_of(user) is None:
             raise NotFound(_("%(name)s has no second factor.") % {"name": user})
+        refuse_above(actor, user)
         _forget(user)
+        Session.objects.filter(user_uid=user.pk).delete()
+        access_changed([user.pk])
 
 
 def ranks(actor: Actor) -> list[Role]:
-    """The roles of which a second factor can be asked. Raises ``NotPermitted`` for whoever does not manage users."""
-    policy.authorize(actor, Permit.USER_MANAGE, policy.system())
+    """The roles of which a second factor can be asked. Raises ``NotPermitted`` for whoever lacks one of ``ASKING``.
+
+    To manage users is not enough: who holds more than that may be asked for less, too.
+    """
+    for permit in ASKING:
+        policy.authorize(actor, permit, policy.system())
     return [row for row in Role.objects.order_by("name") if Permit.DATA_CENTER_VIEW in row.permits]
+
+
+def may_ask(actor: Actor) -> bool:
+    """Whether the actor chooses of which roles a second factor is asked."""
+    return set(ASKING) <= policy.permits_on(actor, [policy.system()])[policy.system().pk]
 
 
 def ask_of(actor: Actor, codenames: Sequence[str]) -> None:
@@ -184,6 +202,7 @@ def _proven(user: User, code: str, actor: Actor, device: str) -> PortalError | N
     key = f"second factor of {user.pk}"
     try:
         take_try(key, actor.client_address, device=device)
+        take_of_day(key, device=device)
     except TooMany as error:
         return error
     try:
@@ -193,6 +212,7 @@ def _proven(user: User, code: str, actor: Actor, device: str) -> PortalError | N
     if not taken:
         return NotAuthenticated(_("The code is wrong, or was used already. Wait for the next one of your app."))
     give_back(key, actor.client_address, device=device)
+    give_back_of_day(key, device=device)
     return None
 
 
@@ -264,6 +284,6 @@ def _forget(user: User) -> None:
 
 
 def _refuse_token(actor: Actor) -> None:
-    if actor.scope != "write":
-        raise NotPermitted(_("A token that may only read cannot change a second factor."))
-    refuse_bounded(actor)
+    """Whoever found a token would have the factor himself, and its owner none."""
+    if actor.token_uid is not None:
+        raise NotPermitted(_("A token cannot change a second factor. Log in by a browser."))

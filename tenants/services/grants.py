@@ -47,13 +47,18 @@ def revoke_role(actor: Actor, role: str, subject: User | Group, target: Model) -
         policy.revoke(actor, role, subject, target)
 
 
-def hold_role(actor: Actor, role: str, target: Model, *, expires_at: datetime | None = None) -> None:
-    """Before it is given: nobody changes or deletes the role in this transaction, and it may be given there so long."""
+def hold_role(
+    actor: Actor, role: str, target: Model, *, expires_at: datetime | None = None, field: str = "expires_at"
+) -> None:
+    """Before it is given: nobody changes or deletes the role in this transaction, and it may be given there so long.
+
+    ``field``: what whoever asks calls the end.
+    """
     row = _held_fast(role)
     _refuse_time(expires_at)
     policy.authorize(actor, Permit.GRANT, target)
     _refuse_unfit(row, target)
-    _refuse_longer(actor, row, target, expires_at)
+    _refuse_longer(actor, row, target, expires_at, field)
 
 
 def _super_admins(target: Model) -> AbstractContextManager[None]:
@@ -83,13 +88,13 @@ def _refuse_unfit(role: Role, target: Model) -> None:
         raise Invalid(told, reasons=(Reason("role_unfit", told, "role"),))
 
 
-def _refuse_longer(actor: Actor, role: Role, target: Model, expires_at: datetime | None) -> None:
+def _refuse_longer(actor: Actor, role: Role, target: Model, expires_at: datetime | None, field: str) -> None:
     """An end would be worth nothing if whoever has one could give himself, or a friend, the same without."""
     end = end_of(actor, role.permits, target)
     if end is not None and (expires_at is None or expires_at > end):
         text = _("You hold this yourself until %(end)s only. Give it until then at most.")
         told = text % {"end": date_format(timezone.localtime(end), "SHORT_DATETIME_FORMAT")}
-        raise NotPermitted(told, reasons=(Reason("longer_than_own", told, "expires_at", {"end": end.isoformat()}),))
+        raise NotPermitted(told, reasons=(Reason("longer_than_own", told, field, {"end": end.isoformat()}),))
 
 
 def set_quota(

@@ -6,9 +6,11 @@ There the maker of a machine gets UserVmManager, of a disk DiskOperator, of a te
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django.db.models import Model
 
-from portal.common.actor import Actor
+from portal.common.actor import Actor, Bounds
 from tenants import policy
 from tenants.holdings import live
 from tenants.kinds import kind_of
@@ -17,8 +19,12 @@ from tenants.permits import Permit
 
 
 def give_to_maker(actor: Actor, target: Model) -> None:
-    """The roles of its kind's makers, unless he rules it from above: then it stays his for as long as he rules there."""
-    if actor.user is not None and Permit.GRANT not in policy.permits_on(actor, [target])[target.pk]:
+    """The roles of its kind's makers, unless he rules it from above: then it stays his for as long as he rules there.
+
+    Whether he does is asked of him, not of the token by which he made it: what it lacks would be given to him for good.
+    """
+    whole = replace(actor, scope="write", bounds=Bounds())
+    if actor.user is not None and Permit.GRANT not in policy.permits_on(whole, [target])[target.pk]:
         give_to_owner(actor, actor.user, target)
 
 

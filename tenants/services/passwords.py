@@ -8,7 +8,7 @@ from django.contrib.auth import authenticate
 from django.utils.translation import gettext as _
 
 from portal.common.actor import Actor, Door
-from portal.common.errors import NotAuthenticated, PortalError, TooMany, Unavailable
+from portal.common.errors import Invalid, NotAuthenticated, PortalError, Reason, TooMany, Unavailable
 from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, attempt, record
 from tenants.directory.backend import DirectoryBackend
@@ -67,6 +67,38 @@ def check_password(
             raise found
         trial.subject = Subject("user", found.pk, found.username)
     return found
+
+
+def password_refusal(actor: Actor, password: str, *, field: str) -> PortalError | None:
+    """Why this is not the actor's own password, tried once more by somebody who is logged in; None when it is.
+
+    Tries are counted as those of log-ins are, apart from them: a stolen log-in finds no password out, and shuts nobody out. Call
+    outside of a transaction that a refusal rolls back. ``field``: as whoever asks calls it.
+    """
+    user = actor.user
+    key = f"password of {user.pk}"
+    try:
+        take_try(key, actor.client_address)
+        right = _is_of(actor, user, password)
+    except TooMany as error:
+        return error
+    except Unavailable as error:
+        put_back(key)
+        return error
+    if not right:
+        text = _("That is not your present password.")
+        return Invalid(text, reasons=(Reason("password_wrong", text, field),))
+    give_back(key, actor.client_address)
+    return None
+
+
+def _is_of(actor: Actor, user: User, password: str) -> bool:
+    if not password.strip() or "\x00" in password:
+        return False
+    if user.directory is None:
+        return user.check_password(password)
+    found = _asked(actor, _meant(user.username), password)
+    return found is not None and found.pk == user.pk
 
 
 def account_meant(username: str) -> User | None:

@@ -9,6 +9,8 @@ from uuid import UUID
 
 from django.contrib.auth.models import Permission
 from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
@@ -21,6 +23,7 @@ from tenants import policy
 from tenants.holdings import CODENAME
 from tenants.models import Role
 from tenants.permits import Permit
+from tenants.services.grant_ends import end_of
 from tenants.services.role_uses import people_of_role, use_reasons
 from tenants.services.super_admins import one_remains
 
@@ -30,7 +33,7 @@ LONGEST_NAME, LONGEST_DESCRIPTION = 64, 300
 
 @dataclass(frozen=True, slots=True)
 class RoleRequest:
-    """A role to make. ``permits`` None: those of the role that it starts from (its uid)."""
+    """A role to make. ``permits`` None: those of the role that it starts from (its uid); a second factor is asked as of that."""
 
     name: str
     description: str = ""
@@ -83,12 +86,17 @@ def create_role(actor: Actor, request: RoleRequest) -> Role:
     """Make a role. ``Invalid`` and ``Conflict`` name the field; ``NotPermitted`` for permits that the maker lacks."""
     with attempt(actor, "ROLE_CREATE", Subject("role", None, request.name)) as trial:
         authorize_roles(actor)
-        permits = _permits_of(request)
+        start = _start_of(request)
+        permits = set(request.permits if request.permits is not None else start.permits if start else ())
         _refuse(request.name, request.description, permits)
         _refuse_beyond_own(actor, permits)
         codename = f"custom-{slugify(request.name.replace('.', '-'))}"[:60]
         row = Role.objects.create(
-            name=request.name, codename=codename, description=request.description, permits=sorted(permits)
+            name=request.name,
+            codename=codename,
+            description=request.description,
+            permits=sorted(permits),
+            needs_factor=start is not None and start.needs_factor,
         )
         trial.subject = Subject("role", row.pk, row.name)
         trial.data = {"permits": row.permits}
@@ -109,6 +117,7 @@ def edit_role(actor: Actor, uid: UUID, edit: RoleEdit) -> Role:
         permits = set(row.permits if edit.permits is None else edit.permits)
         _refuse(name, description, permits, but=row)
         _refuse_beyond_own(actor, permits - set(row.permits))
+        _refuse_for_good(actor, permits - set(row.permits))
         trial.data = _difference(row, name, description, permits)
         row.name, row.description, row.permits = name, description, sorted(permits)
         row.save(update_fields=["name", "description", "permits"])
@@ -143,14 +152,14 @@ def _locked(actor: Actor, uid: UUID, trial: Attempt) -> Role:
     return row
 
 
-def _permits_of(request: RoleRequest) -> set[str]:
-    if request.permits is not None or request.start_from is None:
-        return set(request.permits or ())
+def _start_of(request: RoleRequest) -> Role | None:
+    if request.start_from is None:
+        return None
     start = roles().filter(pk=request.start_from).first()
     if start is None:
         text = _("There is no such role to start from.")
         raise Invalid(text, reasons=(Reason("start_from_invalid", text, "start_from"),))
-    return set(start.permits)
+    return start
 
 
 def _refuse(name: str, description: str, permits: set[str], *, but: Role | None = None) -> None:
@@ -194,6 +203,17 @@ def _refuse_beyond_own(actor: Actor, permits: set[str]) -> None:
         text = _("You can put into a role only what you hold on the whole system; you lack %(permits)s there.")
         told = text % {"permits": ", ".join(beyond)}
         raise NotPermitted(told, reasons=(Reason("beyond_own", told, "permits", {"permits": beyond}),))
+
+
+def _refuse_for_good(actor: Actor, added: set[str]) -> None:
+    """Nor what ends for him: he may hold the role itself without an end."""
+    end = end_of(actor, added, policy.system())
+    if end is not None:
+        text = _(
+            "You hold what you would add until %(end)s only; a role gives it for good. Ask a super-admin who holds it without an end."
+        )
+        told = text % {"end": date_format(timezone.localtime(end), "SHORT_DATETIME_FORMAT")}
+        raise NotPermitted(told, reasons=(Reason("longer_than_own", told, "permits", {"end": end.isoformat()}),))
 
 
 def _refuse_predefined(row: Role) -> None:

@@ -14,6 +14,7 @@ from portal.common.models import Session
 from portal.common.sessions import kept, live_sessions
 from portal.events.record import Subject, attempt
 from tenants.models import User
+from tenants.services.standing import refuse_above
 from tenants.services.users import get_user
 
 
@@ -34,9 +35,10 @@ def is_present(actor: Actor, session: Session) -> bool:
 
 
 def end_session(actor: Actor, user: User, uid: UUID) -> None:
-    """End one of them. Raises ``NotFound`` for one that is over already."""
+    """End one of them. Raises ``NotFound`` for one that is over already, ``NotPermitted`` where its user is above the actor."""
     with attempt(actor, "SESSION_END", Subject("user", user.pk, user.username)):
         _refuse_reader(actor)
+        refuse_above(actor, user)
         row = sessions_of(actor, user).filter(uid=uid).first()
         if row is None:
             raise NotFound(_("There is no such log-in, or it has ended already."))
@@ -48,6 +50,7 @@ def end_sessions(actor: Actor, user: User) -> int:
     """End all of them but the one by which the actor asks; how many they were."""
     with attempt(actor, "SESSION_END", Subject("user", user.pk, user.username)) as trial:
         _refuse_reader(actor)
+        refuse_above(actor, user)
         rows = sessions_of(actor, user).exclude(session_key=kept(actor.session_key) if actor.session_key else "")
         ended = rows.delete()[0]
         trial.data = {"ended": ended}

@@ -21,6 +21,8 @@ from tenants.models import LoginTries
 
 WINDOW = timedelta(minutes=5)
 MOST_PER_NAME = 10
+DAY = timedelta(days=1)
+MOST_PER_DAY = 50  # of a code of six digits, of which three are right at a time: nobody finds one in years
 MOST_PER_ADDRESS = 50  # a whole lab may sit behind one
 OWN_NETWORK = 64  # bits of an IPv6 address that tell one customer from another; the rest is his to choose
 
@@ -43,6 +45,24 @@ def give_back(username: str, address: str, *, device: str = "") -> None:
         return
     LoginTries.objects.filter(key=_name_key(username)).update(tries=0)
     LoginTries.objects.filter(key=_address_key(address), tries__gt=0).update(tries=F("tries") - 1)
+
+
+def take_of_day(name: str, *, device: str = "") -> None:
+    """Count a try of something short, which ten tries every five minutes would find some day. Raises ``TooMany``.
+
+    A right one gives its own try back and no others: they may be somebody else's.
+    """
+    key = _day_key(name, device)
+    if not _count(key, MOST_PER_DAY, DAY):
+        text = _(
+            "Too many wrong codes within a day. Use a browser in which you were logged in before, or ask a super-admin to take the second factor away."
+        )
+        raise _refusal(key, MOST_PER_DAY, text)
+
+
+def give_back_of_day(name: str, *, device: str = "") -> None:
+    """The code was right."""
+    LoginTries.objects.filter(key=_day_key(name, device), tries__gt=0).update(tries=F("tries") - 1)
 
 
 def put_back(username: str, *, device: str = "") -> None:
@@ -68,15 +88,18 @@ def _bounds(username: str, address: str, device: str) -> Iterator[tuple[str, int
     yield _name_key(username), MOST_PER_NAME
 
 
-def _count(key: str, most: int) -> bool:
+def _count(key: str, most: int, window: timedelta = WINDOW) -> bool:
+    """Count, unless it was as many already. ``since`` is always one ``WINDOW`` before the end: a longer one lies ahead."""
     now = timezone.now()
-    LoginTries.objects.bulk_create([LoginTries(key=key, tries=0, since=now)], ignore_conflicts=True)
-    LoginTries.objects.filter(key=key, since__lt=now - WINDOW).update(tries=0, since=now)
+    since = now + window - WINDOW
+    LoginTries.objects.bulk_create([LoginTries(key=key, tries=0, since=since)], ignore_conflicts=True)
+    LoginTries.objects.filter(key=key, since__lt=now - WINDOW).update(tries=0, since=since)
     return bool(LoginTries.objects.filter(key=key, tries__lt=most).update(tries=F("tries") + 1))
 
 
-def _refusal(key: str, most: int) -> TooMany:
-    error = TooMany(_("Too many wrong passwords. Wait a few minutes and try again."), data={"retry_after": _wait(key)})
+def _refusal(key: str, most: int, text: str = "") -> TooMany:
+    text = text or _("Too many wrong passwords. Wait a few minutes and try again.")
+    error = TooMany(text, data={"retry_after": _wait(key)})
     error.repeated = not LoginTries.objects.filter(key=key, tries=most).update(tries=most + 1)
     return error
 
@@ -96,6 +119,10 @@ def _address_key(address: str) -> str:
 
 def _device_key(username: str, device: str) -> str:
     return keyed_hash(f"{_name_key(username)} {device}", purpose="login device")
+
+
+def _day_key(name: str, device: str) -> str:
+    return keyed_hash(f"{_name_key(name)} {device}", purpose="tries of a day")
 
 
 def _whose(address: str) -> str:

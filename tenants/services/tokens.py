@@ -18,9 +18,11 @@ from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted, Reas
 from portal.common.sealed import keyed_hash
 from portal.events.record import Subject, attempt
 from tenants import bounds, policy
+from tenants.holdings import CODENAME, live
 from tenants.kinds import kinds
-from tenants.models import ApiToken, DataCenter, System, User
+from tenants.models import ApiToken, DataCenter, Role, System, User
 from tenants.permits import Permit
+from tenants.services.grants import hold_role
 from tenants.services.people import authorize_people, persons, roles_to_give
 
 USED_EVERY = timedelta(minutes=1)
@@ -63,7 +65,8 @@ def create_service_token(actor: Actor, data_center: UUID, wish: TokenWish, *, ro
     """Make a token of a data center: an account without a password, which holds ``role`` there and nothing elsewhere.
 
     For those who look after its people, who give no more than they hold themselves. A name that was used before is the
-    same account again, with what it made; one whose token lives is ``Conflict``.
+    same account again, with what it made, for whoever holds all of that himself; one whose token lives is ``Conflict``.
+    Its role ends with the token.
     """
     with attempt(actor, "TOKEN_CREATE", Subject("token", None, wish.name)) as trial:
         center = authorize_people(actor, data_center)
@@ -71,9 +74,13 @@ def create_service_token(actor: Actor, data_center: UUID, wish: TokenWish, *, ro
         _refuse_maker(actor)
         if role not in {known.codename for known in roles_to_give()}:
             raise _invalid("role", _("There is no such role on a data center."))
+        _refuse_bad(wish)
+        ends_at = timezone.now() + timedelta(seconds=wish.expires_in)
+        hold_role(actor, role, center, expires_at=ends_at, field="expires_in")
         account = _account(center, wish.name)
-        _take_roles(account, center, actor)
-        policy.grant(actor, role, account, center)
+        _refuse_beyond_own(actor, account)
+        _take_roles(actor, account, center)
+        policy.grant(actor, role, account, center, expires_at=ends_at)
         row, text = _made(actor, account, wish)
         trial.subject = Subject("token", row.pk, wish.name, center.pk)
         trial.data = {"role": role}
@@ -125,14 +132,14 @@ def revoke_token(actor: Actor, uid: UUID) -> None:
 
 
 def revoke_service_token(actor: Actor, data_center: UUID, uid: UUID) -> None:
-    """End one of a data center's; its account keeps nothing but its name."""
+    """End one of a data center's; its account keeps its name, and what it made. ``NotPermitted`` where it holds more there."""
     with attempt(actor, "TOKEN_REVOKE", Subject("token", None)) as trial:
         center = authorize_people(actor, data_center)
         _refuse_reader(actor)
         row = _found(service_tokens(actor, data_center), uid)
         trial.subject = Subject("token", uid, row.name, center.pk)
         row.delete()
-        _take_roles(row.user, center, actor)
+        _take_roles(actor, row.user, center)
         User.objects.filter(pk=row.user_id).update(is_active=False)
         access_changed([row.user_id])
 
@@ -218,10 +225,26 @@ def _account(center: DataCenter, name: str) -> User:
     return row
 
 
-def _take_roles(account: User, center: DataCenter, actor: Actor) -> None:
+def _refuse_beyond_own(actor: Actor, account: User) -> None:
+    """Whoever wakes an account acts by what it holds still, its machines above all: that must be his to give."""
+    worth = dict(Role.objects.values_list("codename", "permits"))
+    for grants in (kind.user_grants for kind in kinds() if kind.user_grants is not None):
+        held = live(grants._default_manager.filter(user=account))
+        rows = list(held.select_related("permission", "content_object"))
+        mine = policy.permits_on(actor, {row.content_object for row in rows})
+        for row in rows:
+            needed = {Permit.GRANT, *worth.get(row.permission.codename.removeprefix(CODENAME), ())}
+            if not needed <= mine[row.content_object_id]:
+                text = _(
+                    "A program of this name was here before and still holds more than you do. Choose another name."
+                )
+                raise NotPermitted(text, reasons=(Reason("name_beyond_own", text, "name"),))
+
+
+def _take_roles(actor: Actor, account: User, center: DataCenter) -> None:
     [found] = persons(center, [account])
     for role in found.roles:
-        policy.revoke(policy.system_grantor(actor), role, account, center)
+        policy.revoke(actor, role, account, center)
 
 
 def _found(rows: QuerySet[ApiToken], uid: UUID) -> ApiToken:

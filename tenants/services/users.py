@@ -12,12 +12,15 @@ from django.utils.translation import gettext as _
 
 from portal.common.access import access_changed
 from portal.common.actor import Actor
-from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted, Reason
+from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted, PortalError, Reason, TooMany
+from portal.common.models import Session
 from portal.events.record import Subject, attempt
 from tenants import policy
 from tenants.bounds import refuse_bounded
 from tenants.models import ApiToken, User
 from tenants.permits import Permit
+from tenants.services.passwords import password_refusal
+from tenants.services.standing import refuse_above
 from tenants.services.super_admins import one_remains
 
 USERNAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
@@ -50,18 +53,22 @@ def refuse_username(username: str) -> None:
 def set_password(actor: Actor, user: User, *, password: str, present: str = "") -> None:
     """A new password. Ends the user's log-ins everywhere: sessions (their hash no longer fits), tokens, open sockets.
 
-    For the user himself, who must tell the present one, and for those who manage users. ``Invalid`` for a weak one.
+    For the user himself, who must tell the present one, and for those who manage users, unless he is above them. ``Invalid``
+    for a weak one, ``TooMany`` after too many wrong present ones.
     """
+    wrong = _wrong_present(actor, user, present)  # before the transaction: the count of a refused try must stay
+    if isinstance(wrong, TooMany) and wrong.repeated:
+        raise wrong
     with attempt(actor, "PASSWORD_SET", Subject("user", user.pk, user.username)):
         _refuse_of_directory(user)
         if actor.scope != "write":
             raise NotPermitted(_("A token that may only read cannot set passwords."))
         refuse_bounded(actor)
-        if actor.uid == user.pk and not user.check_password(present):
-            text = _("That is not your present password.")
-            raise Invalid(text, reasons=(Reason("password_wrong", text, "present"),))
+        if wrong is not None:
+            raise wrong
         if not actor.is_system and actor.uid != user.pk:
             policy.authorize(actor, Permit.USER_MANAGE, policy.system())
+        refuse_above(actor, user)
         _check_password(user, password)
         user.set_password(password)
         user.save(update_fields=["password"])
@@ -87,20 +94,32 @@ def get_user(actor: Actor, uid: UUID) -> User:
 def set_active(actor: Actor, user: User, *, active: bool) -> None:
     """Disable an account, or enable it again. Disabling ends everything of it at once, open consoles included.
 
-    ``Conflict`` for one's own account, and when no super-admin would be left.
+    Its log-ins and tokens are gone for good, for it may be enabled when nobody remembers who had them. ``Conflict`` for one's
+    own account, and when no super-admin would be left; ``NotPermitted`` for one that is above the actor.
     """
     with attempt(actor, "USER_ENABLE" if active else "USER_DISABLE", Subject("user", user.pk, user.username)):
         if actor.uid == user.pk and not active:
             raise Conflict(_("You cannot disable your own account. Another super-admin can."))
         if not actor.is_system:
             policy.authorize(actor, Permit.USER_MANAGE, policy.system())
+        refuse_above(actor, user)
         if active and user.kept_out:
             text = _("The directory %(directory)s does not let this account in: %(why)s. Enable it there.")
             raise Conflict(text % {"directory": user.directory, "why": user.get_kept_out_display()})
         with nullcontext() if active else one_remains():
             user.is_active, user.kept_out = active, ""
             user.save(update_fields=["is_active", "kept_out"])
+        if not active:
+            Session.objects.filter(user_uid=user.pk).delete()
+            ApiToken.objects.filter(user=user).delete()
         access_changed([user.pk])
+
+
+def _wrong_present(actor: Actor, user: User, present: str) -> PortalError | None:
+    """What is wrong with the present password, where one has to be told."""
+    if actor.uid != user.pk or user.directory is not None or actor.scope != "write" or actor.bounds:
+        return None
+    return password_refusal(actor, present, field="present_password")
 
 
 def _refuse_of_directory(user: User) -> None:

@@ -19,7 +19,7 @@ from tenants import selectors
 from tenants.forms.people import PasswordForm, PersonForm, QuotaForm, UserForm
 from tenants.models import DataCenter, User
 from tenants.models.data_center import SYSTEM_UID
-from tenants.services import people, users
+from tenants.services import factors, people, users
 
 OF_CENTERS = {"section": "data_centers"}
 OF_USERS = {"section": "users"}
@@ -98,12 +98,15 @@ def _quota_page(request: HttpRequest, row: DataCenter, user: User | None, contex
 def user_list(request: HttpRequest) -> HttpResponse:
     """All accounts, a page of them by user name. For super-admins."""
     query, after = request.GET.get("q", "").strip()[:64], request.GET.get("after", "")[:150]
-    rows = list(selectors.users(actor_of(request), query=query, after=after)[: people.PER_PAGE + 1])
+    actor = actor_of(request)
+    rows = list(selectors.users(actor, query=query, after=after)[: people.PER_PAGE + 1])
     more = rows[people.PER_PAGE - 1].username if len(rows) > people.PER_PAGE else ""
     return render(
         request,
         "tenants/user_list.html",
-        OF_USERS | {"users": rows[: people.PER_PAGE], "more": more, "query": query, "system_uid": SYSTEM_UID},
+        OF_USERS
+        | {"users": rows[: people.PER_PAGE], "more": more, "query": query, "system_uid": SYSTEM_UID}
+        | {"may_ask": factors.may_ask(actor)},
     )
 
 
@@ -129,7 +132,11 @@ def user_enable(request: HttpRequest, uid: UUID, *, enabled: bool) -> HttpRespon
     actor = actor_of(request)
     user = users.get_user(actor, uid)
     users.set_active(actor, user, active=enabled)
-    said = _("%(name)s may log in again.") if enabled else _("%(name)s is logged out everywhere and stays out.")
+    said = (
+        _("%(name)s may log in again.")
+        if enabled
+        else _("%(name)s is logged out everywhere and stays out. The API tokens of this account are gone for good.")
+    )
     messages.info(request, said % {"name": user})
     return redirect("tenants:users")
 

@@ -70,7 +70,8 @@ def role_create(request: HttpRequest) -> HttpResponse:
 
     def work() -> Role:
         given = form.cleaned_data
-        wanted = RoleRequest(given["name"], given["description"], tuple(given["permits"]))
+        began = start.pk if start else None
+        wanted = RoleRequest(given["name"], given["description"], tuple(given["permits"]), began)
         return services.create_role(actor, wanted)
 
     said = _("%(name)s was made. Give it to people where they need it.")

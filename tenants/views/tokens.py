@@ -13,14 +13,16 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer, form_key, once
 from portal.common.login_first import login_required
-from tenants.forms.tokens import TokenForm
+from tenants.forms.tokens import PROOFS, TokenForm
 from tenants.models import ApiToken
 from tenants.services import people, tokens
+from tenants.services.proving import prove_again, what_proves
 from tenants.views.asked import uid_or_none
 
 MOST_OFFERED = 200
@@ -28,14 +30,20 @@ PER_PAGE = 50
 Make = Callable[[dict[str, Any]], tuple[ApiToken, str]]
 
 
+@sensitive_post_parameters("password", "code")
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def token_create(request: HttpRequest) -> HttpResponse:
-    """A token of one's own."""
+    """A token of one's own, for whoever tells once more what his log-in took."""
     actor = actor_of(request)
     back = reverse("tenants:user", args=[actor.uid])
     context = {"section": "", "title": _("Make a token"), "do": _("Make"), "back": back}
-    return _form_page(request, _form(request), lambda wish: tokens.create_token(actor, **wish), context)
+
+    def make(wish: dict[str, Any]) -> tuple[ApiToken, str]:
+        prove_again(actor, **{name: wish.pop(name) for name in PROOFS if name in wish})
+        return tokens.create_token(actor, **wish)
+
+    return _form_page(request, _form(request, proof=what_proves(actor)), make, context)
 
 
 @require_POST
@@ -109,7 +117,8 @@ def _form_page(request: HttpRequest, form: TokenForm, make: Make, context: dict[
 
     def tried() -> dict[str, Any]:
         key = form_key(form.cleaned_data["key"])
-        return once(actor_of(request).user.pk, key, form.cleaned_data | {"at": request.path}, work, secret=True)[0].body
+        asked = {name: value for name, value in form.cleaned_data.items() if name not in PROOFS}
+        return once(actor_of(request).user.pk, key, asked | {"at": request.path}, work, secret=True)[0].body
 
     if request.method == "POST" and (made := form.tried(tried)):
         return render(request, "tenants/token_made.html", made | context)

@@ -17,6 +17,7 @@ def test_pages_of_log_ins_and_tokens_fit_and_keep_the_policy(
         page.goto(f"{portal.url}/tokens/new/")
         page.fill("#name", "backup of the physics laboratory")
         page.select_option("#permits", ["VM_RUN", "VM_SHUT_DOWN"])
+        page.fill("#password", portal.password("physics-admin"))
         look.see(page, "token-form")
         page.click("main button[type=submit]")
         page.wait_for_selector("#token")

@@ -31,7 +31,8 @@ def ready(world: World, operation: str) -> None:
     verb = operation.rstrip("/").rpartition("/")[2]
     off = verb in DOWN_FIRST or operation.startswith("DELETE")
     Vm.objects.update(status="down" if off else "up")
-    Job.objects.filter(pk=world.job.pk).update(status="queued" if verb == "cancel" else "finished")
+    wanted = {"cancel": "queued", "retry": "stuck", "close": "stuck"}.get(verb, "finished")
+    Job.objects.filter(pk=world.job.pk).update(status=wanted)
 
 
 def ask(world: World, operation: str, client: Any, *, kind: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pyotp
@@ -10,10 +11,11 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 from django.test import Client
+from django.utils import timezone
 
 from portal.events.models import Event
 from tenants.models import LoginTries, RecoveryCode, Role, SecondFactor
-from tenants.services import factors
+from tenants.services import factors, throttle
 from tenants.services.logins import user_of_session
 from tenants.services.throttle import MOST_PER_NAME, WINDOW
 from tests.edge.world import World
@@ -137,6 +139,27 @@ def test_AN11_tries_of_codes_are_counted_and_shut_nobody_out_of_the_browser_he_a
     assert second_step(stranger, first_step(stranger), phone.code()) == 302
 
 
+def test_a_code_is_not_found_out_in_any_number_of_windows(world, phone, monkeypatch):
+    monkeypatch.setattr(throttle, "MOST_PER_DAY", 2)
+    pending, day = first_step(Client()), timedelta(days=1)
+    for _ in range(2):
+        assert second_step(Client(), pending, phone.wrong()) == 401
+        LoginTries.objects.filter(since__lt=timezone.now()).update(since=timezone.now() - 1.5 * WINDOW)
+    throttle.forget_tries()
+    refused = Client().post("/login/code/", {"pending": pending, "code": phone.code()})
+    assert (refused.status_code, int(refused["Retry-After"]) > day.total_seconds() - 60) == (429, True)
+    assert "within a day" in refused.content.decode()
+    LoginTries.objects.update(since=timezone.now() - 1.5 * WINDOW)
+    assert second_step(Client(), pending, phone.code()) == 302
+
+
+def test_a_token_of_the_page_takes_the_code_of_whoever_has_one(world, phone):
+    form, client = {"name": "t", "scope": "read", "expires_in": "86400", "key": "q" * 32}, world.browser("owner")
+    wrong = client.post("/tokens/new/", form | {"code": phone.wrong(), "password": PASSWORD})
+    assert (wrong.status_code, 'id="code-error"' in wrong.content.decode()) == (400, True)
+    assert client.post("/tokens/new/", form | {"code": phone.code()}).status_code == 200
+
+
 def test_a_token_takes_the_code_as_well(world, phone):
     body = {"username": "alice", "password": PASSWORD, "name": "t"}
     client = Client()
@@ -147,12 +170,12 @@ def test_a_token_takes_the_code_as_well(world, phone):
 
 
 def test_setting_up_over_the_api_and_removing_by_one_more_code(world, clock):
-    client = world.api("owner")
+    client = world.browser("owner")
     begun = client.post("/api/v1/factor/begin/", {}, **JSON).json()
     assert begun["uri"].startswith("otpauth://totp/Stegi:alice?secret=")
     wrong = client.post("/api/v1/factor/", {"sealed": begun["sealed"], "code": "12345"}, **JSON)
     assert (wrong.status_code, wrong.json()["reasons"][0]["field"]) == (400, "code")
-    stolen = world.api("peer").post("/api/v1/factor/", {"sealed": begun["sealed"], "code": "123456"}, **JSON)
+    stolen = world.browser("peer").post("/api/v1/factor/", {"sealed": begun["sealed"], "code": "123456"}, **JSON)
     assert stolen.status_code == 409, "a secret is for whom it was made"
     totp = pyotp.TOTP(begun["secret"])
     made = client.post("/api/v1/factor/", {"sealed": begun["sealed"], "code": totp.at(int(clock.now))}, **JSON)
@@ -189,8 +212,9 @@ def test_a_role_that_asks_leads_to_setting_it_up_and_to_nothing_else(world, cloc
     assert user_of_session(client.cookies[settings.SESSION_COOKIE_NAME].value) is not None
     assert client.cookies[settings.SESSION_COOKIE_NAME].value != key
     assert user_of_session(key) is None
-    removed = client.post("/factor/remove/", {"code": pyotp.TOTP(secret).at(int(clock.now) + 30)})
-    assert (removed["Location"], client.get("/")["Location"]) == ("/factor/", "/factor/")
+    code = pyotp.TOTP(secret).at(int(clock.now) + 30)
+    assert client.post("/api/v1/factor/remove/", {"code": code}, **JSON).json()["asked"] is True
+    assert client.get("/")["Location"] == "/factor/", "by the API as by the page"
 
 
 def test_a_lost_factor_is_taken_away_by_super_admins_never_their_own_or_at_the_server(world, phone):

@@ -207,6 +207,7 @@ def test_AZ06_an_admin_sees_of_his_own_departments_tokens_what_they_are_never_th
 def test_the_page_shows_a_new_token_once_and_a_form_sent_twice_makes_one(world):
     browser = world.browser("owner")
     form = {"name": "ci", "scope": "read", "expires_in": "86400", "key": "n" * 32, "objects": [world.ids["vm"]]}
+    form["password"] = PASSWORD
     made = browser.post("/tokens/new/", form)
     text = made.content.decode().split('value="stegi_')[1].split('"')[0]
     assert names(bearer(f"stegi_{text}"), "/api/v1/vms/") == ["web-1"]

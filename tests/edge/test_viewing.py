@@ -98,6 +98,12 @@ def test_part_of_a_page_that_acts_is_refused_where_the_page_says_so(world, looki
     assert (answer.status_code, answer.headers["HX-Retarget"]) == (HTTPStatus.FORBIDDEN, "#notices")
 
 
+@pytest.mark.parametrize("header", ["Bearer\xa0x", "Bearer\x85x", "bearer\x1cx"])
+def test_what_is_no_token_to_the_api_makes_no_request_ones_own(world, looking, header):
+    answer = looking.get("/api/v1/me/", headers={"Authorization": header})
+    assert (answer.status_code, answer.json().get("username")) == (HTTPStatus.OK, "alice")
+
+
 def test_it_is_told_at_its_begin_and_end_with_both_names(world, looking):
     assert looking.post("/view/end/").headers["Location"] == "/users/"
     assert looking.get("/users/").status_code == HTTPStatus.OK

@@ -32,7 +32,7 @@ def test_the_json_of_a_job_under_way(start: Start):
     json.dumps(shown)
     assert set(shown) == {
         "id", "operation", "title", "status", "progress", "steps", "error", "target", "created_at", "started_at",
-        "ended_at", "next_try_at", "actor",
+        "ended_at", "next_try_at", "actor", "closed_reason",
     }  # fmt: skip
     assert shown["next_try_at"] is None, "it waits as it should: nothing failed"
     assert (shown["id"], shown["operation"], shown["title"]) == (str(job.uid), "toy.wait", "Wait for something")

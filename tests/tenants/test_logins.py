@@ -1,7 +1,8 @@
-"""Logging in, tokens and their bounds (AN03, AN11, AN12, AN17; sessions are in tests/edge)."""
+"""Logging in, tokens and their bounds (AN03, AN11, AN12, AN17, AN18; sessions are in tests/edge)."""
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import timedelta
 
@@ -20,6 +21,7 @@ from tenants.models import ApiToken, LoginTries, User
 from tenants.services import users
 from tenants.services.passwords import check_password
 from tenants.services.throttle import MOST_PER_ADDRESS, MOST_PER_NAME, WINDOW
+from tests.edge.world import routes
 from tests.people import PASSWORD
 from tests.tenants.conftest import as_actor, make_people
 
@@ -219,6 +221,29 @@ def test_a_new_password_ends_every_log_in_of_its_user(people, client):
     assert client.get("/api/v1/me/", headers=token).status_code == 401
     assert access_version(people.alice.pk) > before
     assert ask(client, password="another long one 42").status_code == 201
+
+
+def test_AN18_ones_password_is_changed_by_the_present_one_alone_and_no_link_sets_it(people, client):  # noqa: N802
+    """Local passwords do not expire, and nothing is sent by mail: a super-admin sets the one that was forgotten."""
+    client.force_login(people.alice)
+    new = {"password": "another long one 42"}
+
+    def change(**more):
+        return client.patch(f"/api/v1/users/{people.alice.pk}/", new | more, content_type="application/json")
+
+    for more in ({}, {"present_password": ""}, *([{"present_password": "guessed"}] * (MOST_PER_NAME - 2))):
+        refused = change(**more)
+        assert (refused.status_code, [one["field"] for one in refused.json()["reasons"]]) == (400, ["present_password"])
+    guessed = change(present_password=PASSWORD)
+    assert guessed.status_code == 429
+    assert int(guessed["Retry-After"]) > 0
+    assert Event.objects.filter(code="PASSWORD_SET_REFUSED").count() == MOST_PER_NAME + 1
+    assert ask(client).status_code == 201, "guesses shut nobody out of the log-in"
+    LoginTries.objects.all().delete()
+    assert change(present_password=PASSWORD).status_code == 200
+    for path in ("/password_reset/", "/accounts/password_reset/", "/reset/uid/token/", "/password/forgotten/"):
+        assert client.get(path).status_code == 404
+    assert [one for one in routes() if re.search("reset|forgot", one)] == ["/users/{uid}/factor/reset/"]
 
 
 def test_only_those_who_manage_users_set_anothers_password_or_disable_him(people):

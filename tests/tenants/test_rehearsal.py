@@ -48,12 +48,14 @@ def test_job_that_would_run_tells_its_steps_and_is_neither_there_nor_sent(
     assert Job.objects.count() == jobs
 
 
-def test_refusal_is_the_same_and_leaves_nothing_either(root: Client) -> None:
+def test_refusal_is_the_same_and_leaves_its_record_alone(root: Client) -> None:
     real = post(root, "/api/v1/data-centers/", {"name": "physics"})
     before = Event.objects.count()
     tried = post(root, "/api/v1/data-centers/?dry_run=1", {"name": "physics"})
     assert (tried.status_code, tried.json()["reasons"]) == (real.status_code, real.json()["reasons"])
-    assert Event.objects.count() == before
+    assert Event.objects.count() == before + 1
+    told, again = Event.objects.order_by("-at")[:2]
+    assert (told.code, told.message, told.data) == (again.code, again.message, again.data | {"dry_run": True})
 
 
 def test_key_is_not_used_up_by_a_dry_run(root: Client) -> None:

@@ -54,8 +54,10 @@ def may(user, permit, target):
 
 def test_a_role_starts_from_another_and_what_is_wrong_with_it_is_said_by_field(root):
     start = Role.objects.get(codename="user-role")
+    Role.objects.filter(pk=start.pk).update(needs_factor=True)
     made = create_role(root, RoleRequest("Lab helper", start_from=start.pk))
     assert (made.codename, set(made.permits), made.predefined) == ("custom-lab-helper", set(start.permits), False)
+    assert made.needs_factor, "what is asked of a role is asked of what is made from it"
     bad = (
         ({"name": ""}, "name"),
         ({"name": "x" * 65}, "name"),

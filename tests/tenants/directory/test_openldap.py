@@ -42,6 +42,15 @@ def test_a_person_logs_in_and_is_known_by_the_guid(openldap, slapd):
     assert Event.objects.filter(code="LOGIN_DONE", object_uid=user.pk).exists()
 
 
+def test_a_token_by_the_page_takes_the_directorys_password_once_more(openldap, slapd):
+    name, browser = fresh("faraday"), Client()
+    slapd.person(name, SECRET)
+    log_in(name, SECRET, browser)
+    form = {"name": "t", "scope": "read", "expires_in": "86400", "key": "d" * 32}
+    codes = [browser.post("/tokens/new/", form | {"password": text}).status_code for text in ("wrong", SECRET)]
+    assert codes == [400, 200]
+
+
 def test_each_way_to_write_the_name_is_the_same_person(openldap, slapd):
     name = fresh("Kepler")
     slapd.person(name, SECRET)
