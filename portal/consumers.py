@@ -157,23 +157,25 @@ class Feed(AsyncWebsocketConsumer):  # type: ignore[misc]
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
             try:
-                await self._check()
+                if not await self._check():
+                    return
             except Exception:
                 # Unseen, a log-in that ended would stay open for ever; whoever comes back is looked at anew.
                 log.warning("a page's socket could not be checked and is closed", exc_info=True)
                 await self.close(CLOSE_LATER)
                 return
 
-    async def _check(self) -> None:
-        """The log-in must still stand, and rights that changed are looked at anew; the rows are the truth."""
+    async def _check(self) -> bool:
+        """The log-in must still stand, or it is the end (False), and rights that changed are looked at anew; the rows are the truth."""
         actor = await database_sync_to_async(actor_of_scope)(self.scope)
         if actor is None or actor.user.pk != self.actor.user.pk:
             await self.close(CLOSE_LOGIN)
-            return
+            return False
         version = await database_sync_to_async(access_version)(actor.user.pk)
         if version != self._access:
             self.actor, self._access = actor, version
             await self.reauthorize()
+        return True
 
     async def _render(self, make: Any, *args: Any) -> Any:
         def work() -> Any:

@@ -158,7 +158,7 @@ def test_a_groups_role_is_given_seen_in_a_simulation_and_taken(people, boss, ope
     assert not DirectoryGroup.objects.exists()
 
 
-def test_the_sync_is_shown_as_a_difference_and_done_when_told(people, boss, openldap, slapd):
+def test_the_sync_is_shown_as_a_difference_and_done_when_told(people, boss, openldap, slapd, monkeypatch):
     name, group = fresh("linus"), fresh("kernel")
     dn = slapd.person(name, SECRET)
     group_dn = slapd.group(group, [dn])
@@ -168,6 +168,9 @@ def test_the_sync_is_shown_as_a_difference_and_done_when_told(people, boss, open
     assert "Nothing: all is as the directory says." in boss.get(f"{page}sync/").content.decode()
     slapd.change(group_dn, member=["cn=nobody,dc=lab,dc=example"])
     assert f"− {group}" in boss.get(f"{page}sync/").content.decode()
+    with monkeypatch.context() as patched:
+        patched.setattr("tenants.views.directories.MOST_SHOWN", 0)
+        assert "And 1 more person." in boss.get(f"{page}sync/").content.decode()
     user = User.objects.get(directory=openldap)
     assert user.groups.exists()
     assert boss.post(f"{page}sync/").status_code == 302
