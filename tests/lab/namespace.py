@@ -52,9 +52,7 @@ def main(command: Sequence[str]) -> int:
         print("lab: namespaces need root -> run bin/test as root or with sudo", file=sys.stderr)
         return 1
     _remove_stale_labs()
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=LABS))
-    folder.chmod(0o755)
-    handle = _hold(folder)
+    folder, handle = _own_folder()
     try:
         return _run_inside(folder, command)
     finally:
@@ -64,6 +62,14 @@ def main(command: Sequence[str]) -> int:
 
 
 # --- outside
+
+
+def _own_folder() -> tuple[Path, int]:
+    """A lab's folder, held before it has the name by which others find it: they start at the same moment, too."""
+    made = Path(tempfile.mkdtemp(prefix=f"new-{PREFIX}", dir=LABS))
+    made.chmod(0o755)
+    handle = _hold(made)
+    return made.rename(made.with_name(made.name.removeprefix("new-"))), handle
 
 
 def _hold(folder: Path) -> int:

@@ -91,3 +91,7 @@ def test_temporary_files_are_the_labs_and_their_paths_short(lab: Lab) -> None:
 def test_no_proxy_is_asked_for_what_is_on_loopback(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "http_proxy", "http://192.0.2.1:3128")
     assert lab("echo [$http_proxy]").communicate(timeout=30)[0].strip() == "[]"
+
+
+def test_labs_that_begin_at_the_same_moment_leave_each_other_alone(lab: Lab) -> None:
+    assert [each.wait(timeout=60) for each in [lab("exit 0") for _ in range(16)]] == [0] * 16

@@ -117,7 +117,7 @@ def test_each_test_of_the_whole_suite_runs_in_one_pass_on_sqlite_and_failures_of
         "1 passed, 4 deselected",  # on PostgreSQL
         "1 passed, 4 deselected",  # with hypervisors
         "1 passed, 4 deselected",  # with the browser
-    ]
+    ], told
     assert "FAILED [SQLite]" in told  # in the last summary; CI=true makes pytest tell each failure in full there
     assert told.strip().splitlines()[-1].startswith("1 failed, 1 passed")
 
