@@ -33,7 +33,7 @@ TITLES: Final = {
     "sqlite": "SQLite",
     "rows": "SQLite, rows alone",
     "machines": "SQLite with hypervisors and directories",
-    "whole": "SQLite with browser and the whole portal",
+    "whole": "SQLite with networks, browser and the whole portal",
     "lab": "SQLite, of the lab itself",
 }
 # Each of them in a lab of its own within this one: both have a libvirtd, and they run side by side.

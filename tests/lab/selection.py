@@ -26,6 +26,7 @@ MARKER_OF_FIXTURE = {
 REAL_PARTS = ("postgres", "redis", "slapd", "samba", "libvirt", "whole", "browser")
 # What runs on SQLite alone: its subject is not the database, and it takes long. What has real parts has passes of its own.
 WHOLE = ("whole", "browser")
+BESIDE_WHOLE = "network"  # this folder's tests go with those, so that both passes with real parts take as long
 HEAVY = ("slapd", "samba", "libvirt", *WHOLE)
 RUN_ONCE = (*HEAVY, "once")
 LAB = "lab"
@@ -100,7 +101,7 @@ def _belongs(item: pytest.Item, this_pass: str) -> bool:
 def _pass_on_sqlite(item: pytest.Item) -> str:
     """Where the whole suite runs what runs on SQLite: see tests/lab/run.py."""
     if _has(item, HEAVY):
-        return "whole" if _has(item, WHOLE) else "machines"
+        return "whole" if _has(item, WHOLE) or item.path.parent.name == BESIDE_WHOLE else "machines"
     return "lab" if item.path.parent.name == LAB else "rows"
 
 
