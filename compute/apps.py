@@ -10,51 +10,54 @@ class ComputeConfig(AppConfig):
 
     def ready(self) -> None:
         """Kinds and operations."""
-        from compute.models import Image, Template, Vm, grants
-        from compute.operations import adoption, copies, images, launch, power, readiness, templates, vms
-        from tenants.policy import Kind, register_kind
+        _register_kinds()
+        _register_operations()
 
-        register_kind(
-            Kind(
-                "vm",
-                Vm,
-                data_center_path="data_center",
-                user_grants=grants.VmUserGrant,
-                group_grants=grants.VmGroupGrant,
-                title=gettext_lazy("Machines"),
-                page="compute:vm-detail",
-                of_maker=("user-vm-manager",),
-            )
+
+def _register_kinds() -> None:
+    from compute.models import Image, Template, Vm, grants
+    from tenants.policy import Kind, register_kind
+
+    register_kind(
+        Kind(
+            "vm",
+            Vm,
+            data_center_path="data_center",
+            user_grants=grants.VmUserGrant,
+            group_grants=grants.VmGroupGrant,
+            title=gettext_lazy("Machines"),
+            page="compute:vm-detail",
+            of_maker=("user-vm-manager",),
         )
-        register_kind(
-            Kind(
-                "template",
-                Template,
-                data_center_path="owner",
-                assignment_path="assignments__data_center",
-                user_grants=grants.TemplateUserGrant,
-                group_grants=grants.TemplateGroupGrant,
-                title=gettext_lazy("Templates"),
-                page="compute:template",
-                of_maker=("template-owner", "user-template-based-vm"),
-            )
+    )
+    register_kind(
+        Kind(
+            "template",
+            Template,
+            data_center_path="owner",
+            assignment_path="assignments__data_center",
+            user_grants=grants.TemplateUserGrant,
+            group_grants=grants.TemplateGroupGrant,
+            title=gettext_lazy("Templates"),
+            page="compute:template",
+            of_maker=("template-owner", "user-template-based-vm"),
         )
-        register_kind(
-            Kind(
-                "image",
-                Image,
-                data_center_path="owner",
-                user_grants=grants.ImageUserGrant,
-                group_grants=grants.ImageGroupGrant,
-                title=gettext_lazy("Images"),
-                of_maker=("disk-operator",),
-            )
+    )
+    register_kind(
+        Kind(
+            "image",
+            Image,
+            data_center_path="owner",
+            user_grants=grants.ImageUserGrant,
+            group_grants=grants.ImageGroupGrant,
+            title=gettext_lazy("Images"),
+            of_maker=("disk-operator",),
         )
-        images.register_all()
-        vms.register_all()
-        power.register_all()
-        templates.register_all()
-        copies.register_all()
-        adoption.register_all()
-        readiness.register_all()
-        launch.register_all()
+    )
+
+
+def _register_operations() -> None:
+    from compute.operations import adoption, copies, images, launch, power, readiness, templates, vms
+
+    for module in (images, vms, power, templates, copies, adoption, readiness, launch):
+        module.register_all()

@@ -82,20 +82,16 @@ def make_world(place: Institute) -> World:
     dora.save()
     assert world.vm.status in {"up", "powering_up"}
     Vm.objects.update(status="up")
-    wish = TokenWish("backup", "write", 3600)
-    service, _text = create_service_token(
-        place.actor("physics-admin"), place.centers["physics"].pk, wish, role="end-user"
-    )
-    console = open_console(place.actor("alice"), world.vm.pk, ConsoleRequest()).console
-    token = ApiToken.objects.get(name="owner")
-    FoundNetwork.objects.create(provider=place.provider, kind="network", external_id=str(uuid4()), name="lan")
-    directory, group = make_directory(place)
-    image, ready = make_images(place)
-    world.ids = ids | {
-        "directory": str(directory.pk),
-        "group": str(group.pk),
+    world.ids = ids | ids_of_what_is_there(world) | ids_of_what_is_added(world)
+    return world
+
+
+def ids_of_what_is_there(world: World) -> dict[str, str]:
+    """By the noun or the name in an address: what the institute has, and what log-ins left."""
+    place = world.place
+    return {
         "role": "end-user",
-        "target": ids["data_center"],
+        "target": str(place.centers["physics"].pk),
         "cluster": str(Cluster.objects.get().pk),
         "host": str(Host.objects.get().pk),
         "storage_domain": str(place.template.storage_domain_id),
@@ -103,17 +99,31 @@ def make_world(place: Institute) -> World:
         "provider": str(place.provider.pk),
         "vm": str(world.vm.pk),
         "job": str(world.job.pk),
-        "token": str(token.pk),
-        "service_token": str(service.pk),
+        "token": str(ApiToken.objects.get(name="owner").pk),
         "session": str(Session.objects.get(session_key=kept(world.sessions["owner"])).uid),
-        "console": str(console.pk),
         "user": str(place.users["bob"].pk),
+    }
+
+
+def ids_of_what_is_added(world: World) -> dict[str, str]:
+    """The same for one of each other noun, made here."""
+    place, physics = world.place, world.place.centers["physics"]
+    wish = TokenWish("backup", "write", 3600)
+    service, _text = create_service_token(place.actor("physics-admin"), physics.pk, wish, role="end-user")
+    console = open_console(place.actor("alice"), world.vm.pk, ConsoleRequest()).console
+    FoundNetwork.objects.create(provider=place.provider, kind="network", external_id=str(uuid4()), name="lan")
+    directory, group = make_directory(place)
+    image, ready = make_images(place)
+    return {
+        "directory": str(directory.pk),
+        "group": str(group.pk),
+        "service_token": str(service.pk),
+        "console": str(console.pk),
         "found_vm": str(FoundVm.objects.create(provider=place.provider, external_id=str(uuid4()), name="mail").pk),
         "custom_role": str(Role.objects.create(name="Helper", codename="custom-helper", permits=["VM_VIEW"]).pk),
         "image": str(image.pk),
         "ready_image": str(ready.pk),
     }
-    return world
 
 
 the_world: Final = Once(lambda folder: make_world(make_institute(folder)))
