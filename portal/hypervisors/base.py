@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 from uuid import UUID
 
+from portal.hypervisors.engine_found import Making
 from portal.hypervisors.errors import Unsupported
 from portal.hypervisors.specs import (
     About,
@@ -87,6 +88,14 @@ class Driver(ABC):
     def reach(self) -> tuple[Probe, ...]:
         """The looks to take before a connection is tried, in order: what stands between here and the manager."""
         return ()
+
+    def rights(self, storage_domain: str, *, path: str) -> Finding:
+        """Whether we may do there what we must; tried, or asked for. Raises ``Denied`` as the calls themselves would.
+
+        Where it can have storage domains of our own, this is one of that name in that folder.
+        """
+        self.ensure_storage_domain(storage_domain, path=path)
+        return Finding("rights", data={"storage_domain": storage_domain})
 
     def surroundings(self, neighbours: tuple[str, ...] = ()) -> tuple[Probe, ...]:
         """Looks at what else a host needs: names, clock, ports. What cannot be seen from here is told as not known."""
@@ -212,7 +221,14 @@ class Driver(ABC):
 
     @abstractmethod
     def create_vm(self, spec: VmSpec) -> VmRef:
-        """Define a VM, switched off. Raises ``NotFound`` where a disk of it is not ours or a network is not there."""
+        """Define a VM, switched off. Raises ``NotFound`` where a disk of it is not ours or a network is not there.
+
+        Its making may go on (``making``); until that is done its status is ``image_locked``.
+        """
+
+    def making(self, ref: VmRef) -> Making:
+        """How far a VM is whose ``create_vm`` was accepted; a manager that makes it within the call has nothing to tell."""
+        return Making()
 
     @abstractmethod
     def find_vm(self, uid: UUID) -> VmFound | None:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from portal.common import sealed
 from portal.hypervisors.base import Driver, Watch
+from portal.hypervisors.engine_found import Making
 from portal.hypervisors.errors import Denied, HypervisorError
 from portal.hypervisors.identity import portal_id
 from portal.hypervisors.lanes import Lane, Limits, Pulse, close_aside
@@ -287,6 +288,9 @@ class BoundedDriver(Driver):
 
     def create_vm(self, spec: VmSpec) -> VmRef:
         return self._change("create_vm", lambda driver: driver.create_vm(spec))
+
+    def making(self, ref: VmRef) -> Making:
+        return self._read("making", lambda driver: driver.making(ref))
 
     def find_vm(self, uid: UUID) -> VmFound | None:
         return self._read("find_vm", lambda driver: driver.find_vm(uid))

@@ -88,8 +88,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _rights(driver: Driver, storage_domain: str, path: str) -> Finding:
-    driver.ensure_storage_domain(storage_domain, path=path)
-    return Finding("rights", data={"storage_domain": storage_domain})
+    return driver.rights(storage_domain, path=path)
 
 
 def _accelerator(driver: Driver) -> Finding:

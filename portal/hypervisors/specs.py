@@ -11,6 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from portal.hypervisors.engine_found import ClusterFound, InstanceTypeFound, TemplateFound, VnicProfileFound, ZoneFound
+
 
 class VmStatus(StrEnum):
     """Statuses of a VM under oVirt's API names (``VmStatus`` of the engine's API model), plus two of ours."""
@@ -66,6 +68,12 @@ class Capabilities:
     screenshots: bool = False  # tells what the screen of a running machine shows
     events: bool = True
     marker: bool = True  # objects can carry our marker
+    own_storage: bool = True  # can be given storage domains of this portal's own
+    keeps_uids: bool = True  # a machine's uid is its id there too
+    templates: bool = (
+        False  # has templates of its own, and makes a machine with its disks from one (``VmSpec.template``)
+    )
+    full_clone: bool = False  # can make such a machine's disks whole copies (``VmSpec.clone``)
     accelerated: bool = True  # False: machines are emulated (TCG), which the page says
 
 
@@ -193,17 +201,33 @@ class InitialRun:
 
 @dataclass(frozen=True, slots=True)
 class NicSpec:
-    """A network card. ``network`` is the network's external id; ``filter`` names a network filter or is empty."""
+    """A network card. ``network`` is the network's external id; ``filter`` names a network filter or is empty.
+
+    ``profile`` is the external id of an engine's vNIC profile, which stands for network and filter there.
+    """
 
     uid: UUID
     mac: str
     network: str
     filter: str = ""
+    profile: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFromTemplate:
+    """A disk that a machine gets with its template: ``source`` is the external id of the template's disk."""
+
+    ref: DiskRef
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
 class VmSpec:
-    """A VM to define. ``name`` is the provider's name (``<name, cut to 50>-<first 8 of uid>``)."""
+    """A VM to define. ``name`` is the provider's name (``<name, cut to 50>-<first 8 of uid>``).
+
+    ``template`` is the external id of a template of the provider's own, whose disks come with the machine: linked, or whole
+    copies where ``clone`` is said. ``cluster`` is the external id of an engine's cluster.
+    """
 
     uid: UUID
     name: str
@@ -216,6 +240,9 @@ class VmSpec:
     initial_run: InitialRun | None = None
     cluster: str = ""
     graphics: tuple[str, ...] = ("vnc",)
+    template: str = ""
+    template_disks: tuple[DiskFromTemplate, ...] = ()
+    clone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +267,9 @@ class VmFound:
     vcpus: int = 0
     macs: tuple[str, ...] = ()
     disks: tuple[str, ...] = ()  # external ids of its disks
-    host: str = ""
+    host: str = ""  # the external id of the host that it runs on
     accelerated: bool = True
+    cluster: str = ""  # the external id of the engine's cluster that it is in
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +297,7 @@ class HostFound:
     bridges: tuple[BridgeFound, ...] = ()
     cpu: CpuFound = CpuFound()
     tells_bridges: bool = False  # False: there are more, perhaps; these are the ones that networks name
+    cluster: str = ""  # the external id of the engine's cluster that it is in
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +314,7 @@ class StorageDomainFound:
     marker: Marker | None = None
     shared_source: str = ""  # what other hosts that have it too would say of it; empty: this host alone has it
     holds_disks: bool = True  # whether this driver can make disks in it
+    zones: tuple[str, ...] = ()  # the external ids of the zones that it is attached to
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +349,8 @@ class NetworkFound:
     uid: str = ""  # the provider's own id, which a name is not everywhere
     forward: str = ""  # "nat", "route", "bridge" ...; empty: it leads nowhere
     ranges: tuple[str, ...] = ()  # every range it has, of IPv4 and IPv6, in CIDR form
+    zone: str = ""
+    profiles: tuple[VnicProfileFound, ...] = ()  # of an engine's network; what a card on it names
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +385,10 @@ class Inventory:
     storage_domains: tuple[StorageDomainFound, ...]
     networks: tuple[NetworkFound, ...]
     vms: tuple[VmFound, ...]
+    zones: tuple[ZoneFound, ...] = ()
+    clusters: tuple[ClusterFound, ...] = ()
+    templates: tuple[TemplateFound, ...] = ()
+    instance_types: tuple[InstanceTypeFound, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
