@@ -66,7 +66,8 @@ def _within(driver: Driver, storage_domain: str, path: str) -> Iterator[Probe]:
     yield Probe("authentication", lambda: _authentication(driver), CONNECT)
     yield Probe("version", lambda: _version(driver), CONNECT)
     yield Probe("rights", lambda: _rights(driver, storage_domain, path), RIGHTS)
-    yield Probe("accelerator", lambda: _accelerator(driver), PROVE)
+    if driver.tries_accelerator:
+        yield Probe("accelerator", lambda: _accelerator(driver), PROVE)
 
 
 def _authentication(driver: Driver) -> Finding:
@@ -77,10 +78,16 @@ def _authentication(driver: Driver) -> Finding:
 def _version(driver: Driver) -> Finding:
     about = driver.about()
     data = {"product": f"{about.product} {about.version}", "api": about.api_version}
-    if driver.oldest and _numbers(about.api_version) < driver.oldest:
-        oldest = ".".join(map(str, driver.oldest))
-        return Finding("version", "version_old", data | {"oldest": oldest}, is_warning=True)
+    numbers = _numbers(about.api_version)
+    if numbers < driver.least:
+        return Finding("version", "version_too_old", data | {"oldest": _dotted(driver.least)})
+    if numbers < driver.oldest:
+        return Finding("version", "version_old", data | {"oldest": _dotted(driver.oldest)}, is_warning=True)
     return Finding("version", data=data)
+
+
+def _dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(map(str, numbers))
 
 
 def _numbers(version: str) -> tuple[int, ...]:
