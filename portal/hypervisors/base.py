@@ -69,9 +69,6 @@ class Driver(ABC):
     # The oldest version of the API that this driver has been tried with; a diagnosis warns of an older one.
     oldest: ClassVar[tuple[int, ...]] = ()
 
-    # The oldest that can be spoken to at all; a diagnosis ends at an older one.
-    least: ClassVar[tuple[int, ...]] = ()
-
     # Whether its accelerator is told by trying it, as where a host is reached itself.
     tries_accelerator: ClassVar[bool] = True
 

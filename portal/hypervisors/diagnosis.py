@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 
 from portal.hypervisors.base import Driver
-from portal.hypervisors.errors import Denied, HypervisorError, OutcomeUnknown
+from portal.hypervisors.errors import Denied, HypervisorError, OutcomeUnknown, TooOld
 from portal.hypervisors.registry import driver_class
 from portal.hypervisors.specs import Connection, Finding, Probe
 
@@ -78,16 +78,10 @@ def _authentication(driver: Driver) -> Finding:
 def _version(driver: Driver) -> Finding:
     about = driver.about()
     data = {"product": f"{about.product} {about.version}", "api": about.api_version}
-    numbers = _numbers(about.api_version)
-    if numbers < driver.least:
-        return Finding("version", "version_too_old", data | {"oldest": _dotted(driver.least)})
-    if numbers < driver.oldest:
-        return Finding("version", "version_old", data | {"oldest": _dotted(driver.oldest)}, is_warning=True)
+    if driver.oldest and _numbers(about.api_version) < driver.oldest:
+        oldest = ".".join(map(str, driver.oldest))
+        return Finding("version", "version_old", data | {"oldest": oldest}, is_warning=True)
     return Finding("version", data=data)
-
-
-def _dotted(numbers: tuple[int, ...]) -> str:
-    return ".".join(map(str, numbers))
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -133,6 +127,8 @@ class _Run:
             if seconds < probe.seconds:
                 return Finding(probe.step, "out_of_time", {"seconds": f"{IN_ALL:.0f}"})
             return Finding(probe.step, "silent")
+        except TooOld as error:
+            return Finding("version", "version_too_old", dict(error.figures))
         except HypervisorError as error:
             log.info("diagnosis, %s: %s", probe.step, error.detail or error.public)
             return Finding(probe.step, _code(probe.step, error))

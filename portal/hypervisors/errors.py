@@ -91,6 +91,13 @@ class Unsupported(HypervisorError):
     default = "This hypervisor cannot do that."
 
 
+class TooOld(Unsupported):
+    """Its API is older than what we can speak to. ``figures`` are the two versions."""
+
+    code = "hypervisor_too_old"
+    default = "The hypervisor's version %(version)s is older than %(oldest)s, the oldest that can be used."
+
+
 class NoCapacity(HypervisorError):
     """No room: storage full, no memory, no free address."""
 
