@@ -15,9 +15,11 @@ from django.utils.translation import gettext as _
 
 from compute.diagnosis import Told, reason, told
 from compute.models import Cluster, StorageDomain, Template
-from compute.selectors import depends_on, get_provider
+from compute.selectors import data_domains, depends_on, get_provider
 from compute.services.sharing import assign
 from compute.sync.inventory import sync_provider
+from network.choices import NetworkStatus
+from network.models import Network
 from portal.common import sealed
 from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, PreconditionFailed, Reason
@@ -27,6 +29,7 @@ from portal.hypervisors.connect import connection_of, forget
 from portal.hypervisors.diagnosis import diagnose
 from portal.hypervisors.errors import Denied, HypervisorError
 from portal.hypervisors.identity import portal_id
+from portal.hypervisors.known import capabilities_of
 from portal.hypervisors.models import Portal, Provider
 from portal.hypervisors.registry import driver_class, kinds
 from portal.hypervisors.specs import Connection
@@ -219,6 +222,8 @@ def remove_provider(actor: Actor, uid: UUID) -> None:
         if reasons := depends_on(row):
             text = _("%(name)s is in use. Remove what depends on it first.") % {"name": row.name}
             raise Conflict(text, reasons=tuple(reasons))
+        Network.objects.filter(provider=row, is_found=True).delete()
+        row.templates.all().delete()
         row.hosts.all().delete()
         row.clusters.all().delete()
         row.delete()
@@ -331,16 +336,25 @@ def pool_name() -> str:
 
 
 def own_storage(provider: Provider) -> StorageDomain:
-    """The storage domain of this portal's own on a provider."""
+    """The storage domain of this portal's own on a provider that can be given one (``Capabilities.own_storage``)."""
     return StorageDomain.objects.get(provider=provider, external_id=pool_name())
 
 
 def share_out(
     actor: Actor, data_center: DataCenter, *, provider: Provider, templates: tuple[Template, ...] = ()
 ) -> None:
-    """Assign a provider's clusters and our storage domain on it, and templates, to a data center; again is nothing new."""
+    """Assign a provider's clusters, our storage domain on it, and templates to a data center; again is nothing new.
+
+    Of an engine, which has storage domains and networks of its own, all that work.
+    """
     for cluster in Cluster.objects.filter(hosts__provider=provider).distinct():
         assign(actor, data_center.pk, "cluster", cluster.pk)
-    assign(actor, data_center.pk, "storage_domain", own_storage(provider).pk)
+    if capabilities_of(Provider.objects.get(pk=provider.pk)).own_storage:
+        assign(actor, data_center.pk, "storage_domain", own_storage(provider).pk)
+    else:
+        for domain in data_domains().filter(provider=provider):
+            assign(actor, data_center.pk, "storage_domain", domain.pk)
+        for network in Network.objects.filter(provider=provider, is_found=True, status=NetworkStatus.OPERATIONAL):
+            assign(actor, data_center.pk, "network", network.pk)
     for template in templates:
         assign(actor, data_center.pk, "template", template.pk)
