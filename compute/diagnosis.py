@@ -183,7 +183,7 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
         _("The steps before were slow. Look at the load of the host and at the way to it, and try again."),
     ),
     "version_too_old": (
-        _("The hypervisor's version %(version)s is older than %(oldest)s, the oldest that can be used."),
+        _("The engine's version %(version)s is too old: %(oldest)s is the oldest."),
         _("Bring it to a newer version, then connect it."),
     ),
     "version_old": (

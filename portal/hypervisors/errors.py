@@ -95,7 +95,7 @@ class TooOld(Unsupported):
     """Its API is older than what we can speak to. ``figures`` are the two versions."""
 
     code = "hypervisor_too_old"
-    default = "The hypervisor's version %(version)s is older than %(oldest)s, the oldest that can be used."
+    default = "The engine's version %(version)s is too old: %(oldest)s is the oldest."
 
 
 class NoCapacity(HypervisorError):

@@ -28,7 +28,7 @@ NEEDED = (
 )
 
 
-def rights(connection: Connection, sdk: Any) -> Finding:
+def found(connection: Connection, sdk: Any) -> Finding:
     """Which permits the account lacks everywhere; ``sdk`` is an open connection of the vendor's, whose errors are raised.
 
     A permit that it has on part of the engine alone counts: where the rest is not ours, nothing more is wanted.
