@@ -16,6 +16,7 @@ from programs import PYTHON
 from supervisor import Program
 
 NAME: Final = "engine"
+USER: Final = "portal@internal"
 BIND: Final = "127.0.0.1"
 CA: Final = "/ovirt-engine/services/pki-resource?resource=ca-certificate&format=X509-PEM-CA"
 
@@ -46,11 +47,16 @@ def answers(folder: DataFolder) -> bool:
 
 
 def ca(folder: DataFolder) -> Path:
+    """The certificate of its CA, which it makes itself."""
     return _folder(folder) / "ca.pem"
 
 
 def password(folder: DataFolder) -> Path:
-    return _folder(folder) / "password"
+    """The file with the password of ``USER``, for its owner alone."""
+    path = _folder(folder) / "password"
+    path.touch(mode=0o600)
+    path.write_text((folder.read(_folder(folder) / "secrets.json") or {}).get(USER, ""))
+    return path
 
 
 def _folder(folder: DataFolder) -> Path:

@@ -53,7 +53,7 @@ class Command(BaseCommand):
         parser.add_argument("--kind", default="libvirt", help="the provider's kind")
         parser.add_argument("--no-demo", action="store_true", help="only a super-admin")
         parser.add_argument("--engine", help="the address of an engine, shared out to both data centers as well")
-        parser.add_argument("--engine-user", default="admin@internal", help="who logs in there, with the profile")
+        parser.add_argument("--engine-user", default="portal@internal", help="who logs in there, with the profile")
         parser.add_argument("--engine-password-file", help="a file with that account's password")
         parser.add_argument("--engine-ca", help="the engine's CA (PEM)")
 
@@ -103,7 +103,7 @@ class Command(BaseCommand):
 
     def _share_engine(self, actor: Actor, provider: Provider) -> None:
         """What it has to both data centers, so that their people have machines of two providers under one quota."""
-        templates = tuple(Template.objects.filter(provider=provider, status="ok"))
+        templates = tuple(Template.objects.filter(provider=provider, name=TEMPLATE, status="ok"))
         for name in DEPARTMENTS:
             share_out(actor, DataCenter.objects.get(name=name), provider=provider, templates=templates)
 
