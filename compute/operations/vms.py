@@ -16,7 +16,7 @@ from compute.sync.vms import observe
 from network.models import VnicProfile
 from portal.common.sealed import unseal_json
 from portal.hypervisors.engine_found import Making, MakingState
-from portal.hypervisors.errors import NoCapacity
+from portal.hypervisors.errors import MakingFailed, NoCapacity
 from portal.hypervisors.known import capabilities_of
 from portal.hypervisors.specs import (
     DiskFromTemplate,
@@ -158,8 +158,7 @@ def _accepted(ctx: StepContext, vm: Vm) -> VmRef | None:
 
 def _still_made(ctx: StepContext, making: Making, ref: VmRef) -> Wait | None:
     if making.state is MakingState.FAILED:
-        text = _("The engine could not make the machine: %(why)s") % {"why": making.why or _("it does not say why.")}
-        raise StepFailed(text[:LONGEST_WORDS], code="making_failed", detail=making.why)
+        raise MakingFailed(figures={"why": making.why[:LONGEST_WORDS] or "-"})
     if making.state is MakingState.DONE:
         return None
     ctx.remember(accepted=ref.external_id)
@@ -287,7 +286,9 @@ def power_off(ctx: StepContext) -> Wait | None:
     found = driver_of(vm).find_vm(vm.pk)
     if found is None or found.status in OFF:
         return None
-    driver_of(vm).stop_vm(VmRef(vm.pk, found.external_id))
+    if not ctx.output("power_off").get("cut"):
+        driver_of(vm).stop_vm(VmRef(vm.pk, found.external_id))
+        ctx.remember(cut=True)
     return Wait(0.5, _("Waiting for the power to be off."), give_up_after=60)
 
 

@@ -105,6 +105,13 @@ class NoCapacity(HypervisorError):
     default = "The hypervisor has no room left for this."
 
 
+class MakingFailed(HypervisorError):
+    """A machine whose making was accepted could not be made after all; ``figures["why"]``: the manager's own words."""
+
+    code = "hypervisor_making_failed"
+    default = "The machine could not be made. What the hypervisor says of it: %(why)s"
+
+
 class Invalid(HypervisorError):
     """The hypervisor rejected what we asked for as malformed (our bug, or a version too old)."""
 
