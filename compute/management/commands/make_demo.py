@@ -103,6 +103,8 @@ class Command(BaseCommand):
 
     def _share_engine(self, actor: Actor, provider: Provider) -> None:
         """What it has to both data centers, so that their people have machines of two providers under one quota."""
+        if not provider.clusters.exists():
+            raise CommandError("The engine was connected, and what it has could not be read. Look at its log.")
         templates = tuple(Template.objects.filter(provider=provider, name=TEMPLATE, status="ok"))
         for name in DEPARTMENTS:
             share_out(actor, DataCenter.objects.get(name=name), provider=provider, templates=templates)
