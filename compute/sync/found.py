@@ -41,7 +41,7 @@ def _values(vm: VmFound) -> dict[str, Any]:
     mark = ""
     if vm.marker is not None and vm.marker.portal_id != portal_id():
         mark = FoundMark.PORTAL
-    elif vm.marker is not None and str(vm.marker.uid) != vm.external_id:
+    elif vm.is_copy:
         mark = FoundMark.COPY
     sizes = {"memory_mib": vm.memory_mib, "vcpus": vm.vcpus}
     return {"name": vm.name[:255], "status": vm.status.value, "mark": mark, **sizes}

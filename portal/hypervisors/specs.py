@@ -270,6 +270,7 @@ class VmFound:
     host: str = ""  # the external id of the host that it runs on
     accelerated: bool = True
     cluster: str = ""  # the external id of the engine's cluster that it is in
+    is_copy: bool = False  # its mark is that of the machine that it was copied from
 
 
 @dataclass(frozen=True, slots=True)
