@@ -1,4 +1,4 @@
-"""One engine double for all tests of this folder, as good as new for each."""
+"""The engine double, a super-admin to connect it, and nothing left open afterwards."""
 
 from __future__ import annotations
 
@@ -12,18 +12,9 @@ from portal.hypervisors.models import Provider
 from tests.doubles.ovirt_engine.control import EngineDouble
 
 
-@pytest.fixture(scope="session")
-def session_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineDouble]:
-    double = EngineDouble(tmp_path_factory.mktemp("engine"))
-    double.start()
-    yield double
-    double.stop()
-
-
 @pytest.fixture
-def engine(session_engine: EngineDouble, db: None) -> Iterator[EngineDouble]:
-    session_engine.reset()
-    yield session_engine
+def engine(ovirt_engine: EngineDouble, db: None) -> Iterator[EngineDouble]:
+    yield ovirt_engine
     for uid in Provider.objects.values_list("uid", flat=True):
         forget(uid)
 
