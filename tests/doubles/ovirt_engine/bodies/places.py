@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.doubles.ovirt_engine.bodies import storage
 from tests.doubles.ovirt_engine.shape import BASE, Item, Many, Ref, Sub, Tree
 from tests.doubles.ovirt_engine.store import Record
 from tests.doubles.ovirt_engine.world import World
@@ -30,6 +31,13 @@ def clusters_of(world: World, zone: str) -> list[Item]:
 
 def networks_of(world: World, zone: str) -> list[Item]:
     return [("network", network(world, record)) for record in _near(world, "networks", zone)]
+
+
+def domains_of(world: World, zone: str) -> list[Item]:
+    return [
+        ("storage_domain", storage.storage_domain(world, one, zone=zone))
+        for one in _near(world, "storagedomains", zone)
+    ]
 
 
 def profiles_of(world: World, key: str) -> list[Item]:
@@ -65,7 +73,7 @@ def data_center(world: World, record: Record) -> Tree:
         "permissions": Sub("permissions"),
         "qoss": Sub("qoss"),
         "quotas": Sub("quotas"),
-        "storage_domains": Sub("storagedomains"),
+        "storage_domains": Sub("storagedomains", domains_of),
     }
 
 
