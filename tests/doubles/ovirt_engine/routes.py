@@ -12,7 +12,6 @@ from tests.doubles.ovirt_engine.world import World
 
 Handler = Callable[[World, Asked], Answer]
 LIST = ("max", "search", "case_sensitive", "follow", "filter")
-ANY = ("async",)  # also ``current``, where the API has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ def _collections() -> list[Route]:
     """The collections of the root: a list, and each of its things."""
     lists: dict[str, tuple[str, ...]] = {
         "datacenters": LIST, "clusters": LIST, "hosts": (*LIST, "all_content"), "storagedomains": LIST,
-        "networks": ("max", "search", "case_sensitive", "follow", "filter"), "vnicprofiles": ("max", "follow"),
+        "networks": ("max", "search", "case_sensitive", "follow"), "vnicprofiles": ("max", "follow"),
         "templates": LIST, "instancetypes": ("max", "search", "case_sensitive", "follow"), "disks": ("max", "search", "case_sensitive", "follow"),
         "vms": (*LIST, "all_content"), "vmpools": LIST, "events": ("from", "max", "search", "case_sensitive", "follow"),
         "jobs": ("max", "search", "case_sensitive", "follow"), "users": ("max", "search", "case_sensitive", "follow"),
@@ -66,12 +65,12 @@ def _collections() -> list[Route]:
 
 
 def _actions() -> list[Route]:
+    """What is done to machines: parameters are in the body."""
     verbs = {
-        "start": (power.start, ("filter", "use_cloud_init", "use_initialization", "use_sysprep")),
-        "stop": (power.stop, ()), "shutdown": (power.shutdown, ()), "reboot": (power.reboot, ()),
-        "reset": (power.reset, ()), "suspend": (power.suspend, ()), "ticket": (power.ticket, ()),
+        "start": power.start, "stop": power.stop, "shutdown": power.shutdown, "reboot": power.reboot,
+        "reset": power.reset, "suspend": power.suspend, "ticket": power.ticket,
     }  # fmt: skip
-    return [Route("POST", f"/vms/{{vm}}/{name}", ANY, handler) for name, (handler, _) in verbs.items()]
+    return [Route("POST", f"/vms/{{vm}}/{name}", (), handler) for name, handler in verbs.items()]
 
 
 VM, DISK = "/vms/{vm}", "/vms/{vm}/diskattachments"
@@ -85,6 +84,7 @@ ROUTES: list[Route] = [
     Route("GET", DISK, ("follow",), looking.attachments("vms")),
     Route("POST", DISK, (), cards.attach),
     Route("GET", f"{DISK}/{{disk}}", ("follow",), looking.attachments("vms")),
+    Route("PUT", f"{DISK}/{{disk}}", (), cards.update_attachment),
     Route("DELETE", f"{DISK}/{{disk}}", ("detach_only",), cards.detach),
     Route("GET", f"{VM}/nics", ("follow", "max"), looking.cards_of("vms")),
     Route("POST", f"{VM}/nics", (), cards.add_card),
@@ -106,11 +106,15 @@ ROUTES: list[Route] = [
     Route("GET", "/datacenters/{key}/clusters", LIST, looking.zone_list("clusters")),
     Route("GET", "/datacenters/{key}/networks", ("follow", "max"), looking.zone_list("networks")),
     Route("GET", "/datacenters/{key}/storagedomains", ("follow", "max"), looking.zone_list("storagedomains")),
-    Route("GET", "/datacenters/{key}/storagedomains/{domain}", ("follow",), looking.zone_list("storagedomains")),
-    Route("GET", "/datacenters/{key}/quotas", ("follow", "max"), looking.quotas),
+    Route("GET", "/datacenters/{key}/storagedomains/{thing}", ("follow",), looking.zone_list("storagedomains")),
+    Route("GET", "/datacenters/{key}/quotas", ("follow", "max"), looking.zone_list("quotas")),
+    Route("GET", "/datacenters/{key}/quotas/{thing}", ("follow",), looking.zone_list("quotas")),
+    Route("GET", "/hosts/{key}/statistics", ("follow", "max"), looking.statistics),
+    Route("GET", "/permissions", ("follow",), looking.system_permissions),
     Route("GET", "/storagedomains/{key}/files", ("case_sensitive", "follow", "max", "search"), looking.files),
     Route("GET", "/storagedomains/{key}/disks", ("follow", "max"), looking.domain_disks),
     Route("POST", "/disks", (), disks.add),
+    Route("PUT", "/disks/{disk}", (), disks.update),
     Route("DELETE", "/disks/{disk}", ("async",), disks.remove),
     Route("GET", "/jobs/{key}/steps", ("follow", "max"), looking.steps),
     Route("GET", "/users/{key}/permissions", ("follow",), looking.user_permissions),
