@@ -18,13 +18,17 @@ class BackingFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A disk's volume. ``format``: "cow" (qcow2) or "raw"; ``sparse``: thin."""
+    """A disk's volume. ``format``: "cow" (qcow2) or "raw"; ``sparse``: thin.
+
+    ``holds``: what it has in it from the start: "tiny-linux" is that guest's system, nothing is an empty disk.
+    """
 
     id: str
     size_bytes: int
     format: str = "cow"
     sparse: bool = True
     name: str = ""
+    holds: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Backing(Protocol):
     """What the engine needs of its hosts."""
 
     def create_disk(self, disk: Disk, *, base: str = "") -> None:
-        """Make an empty disk, or one that lies over the disk ``base`` (a template's)."""
+        """Make an empty disk (but for what it ``holds``), or one that lies over the disk ``base`` (a template's)."""
 
     def copy_disk(self, disk: Disk, *, source: str) -> None:
         """Make a disk with all that another one holds."""
@@ -77,7 +81,7 @@ class Backing(Protocol):
         """Reset as the machine's button does; it keeps running."""
 
     def is_running(self, machine: str) -> bool:
-        """Whether it runs now; the engine asks about ten times a second and takes a no for *down*."""
+        """Whether it runs now; the engine asks about twenty times a second and takes a no for *down*."""
 
     def display(self, machine: str) -> tuple[str, int] | None:
         """Address and port of the VNC server of a running machine."""

@@ -12,7 +12,6 @@ from tests.doubles.ovirt_engine.world import World
 
 Handler = Callable[[World, Asked], Answer]
 LIST = ("max", "search", "case_sensitive", "follow", "filter")
-ANY = ("async",)  # also ``current``, where the API has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ def _collections() -> list[Route]:
     """The collections of the root: a list, and each of its things."""
     lists: dict[str, tuple[str, ...]] = {
         "datacenters": LIST, "clusters": LIST, "hosts": (*LIST, "all_content"), "storagedomains": LIST,
-        "networks": ("max", "search", "case_sensitive", "follow", "filter"), "vnicprofiles": ("max", "follow"),
+        "networks": ("max", "search", "case_sensitive", "follow"), "vnicprofiles": ("max", "follow"),
         "templates": LIST, "instancetypes": ("max", "search", "case_sensitive", "follow"), "disks": ("max", "search", "case_sensitive", "follow"),
         "vms": (*LIST, "all_content"), "vmpools": LIST, "events": ("from", "max", "search", "case_sensitive", "follow"),
         "jobs": ("max", "search", "case_sensitive", "follow"), "users": ("max", "search", "case_sensitive", "follow"),
@@ -66,12 +65,12 @@ def _collections() -> list[Route]:
 
 
 def _actions() -> list[Route]:
+    """What is done to machines: parameters are in the body."""
     verbs = {
-        "start": (power.start, ("filter", "use_cloud_init", "use_initialization", "use_sysprep")),
-        "stop": (power.stop, ()), "shutdown": (power.shutdown, ()), "reboot": (power.reboot, ()),
-        "reset": (power.reset, ()), "suspend": (power.suspend, ()), "ticket": (power.ticket, ()),
+        "start": power.start, "stop": power.stop, "shutdown": power.shutdown, "reboot": power.reboot,
+        "reset": power.reset, "suspend": power.suspend, "ticket": power.ticket,
     }  # fmt: skip
-    return [Route("POST", f"/vms/{{vm}}/{name}", ANY, handler) for name, (handler, _) in verbs.items()]
+    return [Route("POST", f"/vms/{{vm}}/{name}", (), handler) for name, handler in verbs.items()]
 
 
 VM, DISK = "/vms/{vm}", "/vms/{vm}/diskattachments"

@@ -16,7 +16,7 @@ from tests.doubles.ovirt_engine.backing import Backing
 from tests.doubles.ovirt_engine.store import Record, Store
 
 TICK_SECONDS = 0.02
-LOOK_SECONDS = 0.1  # how often it asks the hosts which machines run
+LOOK_SECONDS = 0.05  # how often it asks the hosts which machines run
 
 
 @dataclass
@@ -31,10 +31,10 @@ class Settings:
     disk_seconds: float = 0.15
     remove_seconds: float = 0.1
     launch_seconds: float = 0.05
-    boot_seconds: float = 0.15
-    shutdown_seconds: float = 0.3  # between the power button and the next look at whether it still runs
-    reboot_seconds: float = 0.2
-    suspend_seconds: float = 0.15
+    boot_seconds: float = 0.1
+    shutdown_seconds: float = 0.1  # a guest that ignores the power button is taken for up again after twenty times this
+    reboot_seconds: float = 0.1
+    suspend_seconds: float = 0.1
     job_kept_seconds: float = 600
     failed_job_kept_seconds: float = 3600
     event_kept_seconds: float = 30 * 24 * 3600
