@@ -70,6 +70,7 @@ def things(world: World, driver: Driver) -> Things:
 @pytest.fixture(scope="session")
 def engine_double(tmp_path_factory: pytest.TempPathFactory):
     from tests.doubles.ovirt_engine.control import EngineDouble
+
     double = EngineDouble(tmp_path_factory.mktemp("engine"))
     double.start()
     yield double
