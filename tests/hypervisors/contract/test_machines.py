@@ -108,7 +108,7 @@ def test_run_and_stop_may_be_asked_for_again(things: Things) -> None:
 
 
 def test_run_by_several_at_once_is_one_start(things: Things) -> None:
-    ref = things.vm()
+    ref = things.bootable()
     at_once(things.world, lambda driver: driver.run_vm(ref))
     things.wait_for(ref, VmStatus.UP)
     at_once(things.world, lambda driver: driver.stop_vm(ref))
