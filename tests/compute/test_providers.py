@@ -215,6 +215,7 @@ def test_plain_tcp_is_refused_unless_the_installation_allows_it(institute, setti
     with pytest.raises(Invalid) as refused:
         providers.try_new(root, **given, options={"plain_tcp": "yes"})
     assert refused.value.reasons[0].code == "address_tcp"
+    assert "plain_vnc" not in providers._allowed({"plain_vnc": "yes"})
     settings.ALLOW_PLAIN_TCP = True
     assert providers.try_new(root, **given).steps[-1].code == "port_closed"
 

@@ -12,7 +12,7 @@ from portal.hypervisors.errors import Busy, HypervisorError, NotFound, Unsupport
 from portal.hypervisors.ovirt import convert, statuses
 from portal.hypervisors.ovirt.connection import Session
 from portal.hypervisors.ovirt.failures import calling
-from portal.hypervisors.ovirt.looking import engine_id, job_statuses
+from portal.hypervisors.ovirt.looking import engine_id, jobs_of, running
 from portal.hypervisors.ovirt.marks import alias, alias_prefix, correlation, image_id
 from portal.hypervisors.specs import DiskFound, DiskRef, DiskSpec, VolumeFound
 
@@ -98,7 +98,7 @@ class Disks:
         """Whether it is being removed for an earlier call. Raises ``Busy`` where something else is done to it."""
         if not statuses.is_locked(disk):
             return False
-        if types.JobStatus.STARTED in job_statuses(self._session.system(), "delete_disk", ref.uid):
+        if running(jobs_of(self._session.system(), "delete_disk", ref.uid)):
             return True
         raise Busy(detail=f"disk {disk.id} is locked")
 
@@ -119,10 +119,12 @@ class Disks:
             return tuple(volume for volume in found if volume is not None)[:MOST_VOLUMES]
 
     def require_ours(self, ref: DiskRef) -> str:
-        """The engine's id of a disk of ours, within ``calling``. Raises ``NotFound``."""
+        """The engine's id of a disk of ours that a machine may get, within ``calling``. Raises ``NotFound`` and ``Busy``."""
         there = self._look(ref)
         if there is None:
             raise NotFound("A disk of the machine is not there.", detail=f"no disk {ref.uid} of ours")
+        if statuses.is_locked(there):
+            raise Busy(detail=f"disk {ref.uid} is locked")
         return convert.key(there)
 
     def _look(self, ref: DiskRef) -> Any | None:
