@@ -15,7 +15,7 @@ import ovirtsdk4
 from lxml import etree
 from ovirtsdk4 import http
 
-from portal.hypervisors.errors import Unavailable, Unsupported
+from portal.hypervisors.errors import Invalid, Unavailable, Unsupported
 from portal.hypervisors.ovirt import failures
 from portal.hypervisors.ovirt.failures import Garbled, LogInRefused, Page, calling
 from portal.hypervisors.ovirt.transport import ANSWER_SECONDS, Answer, Broken, Transport
@@ -28,6 +28,7 @@ SSO = "/ovirt-engine/sso/oauth/token"
 REVOKE = "/ovirt-engine/services/sso-logout"
 SSO_SECONDS = 10
 CLOSE_SECONDS = 3
+MOST = 100_000.0
 _XML = {"application/xml", "text/xml"}
 
 
@@ -114,11 +115,9 @@ class Engine(ovirtsdk4.Connection):  # type: ignore[misc]
 def _refuse_what_no_engine_says(method: str, answer: Answer) -> None:
     """A page of the web server before the engine, or XML that breaks off. Raises ``Page`` or ``Garbled``."""
     mutates = method != "GET"
-    if answer.code >= 300 and (not answer.body or answer.kind not in _XML):
-        raise Page(answer.code, f"{answer.kind or 'nothing'} in place of XML", mutates=mutates)
-    if not answer.body and method == "DELETE":
-        return
-    if answer.kind not in _XML:
+    if not answer.body and answer.code < 500:
+        return  # the engine's own way to say that something is not there, or gone
+    if not answer.body or answer.kind not in _XML:
         raise Page(answer.code, f"{answer.kind or 'nothing'} in place of XML", mutates=mutates)
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, collect_ids=False
@@ -150,7 +149,7 @@ class Session:
         if self._closed:
             raise Unavailable(detail="the connection was closed")
         if self._open is None:
-            fresh = Engine(self.connection)
+            fresh = Engine(self.connection, seconds=self.number("answer_seconds", ANSWER_SECONDS))
             with calling("connect"):
                 refuse_old(fresh.system_service().get())
             self._open = fresh
@@ -163,6 +162,17 @@ class Session:
     def marker(self, uid: Any) -> Marker:
         """Our mark on an object."""
         return Marker(portal_id=self.portal_id, uid=uid)
+
+    def number(self, name: str, default: float) -> float:
+        """A setting in the provider's options. Raises ``Invalid`` for one that is no number above zero."""
+        given = self.connection.options.get(name)
+        try:
+            value = float(given) if given else default
+        except ValueError as error:
+            raise Invalid(detail=f"option {name} is {given!r}") from error
+        if not 0 < value < MOST:
+            raise Invalid(detail=f"option {name} is {given!r}")
+        return value
 
     def close(self) -> None:
         """Give the connection back; never raises."""

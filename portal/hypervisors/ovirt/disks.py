@@ -12,7 +12,7 @@ from portal.hypervisors.errors import Busy, HypervisorError, NotFound, Unsupport
 from portal.hypervisors.ovirt import convert, statuses
 from portal.hypervisors.ovirt.connection import Session
 from portal.hypervisors.ovirt.failures import calling
-from portal.hypervisors.ovirt.looking import engine_id
+from portal.hypervisors.ovirt.looking import engine_id, job_statuses
 from portal.hypervisors.ovirt.marks import alias, alias_prefix, correlation, image_id
 from portal.hypervisors.specs import DiskFound, DiskRef, DiskSpec, VolumeFound
 
@@ -84,17 +84,23 @@ class Disks:
             service = self._session.system().disks_service().disk_service(convert.key(there))
             try:
                 with calling("delete disk", mutates=True):
-                    self._refuse_used(service.get(all_content=True))
-                    service.remove(headers=correlation("delete_disk", ref.uid))
+                    disk = service.get(all_content=True)
+                    if disk.vms:
+                        raise Busy(
+                            "A machine has the disk.", detail=f"disk {disk.id} is of {list(map(convert.key, disk.vms))}"
+                        )
+                    if not self._is_going(disk, ref):
+                        service.remove(headers=correlation("delete_disk", ref.uid))
             except NotFound:
                 return
 
-    @staticmethod
-    def _refuse_used(disk: Any) -> None:
-        if disk.vms:
-            raise Busy("A machine has the disk.", detail=f"disk {disk.id} is attached to {[vm.id for vm in disk.vms]}")
-        if statuses.is_locked(disk):
-            raise Busy(detail=f"disk {disk.id} is locked")
+    def _is_going(self, disk: Any, ref: DiskRef) -> bool:
+        """Whether it is being removed for an earlier call. Raises ``Busy`` where something else is done to it."""
+        if not statuses.is_locked(disk):
+            return False
+        if types.JobStatus.STARTED in job_statuses(self._session.system(), "delete_disk", ref.uid):
+            return True
+        raise Busy(detail=f"disk {disk.id} is locked")
 
     def our_disks(self, storage_domain: str) -> tuple[DiskFound, ...]:
         """All that bear our alias there."""

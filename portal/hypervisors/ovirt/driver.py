@@ -7,7 +7,7 @@ from uuid import UUID
 
 from portal.hypervisors.base import Driver, Watch
 from portal.hypervisors.engine_found import Making
-from portal.hypervisors.errors import Invalid, Unsupported
+from portal.hypervisors.errors import Unsupported
 from portal.hypervisors.ovirt.connection import OLDEST, Session
 from portal.hypervisors.ovirt.consoles import PROTOCOLS, Consoles
 from portal.hypervisors.ovirt.disks import Disks
@@ -68,7 +68,7 @@ class OvirtDriver(Driver):
         self._makings = Makings(self._session, looking=looking, storage=self._disks)
         self._machines = Machines(self._session, looking=looking, makings=self._makings)
         self._consoles = Consoles(self._session, looking=looking)
-        self._inventories = Inventories(self._session, page=int(_number(connection, "page", PAGE)))
+        self._inventories = Inventories(self._session, page=int(self._session.number("page", PAGE)))
 
     # -- the connection
 
@@ -89,7 +89,7 @@ class OvirtDriver(Driver):
         return self._inventories.inventory()
 
     def watch(self) -> Watch:
-        return OvirtWatch(self._session, every=_number(self.connection, "watch_seconds", EVERY_SECONDS))
+        return OvirtWatch(self._session, every=self._session.number("watch_seconds", EVERY_SECONDS))
 
     # -- storage
 
@@ -183,15 +183,3 @@ class OvirtDriver(Driver):
 
     def console(self, ref: VmRef, *, protocol: str) -> ConsoleTarget:
         return self._consoles.console(ref, protocol=protocol)
-
-
-def _number(connection: Connection, name: str, default: float) -> float:
-    """A setting of a provider's options. Raises ``Invalid`` for one that is no number above zero."""
-    given = connection.options.get(name)
-    try:
-        value = float(given) if given else default
-    except ValueError as error:
-        raise Invalid(detail=f"option {name} is {given!r}") from error
-    if value <= 0:
-        raise Invalid(detail=f"option {name} is {given!r}")
-    return value

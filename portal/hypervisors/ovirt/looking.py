@@ -9,7 +9,7 @@ from uuid import UUID
 from portal.hypervisors.errors import NotFound
 from portal.hypervisors.ovirt import convert
 from portal.hypervisors.ovirt.connection import Session
-from portal.hypervisors.ovirt.marks import Mark, is_put_on, marks, word
+from portal.hypervisors.ovirt.marks import Mark, correlation, is_put_on, marks, word
 
 GONE = "The machine is not there."
 MOST_COPIES = 100
@@ -47,6 +47,11 @@ class Looking:
         ours = self._session.marker(uid)
         return next((mark for mark in marks(vm.comment) if mark.marker == ours), None)
 
+    def is_pinned(self, vm: Any, uid: UUID) -> bool:
+        """Whether our mark says which machine it is on."""
+        mark = self.mark(vm, uid)
+        return mark is not None and bool(mark.pin)
+
 
 def put_on(found: Iterable[Any], uid: UUID, portal_id: UUID) -> Any | None:
     """The one of these machines that the mark was put on: one that the mark itself names before one that its name tells."""
@@ -57,6 +62,12 @@ def put_on(found: Iterable[Any], uid: UUID, portal_id: UUID) -> Any | None:
             if is_ours and is_put_on(mark, external_id=convert.key(vm), name=vm.name or ""):
                 ranked.append((not mark.pin, convert.key(vm), vm))
     return min(ranked, key=lambda one: one[:2])[2] if ranked else None
+
+
+def job_statuses(system: Any, verb: str, uid: UUID) -> set[Any]:
+    """The statuses of a verb's jobs, one for each time it was asked for, until the engine forgets them; within ``calling``."""
+    search = f"correlation_id={correlation(verb, uid)['Correlation-Id']}"
+    return {job.status for job in system.jobs_service().list(search=search, max=20)}
 
 
 def engine_id(text: str) -> str:

@@ -20,7 +20,7 @@ from portal.hypervisors.ovirt import bodies, convert, disks, failures, statuses
 from portal.hypervisors.ovirt.connection import Session
 from portal.hypervisors.ovirt.disks import Disks
 from portal.hypervisors.ovirt.failures import calling
-from portal.hypervisors.ovirt.looking import Looking, engine_id
+from portal.hypervisors.ovirt.looking import Looking, engine_id, job_statuses
 from portal.hypervisors.ovirt.marks import Mark, correlation, pin_of, with_mark
 from portal.hypervisors.specs import NicSpec, VmRef, VmSpec, VmStatus
 
@@ -49,7 +49,7 @@ class Makings:
         """Ask for it, or go on with the one that an earlier call asked for."""
         with calling("make machine", mutates=True):
             there = self._looking.find(spec.uid, follow=EVERYTHING)
-            if there is not None and self._is_complete(there, spec):
+            if there is not None and self._looking.is_pinned(there, spec.uid):
                 return VmRef(spec.uid, convert.key(there))
             parts = self._parts(spec)
             if there is None:
@@ -99,17 +99,13 @@ class Makings:
 
     # -- what it gets after it was accepted
 
-    def _is_complete(self, vm: Any, spec: VmSpec) -> bool:
-        mark = self._looking.mark(vm, spec.uid)
-        return mark is not None and bool(mark.pin)
-
     def _complete(self, vm: Any, spec: VmSpec, parts: Parts) -> None:
         with calling("complete machine", mutates=True):
             service = self._looking.of_id(convert.key(vm))
             self._attach(service, vm, spec, parts)
             if spec.nics or spec.template:
                 self._put_cards(service, spec, parts)
-            if statuses.of_vm(vm)[0] is VmStatus.DOWN:
+            if statuses.of_vm(vm)[0] is VmStatus.DOWN and spec.initial_run is None:
                 self.pin(service, vm, spec.uid)
 
     def _attach(self, service: Any, vm: Any, spec: VmSpec, parts: Parts) -> None:
@@ -173,7 +169,7 @@ class Makings:
         """By the machine, its disks and the engine's jobs. What these do not know is looked at, and never a failure."""
         with calling("look at the making"):
             vm = self._looking.find(ref.uid, follow=EVERYTHING)
-            is_going_on = types.JobStatus.STARTED in self._jobs(ref.uid)
+            is_going_on = types.JobStatus.STARTED in job_statuses(self._session.system(), "create_vm", ref.uid)
             if vm is None and not is_going_on:
                 return Making(MakingState.FAILED, why=self._why(ref.uid))
             if vm is None:
@@ -182,11 +178,6 @@ class Makings:
                 return Making(MakingState.FAILED, why=self._why(ref.uid))
             is_locked = statuses.of_vm(vm)[0] is VmStatus.IMAGE_LOCKED
             return Making(MakingState.WORKING if is_locked or is_going_on else MakingState.DONE)
-
-    def _jobs(self, uid: UUID) -> set[Any]:
-        """The statuses of the creation's jobs: one for each time it was asked for, until the engine forgets them."""
-        search = f"correlation_id={correlation('create_vm', uid)['Correlation-Id']}"
-        return {job.status for job in self._session.system().jobs_service().list(search=search, max=20)}
 
     def _why(self, uid: UUID) -> str:
         """What the engine's events say of a failure, as far as users may read it."""

@@ -56,13 +56,15 @@ class Transport:
     """One handle of curl with its kept connection; one request at a time."""
 
     def __init__(self, ca_pem: str) -> None:
-        self._ca = ca_pem.encode()
+        self._ca = ca_pem.strip().encode()
         self._curl = pycurl.Curl()
 
     def ask(
         self, method: str, url: str, *, headers: list[str], body: bytes = b"", seconds: float = ANSWER_SECONDS
     ) -> Answer:
         """Send a request and wait for its answer. Raises ``Broken``."""
+        if not self._ca:
+            raise Broken("no CA is pinned", was_sent=False, mutates=method not in _READS, is_tls=True)
         curl, content, lines = self._curl, io.BytesIO(), _Lines()
         curl.reset()
         curl.setopt(pycurl.URL, url)

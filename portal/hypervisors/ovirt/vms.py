@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,8 @@ from portal.hypervisors.ovirt.looking import GONE, Looking, engine_id
 from portal.hypervisors.ovirt.making import EVERYTHING, Makings
 from portal.hypervisors.ovirt.marks import Mark, correlation, is_put_on, marks, pin_of, with_mark, without_mark
 from portal.hypervisors.specs import VmFound, VmRef, VmStatus
+
+log = logging.getLogger(__name__)
 
 NOT_RUNNING = "The machine is not running."
 OFF = frozenset({VmStatus.DOWN})
@@ -119,18 +122,31 @@ class Machines:
     # -- power
 
     def run_vm(self, ref: VmRef) -> None:
-        """Switch on, or go on where it is paused; at its first start with what cloud-init needs."""
+        """Switch on, or go on where it is paused; at its first start with what cloud-init needs.
+
+        An engine does not tell whether a machine ever ran. Its mark does: it says which machine it is on since the first
+        start, or since before where there is nothing to hand over.
+        """
         with calling("start machine", mutates=True):
             vm = self._looking.ours(ref.uid)
             status, _detail = statuses.of_vm(vm)
-            if status in statuses.ON:
-                return
             service = self._looking.of_id(convert.key(vm))
-            if status is VmStatus.DOWN:
+            first = {} if self._looking.is_pinned(vm, ref.uid) else _handed_over(vm)
+            if status is VmStatus.DOWN and not first:
                 self._makings.pin(service, vm, ref.uid)
-            first = _first_start(vm) if status is VmStatus.DOWN else {}
-            headers = correlation("run_vm", ref.uid)
-            self._unless_already(ref, statuses.ON, lambda: service.start(**first, headers=headers))
+            if status not in statuses.ON:
+                headers = correlation("run_vm", ref.uid)
+                self._unless_already(ref, statuses.ON, lambda: service.start(**first, headers=headers))
+            if first:
+                self._pin_later(service, vm, ref)
+
+    def _pin_later(self, service: Any, vm: Any, ref: VmRef) -> None:
+        """Of a machine that starts; where the engine is too busy with it, the next call does it."""
+        try:
+            with calling("mark machine", mutates=True):
+                self._makings.pin(service, vm, ref.uid)
+        except HypervisorError as error:
+            log.info("the mark of %s does not tell its machine yet: %s", ref.uid, error.detail)
 
     def stop_vm(self, ref: VmRef) -> None:
         """Cut the power."""
@@ -175,10 +191,10 @@ class Machines:
                 raise
 
 
-def _first_start(vm: Any) -> dict[str, bool]:
-    """The engine's word for a start that hands over what was given for the first one; nothing for one that ever ran."""
+def _handed_over(vm: Any) -> dict[str, bool]:
+    """The engine's word for a start that hands over what was given for the first one; empty where nothing was."""
     given = vm.initialization
-    if vm.start_time is not None or given is None or not (given.host_name or given.user_name):
+    if given is None or not (given.host_name or given.user_name):
         return {}
     is_windows = vm.os is not None and (vm.os.type or "").startswith("windows")
     return {"use_sysprep": True} if is_windows else {"use_cloud_init": True}

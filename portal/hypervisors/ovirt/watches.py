@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from datetime import UTC, datetime
 from typing import Any
 
 from portal.hypervisors.base import Watch
@@ -92,7 +93,7 @@ class OvirtWatch(Watch):
         found = {}
         for event in fresh:
             if event.vm is not None and event.vm.id:
-                found[str(event.vm.id)] = Change(str(event.vm.id), f"event {event.code}", event.time)
+                found[str(event.vm.id)] = Change(str(event.vm.id), f"event {event.code}", _moment(event))
             elif event.code not in _IDLE:
                 self._owes_everything = True
         return list(found.values()) + self._everything()
@@ -116,3 +117,8 @@ def index_of(event: Any) -> int:
     if event.index is not None:
         return int(event.index)
     return int(event.id) if str(event.id or "").isdigit() else 0
+
+
+def _moment(event: Any) -> datetime | None:
+    """When it happened; the SDK's time zones do not leave this folder."""
+    return event.time.astimezone(UTC) if event.time is not None and event.time.tzinfo else None

@@ -80,6 +80,22 @@ def _fresh(world: World, asked: Asked, vm: Record, given: Given) -> Record:
     return record
 
 
+def update_attachment(world: World, asked: Asked) -> Answer:
+    """``PUT /vms/{id}/diskattachments/{id}``: bootable, active, interface; alias and size of the disk itself."""
+    vm, given = machine(world, asked), asked.given
+    rights.require(world, asked, "configure_vm_storage", *rights.around(world, vm))
+    attachment = next((one for one in vm["attachments"] if one["disk"] == asked.names["disk"]), None)
+    if attachment is None:
+        raise Refused(404)
+    for name in ("bootable", "active"):
+        attachment[name] = given.flag(name, default=attachment[name])
+    attachment["interface"] = given.text("interface") or attachment["interface"]
+    if disk := given.one("disk"):
+        disks.change(world, asked, disk)
+    world.save("vms", vm)
+    return Answer(one=("disk_attachment", storage.attachment(vm["id"], "vms", attachment)))
+
+
 def detach(world: World, asked: Asked) -> Answer:
     """``DELETE /vms/{id}/diskattachments/{id}``: the disk stays unless ``detach_only=false``."""
     vm, key = machine(world, asked), asked.names["disk"]

@@ -136,7 +136,7 @@ class EngineDouble(Server):
         self._call("set_vm", vm=vm, **fields)
 
     def put(self, kind: str, key: str, **fields: Any) -> None:
-        """Change anything's record."""
+        """Change anything's record, or put one there that has all of its kind's fields."""
         self._call("put", kind=kind, key=key, **fields)
 
     def remove(self, kind: str, key: str) -> None:

@@ -88,8 +88,8 @@ class Controls:
             self._world.save("vms", record, status=status)
 
     def _put(self, kind: str, key: str, **fields: Any) -> None:
-        """Change any thing's record."""
-        self._world.save(kind, self._world.store.of(kind)[key], **fields)
+        """Change any thing's record, or put one there."""
+        self._world.save(kind, self._world.store.of(kind).get(key, {"id": key}), **fields)
 
     def _remove(self, kind: str, key: str) -> None:
         if kind == "vms":

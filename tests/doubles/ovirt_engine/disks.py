@@ -17,7 +17,9 @@ COW_OVERHEAD = 1.1
 
 def volume(record: Record) -> Disk:
     """A disk as the backing knows it."""
-    return Disk(record["id"], record["provisioned_size"], record["format"], record["sparse"], record["alias"])
+    return Disk(
+        record["id"], record["provisioned_size"], record["format"], record["sparse"], record["alias"], record["holds"]
+    )
 
 
 def new_disk(
@@ -28,7 +30,7 @@ def new_disk(
         "id": key or str(uuid4()), "image_id": image or str(uuid4()), "alias": alias, "description": "", "comment": "",
         "format": "cow", "sparse": True, "provisioned_size": size, "actual_size": 0, "status": "locked",
         "content_type": "data", "shareable": False, "wipe_after_delete": False, "storage_domains": [domain],
-        "disk_profile": (world.find("storagedomains", domain) or {}).get("disk_profile", domain), "quota": "", "base": "",
+        "disk_profile": (world.find("storagedomains", domain) or {}).get("disk_profile", domain), "quota": "", "base": "", "holds": "",
         "created": world.now(), **more,
     }  # fmt: skip
 
@@ -145,6 +147,30 @@ def settle(world: World, record: Record) -> None:
 def drop_from_machines(world: World, disk: str) -> None:
     for vm in users_of(world, disk):
         world.save("vms", vm, attachments=[one for one in vm["attachments"] if one["disk"] != disk])
+
+
+def update(world: World, asked: Asked) -> Answer:
+    """``PUT /disks/{id}``."""
+    return Answer(one=body(world, "disks", change(world, asked, asked.given)))
+
+
+def change(world: World, asked: Asked, given: Given) -> Record:
+    """Change a disk's alias, description or size, which only grows. Raises ``Refused``."""
+    record = world.find("disks", asked.names["disk"])
+    if record is None:
+        raise Refused(404)
+    rights.require(world, asked, "edit_disk_properties", record["id"], *record["storage_domains"])
+    if record["status"] == "locked":
+        raise not_allowed(
+            f"Cannot edit Virtual Disk: The following disks are locked: {record['alias']}. Please try again in a few minutes."
+        )
+    size = given.number("provisioned_size") or record["provisioned_size"]
+    if size < record["provisioned_size"]:
+        raise not_allowed("Cannot edit Virtual Disk. New disk size must be larger than the current disk size.")
+    return world.save(
+        "disks", record, provisioned_size=size, alias=given.text("alias") or given.text("name") or record["alias"],
+        description=given.text("description") if given.text("description") is not None else record["description"],
+    )  # fmt: skip
 
 
 def remove(world: World, asked: Asked) -> Answer:

@@ -96,7 +96,8 @@ def _zone(world: World, name: str) -> None:
         mac_pool=zone["mac_pool"], scheduling_policy=key("policies", "none"), cpu_profile=key("cpuprofiles", name),
     )  # fmt: skip
     world.store.put("quotas", {"id": zone["quota"], "name": "Default", "description": "Default unlimited quota",
-                               "comment": "", "data_center": zone["id"]})  # fmt: skip
+                               "comment": "", "data_center": zone["id"], "cluster_hard": 20, "cluster_soft": 80,
+                               "storage_hard": 20, "storage_soft": 80})  # fmt: skip
     vlans = {"ovirtmgmt": 0, "students": 110, "staff": 120} if name == "Institute" else {"ovirtmgmt": 0}
     for network, vlan in vlans.items():
         record = {
@@ -116,7 +117,7 @@ def _hosts(world: World) -> None:
     for number, cluster in enumerate(("main", "main", "lab"), 1):
         name = f"node{number}"
         _put(world, "hosts", name, cluster=key("clusters", cluster), address=f"{name}.institute.example", status="up",
-             memory=256 * GIB, sockets=2, cores=16, threads=2, spm=number != 2)  # fmt: skip
+             memory=256 * GIB, sockets=2, cores=16, threads=2, spm=number != 2, boot_time=BIRTH)  # fmt: skip
 
 
 def _storage(world: World) -> None:
@@ -178,7 +179,7 @@ def _templates(world: World) -> None:
 def _template_disk(world: World, alias: str) -> dict[str, Any]:
     record = disks.new_disk(
         world, key=key("disks", alias), image=key("images", alias), alias=alias, size=TEMPLATE_DISK_BYTES,
-        domain=key("storagedomains", "vmstore"), status="ok",
+        domain=key("storagedomains", "vmstore"), status="ok", holds="tiny-linux",
     )  # fmt: skip
     world.backing.create_disk(disks.volume(record))
     disks.settle(world, world.store.put("disks", record))

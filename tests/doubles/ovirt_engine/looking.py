@@ -8,6 +8,7 @@ from typing import Any
 from tests.doubles.ovirt_engine import rights
 from tests.doubles.ovirt_engine.asked import Answer, Asked, Refused
 from tests.doubles.ovirt_engine.bodies import KINDS, accounts, body, machines, past, places, storage
+from tests.doubles.ovirt_engine.disks import users_of
 from tests.doubles.ovirt_engine.fields import select
 from tests.doubles.ovirt_engine.making import BLANK
 from tests.doubles.ovirt_engine.shape import BASE, Item, Ref, stamp
@@ -59,6 +60,9 @@ def one_of(kind: str) -> Handler:
             raise Refused(404)
         if kind == "vms" and asked.flag("next_run"):
             record = {**record, **record["next_run"]}
+        if kind == "disks" and asked.flag("all_content"):
+            users = [Ref("vms", vm["id"]) for vm in users_of(world, record["id"])]
+            return Answer(one=("disk", storage.disk(world, record, users=users)))
         return Answer(one=body(world, kind, record))
 
     return answer
@@ -131,31 +135,30 @@ def network_profiles(world: World, asked: Asked) -> Answer:
 
 def zone_list(kind: str) -> Handler:
     """What a data center has of a collection."""
+    loads: dict[str, Callable[[Any, str], list[Item]]] = {
+        "networks": places.networks_of, "storagedomains": places.domains_of, "quotas": places.quotas_of,
+    }  # fmt: skip
 
     def answer(world: World, asked: Asked) -> Answer:
         zone = _there(world, "datacenters", asked)["id"]
-        records = [one for one in world.all(kind) if one["data_center"] == zone]
-        if kind == "storagedomains":
-            items = [("storage_domain", storage.storage_domain(world, one, zone=zone)) for one in records]
-            return _chosen(asked, "storage_domains", items, "domain")
-        found = select(world, kind, records, asked) if kind == "clusters" else records
-        return Answer(tag=KINDS[kind][1], items=[body(world, kind, one) for one in found])
+        tag = "quotas" if kind == "quotas" else KINDS[kind][1]
+        if kind == "clusters":
+            records = [one for one in world.all(kind) if one["data_center"] == zone]
+            return Answer(tag=tag, items=[body(world, kind, one) for one in select(world, kind, records, asked)])
+        return _chosen(asked, tag, loads[kind](world, zone), "thing")
 
     return answer
 
 
-def quotas(world: World, asked: Asked) -> Answer:
-    zone = _there(world, "datacenters", asked)["id"]
-    items: list[Item] = []
-    for one in world.all("quotas"):
-        if one["data_center"] == zone:
-            tree = {
-                "@href": f"{BASE}/datacenters/{zone}/quotas/{one['id']}", "@id": one["id"], "name": one["name"],
-                "description": one["description"], "cluster_hard_limit_pct": 20, "cluster_soft_limit_pct": 80,
-                "data_center": Ref("datacenters", zone), "storage_hard_limit_pct": 20, "storage_soft_limit_pct": 80,
-            }  # fmt: skip
-            items.append(("quota", tree))
-    return _chosen(asked, "quotas", items, "")
+def system_permissions(world: World, asked: Asked) -> Answer:
+    """The permissions on the whole system."""
+    allowed_to_look(world, asked)
+    found = [one for one in world.all("permissions") if not set(one) - {"id", "user", "role"}]
+    return Answer(tag="permissions", items=[body(world, "permissions", one) for one in found])
+
+
+def statistics(world: World, asked: Asked) -> Answer:
+    return _chosen(asked, "statistics", places.statistics_of(world, _there(world, "hosts", asked)["id"]), "")
 
 
 def files(world: World, asked: Asked) -> Answer:

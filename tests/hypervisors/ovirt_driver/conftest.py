@@ -1,20 +1,25 @@
-"""Where the answers of real engines are, if they are."""
+"""The engine double with a driver on it."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
+from portal.hypervisors.ovirt.driver import OvirtDriver
+from tests.doubles.ovirt_engine.control import EngineDouble
+from tests.hypervisors.ovirt_driver.world import Engine
 
-@pytest.fixture(scope="session")
-def reference(request: pytest.FixtureRequest) -> Path:
-    """The folder with answers that real engines gave, which no other test needs."""
-    try:
-        given = request.config.getoption("--reference")
-    except ValueError:
-        given = os.environ.get("STEGI_REFERENCE")
-    if not given:
-        pytest.skip("no folder of reference answers was given")
-    return Path(str(given))
+
+@pytest.fixture
+def engine(ovirt_engine: EngineDouble) -> Iterator[Engine]:
+    """The engine as it is when it is fresh, with a driver on it."""
+    made = Engine(ovirt_engine)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def driver(engine: Engine) -> OvirtDriver:
+    """Its driver."""
+    return engine.driver

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from ovirtsdk4 import http
 
 from portal.hypervisors.ovirt.inventory import Inventories
 from portal.hypervisors.specs import Connection
+from tests.doubles.ovirt_engine import reference
 
 PORTAL = UUID("11111111-2222-4333-8444-555555555555")
 BASE = "/ovirt-engine/api"
@@ -65,13 +65,12 @@ def inventories(bodies: dict[str, str]) -> Inventories:
 
 def recordings(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Each recording's bodies by path, with what ``follow`` would have put in their places."""
-    for file in sorted((folder / "recordings").glob("*.json")):
-        bodies: dict[str, str] = {}
-        for call in json.loads(file.read_text()):
-            path = call["path"].removeprefix(BASE).strip("/")
-            if not call["query"] and call["responses"][0]["status"] == 200:
-                bodies.setdefault(path, call["responses"][0]["body"])
-        yield file.stem, _followed(bodies)
+    told: dict[str, dict[str, str]] = {}
+    for one in reference.recordings(folder):
+        if not one.query:
+            told.setdefault(one.source, {}).setdefault(one.path.strip("/"), one.bodies[0])
+    for source, bodies in told.items():
+        yield source, _followed(bodies)
 
 
 def changed(bodies: dict[str, str], change: Change) -> dict[str, str]:

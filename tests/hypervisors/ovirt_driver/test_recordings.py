@@ -30,9 +30,9 @@ def lists(found: Inventory) -> dict[str, list[str]]:
     return {kind: sorted(one.external_id for one in things) for kind, things in kinds.items()}
 
 
-def test_everything_that_an_engine_told_is_found(reference: Path) -> None:
+def test_everything_that_an_engine_told_is_found(reference_folder: Path) -> None:
     count = 0
-    for name, bodies in recordings(reference):
+    for name, bodies in recordings(reference_folder):
         found = inventories(bodies).inventory()
         for kind, there in lists(found).items():
             known = [one for one in ids(bodies[kind]) if not (kind == "templates" and set(one) <= set("0-"))]
@@ -56,8 +56,8 @@ def test_everything_that_an_engine_told_is_found(reference: Path) -> None:
     assert count > 10
 
 
-def test_no_field_is_needed_and_none_is_too_many(reference: Path) -> None:
-    for name, bodies in recordings(reference):
+def test_no_field_is_needed_and_none_is_too_many(reference_folder: Path) -> None:
+    for name, bodies in recordings(reference_folder):
         whole = inventories(bodies).inventory()
 
         def new(root: etree._Element) -> None:

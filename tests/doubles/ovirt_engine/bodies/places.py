@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from uuid import NAMESPACE_OID, uuid5
+
+from tests.doubles.ovirt_engine.bodies import storage
 from tests.doubles.ovirt_engine.shape import BASE, Item, Many, Ref, Sub, Tree
 from tests.doubles.ovirt_engine.store import Record
 from tests.doubles.ovirt_engine.world import World
@@ -30,6 +33,65 @@ def clusters_of(world: World, zone: str) -> list[Item]:
 
 def networks_of(world: World, zone: str) -> list[Item]:
     return [("network", network(world, record)) for record in _near(world, "networks", zone)]
+
+
+def domains_of(world: World, zone: str) -> list[Item]:
+    """The storage domains of a data center, with their status there."""
+    found = _near(world, "storagedomains", zone)
+    return [("storage_domain", storage.storage_domain(world, record, zone=zone)) for record in found]
+
+
+def quotas_of(world: World, zone: str) -> list[Item]:
+    return [("quota", quota(record)) for record in _near(world, "quotas", zone)]
+
+
+def quota(record: Record) -> Tree:
+    zone = record["data_center"]
+    return {
+        "@href": f"{BASE}/datacenters/{zone}/quotas/{record['id']}",
+        "@id": record["id"],
+        "name": record["name"],
+        "description": record["description"],
+        "cluster_hard_limit_pct": record["cluster_hard"],
+        "cluster_soft_limit_pct": record["cluster_soft"],
+        "data_center": Ref("datacenters", zone),
+        "storage_hard_limit_pct": record["storage_hard"],
+        "storage_soft_limit_pct": record["storage_soft"],
+        "permissions": Sub("permissions"),
+        "quota_cluster_limits": Sub("quotaclusterlimits"),
+        "quota_storage_limits": Sub("quotastoragelimits"),
+    }
+
+
+def statistics_of(world: World, key: str) -> list[Item]:
+    """A host's figures of the moment."""
+    record = world.find("hosts", key)
+    if record is None:
+        return []
+    taken = sum(vm["memory"] for vm in world.store.of("vms").values() if vm["host"] == key)
+    figures = {
+        "memory.total": (record["memory"], "bytes", "integer"), "memory.used": (taken, "bytes", "integer"),
+        "memory.free": (max(0, record["memory"] - taken), "bytes", "integer"),
+        "cpu.current.user": (5.0, "percent", "decimal"), "cpu.current.system": (2.0, "percent", "decimal"),
+        "cpu.current.idle": (93.0, "percent", "decimal"), "cpu.load.avg.5m": (0.7, "percent", "decimal"),
+        "boot.time": (int(record["boot_time"]), "none", "integer"),
+    }  # fmt: skip
+    return [("statistic", _statistic(record, name, *figure)) for name, figure in figures.items()]
+
+
+def _statistic(owner: Record, name: str, value: float, unit: str, kind: str) -> Tree:
+    key = str(uuid5(NAMESPACE_OID, name))
+    return {
+        "@href": f"{BASE}/hosts/{owner['id']}/statistics/{key}",
+        "@id": key,
+        "name": name,
+        "description": name,
+        "kind": "gauge",
+        "type": kind,
+        "unit": unit,
+        "values": Many("value", [{"datum": value}]),
+        "host": Ref("hosts", owner["id"]),
+    }
 
 
 def profiles_of(world: World, key: str) -> list[Item]:
@@ -64,8 +126,8 @@ def data_center(world: World, record: Record) -> Tree:
         "networks": Sub("networks", networks_of),
         "permissions": Sub("permissions"),
         "qoss": Sub("qoss"),
-        "quotas": Sub("quotas"),
-        "storage_domains": Sub("storagedomains"),
+        "quotas": Sub("quotas", quotas_of),
+        "storage_domains": Sub("storagedomains", domains_of),
     }
 
 
@@ -146,7 +208,7 @@ def host(world: World, record: Record) -> Tree:
         "network_attachments": Sub("networkattachments"),
         "nics": Sub("nics"),
         "permissions": Sub("permissions"),
-        "statistics": Sub("statistics"),
+        "statistics": Sub("statistics", statistics_of),
         "tags": Sub("tags"),
         "unmanaged_networks": Sub("unmanagednetworks"),
     }
