@@ -87,6 +87,7 @@ class TemplateStatus(TextChoices):
     OK = "ok", _("ready")
     LOCKED = "locked", _("being made")
     ILLEGAL = "illegal", _("broken")
+    GONE = "gone", _("gone from its engine")
 
 
 class ImageFormat(TextChoices):

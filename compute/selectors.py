@@ -56,7 +56,7 @@ def last_job_of(actor: Actor, uid: UUID) -> Job | None:
 def templates(actor: Actor) -> QuerySet[Template]:
     """The templates this actor may make machines from."""
     return policy.visible(
-        actor, Permit.TEMPLATE_USE, Template.objects.select_related("owner", "storage_domain")
+        actor, Permit.TEMPLATE_USE, Template.objects.select_related("owner", "storage_domain__provider")
     ).order_by("name", "uid")
 
 
@@ -68,9 +68,12 @@ def visible_templates(actor: Actor) -> QuerySet[Template]:
 
 def latest(rows: QuerySet[Template]) -> QuerySet[Template]:
     """Of each template the latest version that is ready."""
-    newer = Template.objects.filter(name=OuterRef("name"), version__gt=OuterRef("version"), status="ok")
-    of_owner, of_institute = newer.filter(owner=OuterRef("owner")), newer.filter(owner=None)
-    return rows.exclude(Exists(of_owner)).exclude(Q(owner=None) & Exists(of_institute))
+    newer = Template.objects.filter(version__gt=OuterRef("version"), status="ok")
+    of_engine = newer.filter(provider=OuterRef("provider"), base=OuterRef("base"))
+    made = newer.filter(name=OuterRef("name"), provider=None)
+    of_owner, of_institute = made.filter(owner=OuterRef("owner")), made.filter(owner=None)
+    old = Exists(of_owner) | (Q(owner=None) & Exists(of_institute))
+    return rows.exclude(Exists(of_engine)).exclude(Q(provider=None) & old)
 
 
 def all_templates(actor: Actor) -> QuerySet[Template]:
@@ -89,11 +92,23 @@ def get_template(actor: Actor, uid: UUID) -> Template:
     return template
 
 
-def storage_for_templates(owner: DataCenter | None) -> QuerySet[StorageDomain]:
-    """Where the disk of a template of this data center, or of the institute's, can lie."""
-    if owner is not None:
-        return usable_storage(owner).distinct().order_by("name", "uid")
-    return data_domains().order_by("name", "uid")
+def storage_for_templates(owner: DataCenter | None, *, ability: str = "disk_upload") -> QuerySet[StorageDomain]:
+    """Where the disk of a template of this data center, or of the institute's, can lie.
+
+    ``ability``: what the provider must be capable of to bring it there; one that was not read yet is taken for capable.
+    """
+    told = Q(**{f"provider__capabilities__{ability}": True}) | Q(**{f"provider__capabilities__{ability}__isnull": True})
+    return _storage_of(owner).filter(told)
+
+
+def storage_without(owner: DataCenter | None, *, ability: str = "disk_upload") -> QuerySet[StorageDomain]:
+    """Those that it may use, and whose provider cannot do that."""
+    return _storage_of(owner).filter(**{f"provider__capabilities__{ability}": False})
+
+
+def _storage_of(owner: DataCenter | None) -> QuerySet[StorageDomain]:
+    rows = usable_storage(owner).distinct() if owner is not None else data_domains()
+    return rows.select_related("provider").order_by("name", "uid")
 
 
 def usable_templates(actor: Actor, data_center: DataCenter | None = None) -> QuerySet[Template]:
@@ -199,15 +214,15 @@ def resources(actor: Actor, data_center: DataCenter) -> list[Resources]:
         # One whose hosts are all in another has nothing to give.
         "cluster": (_("Clusters"), Cluster.objects.select_related("provider").filter(hosts__isnull=False).distinct()),
         "storage_domain": (_("Storage domains"), StorageDomain.objects.select_related("provider")),
-        "network": (_("Networks"), Network.objects.filter(owner=None)),
-        "template": (_("Templates"), Template.objects.filter(owner=None)),
+        "network": (_("Networks"), Network.objects.filter(owner=None).select_related("provider")),
+        "template": (_("Templates"), Template.objects.filter(owner=None).select_related("provider")),
     }
+    gone = {"network": {"status": "gone"}, "template": {"status": "gone"}}
     found = []
     for kind, (title, rows) in named.items():
         assigned = tuple(rows.filter(assignments__data_center=data_center).order_by("name"))
-        others = (
-            tuple(rows.exclude(assignments__data_center=data_center).order_by("name")[:MOST_OFFERED]) if giving else ()
-        )
+        free = rows.exclude(assignments__data_center=data_center).exclude(**gone.get(kind, {"pk": None}))
+        others = tuple(free.order_by("name")[:MOST_OFFERED]) if giving else ()
         found.append(Resources(kind, title, assigned, others))
     return found
 
@@ -308,12 +323,15 @@ def depends_on(provider: Provider) -> list[Reason]:
     of_it = {"provider": provider}
     names: dict[str, QuerySet[Any]] = {
         "machines": Vm.objects.filter(**of_it),
-        "templates": Template.objects.filter(storage_domain__provider=provider),
-        "networks": Network.objects.filter(**of_it),
+        # What was found there goes with it; what was made here does not.
+        "templates": Template.objects.filter(storage_domain__provider=provider, provider=None),
+        "networks": Network.objects.filter(**of_it, is_found=False),
         "data_centers": (
             DataCenter.objects.filter(cluster_assignments__cluster__provider=provider)
             | DataCenter.objects.filter(cluster_assignments__cluster__hosts__provider=provider)
             | DataCenter.objects.filter(storage_assignments__storage_domain__provider=provider)
+            | DataCenter.objects.filter(template_assignments__template__provider=provider)
+            | DataCenter.objects.filter(network_assignments__network__in=Network.objects.filter(**of_it, is_found=True))
         ).distinct(),
     }
     return [_dependents(kind, rows) for kind, rows in names.items() if rows.exists()]

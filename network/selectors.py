@@ -25,7 +25,6 @@ def usable_vnic_profiles(actor: Actor, data_center: DataCenter) -> QuerySet[Vnic
     """The vNIC profiles of networks that the data center owns or was assigned, and that work now."""
     own = Q(network__owner=data_center) | Q(network__assignments__data_center=data_center)
     networks = usable_networks(actor).values("pk")
-    rows = VnicProfile.objects.filter(own, network__status="operational", network__in=networks).select_related(
-        "network"
-    )
+    works = {"network__status": "operational", "is_gone": False}
+    rows = VnicProfile.objects.filter(own, network__in=networks, **works).select_related("network")
     return rows.distinct().order_by("name", "uid")

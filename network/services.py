@@ -14,6 +14,7 @@ from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, Reason
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt
+from portal.hypervisors.known import capabilities_of
 from portal.hypervisors.models import Provider
 from portal.jobs.models import Job
 from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
@@ -33,6 +34,7 @@ def create_network(
         policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
         # Held, so that of two networks whose ranges overlap the second sees the first.
         provider = Provider.objects.select_for_update(no_key=True).get(pk=provider.pk)
+        refuse_without_networks(provider)
         reasons = rules.network_reasons(name, cidr, held_ranges(provider))
         if Network.objects.filter(owner=data_center, name=name).exists():
             text = _("A network of this name is already in this data center. Choose another name.")
@@ -56,9 +58,17 @@ def authorize_networks(actor: Actor, data_center_uid: UUID) -> DataCenter:
 
 
 def providers_for(actor: Actor) -> list[Provider]:
-    """The providers on which a network can be made now. Raises ``NotPermitted``."""
+    """The providers on which a network can be made now; an engine has its own. Raises ``NotPermitted``."""
     policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
-    return list(Provider.objects.filter(enabled=True).order_by("name"))
+    return [row for row in Provider.objects.filter(enabled=True).order_by("name") if capabilities_of(row).networks]
+
+
+def refuse_without_networks(provider: Provider) -> None:
+    """Raise ``Invalid`` where none can be made: an engine's own are assigned instead."""
+    if not capabilities_of(provider).networks:
+        text = _("No network can be made on %(name)s. Make it there, and assign it to the data center here.")
+        reason = Reason("networks_unsupported", text % {"name": provider.name}, "provider")
+        raise Invalid(reason.text, reasons=(reason,))
 
 
 def free_range(provider: Provider) -> str:
@@ -76,7 +86,7 @@ def free_range(provider: Provider) -> str:
 
 def held_ranges(provider: Provider) -> list[rules.Held]:
     """The ranges of all networks on a provider: ours, which may not be made yet, and those that were found there."""
-    ours = Network.objects.filter(provider=provider).values_list("pk", "name", "cidr")
+    ours = Network.objects.filter(provider=provider, is_found=False).values_list("pk", "name", "cidr")
     known = {str(uid) for uid, _name, _cidr in ours}
     found = FoundNetwork.objects.filter(provider=provider).exclude(external_id__in=known)
     held = [rules.Held(name, cidr) for _uid, name, cidr in ours]

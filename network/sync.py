@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from network.choices import FoundKind, FoundOwner, NetworkStatus
-from network.models import FoundNetwork, Network
+from network.models import FoundNetwork, Network, NetworkAssignment, VnicProfile
 from portal.hypervisors.identity import portal_id
 from portal.hypervisors.models import Provider
+from portal.hypervisors.rows import BATCH, batches, bring, take
 from portal.hypervisors.specs import Inventory, NetworkFound
 
 FIELDS = ("name", "active", "forward", "bridge", "ranges", "members", "owner")
-BATCH = 500
-
 Key = tuple[str, str]
 
 
@@ -26,30 +25,56 @@ def write_networks(provider: Provider, inventory: Inventory, *, began: datetime)
 
     ``began``: before the inventory was read. What was seen of ours since is newer.
     """
+    _write_engines(provider, [one for one in inventory.networks if one.zone])
     there = {(row.kind, row.external_id): row for row in FoundNetwork.objects.filter(provider=provider)}
     seen = dict(_seen(inventory))
     fresh = [
         FoundNetwork(provider=provider, kind=key[0], external_id=key[1], **seen[key])
         for key in seen.keys() - there.keys()
     ]
-    changed = [row for key, row in there.items() if key in seen and _take(row, seen[key])]
+    changed = [row for key, row in there.items() if key in seen and take(row, seen[key])]
     gone = [row.pk for key, row in there.items() if key not in seen]
     if fresh:
         FoundNetwork.objects.bulk_create(fresh, batch_size=BATCH, ignore_conflicts=True)
     if changed:
         FoundNetwork.objects.bulk_update(changed, FIELDS, batch_size=BATCH)
-    for start in range(0, len(gone), BATCH):
-        FoundNetwork.objects.filter(pk__in=gone[start : start + BATCH]).delete()
+    for some in batches(gone):
+        FoundNetwork.objects.filter(pk__in=some).delete()
     _observe_ours(provider, inventory, began=began)
 
 
-def _take(row: FoundNetwork, values: dict[str, Any]) -> bool:
-    """Whether anything of it changed."""
-    if all(getattr(row, name) == value for name, value in values.items()):
-        return False
-    for name, value in values.items():
-        setattr(row, name, value)
-    return True
+def _write_engines(provider: Provider, found: Sequence[NetworkFound]) -> None:
+    """The networks of an engine are the institute's, to be assigned; one without a profile is nothing to attach to."""
+    rows = Network.objects.filter(provider=provider, is_found=True)
+    seen = {one.external_id: _network(one) for one in found if one.profiles}
+    gone = bring(rows, seen, of={"provider": provider, "is_found": True})
+    there = dict(rows.filter(external_id__in=seen).values_list("external_id", "pk"))
+    profiles = {
+        profile.external_id: {"network_id": there[one.external_id], "name": profile.name[:64], "is_gone": False}
+        for one in found
+        for profile in one.profiles
+        if one.external_id in there
+    }
+    kept = VnicProfile.objects.filter(network__in=rows).exclude(external_id="")
+    left = [row.pk for row in bring(kept, profiles, of={})]
+    for some in batches(left):
+        kept.filter(pk__in=some, is_gone=False).update(is_gone=True)
+        kept.filter(pk__in=some, nics=None).delete()
+    for some in batches([row.pk for row in gone]):
+        _forget(some)
+
+
+def _network(one: NetworkFound) -> dict[str, Any]:
+    status = NetworkStatus.OPERATIONAL if one.active else NetworkStatus.NON_OPERATIONAL
+    return {"name": one.name[:64], "zone": one.zone[:100], "status": str(status)}
+
+
+def _forget(uids: Sequence[Any]) -> None:
+    """Gone from the engine: what machines or data centers have of it stays, marked."""
+    some = Network.objects.filter(pk__in=uids)
+    some.exclude(status=NetworkStatus.GONE).update(status=NetworkStatus.GONE, status_at=timezone.now())
+    used = Exists(VnicProfile.objects.filter(network=OuterRef("pk"), nics__isnull=False))
+    some.exclude(used | Exists(NetworkAssignment.objects.filter(network=OuterRef("pk")))).delete()
 
 
 def _seen(inventory: Inventory) -> Iterator[tuple[Key, dict[str, Any]]]:
@@ -82,7 +107,7 @@ def _observe_ours(provider: Provider, inventory: Inventory, *, began: datetime) 
     """Whether the networks that were made here still work; what is being made is its job's to observe."""
     active = {one.marker.uid for one in inventory.networks if one.active and one.marker and _owner(one) == "ours"}
     older = Q(status_at__lt=began)
-    made = Network.objects.filter(older, provider=provider).exclude(status=NetworkStatus.CREATING)
+    made = Network.objects.filter(older, provider=provider, is_found=False).exclude(status=NetworkStatus.CREATING)
     now = timezone.now()
     for works, status in ((True, NetworkStatus.OPERATIONAL), (False, NetworkStatus.NON_OPERATIONAL)):
         rows = made.filter(pk__in=active) if works else made.exclude(pk__in=active)

@@ -8,7 +8,15 @@ from compute.models.grants import (
     VmUserGrant,
 )
 from compute.models.image import Image
-from compute.models.inventory import Cluster, ClusterAssignment, Host, StorageAssignment, StorageDomain
+from compute.models.inventory import (
+    Cluster,
+    ClusterAssignment,
+    Host,
+    InstanceType,
+    StorageAssignment,
+    StorageDomain,
+    Zone,
+)
 from compute.models.readiness import ReadinessResult
 from compute.models.screen import Screen
 from compute.models.template import Template, TemplateAssignment
@@ -24,6 +32,7 @@ __all__ = [
     "Image",
     "ImageGroupGrant",
     "ImageUserGrant",
+    "InstanceType",
     "Nic",
     "ReadinessResult",
     "Screen",
@@ -36,4 +45,5 @@ __all__ = [
     "Vm",
     "VmGroupGrant",
     "VmUserGrant",
+    "Zone",
 ]

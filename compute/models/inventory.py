@@ -14,8 +14,26 @@ from portal.hypervisors.models import Provider
 from tenants.models import DataCenter
 
 
+class Zone(UidModel):
+    """What an engine calls a data center: its clusters reach storage domains and networks of the same zone alone."""
+
+    provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="zones")
+    external_id = models.CharField(max_length=100)
+    name = models.CharField(max_length=255)
+    status = models.CharField(max_length=20, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["name", "uid"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["provider", "external_id"], name="zone_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Cluster(UidModel):
-    """Hosts among which a VM may move. Of an engine, or ours over libvirt hosts (``provider`` None)."""
+    """Hosts among which a VM may move. Of an engine (``external_id``), of the hosts of one provider, or ours over hosts of
+    several (``provider`` None).
+    """
 
     name = models.CharField(_("name"), max_length=64)
     provider = models.ForeignKey(Provider, null=True, blank=True, on_delete=models.PROTECT, related_name="clusters")
@@ -24,15 +42,30 @@ class Cluster(UidModel):
     memory_overcommit_percent = models.PositiveSmallIntegerField(_("memory overcommit"), default=150)
     # The codes of what was wrong with it at the last compare, with the hosts: news are recorded once.
     problems = models.JSONField(default=list)
+    # Of an engine's cluster; ``version`` is its compatibility version.
+    zone = models.ForeignKey(Zone, null=True, blank=True, on_delete=models.SET_NULL, related_name="clusters")
+    arch = models.CharField(max_length=20, blank=True, db_default="")
+    cpu_type = models.CharField(max_length=100, blank=True, db_default="")
+    version = models.CharField(max_length=20, blank=True, db_default="")
+    # Its engine does not have it any more; it stays while something here is in it.
+    is_gone = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         ordering: ClassVar = ["name", "uid"]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["provider"], condition=Q(external_id=""), name="one_own_cluster")
+            models.UniqueConstraint(fields=["provider"], condition=Q(external_id=""), name="one_own_cluster"),
+            models.UniqueConstraint(
+                fields=["provider", "external_id"], condition=~Q(external_id=""), name="engine_cluster_once"
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_engines(self) -> bool:
+        """Whether an engine has it, and alone says what it is and which hosts are in it."""
+        return bool(self.external_id)
 
 
 class Host(UidModel):
@@ -81,6 +114,8 @@ class StorageDomain(UidModel):
     total_bytes = models.PositiveBigIntegerField(default=0)
     used_bytes = models.PositiveBigIntegerField(default=0)
     free_bytes = models.PositiveBigIntegerField(default=0)
+    # The external ids of the engine's zones that it is attached to.
+    zones = models.JSONField(default=list, db_default=models.Value([], models.JSONField()))
 
     class Meta:
         ordering: ClassVar = ["name", "uid"]
@@ -105,6 +140,24 @@ class StorageDomain(UidModel):
     def fullness(self) -> str:
         """What to say of that: nothing, "warning" from 80 % on, "error" from 90 % on."""
         return "error" if self.percent >= 90 else "warning" if self.percent >= 80 else ""
+
+
+class InstanceType(UidModel):
+    """An engine's instance type: sizes under a name, as it was last seen there."""
+
+    provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="instance_types")
+    external_id = models.CharField(max_length=100)
+    name = models.CharField(max_length=255)
+    description = models.CharField(max_length=500, blank=True)
+    memory_mib = models.PositiveBigIntegerField(default=0)
+    vcpus = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering: ClassVar = ["name", "uid"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["provider", "external_id"], name="instance_type_once")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class ClusterAssignment(UidModel):

@@ -72,6 +72,9 @@ class FoundVm(UidModel):
     memory_mib = models.PositiveBigIntegerField(default=0)
     vcpus = models.PositiveIntegerField(default=0)
     mark = models.CharField(max_length=6, choices=FoundMark.choices, blank=True)
+    # In which of its engine's clusters it was seen, and on which host.
+    cluster = models.ForeignKey(Cluster, null=True, blank=True, on_delete=models.SET_NULL, related_name="found_vms")
+    host = models.ForeignKey(Host, null=True, blank=True, on_delete=models.SET_NULL, related_name="found_vms")
 
     class Meta:
         ordering: ClassVar = ["name", "uid"]
@@ -89,6 +92,8 @@ class Disk(UidModel):
     storage_domain = models.ForeignKey(StorageDomain, on_delete=models.PROTECT, related_name="disks")
     size_gib = models.PositiveIntegerField(_("size"))
     bootable = models.BooleanField(default=False)
+    # The external id of the disk of an engine's template that it comes from.
+    source = models.CharField(max_length=100, blank=True, db_default="")
 
     class Meta:
         ordering: ClassVar = ["-bootable", "name", "uid"]

@@ -33,8 +33,13 @@ def machine_left(job: Job, step: str) -> list[str]:
         return [_("The machine %(name)s on %(provider)s.") % {"name": name, "provider": provider}]
     disks = job.params.get("disks", [])
     if step == "first_boot":
-        return [_disk(job.target_uid, disk["storage_domain"], provider) for disk in disks[:1]]
-    return [_disk(disk["uid"], disk["storage_domain"], provider) for disk in disks]
+        return [_disk(job.target_uid, _domain(disk), provider) for disk in disks[:1]]
+    return [_disk(disk["uid"], _domain(disk), provider) for disk in disks]
+
+
+def _domain(disk: dict[str, str]) -> str:
+    """By its name for people; a job of an earlier version knew its external id alone."""
+    return disk.get("domain") or disk["storage_domain"]
 
 
 def template_left(job: Job, step: str) -> list[str]:

@@ -17,7 +17,7 @@ OFF = {VmStatus.DOWN, VmStatus.SUSPENDED}
 
 def vm_of(ctx: StepContext) -> Vm:
     """The machine that the job is about. Raises ``StepFailed`` when its row is gone."""
-    vm = Vm.objects.select_related("provider", "template", "data_center").filter(pk=ctx.target_uid).first()
+    vm = Vm.objects.select_related("provider", "template", "data_center", "cluster").filter(pk=ctx.target_uid).first()
     if vm is None:
         raise StepFailed(_("The machine is gone."), code="vm_gone")
     return vm

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from compute import rules
-from compute.models import Disk, Vm
+from compute.models import Disk, Nic, Template, Vm
 from compute.operations.left_behind import machine_left
 from compute.operations.machine import OFF, driver_of, read_back, ref_of, settle, vm_of
 from compute.sync.vms import observe
+from network.models import VnicProfile
 from portal.common.sealed import unseal_json
-from portal.hypervisors.errors import NoCapacity
-from portal.hypervisors.specs import DiskRef, DiskSpec, InitialRun, NicSpec, VmRef, VmSpec
+from portal.hypervisors.engine_found import Making, MakingState
+from portal.hypervisors.errors import MakingFailed, NoCapacity
+from portal.hypervisors.known import capabilities_of
+from portal.hypervisors.specs import (
+    DiskFromTemplate,
+    DiskRef,
+    DiskSpec,
+    InitialRun,
+    NicSpec,
+    VmRef,
+    VmSpec,
+    VmStatus,
+)
 from portal.jobs.context import JobContext
 from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, Wait, register
 from tenants import quota
 
 GIB = 1024**3
+MAKING_SECONDS = 6 * 3600.0  # whole copies of large disks take their time
+LONGEST_WORDS = 500  # of an engine's
 UNDOING = gettext_lazy("What had been made is being undone; the quota is given back when that is done.")
 
 
@@ -32,10 +47,16 @@ def _disk_ref(disk: Disk) -> DiskRef:
 
 
 def _nics(vm: Vm) -> tuple[NicSpec, ...]:
-    return tuple(
-        NicSpec(nic.pk, nic.mac, nic.vnic_profile.network.external_id, nic.vnic_profile.network.filter_name)
-        for nic in vm.nics.select_related("vnic_profile__network")
-    )
+    return tuple(_nic(nic, nic.vnic_profile) for nic in vm.nics.select_related("vnic_profile__network"))
+
+
+def _nic(nic: Nic, profile: VnicProfile) -> NicSpec:
+    return NicSpec(nic.pk, nic.mac, profile.network.external_id, profile.network.filter_name, profile.external_id)
+
+
+def _engines_template(vm: Vm) -> Template | None:
+    """The template of its engine's own that it is made from, with its disks; None: they are made here."""
+    return vm.template if vm.template is not None and vm.template.is_engines else None
 
 
 # -- create
@@ -52,8 +73,10 @@ def place(ctx: StepContext) -> Done:
 
 
 def make_disks(ctx: StepContext) -> None:
-    """A linked clone of the template's image."""
+    """A linked clone of the template's image. From an engine's template they come with the machine."""
     vm = vm_of(ctx)
+    if _engines_template(vm):
+        return
     driver = driver_of(vm)
     for disk in _disks(vm):
         base = None
@@ -65,15 +88,24 @@ def make_disks(ctx: StepContext) -> None:
         ctx.fault_point("made")
 
 
-def unmake_disks(ctx: StepContext) -> None:
-    """Remove them; already gone is done. A definition that came late, when its own undo was over, would hold them."""
+def unmake_disks(ctx: StepContext) -> Wait | None:
+    """Remove them, and wait until they are gone: an engine takes its time. Already gone is done.
+
+    A definition that came late, when its own undo was over, or that is still going, would hold them.
+    """
     vm = vm_of(ctx)
     driver = driver_of(vm)
     if driver.find_vm(vm.pk) is not None:
         undefine(ctx)
-    for disk in _disks(vm):
-        driver.delete_disk(_disk_ref(disk))
+        if driver.find_vm(vm.pk) is not None:
+            return Wait(1.0, _("Waiting for the definition to be gone."))
+    refs = [_disk_ref(disk) for disk in _disks(vm)]
+    for ref in refs:
+        driver.delete_disk(ref)
         ctx.fault_point("removed")
+    if any(driver.find_disk(ref) is not None for ref in refs):
+        return Wait(1.0, _("Waiting for the disks to be gone."))
+    return None
 
 
 def make_first_boot(ctx: StepContext) -> Done:
@@ -91,6 +123,8 @@ def make_first_boot(ctx: StepContext) -> Done:
 def unmake_first_boot(ctx: StepContext) -> None:
     """Remove it; already gone is done."""
     vm = vm_of(ctx)
+    if not capabilities_of(vm.provider).first_boot_volume:
+        return
     for disk in _disks(vm)[:1]:
         driver_of(vm).delete_first_boot(vm.pk, storage_domain=disk.storage_domain.external_id)
 
@@ -101,15 +135,34 @@ def initial_run(vm: Vm) -> InitialRun:
     return InitialRun(data.get("hostname", ""), data.get("user_name", ""), tuple(data.get("ssh_authorized_keys", ())))
 
 
-def define(ctx: StepContext) -> Done:
-    """Define the machine, switched off, with its disks and network cards."""
+def define(ctx: StepContext) -> Done | Wait:
+    """Define the machine, switched off, with its disks and network cards; an engine goes on making it after that."""
     vm = vm_of(ctx)
     driver = driver_of(vm)
-    found = driver.find_vm(vm.pk)
-    ref = VmRef(vm.pk, found.external_id) if found else driver.create_vm(_spec(ctx, vm))
-    ctx.fault_point("made")
-    Vm.objects.filter(pk=vm.pk).update(external_id=ref.external_id)
+    ref = _accepted(ctx, vm)
+    if ref is None:
+        found = driver.find_vm(vm.pk)
+        ref = VmRef(vm.pk, found.external_id) if found else driver.create_vm(_spec(ctx, vm))
+        ctx.fault_point("made")
+        Vm.objects.filter(pk=vm.pk).update(external_id=ref.external_id)
+    if _engines_template(vm) and (wait := _still_made(ctx, driver.making(ref), ref)):
+        return wait
     return Done({"external_id": ref.external_id})
+
+
+def _accepted(ctx: StepContext, vm: Vm) -> VmRef | None:
+    """What an earlier look saw accepted: it is not asked for again, whatever became of it."""
+    known = ctx.output("define").get("accepted")
+    return VmRef(vm.pk, known) if known else None
+
+
+def _still_made(ctx: StepContext, making: Making, ref: VmRef) -> Wait | None:
+    if making.state is MakingState.FAILED:
+        raise MakingFailed(figures={"why": making.why[:LONGEST_WORDS] or "-"})
+    if making.state is MakingState.DONE:
+        return None
+    ctx.remember(accepted=ref.external_id)
+    return Wait(1.0, _("The engine is making it."), progress=making.percent, give_up_after=MAKING_SECONDS)
 
 
 def _first_boot(ctx: StepContext, vm: Vm) -> list[DiskRef]:
@@ -119,6 +172,11 @@ def _first_boot(ctx: StepContext, vm: Vm) -> list[DiskRef]:
 
 
 def _spec(ctx: StepContext, vm: Vm) -> VmSpec:
+    template = _engines_template(vm)
+    return _engines_spec(ctx, vm, template) if template else _plain_spec(ctx, vm)
+
+
+def _plain_spec(ctx: StepContext, vm: Vm) -> VmSpec:
     return VmSpec(
         uid=vm.pk,
         name=rules.provider_name(vm.name, vm.pk.hex),
@@ -132,15 +190,36 @@ def _spec(ctx: StepContext, vm: Vm) -> VmSpec:
     )
 
 
-def undefine(ctx: StepContext) -> Done:
-    """Cut the power if it runs, undefine, and give its addresses back; already gone is done."""
+def _engines_spec(ctx: StepContext, vm: Vm, template: Template) -> VmSpec:
+    """The same from an engine's template: its disks come with it, each from one of the template's."""
+    disks = tuple(DiskFromTemplate(_disk_ref(disk), disk.source) for disk in _disks(vm))
+    return replace(
+        _plain_spec(ctx, vm),
+        disks=(),
+        cluster=vm.cluster.external_id,
+        template=template.external_id,
+        template_disks=disks,
+        clone=bool(ctx.params.get("clone")),
+    )
+
+
+def undefine(ctx: StepContext) -> Done | Wait:
+    """Cut the power if it runs, undefine, and give its addresses back; already gone is done.
+
+    An engine cuts the power in its own time, and lets nobody at a machine that it is still making.
+    """
     vm = vm_of(ctx)
     driver = driver_of(vm)
     found = driver.find_vm(vm.pk)
     ref = VmRef(vm.pk, found.external_id) if found else ref_of(vm)
+    if found is not None and found.status is VmStatus.IMAGE_LOCKED:
+        return Wait(1.0, _("Waiting until the engine lets go of the machine."), give_up_after=MAKING_SECONDS)
     if found is not None and found.status not in OFF:
         driver.stop_vm(ref)
         ctx.fault_point("stopped")
+        found = driver.find_vm(vm.pk)
+        if found is not None and found.status not in OFF:
+            return Wait(0.5, _("Waiting for the power to be off."))
     driver.delete_vm(ref, nics=_nics(vm))
     return Done({"gone": True})
 
@@ -207,7 +286,9 @@ def power_off(ctx: StepContext) -> Wait | None:
     found = driver_of(vm).find_vm(vm.pk)
     if found is None or found.status in OFF:
         return None
-    driver_of(vm).stop_vm(VmRef(vm.pk, found.external_id))
+    if not ctx.output("power_off").get("cut"):
+        driver_of(vm).stop_vm(VmRef(vm.pk, found.external_id))
+        ctx.remember(cut=True)
     return Wait(0.5, _("Waiting for the power to be off."), give_up_after=60)
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from typing import cast
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, QuerySet
@@ -87,7 +88,7 @@ def unassigned(actor: Actor, *, query: str = "") -> QuerySet[FoundVm]:
     """The machines that nobody here looks after, by name. For super-admins."""
     policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
     known = Vm.objects.filter(provider=OuterRef("provider"), external_id=OuterRef("external_id"))
-    rows = FoundVm.objects.filter(~Exists(known)).select_related("provider")
+    rows = FoundVm.objects.filter(~Exists(known)).select_related("provider", "cluster", "host")
     return (rows.filter(name__icontains=query) if query else rows).order_by("name", "uid")
 
 
@@ -185,13 +186,15 @@ def _take(actor: Actor, plan: AdoptionPlan, one: Candidate) -> tuple[Vm, Job]:
     uid = UUID(found.external_id)
     owner_uid = owner.pk if owner else None
     quota.charge(quota.Consumer("vm", uid), plan.data_center, one.amounts, user_uid=owner_uid, found=True)
-    host = Host.objects.filter(provider=found.provider_id).select_related("cluster").order_by("name")[0]
+    host = found.host
+    if found.cluster is None:
+        host = Host.objects.filter(provider=found.provider_id).select_related("cluster").order_by("name")[0]
     vm = Vm.objects.create(
         uid=uid,
         name=one.name,
         data_center=plan.data_center,
         owner=owner,
-        cluster=host.cluster,
+        cluster=found.cluster or cast("Host", host).cluster,
         host=host,
         provider_id=found.provider_id,
         external_id=found.external_id,
@@ -239,18 +242,23 @@ def _candidates(actor: Actor, data_center: DataCenter, uids: Sequence[UUID]) -> 
         raise NotFound(
             _("One of these machines is not there any more, or was adopted meanwhile. Look at the list again.")
         )
-    reached = set(_providers_of(data_center))
+    reached, clusters = set(_providers_of(data_center)), _clusters_of(data_center)
     names = set(Vm.objects.filter(data_center=data_center).values_list("name", flat=True))
     ours = set(Vm.objects.filter(pk__in=[row.external_id for row in rows.values()]).values_list("pk", flat=True))
     for row in sorted(rows.values(), key=lambda row: row.name):
         name = rules.adopted_name(row.name, taken=names)
         names.add(name)
-        yield Candidate(row, name, tuple(_problems(row, reached=row.provider_id in reached, known=ours)))
+        is_reached = row.cluster_id in clusters if row.cluster_id else row.provider_id in reached
+        yield Candidate(row, name, tuple(_problems(row, reached=is_reached, known=ours)))
 
 
 def _providers_of(data_center: DataCenter) -> QuerySet[Host, UUID]:
     hosts = Host.objects.filter(cluster__assignments__data_center=data_center)
     return hosts.values_list("provider_id", flat=True)
+
+
+def _clusters_of(data_center: DataCenter) -> set[UUID]:
+    return set(data_center.cluster_assignments.values_list("cluster_id", flat=True))
 
 
 def _problems(row: FoundVm, *, reached: bool, known: set[UUID]) -> Iterable[Reason]:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from compute import selectors
 from compute.cluster_rules import Leaving, Problem, cluster_problems, leaving_reasons
 from compute.models import Cluster, ClusterAssignment, Host, Vm
-from compute.services.placement import rooms_of
+from compute.services.placement import rooms_of, rooms_of_clusters
 from compute.sync.clusters import facts_of, own_cluster
 from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, PreconditionFailed, Reason
@@ -73,14 +73,16 @@ def look_at_cluster(actor: Actor, uid: UUID) -> ClusterView:
     """A cluster with its hosts, and (for those who see all providers) what does not work among them."""
     row = selectors.get_cluster(actor, uid)
     hosts = tuple(selectors.hosts(actor).filter(cluster=row).order_by("name", "uid"))
-    rooms = rooms_of(hosts).values()
+    rooms = (rooms_of_clusters([row]) if row.is_engines else rooms_of(hosts)).values()
     memory = ClusterMemory(
         sum(room.physical_mib for room in rooms),
         sum(room.effective_mib for room in rooms),
         sum(room.running_mib for room in rooms),
     )
     sees_all = policy.holds_everywhere(actor, Permit.PROVIDER_VIEW)
-    return ClusterView(row, hosts, memory, tuple(cluster_problems(facts_of(hosts))) if sees_all else None)
+    # What fits together in an engine's cluster, the engine sees to.
+    problems = () if row.is_engines else tuple(cluster_problems(facts_of(hosts)))
+    return ClusterView(row, hosts, memory, problems if sees_all else None)
 
 
 def authorize_clusters(actor: Actor) -> None:
@@ -105,6 +107,8 @@ def plan_cluster(actor: Actor, edit: ClusterEdit, uid: UUID | None = None) -> Cl
     row = selectors.get_cluster(actor, uid) if uid else None
     authorize_clusters(actor)
     reasons = _input_reasons(edit, row) + _taken_reasons(edit, row)
+    if row is not None and row.is_engines:
+        reasons.append(_engines_reason(row))
     wanted = _wanted(edit, row) if not any(reason.field == "hosts" for reason in reasons) else []
     problems = cluster_problems(facts_of(wanted))
     refusals = [problem.reason("hosts") for problem in problems if problem.is_refusal]
@@ -139,7 +143,7 @@ def edit_cluster(actor: Actor, uid: UUID, edit: ClusterEdit) -> Cluster:
         authorize_clusters(actor)
         _one_at_a_time()
         _hold_users([row.pk])
-        if edit.hosts is not None:
+        if edit.hosts is not None or row.is_engines:
             _refuse_engines(row)
         row.refresh_from_db()
         if edit.version and edit.version != cluster_version(row):
@@ -206,9 +210,17 @@ def _refuse(edit: ClusterEdit, row: Cluster | None) -> None:
 
 
 def _refuse_engines(row: Cluster) -> None:
+    if row.is_engines:
+        reason = _engines_reason(row)
+        raise Conflict(reason.text, reasons=(reason,))
     if row.provider_id is not None:
         text = _("%(name)s is the cluster of one provider alone. Make one of the hosts of several instead.")
         raise Conflict(text % {"name": row.name}, reasons=(Reason("cluster_of_provider", text % {"name": row.name}),))
+
+
+def _engines_reason(row: Cluster) -> Reason:
+    text = _("%(name)s is a cluster of its engine's. Change it there; what is changed is seen here soon.")
+    return Reason("cluster_of_engine", text % {"name": row.name})
 
 
 def _input_reasons(edit: ClusterEdit, row: Cluster | None) -> list[Reason]:

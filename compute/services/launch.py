@@ -25,6 +25,7 @@ from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted, Port
 from portal.events.codes import Outcome, code_for
 from portal.events.models import Event
 from portal.events.record import Subject, attempt
+from portal.hypervisors.known import capabilities_of
 from portal.hypervisors.models import Provider
 from portal.jobs.models import Job
 from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
@@ -288,7 +289,8 @@ def _place_reasons(wanted: LaunchRequest) -> Iterator[Reason]:
 
 def _fitting(clusters: Any, domains: Any) -> bool:
     fitting = data_domains().filter(pk__in=domains.values("pk"), provider__in=_providers_of(clusters))
-    return fitting.exists()
+    zones = {row.zone.external_id for row in clusters.select_related("zone") if row.zone}
+    return any(not row.zones or zones & set(row.zones) for row in fitting)
 
 
 def _providers_of(clusters: Any) -> Any:
@@ -311,6 +313,10 @@ def _network_reasons(wanted: LaunchRequest, made: Network | None, uid: UUID | No
     if provider is None:
         text = _("There is no such provider, or it is disabled.")
         yield Reason("provider_invalid", text, "network_provider")
+        return
+    if not capabilities_of(provider).networks:
+        text = _("No network can be made on %(name)s. Assign one that it has, or choose another provider.")
+        yield Reason("networks_unsupported", text % {"name": provider.name}, "network_provider")
         return
     clusters = _chosen("cluster", wanted.clusters)
     if clusters and not _providers_of(clusters).filter(provider=provider).exists():
@@ -355,8 +361,10 @@ def offered(actor: Actor) -> dict[str, list[Any]]:
     rows: dict[str, Any] = {name: shared(SHAREABLE[kind]).order_by("name", "uid") for kind, name in GIVEN.items()}
     rows["clusters"] = clusters_with_hosts(actor).order_by("name", "uid")
     rows["storage_domains"] = StorageDomain.objects.select_related("provider").order_by("name", "uid")
-    rows["templates"] = rows["templates"].filter(status="ok")
-    rows["providers"] = Provider.objects.filter(enabled=True).order_by("name", "uid")
+    rows["templates"] = rows["templates"].filter(status="ok").select_related("provider")
+    rows["networks"] = rows["networks"].exclude(status=NetworkStatus.GONE).select_related("provider")
+    enabled = Provider.objects.filter(enabled=True).order_by("name", "uid")
+    rows["providers"] = [row for row in enabled if capabilities_of(row).networks]
     return {name: list(found[:MOST_OFFERED]) for name, found in rows.items()}
 
 

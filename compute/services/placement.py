@@ -1,4 +1,7 @@
-"""Where a machine runs: a host of the data center's clusters that reaches its disk, answers, and has the memory."""
+"""Where a machine runs: a host of the data center's clusters that reaches its disk, answers, and has the memory.
+
+An engine chooses the host itself: there a cluster is chosen, by the memory of all its hosts.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from django.db.models import QuerySet, Sum
 from django.utils.translation import gettext as _
 
 from compute.choices import RUNNING
-from compute.models import FoundVm, Host, Vm
+from compute.models import Cluster, FoundVm, Host, Vm
 from compute.rules import HostRoom, memory_reasons
-from compute.services.wishes import Wish
+from compute.services.wishes import Laid, Wish
 from portal.common.actor import Actor
 from portal.common.errors import Reason
 from portal.hypervisors.models import ProviderStatus
@@ -24,29 +27,34 @@ SILENT = (ProviderStatus.UNREACHABLE, ProviderStatus.DENIED)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The host that was chosen, or the reasons why there is none."""
+    """What was chosen, or the reasons why there is none. ``host`` None with a cluster: its engine chooses."""
 
-    host: Host | None
+    cluster: Cluster | None = None
+    host: Host | None = None
     reasons: tuple[Reason, ...] = ()
 
 
-def place_for(actor: Actor, wish: Wish) -> Place:
-    """The host with the most free memory of those that can make the disk: a linked clone lies beside its base.
+def place_for(actor: Actor, wish: Wish, laid: Laid) -> Place:
+    """The host (or the engine's cluster) with the most free memory of those that reach the disks.
 
     Silent hosts, disabled providers and full hosts are passed over. Reasons name hosts to those who may see providers.
     """
-    provider = wish.template.storage_domain.provider_id
+    template = wish.template
+    provider = template.storage_domain.provider_id
     reached = Host.objects.filter(provider_id=provider, cluster__assignments__data_center=wish.data_center)
+    if template.is_engines:
+        reached = reached.filter(cluster__zone__external_id__in=laid.zones or template.storage_domain.zones)
+    if template.only_cluster:
+        reached = reached.filter(cluster__external_id=template.only_cluster)
     hosts = list(reached.select_related("cluster", "provider").order_by("-memory_free_mib", "name").distinct())
     if not hosts:
         text = _("The data center has no cluster that reaches this template's storage. Ask its administrator.")
-        return Place(None, (Reason("no_cluster", text, "template"),))
+        return Place(reasons=(Reason("no_cluster", text, "template"),))
     answering = [host for host in hosts if is_answering(host)]
     if not answering:
-        return Place(None, (_silent(actor, hosts),))
-    if not wish.request.run:
-        return Place(answering[0])
-    return _with_room(actor, answering, wish.memory_mib)
+        return Place(reasons=(_silent(actor, hosts),))
+    wanted = wish.memory_mib if wish.request.run else 0
+    return (_cluster_with_room if template.is_engines else _with_room)(actor, answering, wanted)
 
 
 def is_answering(host: Host) -> bool:
@@ -74,12 +82,24 @@ def _silent(actor: Actor, hosts: list[Host]) -> Reason:
 
 
 def _with_room(actor: Actor, hosts: list[Host], memory_mib: int) -> Place:
+    """``memory_mib`` 0: it is not to run, and any will do."""
+    if not memory_mib:
+        return Place(hosts[0].cluster, hosts[0])
     rooms = rooms_of(hosts)
     for host in hosts:
         if not rooms[host.pk].physical_mib or rooms[host.pk].free_mib >= memory_mib:
-            return Place(host)
+            return Place(host.cluster, host)
     best = max((rooms[host.pk] for host in hosts), key=lambda room: room.free_mib)
-    return Place(None, tuple(_memory_reasons(actor, best, memory_mib)))
+    return Place(reasons=tuple(_memory_reasons(actor, best, memory_mib)))
+
+
+def _cluster_with_room(actor: Actor, hosts: list[Host], memory_mib: int) -> Place:
+    clusters = {host.cluster_id: host.cluster for host in hosts}
+    rooms = rooms_of_clusters(clusters.values())
+    best = max(rooms, key=lambda uid: rooms[uid].free_mib)
+    if not memory_mib or not rooms[best].physical_mib or rooms[best].free_mib >= memory_mib:
+        return Place(clusters[best])
+    return Place(reasons=tuple(_memory_reasons(actor, rooms[best], memory_mib)))
 
 
 def _memory_reasons(actor: Actor, room: HostRoom, memory_mib: int) -> list[Reason]:
@@ -103,14 +123,35 @@ def rooms_of(hosts: Iterable[Host]) -> dict[UUID, HostRoom]:
     }
 
 
-def _running(rows: QuerySet[Vm] | QuerySet[FoundVm]) -> dict[UUID, int]:
-    """By provider; those that are unknown run, perhaps."""
+def rooms_of_clusters(clusters: Iterable[Cluster]) -> dict[UUID, HostRoom]:
+    """The same of an engine's clusters, in three queries: of each the sum of its hosts that are up."""
+    rows = list(clusters)
+    of_them = {"cluster__in": [row.pk for row in rows]}
+    hosts = Host.objects.filter(status="up", **of_them).order_by().values_list("cluster")
+    there = dict(hosts.annotate(total=Sum("memory_mib")))
+    ours = _running(Vm.objects.filter(**of_them), by="cluster")
+    others = _running(FoundVm.objects.filter(**of_them), by="cluster")
+    return {
+        row.pk: HostRoom(
+            row.name,
+            physical_mib=there.get(row.pk, 0),
+            overcommit_percent=row.memory_overcommit_percent,
+            running_mib=ours.get(row.pk, 0) + others.get(row.pk, 0),
+        )
+        for row in rows
+    }
+
+
+def _running(rows: QuerySet[Vm] | QuerySet[FoundVm], *, by: str = "provider") -> dict[UUID, int]:
+    """Those that are unknown run, perhaps."""
     of_those = rows.filter(status__in=RUNNING | {"creating"}).order_by()
-    return dict(of_those.values_list("provider").annotate(total=Sum("memory_mib")))
+    return dict(of_those.values_list(by).annotate(total=Sum("memory_mib")))
 
 
 def run_reasons(actor: Actor, vm: Vm) -> list[Reason]:
-    """Why a machine that is off has no room on its host now."""
+    """Why a machine that is off has no room on its host now, or in its engine's cluster."""
+    if vm.cluster.is_engines:
+        return _memory_reasons(actor, rooms_of_clusters([vm.cluster])[vm.cluster_id], vm.memory_mib)
     hosts = Host.objects.filter(provider=vm.provider_id).select_related("cluster", "provider")
     host = (hosts.filter(pk=vm.host_id).first() if vm.host_id else None) or hosts.first()
     return _memory_reasons(actor, rooms_of([host])[host.pk], vm.memory_mib) if host else []

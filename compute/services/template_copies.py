@@ -30,6 +30,7 @@ from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.errors import HypervisorError
+from portal.hypervisors.known import capabilities_of
 from portal.hypervisors.models import Provider
 from portal.hypervisors.specs import VolumeFound
 from portal.jobs.models import Job
@@ -103,6 +104,9 @@ def why_not(vm: Vm) -> list[Reason]:
     if vm.adopted:
         text = _("This machine was adopted: its disks are not the portal's. A super-admin can copy its volume.")
         return [Reason("adopted", text)]
+    if not capabilities_of(vm.provider).disk_copy:
+        text = _("The hypervisor of this machine copies no disks for the portal. Make the template there.")
+        return [Reason("copy_unsupported", text)]
     if vm.status != "down":
         text = _("The machine is %(status)s. Shut it down first.") % {"status": vm.get_status_display()}
         return [Reason("not_down", text, data={"status": vm.status})]
@@ -118,6 +122,9 @@ def offers(actor: Actor, storage_domain_uid: UUID) -> tuple[StorageDomain, list[
     domain = StorageDomain.objects.select_related("provider").filter(pk=storage_domain_uid).first()
     if domain is None:
         raise NotFound(_("There is no such storage domain."))
+    if not capabilities_of(domain.provider).disk_copy:
+        text = _("%(name)s copies no disks for the portal. Make the template there.") % {"name": domain.provider.name}
+        raise Conflict(text, reasons=(Reason("copy_unsupported", text),))
     try:
         found = driver_for(domain.provider).volumes(domain.external_id)
     except HypervisorError as error:
@@ -172,7 +179,7 @@ def _place(
 ) -> tuple[DataCenter | None, StorageDomain, Template | None]:
     """Whose it is to be, where it lies, and the version before; the wish itself is held against the rules."""
     owner = owner_of(actor, request.data_center_uid)
-    domain = storage_of(owner, request.storage_domain_uid)
+    domain = storage_of(owner, request.storage_domain_uid, ability="disk_copy")
     refuse([*rules.template_reasons(**asdict(request.traits)), *_unsealed_reasons(request)])
     if domain.provider_id != provider.pk:
         text = _("The copy is made on %(provider)s itself. Choose a storage domain of it.") % {

@@ -56,13 +56,21 @@ def owner_of(actor: Actor, uid: UUID | None) -> DataCenter | None:
     return owner
 
 
-def storage_of(owner: DataCenter | None, uid: UUID) -> StorageDomain:
-    """Where its disk can lie. Raises ``NotFound``."""
-    domain = selectors.storage_for_templates(owner).filter(pk=uid).first()
+def storage_of(owner: DataCenter | None, uid: UUID, *, ability: str) -> StorageDomain:
+    """Where its disk can lie. Raises ``NotFound``, and ``Conflict`` where its provider is not capable of that."""
+    domain = selectors.storage_for_templates(owner, ability=ability).filter(pk=uid).first()
+    if domain is None and (unfit := selectors.storage_without(owner, ability=ability).filter(pk=uid).first()):
+        raise Conflict(takes_no_disks(unfit).text, reasons=(takes_no_disks(unfit),))
     if domain is None:
         text = _("There is no such storage domain, or this data center may not use it.")
         raise NotFound(text, reasons=(Reason("storage_not_found", text, "storage_domain"),))
     return domain
+
+
+def takes_no_disks(domain: StorageDomain) -> Reason:
+    """Why no template's disk can be brought there."""
+    text = _("%(provider)s takes no disks from here: its templates are made there, and assigned here. Choose another.")
+    return Reason("takes_no_disks", text % {"provider": domain.provider.name}, "storage_domain")
 
 
 def refuse(reasons: list[Reason]) -> None:
@@ -74,7 +82,7 @@ def refuse(reasons: list[Reason]) -> None:
 def refuse_name(name: str, owner: DataCenter | None) -> None:
     """Raise ``Invalid`` for what is no name, ``Conflict`` for one that is taken."""
     refuse(rules.title_reasons(name))
-    if Template.objects.filter(owner=owner, name=name).exists():
+    if Template.objects.filter(owner=owner, name=name, provider=None).exists():
         raise _taken()
 
 
@@ -86,7 +94,8 @@ def version_before(actor: Actor, owner: DataCenter | None, request: Named) -> Te
     if not request.next_version:
         refuse_name(request.traits.name, owner)
         return None
-    before = Template.objects.filter(owner=owner, name=request.traits.name).order_by("-version").first()
+    made = Template.objects.filter(owner=owner, name=request.traits.name, provider=None)
+    before = made.order_by("-version").first()
     if before is None:
         text = _("There is no template of this name to make another version of.")
         raise Invalid(text, reasons=(Reason("no_such_template", text, "name"),))

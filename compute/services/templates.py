@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ EDITABLE = (
     "has_cloud_init",
     "has_serial_console",
 )
+FOLLOWED = ("name", "description", "memory_mib", "vcpus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def make_template(actor: Actor, request: NewTemplate) -> tuple[Template, Job]:
     with attempt(actor, "TEMPLATE_CREATE", Subject("template", None, request.traits.name)) as trial:
         owner = owner_of(actor, request.data_center_uid)
         image = Image.objects.select_for_update(of=("self",)).get(pk=get_image(actor, request.image_uid).pk)
-        domain = storage_of(owner, request.storage_domain_uid)
+        domain = storage_of(owner, request.storage_domain_uid, ability="disk_upload")
         refuse(rules.template_reasons(**asdict(request.traits)))
         before = version_before(actor, owner, request)
         _refuse_image(image, domain)
@@ -145,7 +147,9 @@ def edit_template(actor: Actor, uid: UUID, edit: TemplateEdit) -> Template:
         if edit.version and edit.version != template_version(template):
             raise PreconditionFailed(_("Somebody else changed this template meanwhile. Look at it again."))
         wanted = {name: getattr(template, name) for name in EDITABLE} | edit.changes
-        refuse(rules.template_reasons(**wanted))
+        if template.is_engines:
+            refuse(_followed_reasons(template, wanted))
+        refuse(rules.template_reasons(**wanted | _as_judged(template)))
         if wanted["name"] != template.name:
             refuse_name(wanted["name"], template.owner)
             _rename_versions(template, wanted["name"])
@@ -153,6 +157,18 @@ def edit_template(actor: Actor, uid: UUID, edit: TemplateEdit) -> Template:
             setattr(template, name, value)
         save(template)
     return template
+
+
+def _followed_reasons(template: Template, wanted: Mapping[str, Any]) -> list[Reason]:
+    """What an engine says of its own template stays as the engine says it."""
+    text = _("The template is an engine's, which says this of it. Change it there; what is changed is seen here soon.")
+    changed = [name for name in FOLLOWED if wanted[name] != getattr(template, name)]
+    return [Reason("template_of_engine", text, name) for name in changed]
+
+
+def _as_judged(template: Template) -> dict[str, Any]:
+    """An engine's names and texts follow its own rules."""
+    return {"name": "engine", "description": ""} if template.is_engines else {}
 
 
 def _rename_versions(template: Template, name: str) -> None:
@@ -166,6 +182,7 @@ def delete_template(actor: Actor, uid: UUID) -> Job:
         template = selectors.get_template(actor, uid)
         trial.subject = subject_of(template)
         policy.authorize(actor, Permit.TEMPLATE_DELETE, template)
+        _refuse_engines(template)
         _refuse_needed(actor, template)
         job = start(actor, DeleteTemplate, template, Gate(Permit.TEMPLATE_DELETE, "template", template.pk))
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
@@ -201,6 +218,12 @@ def _refuse_image(image: Image, domain: StorageDomain) -> None:
         }
         data = {"free_bytes": domain.free_bytes, "size_bytes": image.size_bytes}
         raise Conflict(text, reasons=(Reason("storage_full", text, "storage_domain", data),))
+
+
+def _refuse_engines(template: Template) -> None:
+    if template.is_engines:
+        text = _("The template is an engine's. Delete it there; here it can be taken back from data centers.")
+        raise Conflict(text, reasons=(Reason("template_of_engine", text),))
 
 
 def _refuse_needed(actor: Actor, template: Template) -> None:

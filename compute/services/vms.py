@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -12,11 +12,20 @@ from django.utils.translation import gettext as _
 
 from compute import rules, selectors
 from compute.actions import status_reasons
-from compute.models import Disk, Host, Nic, Vm
+from compute.models import Cluster, Disk, Nic, Vm
 from compute.operations.power import RebootVm, RunVm, ShutDownVm, StopVm
 from compute.operations.vms import CreateVm, DeleteVm
-from compute.services.placement import place_for, run_reasons
-from compute.services.wishes import VmRequest, Wish, name_reasons, name_taken, place_reasons, resolved, rule_reasons
+from compute.services.placement import Place, place_for, run_reasons
+from compute.services.wishes import (
+    NewDisk,
+    VmRequest,
+    Wish,
+    lay_disks,
+    name_reasons,
+    name_taken,
+    resolved,
+    rule_reasons,
+)
 from compute.sync.vms import running_amounts
 from portal.common.actor import Actor
 from portal.common.constraints import at_once
@@ -47,7 +56,8 @@ def plan_create(actor: Actor, request: VmRequest) -> Plan:
     wish = resolved(actor, request)
     total = wish.amounts() | wish.running() | {Dimension.STORAGE_GIB: wish.template.disk_gib}
     meters = quota.what_if(wish.data_center, actor.uid, total)
-    where = (*place_reasons(wish), *place_for(actor, wish).reasons)
+    laid = lay_disks(wish)
+    where = (*laid.reasons, *place_for(actor, wish, laid).reasons)
     reasons = (*rule_reasons(wish), *name_reasons(wish), *where, *over_quota(meters))
     return Plan(tuple(str(step.title) for step in CreateVm.steps), tuple(meters), reasons)
 
@@ -68,9 +78,10 @@ def create_vm(actor: Actor, request: VmRequest) -> tuple[Vm, Job]:
         _refuse(rule_reasons(wish), Invalid)
         # Before the look for a place: what the data center may use is not taken from it until the machine is written.
         quota.hold([wish.data_center.pk])
-        place = place_for(actor, wish)
-        _refuse([*name_reasons(wish), *place_reasons(wish), *place.reasons], Conflict)
-        vm = _write(actor, wish, cast("Host", place.host))
+        laid = lay_disks(wish)
+        place = place_for(actor, wish, laid)
+        _refuse([*name_reasons(wish), *laid.reasons, *place.reasons], Conflict)
+        vm = _write(actor, wish, place, laid.disks)
         trial.subject = Subject("vm", vm.pk, vm.name, wish.data_center.pk)
         job = start_job(actor, _create_request(wish, vm))
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
@@ -82,12 +93,14 @@ def _refuse(reasons: list[Reason], kind: type[Invalid | Conflict]) -> None:
         raise kind(" ".join(reason.text for reason in reasons), reasons=tuple(reasons))
 
 
-def _write(actor: Actor, wish: Wish, host: Host) -> Vm:
-    uid, disk_uid = uuid4(), uuid4()
-    _charge(actor, wish, vm_uid=uid, disk_uid=disk_uid)
-    vm = _vm_row(actor, wish, host, uid=uid)
-    size, domain = wish.template.disk_gib, wish.template.storage_domain
-    Disk.objects.create(uid=disk_uid, name="disk1", vm=vm, storage_domain=domain, size_gib=size, bootable=True)
+def _write(actor: Actor, wish: Wish, place: Place, disks: Iterable[NewDisk]) -> Vm:
+    uid = uuid4()
+    new = {uuid4(): disk for disk in disks}
+    _charge(actor, wish, vm_uid=uid, disks=new)
+    vm = _vm_row(actor, wish, place, uid=uid)
+    for disk_uid, disk in new.items():
+        facts = {"name": disk.name, "size_gib": disk.size_gib, "bootable": disk.bootable, "source": disk.source}
+        Disk.objects.create(uid=disk_uid, vm=vm, storage_domain=disk.domain, **facts)
     for number, profile in enumerate(wish.profiles, start=1):
         nic_uid = _nic_uid()
         Nic.objects.create(uid=nic_uid, name=f"nic{number}", vm=vm, vnic_profile=profile, mac=rules.mac_of(nic_uid.hex))
@@ -96,17 +109,16 @@ def _write(actor: Actor, wish: Wish, host: Host) -> Vm:
     return vm
 
 
-def _charge(actor: Actor, wish: Wish, *, vm_uid: UUID, disk_uid: UUID) -> None:
+def _charge(actor: Actor, wish: Wish, *, vm_uid: UUID, disks: Mapping[UUID, NewDisk]) -> None:
     """The ledger first: its accounts are the narrow gate, and are always taken before other rows."""
-    costs = {
-        quota.Consumer("vm", vm_uid): wish.amounts() | wish.running(),
-        quota.Consumer("disk", disk_uid): {Dimension.STORAGE_GIB: wish.template.disk_gib},
-    }
+    costs = {quota.Consumer("vm", vm_uid): wish.amounts() | wish.running()}
+    for uid, disk in disks.items():
+        costs[quota.Consumer("disk", uid)] = {Dimension.STORAGE_GIB: disk.size_gib}
     for consumer, amounts in costs.items():
         quota.charge(consumer, wish.data_center, amounts, user_uid=actor.uid)
 
 
-def _vm_row(actor: Actor, wish: Wish, host: Host, *, uid: UUID) -> Vm:
+def _vm_row(actor: Actor, wish: Wish, place: Place, *, uid: UUID) -> Vm:
     request = wish.request
     initial = {
         "hostname": request.hostname or rules.default_hostname(request.name),
@@ -122,9 +134,9 @@ def _vm_row(actor: Actor, wish: Wish, host: Host, *, uid: UUID) -> Vm:
                 data_center=wish.data_center,
                 owner=actor.user,
                 template=wish.template,
-                cluster=host.cluster,
-                host=host,
-                provider_id=host.provider_id,
+                cluster=cast("Cluster", place.cluster),
+                host=place.host,
+                provider_id=wish.template.storage_domain.provider_id,
                 memory_mib=wish.memory_mib,
                 vcpus=wish.vcpus,
                 sealed_initial_run=seal_json(initial),
@@ -149,7 +161,7 @@ def _create_request(wish: Wish, vm: Vm) -> JobRequest:
         target=_target(vm),
         gate=Gate(Permit.VM_CREATE, "data_center", wish.data_center.pk),
         locks=(Lock("vm", vm.pk), Lock("template", wish.template.pk, exclusive=False)),
-        params={"run": wish.request.run, **_traces(vm)},
+        params={"run": wish.request.run, "clone": wish.request.clone, **_traces(vm)},
     )
 
 
@@ -158,7 +170,14 @@ def _traces(vm: Vm) -> dict[str, Any]:
     disks = vm.disks.select_related("storage_domain")
     return {
         "provider": str(vm.provider_id),
-        "disks": [{"uid": str(disk.pk), "storage_domain": disk.storage_domain.external_id} for disk in disks],
+        "disks": [
+            {
+                "uid": str(disk.pk),
+                "storage_domain": disk.storage_domain.external_id,
+                "domain": disk.storage_domain.name,
+            }
+            for disk in disks
+        ],
     }
 
 

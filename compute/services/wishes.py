@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.utils.translation import gettext as _
@@ -13,6 +14,7 @@ from network.models import VnicProfile
 from network.selectors import usable_vnic_profiles
 from portal.common.actor import Actor
 from portal.common.errors import NotFound, Reason
+from portal.hypervisors.known import capabilities_of
 from tenants import policy
 from tenants.models import DataCenter
 from tenants.models.quota import Dimension
@@ -36,6 +38,7 @@ class VmRequest:
     description: str = ""
     vnic_profile_uids: tuple[UUID, ...] | None = None
     run: bool = True
+    clone: bool = False  # whole copies of the template's disks, where its engine can make such
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,11 @@ def resolved(actor: Actor, request: VmRequest) -> Wish:
 def _profiles(
     actor: Actor, data_center: DataCenter, template: Template, uids: tuple[UUID, ...] | None
 ) -> tuple[VnicProfile, ...]:
-    """Of networks on the template's own provider: the machine will be there."""
-    usable = usable_vnic_profiles(actor, data_center).filter(network__provider=template.storage_domain.provider_id)
+    """Of networks on the template's own provider, and in its zone: the machine will be there."""
+    domain = template.storage_domain
+    usable = usable_vnic_profiles(actor, data_center).filter(network__provider=domain.provider_id)
+    if template.is_engines:
+        usable = usable.filter(network__zone__in=domain.zones)
     if uids is None:
         return tuple(usable[:1])
     found = {profile.pk: profile for profile in usable.filter(pk__in=uids)}
@@ -109,8 +115,21 @@ def rule_reasons(wish: Wish) -> list[Reason]:
     request = wish.request
     found = rules.name_reasons(request.name) + rules.text_reasons(request.description)
     found += rules.size_reasons(rules.Sizes(wish.memory_mib, wish.vcpus, wish.template.memory_min_mib))
+    found += _clone_reasons(wish)
     hostname = request.hostname or rules.default_hostname(request.name)
     return found + rules.initial_run_reasons(hostname, request.user_name, request.ssh_authorized_keys)
+
+
+def _clone_reasons(wish: Wish) -> list[Reason]:
+    if not wish.request.clone or can_clone(wish.template):
+        return []
+    text = _("Whole copies of this template's disks cannot be made. Leave that out: the machine's disk lies over them.")
+    return [Reason("clone_unsupported", text, "clone")]
+
+
+def can_clone(template: Template) -> bool:
+    """Whether a machine's disks can be whole copies of this template's, by what its provider told."""
+    return template.is_engines and capabilities_of(template.storage_domain.provider).full_clone
 
 
 def name_reasons(wish: Wish) -> list[Reason]:
@@ -119,32 +138,68 @@ def name_reasons(wish: Wish) -> list[Reason]:
     return [name_taken()] if there else []
 
 
-def _storage(wish: Wish) -> StorageDomain | None:
-    """The template's own storage domain: a linked clone lives beside its base."""
-    return selectors.usable_storage(wish.data_center).filter(pk=wish.template.storage_domain_id).first()
+@dataclass(frozen=True, slots=True)
+class NewDisk:
+    """A disk that the machine gets, and where it lies. ``source``: the disk of an engine's template that it comes from."""
+
+    name: str
+    size_gib: int
+    domain: StorageDomain
+    bootable: bool = True
+    source: str = ""
 
 
-def place_reasons(wish: Wish) -> list[Reason]:
-    """Why its disk has no place."""
-    domain = _storage(wish)
-    if domain is None:
-        return [
-            Reason(
-                "no_storage",
-                _("The data center has no active storage domain that holds this template. Ask its administrator."),
-                "template",
-            )
-        ]
-    if domain.total_bytes and domain.free_bytes < domain.total_bytes * FREE_SHARE:
-        return [
-            Reason(
-                "storage_full",
-                _("The storage domain is full. Ask the administrator to free or add space."),
-                "template",
-                {"free_bytes": domain.free_bytes, "total_bytes": domain.total_bytes},
-            )
-        ]
-    return []
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """The disks of a machine, each in its storage domain, or the reasons why one has no place."""
+
+    disks: tuple[NewDisk, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def zones(self) -> set[str]:
+        """The engine's zones, by external id, that have all of them."""
+        return set.intersection(*(set(disk.domain.zones) for disk in self.disks)) if self.disks else set()
+
+
+def lay_disks(wish: Wish) -> Laid:
+    """Where its disks lie: beside the template's, for a linked clone lies beside its base. In one query."""
+    template = wish.template
+    provider = template.storage_domain.provider_id
+    usable = {row.external_id: row for row in selectors.usable_storage(wish.data_center).filter(provider=provider)}
+    own = template.storage_domain.external_id
+    if not template.is_engines:
+        wanted = [("disk1", template.disk_gib, True, "", [own])]
+    else:
+        wanted = [_wanted(number, disk, own) for number, disk in enumerate(template.disks, start=1)]
+    disks = []
+    for name, size, bootable, source, places in wanted:
+        domain = next((usable[key] for key in places if key in usable), None)
+        if domain is None:
+            return Laid(reasons=(_no_storage(),))
+        disks.append(NewDisk(name, size, domain, bootable, source))
+    full = {disk.domain.pk: disk.domain for disk in disks if _is_full(disk.domain)}
+    return Laid(tuple(disks), tuple(_full(domain) for domain in full.values()))
+
+
+def _wanted(number: int, disk: dict[str, Any], first: str) -> tuple[str, int, bool, str, list[str]]:
+    places = sorted(disk["storage_domains"], key=lambda key: key != first)
+    return f"disk{number}", max(1, rules.gib_of(disk["size_bytes"])), disk["bootable"], disk["id"], places
+
+
+def _no_storage() -> Reason:
+    text = _("The data center has no active storage domain that holds this template. Ask its administrator.")
+    return Reason("no_storage", text, "template")
+
+
+def _is_full(domain: StorageDomain) -> bool:
+    return bool(domain.total_bytes) and domain.free_bytes < domain.total_bytes * FREE_SHARE
+
+
+def _full(domain: StorageDomain) -> Reason:
+    text = _("The storage domain is full. Ask the administrator to free or add space.")
+    figures = {"free_bytes": domain.free_bytes, "total_bytes": domain.total_bytes}
+    return Reason("storage_full", text, "template", figures)
 
 
 def name_taken() -> Reason:

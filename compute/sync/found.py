@@ -2,46 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from compute.choices import FoundMark
 from compute.models import FoundVm, Vm
+from compute.sync.engines import Places
 from portal.hypervisors.identity import portal_id
 from portal.hypervisors.models import Provider
+from portal.hypervisors.rows import batches, bring
 from portal.hypervisors.specs import Inventory, VmFound
-
-FIELDS = ("name", "status", "memory_mib", "vcpus", "mark")
-BATCH = 500
 
 
 def write_found(provider: Provider, inventory: Inventory) -> None:
     """Bring the rows to what was found; those that did not change are not written, and another compare may be at it."""
-    there = {row.external_id: row for row in FoundVm.objects.filter(provider=provider)}
-    known = set(Vm.objects.filter(provider=provider).values_list("external_id", flat=True))
-    seen = {vm.external_id: _values(vm) for vm in inventory.vms if vm.external_id not in known}
-    fresh = [FoundVm(provider=provider, external_id=key, **seen[key]) for key in seen.keys() - there.keys()]
-    changed = [_changed(there[key], values) for key, values in seen.items() if key in there]
-    FoundVm.objects.bulk_create(fresh, batch_size=BATCH, ignore_conflicts=True)
-    FoundVm.objects.bulk_update([row for row in changed if row], FIELDS, batch_size=BATCH)
-    gone = [there[key].pk for key in there.keys() - seen.keys()]
-    for start in range(0, len(gone), BATCH):
-        FoundVm.objects.filter(pk__in=gone[start : start + BATCH]).delete()
+    known = dict(Vm.objects.filter(provider=provider).values_list("pk", "external_id"))
+    ids = set(known.values())
+    places = Places(provider.pk) if inventory.clusters else None
+    seen = {
+        vm.external_id: _values(vm, places)
+        for vm in inventory.vms
+        if vm.external_id not in ids and not _is_being_made(vm, known)
+    }
+    gone = bring(FoundVm.objects.filter(provider=provider), seen, of={"provider": provider})
+    for some in batches([row.pk for row in gone]):
+        FoundVm.objects.filter(pk__in=some).delete()
 
 
-def _changed(row: FoundVm, values: dict[str, Any]) -> FoundVm | None:
-    if all(getattr(row, name) == value for name, value in values.items()):
-        return None
-    for name, value in values.items():
-        setattr(row, name, value)
-    return row
+def _is_ours(vm: VmFound) -> bool:
+    return vm.marker is not None and vm.marker.portal_id == portal_id()
 
 
-def _values(vm: VmFound) -> dict[str, Any]:
+def _is_being_made(vm: VmFound, known: Mapping[UUID, str]) -> bool:
+    """Made by a job of ours that has not written down yet what it is called there."""
+    return _is_ours(vm) and vm.marker is not None and known.get(vm.marker.uid) == ""
+
+
+def _values(vm: VmFound, places: Places | None) -> dict[str, Any]:
     """What a row says of it. With our own mark and no row of ours (a backup was restored) it can be adopted again."""
-    mark = ""
-    if vm.marker is not None and vm.marker.portal_id != portal_id():
-        mark = FoundMark.PORTAL
-    elif vm.marker is not None and str(vm.marker.uid) != vm.external_id:
-        mark = FoundMark.COPY
-    sizes = {"memory_mib": vm.memory_mib, "vcpus": vm.vcpus}
-    return {"name": vm.name[:255], "status": vm.status.value, "mark": mark, **sizes}
+    place = places.of(vm.cluster, vm.host) if places else {}
+    return {
+        "name": vm.name[:255],
+        "status": vm.status.value,
+        "memory_mib": vm.memory_mib,
+        "vcpus": vm.vcpus,
+        "mark": _mark(vm),
+        "cluster_id": place.get("cluster_id"),
+        "host_id": place.get("host_id"),
+    }
+
+
+def _mark(vm: VmFound) -> str:
+    if vm.marker is None:
+        return ""
+    if not _is_ours(vm):
+        return str(FoundMark.PORTAL)
+    return str(FoundMark.COPY) if vm.is_copy else ""

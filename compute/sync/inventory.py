@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
+from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from compute.choices import ABSENT, HELD
 from compute.models import Host, StorageDomain, Vm
 from compute.sync.clusters import check_clusters, own_cluster
+from compute.sync.engines import (
+    Places,
+    forget_gone_clusters,
+    write_clusters,
+    write_instance_types,
+    write_templates,
+)
 from compute.sync.found import write_found
 from compute.sync.leftovers import remove_leftovers
-from compute.sync.vms import being_made, observe, settle_all
+from compute.sync.vms import being_made, observe_all, settle_all
 from network.sync import write_networks
 from portal.common.actor import system_actor
 from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, record
 from portal.hypervisors.connect import driver_for
+from portal.hypervisors.known import as_stored
 from portal.hypervisors.models import Provider, ProviderStatus
-from portal.hypervisors.specs import Inventory
+from portal.hypervisors.rows import bring
+from portal.hypervisors.specs import About, Capabilities, Inventory
 
 log = logging.getLogger(__name__)
 
@@ -32,21 +44,45 @@ MOST_VANISHED_SHARE = 0.1
 def sync_provider(provider: Provider) -> Inventory:
     """Read everything and write it down. Raises the driver's errors; nothing is written then."""
     began = timezone.now()
-    inventory = driver_for(provider).inventory()
+    driver = driver_for(provider)
+    inventory, able = driver.inventory(), driver.capabilities()
     with transaction.atomic():
-        _write_hosts(provider, inventory)
+        _write_hosts(provider, inventory, write_clusters(provider, inventory))
+        forget_gone_clusters(provider)
         _write_storage(provider, inventory)
         write_networks(provider, inventory, began=began)
+        write_templates(provider, inventory)
+        write_instance_types(provider, inventory)
         check_clusters(provider)
     held = _compare_vms(provider, inventory, began=began)
     write_found(provider, inventory)
     settle_all(provider)
     remove_leftovers(provider)
-    _write_provider(provider, held=held)
+    _note_version(provider, inventory.about)
+    _write_provider(provider, able, held=held)
     return inventory
 
 
-def _write_provider(provider: Provider, *, held: int) -> None:
+def _note_version(provider: Provider, about: About) -> None:
+    """Which product it is, in which version; another than at the last compare is recorded, once."""
+    told = asdict(about)
+    known = Provider.objects.filter(pk=provider.pk).values_list("about", flat=True).first()
+    if known is None or known == told:
+        return
+    Provider.objects.filter(pk=provider.pk).update(about=told)
+    versions = {"was": known.get("version"), "now": about.version}
+    if versions["was"] and versions["was"] != about.version:
+        record(
+            system_actor(),
+            "PROVIDER_VERSION_CHANGED",
+            outcome=Outcome.NOTED,
+            severity=Severity.WARNING,
+            subject=Subject("provider", provider.pk, provider.name),
+            data=versions,
+        )
+
+
+def _write_provider(provider: Provider, able: Capabilities, *, held: int) -> None:
     """It answers. A compare that begins to be held is an alarm, once; ``held``: how many machines seem to have vanished."""
     row, now = Provider.objects.filter(pk=provider.pk), timezone.now()
     if held and row.exclude(status_detail=HELD).exists():
@@ -58,16 +94,19 @@ def _write_provider(provider: Provider, *, held: int) -> None:
             subject=Subject("provider", provider.pk, provider.name),
             data={"machines": held},
         )
-    row.update(status=ProviderStatus.UP, status_at=now, status_detail=HELD if held else "")
+    detail = HELD if held else ""
+    row.update(status=ProviderStatus.UP, status_at=now, status_detail=detail, capabilities=as_stored(able))
 
 
-def _write_hosts(provider: Provider, inventory: Inventory) -> None:
-    cluster = own_cluster(provider)
+def _write_hosts(provider: Provider, inventory: Inventory, clusters: Mapping[str, UUID]) -> None:
+    """A host is in the cluster that its engine says; where there is no engine, it stays in the one that it was put into."""
+    now = timezone.now()
+    seen, first = {}, {}
     for host in inventory.hosts:
-        values = {
+        seen[host.external_id] = {
             "name": host.name,
             "status": host.status,
-            "status_at": timezone.now(),
+            "status_at": now,
             "cpus": host.cpus,
             "memory_mib": host.memory_mib,
             "memory_free_mib": host.memory_free_mib,
@@ -79,37 +118,47 @@ def _write_hosts(provider: Provider, inventory: Inventory) -> None:
             "cpu_features": list(host.cpu.features),
             "tells_bridges": host.tells_bridges,
         }
-        Host.objects.update_or_create(
-            provider=provider,
-            external_id=host.external_id,
-            defaults=values,
-            # One that is known stays in the cluster that it was put into.
-            create_defaults={**values, "cluster": cluster},
-        )
-    there = [host.external_id for host in inventory.hosts]
-    Host.objects.filter(provider=provider).exclude(external_id__in=there).update(status="unknown")
+    following = {host.external_id: clusters[host.cluster] for host in inventory.hosts if host.cluster in clusters}
+    if len(following) < len(seen):
+        own = own_cluster(provider).pk
+        first = {key: {"cluster_id": own} for key in seen.keys() - following.keys()}
+    rows = Host.objects.filter(provider=provider)
+    gone = bring(rows, seen, of={"provider": provider}, at_first=first | _in_clusters(following))
+    _move_hosts(rows, following)
+    rows.filter(pk__in=[row.pk for row in gone]).update(status="unknown")
+
+
+def _in_clusters(following: Mapping[str, UUID]) -> dict[str, dict[str, UUID]]:
+    return {key: {"cluster_id": uid} for key, uid in following.items()}
+
+
+def _move_hosts(rows: QuerySet[Host], following: Mapping[str, UUID]) -> None:
+    """Those whose engine has them in another cluster now."""
+    for host in rows.filter(external_id__in=following):
+        if host.cluster_id != following[host.external_id]:
+            rows.filter(pk=host.pk).update(cluster=following[host.external_id])
 
 
 def _write_storage(provider: Provider, inventory: Inventory) -> None:
-    seen = []
-    for domain in inventory.storage_domains:
-        seen.append(domain.external_id)
-        StorageDomain.objects.update_or_create(
-            provider=provider,
-            external_id=domain.external_id,
-            defaults={
-                "name": domain.name,
-                "type": domain.type,
-                "status": domain.status,
-                "status_at": timezone.now(),
-                "holds_disks": domain.holds_disks,
-                "shared_source": domain.shared_source[:1000],
-                "total_bytes": domain.total_bytes,
-                "used_bytes": domain.used_bytes,
-                "free_bytes": domain.free_bytes,
-            },
-        )
-    StorageDomain.objects.filter(provider=provider).exclude(external_id__in=seen).update(status="unknown")
+    now = timezone.now()
+    seen = {
+        domain.external_id: {
+            "name": domain.name,
+            "type": domain.type,
+            "status": domain.status,
+            "status_at": now,
+            "holds_disks": domain.holds_disks,
+            "shared_source": domain.shared_source[:1000],
+            "total_bytes": domain.total_bytes,
+            "used_bytes": domain.used_bytes,
+            "free_bytes": domain.free_bytes,
+            "zones": sorted(domain.zones),
+        }
+        for domain in inventory.storage_domains
+    }
+    rows = StorageDomain.objects.filter(provider=provider)
+    gone = bring(rows, seen, of={"provider": provider})
+    rows.filter(pk__in=[row.pk for row in gone]).update(status="unknown")
 
 
 def _compare_vms(provider: Provider, inventory: Inventory, *, began: datetime) -> int:
@@ -126,9 +175,7 @@ def _compare_vms(provider: Provider, inventory: Inventory, *, began: datetime) -
         told = (provider.name, len(gone), len(rows))
         log.error("provider %s: %d of %d machines seem to have vanished at once; the compare is held", *told)
     absent = set() if is_held else {vm.pk for vm in gone}
-    for vm in rows:
-        if vm.external_id in found:
-            observe(vm, found[vm.external_id])
-        elif vm.pk in absent:
-            observe(vm, None)
+    places = Places(provider.pk) if inventory.clusters else None
+    seen = [(vm, found.get(vm.external_id)) for vm in rows if vm.external_id in found or vm.pk in absent]
+    observe_all(seen, places=places, began=began)
     return len(gone) if is_held else 0

@@ -71,7 +71,8 @@ def _remove(driver: Driver, job: Job) -> list[str]:
         if driver.find_disk(image) is not None:
             driver.delete_disk(image)
             found.append("disk")
-        driver.delete_first_boot(job.target_uid, storage_domain=disk["storage_domain"])
+        if driver.capabilities().first_boot_volume:
+            driver.delete_first_boot(job.target_uid, storage_domain=disk["storage_domain"])
     return found
 
 

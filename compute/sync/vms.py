@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,9 @@ from django.utils import timezone
 
 from compute.choices import ABSENT, RUNNING
 from compute.models import Vm
+from compute.sync.engines import Places
 from portal.hypervisors.models import Provider
+from portal.hypervisors.rows import batches
 from portal.hypervisors.specs import Address, VmFound
 from portal.jobs.models import JobLock
 from tenants import quota
@@ -47,15 +50,17 @@ def _send(groups: list[str], message: dict[str, str]) -> None:
             return
 
 
-def observe(vm: Vm, found: VmFound | None, *, addresses: Iterable[Address] | None = None) -> None:
-    """Write what was found. ``None`` means the provider does not have it: shown as unknown, never as deleted."""
-    values = {
-        "status": found.status.value if found else "unknown",
-        "status_detail": (found.status_detail if found else ABSENT)[:LONGEST_DETAIL],
-    }
+def observe(
+    vm: Vm, found: VmFound | None, *, addresses: Iterable[Address] | None = None, places: Places | None = None
+) -> None:
+    """Write what was found. ``None`` means the provider does not have it: shown as unknown, never as deleted.
+
+    Where a machine is, its engine decides and tells; ``places`` are that engine's, where they were read already.
+    """
+    values = _observed(vm, found, places)
     if addresses is not None:
-        values["addresses"] = [{"mac": a.mac, "ip": a.ip, "source": a.source} for a in addresses]  # type: ignore[assignment]
-    changed = any(getattr(vm, name) != value for name, value in values.items())
+        values["addresses"] = [{"mac": a.mac, "ip": a.ip, "source": a.source} for a in addresses]
+    changed = _differs(vm, values)
     with transaction.atomic():
         rows = Vm.objects.filter(pk=vm.pk).exclude(status="creating", external_id="")
         # None when the machine was deleted meanwhile: it must not be charged again.
@@ -64,6 +69,36 @@ def observe(vm: Vm, found: VmFound | None, *, addresses: Iterable[Address] | Non
                 setattr(vm, name, value)
             settle_running(vm)
             announce(vm)
+
+
+def _observed(vm: Vm, found: VmFound | None, places: Places | None) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "status": found.status.value if found else "unknown",
+        "status_detail": (found.status_detail if found else ABSENT)[:LONGEST_DETAIL],
+    }
+    if found is not None and found.cluster:
+        values |= (places or Places(vm.provider_id)).of(found.cluster, found.host)
+    return values
+
+
+def _differs(vm: Vm, values: dict[str, Any]) -> bool:
+    return any(getattr(vm, name) != value for name, value in values.items())
+
+
+def observe_all(seen: Iterable[tuple[Vm, VmFound | None]], *, places: Places | None, began: datetime) -> None:
+    """The same for the machines of a compare: those that are as they were cost a query for many, not one each.
+
+    ``began``: before they were looked at; what was seen since is newer.
+    """
+    same = []
+    for vm, found in seen:
+        if _differs(vm, _observed(vm, found, places)):
+            observe(vm, found, places=places)
+        else:
+            same.append(vm.pk)
+    older = Vm.objects.filter(Q(status_at__isnull=True) | Q(status_at__lt=began))
+    for some in batches(same):
+        older.filter(pk__in=some).update(status_at=timezone.now())
 
 
 def being_made() -> Q:

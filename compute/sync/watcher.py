@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 30.0
 COMPARE_SECONDS = 60.0
 STRANGERS_SECONDS = 15.0  # between compares, where machines that are not ours come, change and go
+TOLD_SECONDS = 3.0  # between compares, where something happened that only a compare can show
 ADDRESS_SECONDS = 5.0
 RETRY_SECONDS = 5.0
 
@@ -88,7 +89,7 @@ class ProviderWatcher(threading.Thread):
 
     def _read_changes(self, provider: Provider, watch: Watch) -> None:
         compared_at, addresses_at, pause = time.monotonic(), 0.0, STRANGERS_SECONDS
-        compare_at = compared_at + COMPARE_SECONDS
+        compare_at, took = compared_at + COMPARE_SECONDS, 0.0
         while not self.stop_event.is_set():
             if claim_watch(provider.pk, holder=self.holder, seconds=LEASE_SECONDS) is None:
                 return
@@ -102,13 +103,17 @@ class ProviderWatcher(threading.Thread):
             if time.monotonic() >= addresses_at:
                 addresses_at = time.monotonic() + ADDRESS_SECONDS
                 self._addresses(provider)
-            if time.monotonic() >= compare_at or any(not c.external_id for c in changes):
+            if any(not change.external_id for change in changes):
+                # Whatever it was: an engine may tell of many such things in a row, and a compare of it may take long.
+                compare_at = min(compare_at, compared_at + max(TOLD_SECONDS, 10 * took))
+            if time.monotonic() >= compare_at:
                 # A stranger that comes and goes without end is looked at less and less often.
                 is_early = compare_at < compared_at + COMPARE_SECONDS
                 pause = min(2 * pause, COMPARE_SECONDS) if is_early else STRANGERS_SECONDS
+                began = time.monotonic()
                 sync_provider(provider)
                 compared_at = time.monotonic()
-                compare_at = compared_at + COMPARE_SECONDS
+                compare_at, took = compared_at + COMPARE_SECONDS, compared_at - began
 
     def _addresses(self, provider: Provider) -> None:
         """Machines that are up and have no address yet are asked for it."""
@@ -134,10 +139,11 @@ def look_at(provider: Provider, external_id: str) -> bool:
         return False
     driver = driver_for(provider)
     found = driver.find_vm(vm.pk)
-    if (found is None or found.status.value == "down") and Vm.objects.filter(being_made(), pk=vm.pk).exists():
+    is_off = found is None or found.status.value in {"down", "image_locked"}
+    if is_off and Vm.objects.filter(being_made(), pk=vm.pk).exists():
         return True  # not started yet: a page that follows its creation must not read "off"
     try:
-        addresses = driver.addresses(VmRef(vm.pk, vm.external_id)) if found and found.status.value != "down" else ()
+        addresses = driver.addresses(VmRef(vm.pk, vm.external_id)) if found and not is_off else ()
     except NotFound:
         addresses = ()
     observe(vm, found, addresses=addresses)

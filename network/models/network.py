@@ -14,22 +14,33 @@ from tenants.models import DataCenter
 
 
 class Network(UidModel):
-    """A layer-2 network with its address range. ``owner`` None: the institute's own, assigned to data centers."""
+    """A layer-2 network with its address range. ``owner`` None: the institute's own, assigned to data centers.
+
+    One that ``is_found`` is an engine's: what addresses it has is not known, and here it is neither changed nor removed.
+    """
 
     name = models.CharField(_("name"), max_length=64)
     owner = models.ForeignKey(DataCenter, null=True, blank=True, on_delete=models.PROTECT, related_name="networks")
     provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="portal_networks")
     external_id = models.CharField(max_length=100, blank=True)
-    cidr = models.CharField(_("address range"), max_length=43)
+    cidr = models.CharField(_("address range"), max_length=43, blank=True)
     filter_name = models.CharField(max_length=100, blank=True)
     status = models.CharField(max_length=20, choices=NetworkStatus.choices, default=NetworkStatus.CREATING)
     status_at = models.DateTimeField(null=True, blank=True)
+    is_found = models.BooleanField(default=False, db_default=False)
+    # The external id of the engine's zone that it is in.
+    zone = models.CharField(max_length=100, blank=True, db_default="")
 
     class Meta:
         ordering: ClassVar = ["name", "uid"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["owner", "name"], name="network_name_per_owner"),
-            models.UniqueConstraint(fields=["provider", "cidr"], name="network_range_per_provider"),
+            models.UniqueConstraint(
+                fields=["provider", "cidr"], condition=~models.Q(cidr=""), name="network_range_per_provider"
+            ),
+            models.UniqueConstraint(
+                fields=["provider", "external_id"], condition=models.Q(is_found=True), name="engine_network_once"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -73,11 +84,15 @@ class VnicProfile(UidModel):
 
     name = models.CharField(_("name"), max_length=64)
     network = models.ForeignKey(Network, on_delete=models.CASCADE, related_name="vnic_profiles")
+    external_id = models.CharField(max_length=100, blank=True, db_default="")
+    # Its engine does not have it any more; it stays while a card names it.
+    is_gone = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         ordering: ClassVar = ["name", "uid"]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["network", "name"], name="vnic_profile_name_per_network")
+            # Of an engine's the id tells them apart: names move among them.
+            models.UniqueConstraint(fields=["network", "name", "external_id"], name="vnic_profile_name_per_network")
         ]
 
     def __str__(self) -> str:

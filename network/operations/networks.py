@@ -38,8 +38,10 @@ def laid(uid: UUID, owner: DataCenter, *, provider: Provider, name: str, cidr: s
 
 def make_on_provider(network: Network) -> None:
     """Make and start it with its filter; already there is done."""
-    others = Network.objects.filter(provider=network.provider).exclude(pk=network.pk).values_list("cidr", flat=True)
-    spec = NetworkSpec(network.pk, _name_there(network), network.cidr, blocked=tuple(sorted(others)))
+    others = Network.objects.filter(provider=network.provider, is_found=False).exclude(pk=network.pk)
+    spec = NetworkSpec(
+        network.pk, _name_there(network), network.cidr, blocked=tuple(sorted(others.values_list("cidr", flat=True)))
+    )
     driver_for(network.provider).create_network(spec)
 
 

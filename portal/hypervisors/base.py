@@ -69,11 +69,19 @@ class Driver(ABC):
     # The oldest version of the API that this driver has been tried with; a diagnosis warns of an older one.
     oldest: ClassVar[tuple[int, ...]] = ()
 
+    # Whether its accelerator is told by trying it, as where a host is reached itself.
+    tries_accelerator: ClassVar[bool] = True
+
     # Whether it has clusters itself, as an engine does; else the portal groups its hosts.
     has_clusters: ClassVar[bool] = True
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+
+    @classmethod
+    def whole_address(cls, address: str) -> str:
+        """The address as it is kept: with what may be left out, and spelled in one way; one that cannot be as it stands."""
+        return address
 
     @classmethod
     def refusals(cls, connection: Connection) -> tuple[Finding, ...]:  # noqa: ARG003 - of the contract
@@ -224,6 +232,7 @@ class Driver(ABC):
         """Define a VM, switched off. Raises ``NotFound`` where a disk of it is not ours or a network is not there.
 
         Its making may go on (``making``); until that is done its status is ``image_locked``.
+        A call that broke off may have made it in part; the next one puts on what is missing.
         """
 
     def making(self, ref: VmRef) -> Making:

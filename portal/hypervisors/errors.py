@@ -91,11 +91,25 @@ class Unsupported(HypervisorError):
     default = "This hypervisor cannot do that."
 
 
+class TooOld(Unsupported):
+    """Its API is older than what we can speak to. ``figures`` are the two versions."""
+
+    code = "hypervisor_too_old"
+    default = "The engine's version %(version)s is too old: %(oldest)s is the oldest."
+
+
 class NoCapacity(HypervisorError):
     """No room: storage full, no memory, no free address."""
 
     code = "hypervisor_no_capacity"
     default = "The hypervisor has no room left for this."
+
+
+class MakingFailed(HypervisorError):
+    """A machine whose making was accepted could not be made after all; ``figures["why"]``: the manager's own words."""
+
+    code = "hypervisor_making_failed"
+    default = "The machine could not be made. What the hypervisor says of it: %(why)s"
 
 
 class Invalid(HypervisorError):

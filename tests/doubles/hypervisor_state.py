@@ -38,6 +38,10 @@ DEFAULTS: dict[str, Any] = {
     "accelerated": True,
     "host_name": "double",
     "skew_seconds": "0",
+    # Of an engine: how long it makes a machine and removes a disk, and its words when the making fails; empty: it does not.
+    "making_seconds": 0.05,
+    "removing_seconds": 0.05,
+    "making_fails": "",
     "version": "1",
     "cpu": {"arch": "x86_64", "model": "Skylake", "vendor": "Intel", "features": ["aes", "avx"]},
     # Shares of all calls (0 to 1) that suffer by chance when nothing else is armed for them.

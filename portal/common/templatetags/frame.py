@@ -153,6 +153,7 @@ EVENT_TITLES = {
     "JOB_STUCK": gettext_lazy("A job is stuck"),
     "CLUSTER_PROBLEM_FOUND": gettext_lazy("The hosts of a cluster do not fit together any more"),
     "PROVIDER_COMPARE_HELD": gettext_lazy("Many machines seem to have vanished at once, which was not believed"),
+    "PROVIDER_VERSION_CHANGED": gettext_lazy("Another version of a provider"),
     "VM_LEFTOVER_REMOVED": gettext_lazy("What a failed creation had left over was removed"),
 }
 

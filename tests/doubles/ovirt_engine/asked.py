@@ -43,9 +43,9 @@ class Given:
         self.element = element
 
     def text(self, path: str) -> str | None:
-        """The text of an element: None where it is not there, empty where it is empty."""
+        """The text of an element as it is: None where it is not there, empty where it is empty."""
         found = self.element.find(path) if self.element is not None else None
-        return None if found is None else (found.text or "").strip()
+        return None if found is None else (found.text or "")
 
     def number(self, path: str) -> int | None:
         """A whole number. Raises ``Refused`` where it is none."""

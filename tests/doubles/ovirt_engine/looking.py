@@ -8,6 +8,7 @@ from typing import Any
 from tests.doubles.ovirt_engine import rights
 from tests.doubles.ovirt_engine.asked import Answer, Asked, Refused
 from tests.doubles.ovirt_engine.bodies import KINDS, accounts, body, machines, past, places, storage
+from tests.doubles.ovirt_engine.disks import users_of
 from tests.doubles.ovirt_engine.fields import select
 from tests.doubles.ovirt_engine.making import BLANK
 from tests.doubles.ovirt_engine.shape import BASE, Item, Ref, stamp
@@ -59,6 +60,9 @@ def one_of(kind: str) -> Handler:
             raise Refused(404)
         if kind == "vms" and asked.flag("next_run"):
             record = {**record, **record["next_run"]}
+        if kind == "disks" and asked.flag("all_content"):
+            users = [Ref("vms", vm["id"]) for vm in users_of(world, record["id"])]
+            return Answer(one=("disk", storage.disk(world, record, users=users)))
         return Answer(one=body(world, kind, record))
 
     return answer

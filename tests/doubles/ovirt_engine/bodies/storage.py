@@ -23,7 +23,8 @@ def used(world: World, domain: Record) -> int:
     return sum(int(disk["actual_size"]) for disk in disks if domain["id"] in disk["storage_domains"])
 
 
-def disk(world: World, record: Record) -> Tree:
+def disk(world: World, record: Record, *, users: list[Ref] | None = None) -> Tree:
+    """A disk; ``users``: the machines that have it, which are told with ``all_content`` alone."""
     new = world.settings.version >= "4.4"
     return {
         "@href": f"{BASE}/disks/{record['id']}",
@@ -31,6 +32,7 @@ def disk(world: World, record: Record) -> Tree:
         "@actions": DISK_ACTIONS,
         "name": record["alias"],
         "description": record["description"],
+        "vms": Many("vm", list(users)) if users else None,
         "actual_size": record["actual_size"],
         "alias": record["alias"],
         "backup": "none" if new else None,
