@@ -55,6 +55,7 @@ def _detail(request: HttpRequest, row: Provider, *, steps: tuple[Told, ...] = ()
         "hosts": selectors.hosts(actor).filter(provider=row),
         "storage_domains": selectors.storage_domains(actor).filter(provider=row),
         "networks": selectors.found_networks(actor, row.pk),
+        "engine": selectors.of_engine(row),
         "steps": steps,
         "no_screens": screen_reasons(row),
     }
