@@ -11,7 +11,12 @@ import pytest
 from tests.lab.rows import begin_with_what_is_there
 from tests.people import Institute, the_institute
 
-pytest_plugins = ["tests.lab.fixtures", "tests.lab.selection", "tests.jobs.fixtures"]
+pytest_plugins = [
+    "tests.lab.fixtures",
+    "tests.lab.selection",
+    "tests.jobs.fixtures",
+    "tests.doubles.ovirt_engine.fixtures",
+]
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ def write_found(provider: Provider, inventory: Inventory) -> None:
     ids = set(known.values())
     places = Places(provider.pk) if inventory.clusters else None
     seen = {
-        vm.external_id: _values(vm, known, places)
+        vm.external_id: _values(vm, places)
         for vm in inventory.vms
         if vm.external_id not in ids and not _is_being_made(vm, known)
     }
@@ -39,7 +39,7 @@ def _is_being_made(vm: VmFound, known: Mapping[UUID, str]) -> bool:
     return _is_ours(vm) and vm.marker is not None and known.get(vm.marker.uid) == ""
 
 
-def _values(vm: VmFound, known: Mapping[UUID, str], places: Places | None) -> dict[str, Any]:
+def _values(vm: VmFound, places: Places | None) -> dict[str, Any]:
     """What a row says of it. With our own mark and no row of ours (a backup was restored) it can be adopted again."""
     place = places.of(vm.cluster, vm.host) if places else {}
     return {
@@ -47,17 +47,16 @@ def _values(vm: VmFound, known: Mapping[UUID, str], places: Places | None) -> di
         "status": vm.status.value,
         "memory_mib": vm.memory_mib,
         "vcpus": vm.vcpus,
-        "mark": _mark(vm, known),
+        "mark": _mark(vm),
+        "marked_uid": vm.marker.uid if vm.marker and _is_ours(vm) and not vm.is_copy else None,
         "cluster_id": place.get("cluster_id"),
         "host_id": place.get("host_id"),
     }
 
 
-def _mark(vm: VmFound, known: Mapping[UUID, str]) -> str:
+def _mark(vm: VmFound) -> str:
     if vm.marker is None:
         return ""
     if not _is_ours(vm):
         return str(FoundMark.PORTAL)
-    # Where a uid is the id there too, another id tells a copy; an engine gives ids of its own.
-    is_copy = vm.marker.uid in known if vm.cluster else str(vm.marker.uid) != vm.external_id
-    return str(FoundMark.COPY) if is_copy else ""
+    return str(FoundMark.COPY) if vm.is_copy else ""

@@ -224,6 +224,7 @@ class Driver(ABC):
         """Define a VM, switched off. Raises ``NotFound`` where a disk of it is not ours or a network is not there.
 
         Its making may go on (``making``); until that is done its status is ``image_locked``.
+        A call that broke off may have made it in part; the next one puts on what is missing.
         """
 
     def making(self, ref: VmRef) -> Making:

@@ -10,6 +10,7 @@ from portal.hypervisors.errors import Unsupported
 
 DRIVERS: dict[str, str] = {
     "libvirt": "portal.hypervisors.libvirt.driver.LibvirtDriver",
+    "ovirt": "portal.hypervisors.ovirt.driver.OvirtDriver",
 }
 
 

@@ -48,15 +48,15 @@ class Connection:
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
 
-LARGEST_SCREENSHOT = 32 * 1024 * 1024
-"""In bytes: a screen of 3840 x 2160 in three bytes a pixel has 24 MiB."""
+LARGEST_SCREENSHOT = 32 * 1024 * 1024  # in bytes: a screen of 3840 x 2160 in three bytes a pixel has 24 MiB
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a provider can do; the page explains instead of failing, the contract suite leaves tests out by these alone."""
 
-    disk_upload: bool = True  # False: it keeps descriptions alone, and is never full
+    disk_upload: bool = True
+    fills_up: bool = True  # False: it keeps descriptions alone, and is never full
     disk_copy: bool = True  # can copy a disk by itself, whatever it lies over
     linked_clone: bool = True
     networks: bool = True  # can make isolated networks with DHCP
@@ -270,6 +270,7 @@ class VmFound:
     host: str = ""  # the external id of the host that it runs on
     accelerated: bool = True
     cluster: str = ""  # the external id of the engine's cluster that it is in
+    is_copy: bool = False  # its mark is that of the machine that it was copied from
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,10 +242,12 @@ class DoubleMachines(DoubleStorage):
         return meanwhile if time.time() < since + float(self.store.setting(setting)) else LASTING[after]
 
     def _vm_found(self, uid: str, body: Body) -> VmFound:
+        marker = marker_of(body["marker"])
         return VmFound(
             external_id=uid,
             name=body["name"],
-            marker=marker_of(body["marker"]),
+            marker=marker,
+            is_copy=marker is not None and str(marker.uid) != uid,
             status=self._status(body),
             memory_mib=body["memory_mib"],
             vcpus=body["vcpus"],

@@ -44,6 +44,7 @@ from portal.hypervisors.specs import (
 # libvirt's built-in test driver keeps descriptions in memory: it stores no bytes, and what it runs has no console.
 BARE = Capabilities(
     disk_upload=False,
+    fills_up=False,
     disk_copy=False,
     linked_clone=False,
     network_filters=False,

@@ -314,6 +314,7 @@ def found(domain: Any, facts: DomainFacts, *, state: int, reason: int) -> VmFoun
         macs=tuple(mac for mac, _network in facts.nics),
         disks=facts.disks,
         accelerated=facts.accelerated,
+        is_copy=facts.marker is not None and facts.marker.uid != facts.uuid,
     )
 
 

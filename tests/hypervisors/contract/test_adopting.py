@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
 from portal.hypervisors.base import Driver
 from portal.hypervisors.errors import AlreadyExists, NotFound
-from portal.hypervisors.specs import VmRef, VmStatus
+from portal.hypervisors.specs import VmRef
 from tests.hypervisors.contract.things import MIB, ON, Things
 from tests.hypervisors.contract.worlds import Dump, World
 
@@ -53,8 +53,7 @@ def test_adopted_machine_is_run_and_stopped(world: World, driver: Driver, things
     ref = driver.adopt_vm(str(theirs.machine))
     driver.run_vm(ref)
     assert things.status(ref) in ON
-    driver.stop_vm(ref)
-    things.wait_for(ref, VmStatus.DOWN)
+    things.stop(ref)
 
 
 def test_what_another_portal_marked_is_not_adopted(world: World, driver: Driver) -> None:
@@ -68,11 +67,10 @@ def test_what_another_portal_marked_is_not_adopted(world: World, driver: Driver)
 
 
 def test_copy_of_ours_is_not_adopted(world: World, driver: Driver, things: Things) -> None:
-    ref, copy = things.vm(), uuid4()
-    world.copy(ref.uid, copy)
+    copy = world.copy(things.vm())
     before = world.dump()
     with pytest.raises(AlreadyExists):
-        driver.adopt_vm(str(copy))
+        driver.adopt_vm(copy)
     assert world.dump() == before
 
 

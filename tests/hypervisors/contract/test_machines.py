@@ -16,6 +16,7 @@ from tests.hypervisors.contract.things import ON, Things, at_once, new_mac
 from tests.hypervisors.contract.worlds import World
 from tests.hypervisors.libvirt_driver.samples import MARKUP
 
+NOWHERE = "00000000-0000-4000-8000-000000000000"
 VERBS: dict[str, Callable[[Driver, VmRef], object]] = {
     "run": lambda driver, ref: driver.run_vm(ref),
     "stop": lambda driver, ref: driver.stop_vm(ref),
@@ -33,6 +34,7 @@ def test_a_machine_made_twice_is_one_and_is_what_was_asked_for(things: Things) -
     spec = things.vm_spec(disks=(disk,), nics=(things.nic(network),))
     ref = driver.create_vm(spec)
     assert things.world.driver().create_vm(spec) == ref
+    assert things.made(spec) == ref
     found = things.found(spec.uid)
     assert (found.external_id, found.name) == (ref.external_id, spec.name)
     assert found.marker == Marker(things.world.portal_id, spec.uid)
@@ -47,15 +49,14 @@ def test_a_machine_made_by_several_at_once_is_one(things: Things) -> None:
     spec = things.vm_spec(disks=(things.disk(),), nics=(things.nic(network),))
     assert len(set(at_once(things.world, lambda driver: driver.create_vm(spec)))) == 1
     assert [vm.name for vm in things.driver.inventory().vms].count(spec.name) == 1
-    assert things.status(VmRef(spec.uid, str(spec.uid))) is VmStatus.DOWN
+    things.wait_for(VmRef(spec.uid, str(spec.uid)), VmStatus.DOWN)
 
 
 def test_a_deleted_machine_is_gone_and_deleting_it_twice_is_success(things: Things) -> None:
     network = things.network()
     before = things.world.dump()
     ref = things.vm(nics=(things.nic(network),))
-    things.driver.delete_vm(ref)
-    assert things.driver.find_vm(ref.uid) is None
+    things.delete(ref)
     things.driver.delete_vm(ref)
     assert things.world.dump() == before
 
@@ -70,7 +71,7 @@ def test_a_running_machine_is_not_deleted(things: Things) -> None:
 def test_a_machine_of_a_taken_name_is_refused_and_nothing_is_left(things: Things) -> None:
     network = things.network()
     taken = things.vm_spec()
-    things.driver.create_vm(taken)
+    things.made(taken)
     before = things.world.dump()
     with pytest.raises(AlreadyExists):
         things.vm(name=taken.name, nics=(things.nic(network),))
@@ -81,14 +82,14 @@ def test_a_machine_on_a_network_that_is_not_there_is_not_made_and_nothing_is_lef
     network = things.network()
     before = things.world.dump()
     with pytest.raises(NotFound):
-        things.vm(nics=(things.nic(network), NicSpec(uuid4(), new_mac(), "nowhere")))
+        things.vm(nics=(things.nic(network), NicSpec(uuid4(), new_mac(), "nowhere", profile=NOWHERE)))
     assert things.world.dump() == before
 
 
 @pytest.mark.parametrize("text", MARKUP)
 def test_IN02_a_description_is_kept_as_it_was_given(world: World, things: Things, text: str) -> None:  # noqa: N802
     ref = things.vm(description=text)
-    assert world.descriptions(ref.uid) == [text]
+    assert world.descriptions(ref.external_id) == [text]
 
 
 # -- power
@@ -101,8 +102,7 @@ def test_run_and_stop_may_be_asked_for_again(things: Things) -> None:
         assert things.status(ref) in ON
     things.wait_for(ref, VmStatus.UP)
     for _ in range(2):
-        driver.stop_vm(ref)
-        assert things.status(ref) is VmStatus.DOWN
+        things.stop(ref)
     driver.run_vm(ref)
     things.wait_for(ref, VmStatus.UP)
 
@@ -112,7 +112,7 @@ def test_run_by_several_at_once_is_one_start(things: Things) -> None:
     at_once(things.world, lambda driver: driver.run_vm(ref))
     things.wait_for(ref, VmStatus.UP)
     at_once(things.world, lambda driver: driver.stop_vm(ref))
-    assert things.status(ref) is VmStatus.DOWN
+    things.wait_for(ref, VmStatus.DOWN)
 
 
 def test_of_a_machine_that_is_off_shutting_down_is_success_and_rebooting_is_refused(things: Things) -> None:
@@ -138,10 +138,9 @@ def test_a_guest_may_be_asked_whatever_it_makes_of_it(things: Things) -> None:
 def test_a_machine_that_somebody_paused_is_seen_paused(things: Things) -> None:
     ref = things.running()
     things.wait_for(ref, VmStatus.UP)
-    things.world.set_state(ref.uid, "paused")
-    assert things.status(ref) is VmStatus.PAUSED
-    things.driver.stop_vm(ref)
-    assert things.status(ref) is VmStatus.DOWN
+    things.world.set_state(ref.external_id, "paused")
+    things.wait_for(ref, VmStatus.PAUSED)
+    things.stop(ref)
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -97,11 +97,11 @@ def test_a_network_is_not_deleted_while_a_machine_has_a_card_on_it(things: Thing
     ref = things.running(nics=(things.nic(network),))
     with pytest.raises(Busy):
         driver.delete_network(uid)
-    driver.stop_vm(ref)
+    things.stop(ref)
     with pytest.raises(Busy):
         driver.delete_network(uid)
     assert driver.find_network(uid) == network
-    driver.delete_vm(ref)
+    things.delete(ref)
     driver.delete_network(uid)
     assert driver.find_network(uid) is None
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from portal.hypervisors.base import Driver
+from portal.hypervisors.engine_found import MakingState
 from portal.hypervisors.errors import Busy
 from portal.hypervisors.specs import (
     DiskRef,
@@ -29,7 +30,7 @@ T = TypeVar("T")
 MIB = 1024**2
 # Starting, stopping and rebooting take a moment on a hypervisor; this much on a machine that is busy with other tests.
 SECONDS = 60
-ON = {VmStatus.UP, VmStatus.POWERING_UP}
+ON = {VmStatus.UP, VmStatus.POWERING_UP, VmStatus.WAIT_FOR_LAUNCH}
 
 
 def eventually(true: Callable[[], Any], what: str) -> None:
@@ -84,6 +85,11 @@ class Things:
     def disk(self, pool: str = "", **more: Any) -> DiskRef:
         return self.driver.create_disk(self.disk_spec(pool, **more)).ref
 
+    def delete_disk(self, ref: DiskRef) -> None:
+        """As the engine does: again while it is busy, until it is gone."""
+        again_while_busy(lambda: self.driver.delete_disk(ref))
+        eventually(lambda: self.driver.find_disk(ref) is None, "the disk to be gone")
+
     def network_spec(self, **more: Any) -> NetworkSpec:
         uid = uuid4()
         return NetworkSpec(
@@ -91,23 +97,45 @@ class Things:
         )
 
     def network(self) -> NetworkFound:
-        return self.driver.create_network(self.network_spec())
+        """A network for cards: one of our own where there can be any, else one that is there."""
+        if self.world.capabilities.networks:
+            return self.driver.create_network(self.network_spec())
+        return next(one for one in self.driver.inventory().networks if one.profiles)
 
     def nic(self, network: NetworkFound) -> NicSpec:
-        return NicSpec(uuid4(), new_mac(), network.external_id, network.filter)
+        profile = network.profiles[0].external_id if network.profiles else ""
+        return NicSpec(uuid4(), new_mac(), network.external_id, network.filter, profile)
 
     def vm_spec(self, *, disks: tuple[DiskRef, ...] = (), nics: tuple[NicSpec, ...] = (), **more: Any) -> VmSpec:
         uid = more.pop("uid", None) or uuid4()
         name = more.pop("name", f"web-{uid.hex[:8]}")
-        return VmSpec(uid, name, more.pop("description", "a machine"), 32, 1, disks, nics, **more)
+        cluster = more.pop("cluster", self.world.cluster)
+        return VmSpec(uid, name, more.pop("description", "a machine"), 32, 1, disks, nics, cluster=cluster, **more)
 
     def vm(self, **more: Any) -> VmRef:
-        return self.driver.create_vm(self.vm_spec(**more))
+        return self.made(self.vm_spec(**more))
+
+    def made(self, spec: VmSpec) -> VmRef:
+        """Accepted, and its making done."""
+        ref = again_while_busy(lambda: self.driver.create_vm(spec))
+        eventually(lambda: self.driver.making(ref).state is not MakingState.WORKING, "the machine to be made")
+        assert self.driver.making(ref).state is MakingState.DONE
+        return ref
 
     def running(self, **more: Any) -> VmRef:
         ref = self.vm(**more)
         self.driver.run_vm(ref)
         return ref
+
+    def stop(self, ref: VmRef) -> None:
+        """Off, and seen off."""
+        self.driver.stop_vm(ref)
+        self.wait_for(ref, VmStatus.DOWN)
+
+    def delete(self, ref: VmRef) -> None:
+        """Gone, and seen gone."""
+        self.driver.delete_vm(ref)
+        eventually(lambda: self.driver.find_vm(ref.uid) is None, "the machine to be gone")
 
     def found(self, uid: UUID) -> VmFound:
         found = self.driver.find_vm(uid)

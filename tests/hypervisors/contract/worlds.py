@@ -19,7 +19,7 @@ from lxml import etree
 
 from portal.hypervisors.base import Driver
 from portal.hypervisors.libvirt.driver import BARE, LibvirtDriver
-from portal.hypervisors.specs import Capabilities, Connection
+from portal.hypervisors.specs import Capabilities, Connection, VmRef
 from tests.doubles.hypervisor import DoubleDriver
 from tests.doubles.hypervisor_state import HypervisorDouble, get, put
 
@@ -52,6 +52,7 @@ class World(ABC):
 
     capabilities: ClassVar[Capabilities]
     has_guests: ClassVar[bool] = False  # machines can be made to run something that listens
+    cluster = ""  # where machines are made, on what has clusters
 
     def __init__(self) -> None:
         self.portal_id = uuid4()
@@ -74,6 +75,11 @@ class World(ABC):
         name = prefix(self.portal_id) + (f"-{suffix}" if suffix else "")
         return driver.ensure_storage_domain(name, path=f"{IMAGES}/{name}").external_id
 
+    def storage_of_others(self, driver: Driver) -> str:
+        """A storage domain where the other portal's driver keeps its disks; its external id."""
+        pool = prefix(self.other_portal_id)
+        return driver.ensure_storage_domain(pool, path=f"{IMAGES}/{pool}").external_id
+
     @staticmethod
     def cidr() -> str:
         """A range that no other test uses."""
@@ -88,15 +94,11 @@ class World(ABC):
         """Plant what others have."""
 
     @abstractmethod
-    def plant(self, uid: UUID, name: str) -> None:
-        """Define a machine without a mark under this uid."""
+    def copy(self, ref: VmRef) -> str:
+        """Define a copy of a machine, mark and all, under another id, which is returned, and name."""
 
     @abstractmethod
-    def copy(self, uid: UUID, copy: UUID) -> None:
-        """Define a copy of a machine, mark and all, under another uid and name."""
-
-    @abstractmethod
-    def set_state(self, uid: UUID, state: str) -> None:
+    def set_state(self, external_id: str, state: str) -> None:
         """Out of band: "up", "down", "paused"."""
 
     @abstractmethod
@@ -123,7 +125,7 @@ class World(ABC):
         """Everything there is as the hypervisor itself describes it, by kind and name."""
 
     @abstractmethod
-    def descriptions(self, uid: UUID) -> list[str]:
+    def descriptions(self, external_id: str) -> list[str]:
         """The text of each element that describes a machine in words."""
 
 
@@ -151,15 +153,13 @@ class DoubleWorld(World):
         self.double.set_vm(running, nics=[{"mac": "52:54:00:00:00:99", "network": "default", "filter": ""}])
         return Strangers(UUID(machine), UUID(running), network, "default", pool, disk)
 
-    def plant(self, uid: UUID, name: str) -> None:
-        body = self.double.things("vm")[self.double.plant_vm(name)]
-        self._put("vm", str(uid), body)
+    def copy(self, ref: VmRef) -> str:
+        copy = str(uuid4())
+        self._put("vm", copy, self.double.things("vm")[ref.external_id] | {"name": "copy"})
+        return copy
 
-    def copy(self, uid: UUID, copy: UUID) -> None:
-        self._put("vm", str(copy), self.double.things("vm")[str(uid)] | {"name": "copy"})
-
-    def set_state(self, uid: UUID, state: str) -> None:
-        self.double.set_vm(str(uid), state=state)
+    def set_state(self, external_id: str, state: str) -> None:
+        self.double.set_vm(external_id, state=state)
 
     def stop_network(self, uid: UUID) -> None:
         with self.double.store.change() as db:
@@ -185,8 +185,8 @@ class DoubleWorld(World):
         kinds = ("vm", "disk", "network", "storage_domain")
         return {f"{kind} {key}": repr(body) for kind in kinds for key, body in self.double.things(kind).items()}
 
-    def descriptions(self, uid: UUID) -> list[str]:
-        return [self.double.things("vm")[str(uid)]["description"]]
+    def descriptions(self, external_id: str) -> list[str]:
+        return [self.double.things("vm")[external_id]["description"]]
 
     def _put(self, kind: str, key: str, body: dict[str, Any]) -> None:
         with self.double.store.change() as db:
@@ -235,7 +235,7 @@ class LibvirtWorld(World):
             f"web-{running.hex[:8]}",
             devices=f"<interface type='network'><source network='{name}'/></interface>",
         )
-        self.set_state(running, "up")
+        self.set_state(str(running), "up")
         return Strangers(machine, running, network, name, pool, "golden.img")
 
     def plant(self, uid: UUID, name: str, devices: str = "") -> None:
@@ -244,13 +244,15 @@ class LibvirtWorld(World):
             f"<os><type>hvm</type></os><devices>{devices}</devices></domain>"
         )
 
-    def copy(self, uid: UUID, copy: UUID) -> None:
-        root = self._described(uid)
+    def copy(self, ref: VmRef) -> str:
+        copy = uuid4()
+        root = self._described(ref.external_id)
         root.find("uuid").text, root.find("name").text = str(copy), f"copy-{copy.hex[:8]}"
         self.raw.defineXML(etree.tostring(root, encoding="unicode"))
+        return str(copy)
 
-    def set_state(self, uid: UUID, state: str) -> None:
-        domain = self.raw.lookupByUUIDString(str(uid))
+    def set_state(self, external_id: str, state: str) -> None:
+        domain = self.raw.lookupByUUIDString(external_id)
         {"up": domain.create, "down": domain.destroy, "paused": domain.suspend}[state]()
 
     def stop_network(self, uid: UUID) -> None:
@@ -265,12 +267,12 @@ class LibvirtWorld(World):
         }
         return domains | networks | pools | volumes | self._filters()
 
-    def descriptions(self, uid: UUID) -> list[str]:
-        return [each.text for each in self._described(uid).iter("description", "title")]
+    def descriptions(self, external_id: str) -> list[str]:
+        return [each.text for each in self._described(external_id).iter("description", "title")]
 
-    def _described(self, uid: UUID) -> etree._Element:
+    def _described(self, external_id: str) -> etree._Element:
         # libvirt keeps a carriage return and writes it as it is, which a reader of XML would take for a line end.
-        return etree.fromstring(self.raw.lookupByUUIDString(str(uid)).XMLDesc(0).replace("\r", "&#13;"))
+        return etree.fromstring(self.raw.lookupByUUIDString(external_id).XMLDesc(0).replace("\r", "&#13;"))
 
     def _volumes(self, pool: Any) -> Iterator[tuple[str, str]]:
         for volume in pool.listAllVolumes(0) if pool.isActive() else ():

@@ -1,0 +1,115 @@
+"""Consoles and addresses of running machines: what only a running machine has."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+from ovirtsdk4 import types
+
+from portal.hypervisors.errors import Busy, Unsupported
+from portal.hypervisors.ovirt import convert, statuses
+from portal.hypervisors.ovirt.connection import Session
+from portal.hypervisors.ovirt.failures import calling
+from portal.hypervisors.ovirt.looking import Looking
+from portal.hypervisors.ovirt.marks import correlation
+from portal.hypervisors.ovirt.vms import NOT_RUNNING
+from portal.hypervisors.specs import Address, ConsoleTarget, VmRef
+
+PROTOCOLS = ("vnc",)
+# How long a ticket lets new connections in; an engine that is not told so gives it two hours.
+TICKET_SECONDS = 120
+# A guest may report anything, and any amount of it.
+MOST_ADDRESSES = 32
+
+
+class Consoles:
+    """The consoles of one engine's machines."""
+
+    def __init__(self, session: Session, *, looking: Looking) -> None:
+        self._session = session
+        self._looking = looking
+
+    def console(self, ref: VmRef, *, protocol: str) -> ConsoleTarget:
+        """Set a ticket of our own and say where the display listens now. The old ticket is void from then on."""
+        if protocol not in PROTOCOLS:
+            raise Unsupported(detail=f"console {protocol!r}")
+        with calling("open console", mutates=True):
+            vm = self._looking.ours(ref.uid)
+            if statuses.of_vm(vm)[0] not in statuses.WITH_CONSOLE:
+                raise Busy(NOT_RUNNING, detail=f"machine {ref.uid} is {vm.status}")
+            graphics = self._looking.of_id(convert.key(vm)).graphics_consoles_service()
+            display = _vnc(graphics.list(current=True))
+            password = fresh_password()
+            graphics.console_service(display.id).ticket(
+                ticket=types.Ticket(value=password, expiry=TICKET_SECONDS),
+                headers=correlation("console", ref.uid),
+            )
+        return self._target(display, password)
+
+    def _target(self, display: Any, password: str) -> ConsoleTarget:
+        """With TLS where the clusters' displays have it, as the provider's options say; else plain where these allow it."""
+        options = self._session.connection.options
+        is_tls = options.get("vnc_tls") == "yes"
+        return ConsoleTarget(
+            "vnc",
+            str(display.address),
+            int(display.port),
+            password=password,
+            tls_ca_pem=self._session.connection.ca_pem if is_tls else "",
+            allow_plain=not is_tls and (options.get("plain_vnc") == "yes" or _is_loopback(str(display.address))),
+        )
+
+    def addresses(self, ref: VmRef) -> tuple[Address, ...]:
+        """What the guest agent says of the machine's own cards; an engine knows no leases."""
+        with calling("read addresses"):
+            vm = self._looking.ours(ref.uid, follow="nics")
+            if statuses.of_vm(vm)[0] not in statuses.ON:
+                return ()
+            reported = self._looking.of_id(convert.key(vm)).reported_devices_service().list()
+            macs = {convert.mac_of(nic) for nic in vm.nics or ()}
+            return tuple(_addresses(reported, macs))[:MOST_ADDRESSES]
+
+
+def fresh_password() -> str:
+    """A ticket's value: VNC takes eight characters and no more."""
+    return secrets.token_urlsafe(6)
+
+
+def _vnc(consoles: Any) -> Any:
+    """The display that listens. Raises ``Busy`` where none does, ``Unsupported`` for a machine without one of VNC."""
+    vnc = [one for one in consoles if one.protocol is types.GraphicsType.VNC]
+    if consoles and not vnc:
+        raise Unsupported(detail="the machine has no VNC display")
+    for one in vnc:
+        if one.address and (one.port or 0) > 0:
+            return one
+    raise Busy(NOT_RUNNING, detail="no display listens")
+
+
+def _addresses(reported: Any, macs: set[str]) -> Iterator[Address]:
+    """Only of the machine's own cards, and only what is an address: the agent is the guest's, who may say anything."""
+    for device in reported:
+        mac = convert.mac_of(device)
+        if mac in macs:
+            for entry in device.ips or ():
+                ip = _usable(str(entry.address or ""))
+                if ip:
+                    yield Address(mac=mac, ip=ip, source="agent")
+
+
+def _usable(text: str) -> str:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return ""
+    return "" if address.is_loopback or address.is_link_local or address.is_multicast else str(address)
+
+
+def _is_loopback(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text).is_loopback
+    except ValueError:
+        return text == "localhost"

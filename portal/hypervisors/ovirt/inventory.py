@@ -1,0 +1,103 @@
+"""Everything an engine has, in a number of requests that grows with its pages of machines alone.
+
+Pages are counted by names. A machine that comes between two of them moves others into pages yet to come: they are seen
+twice, and kept once. One that goes, or is renamed, moves others into pages that were read: they would be lost. So where
+there was more than one page the engine's events of that while are looked at, and the pages are read again where they tell
+of such a thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from portal.hypervisors.ovirt import convert
+from portal.hypervisors.ovirt.connection import Session
+from portal.hypervisors.ovirt.convert import known
+from portal.hypervisors.ovirt.failures import calling
+from portal.hypervisors.ovirt.watches import newest_index
+from portal.hypervisors.specs import About, Inventory
+
+MACHINES = "nics,disk_attachments.disk"
+TEMPLATES = "disk_attachments.disk"
+PAGE = 500
+MOST_PAGES = 1000
+# Of the engine's ``AuditLogType``: a machine was changed (renamed, perhaps), removed, removed with disks that stayed.
+MOVES = {35, 113, 172}
+MOST_EVENTS = 1000
+READINGS = 3
+
+
+class Inventories:
+    """Reads one engine."""
+
+    def __init__(self, session: Session, *, page: int = PAGE) -> None:
+        self._session = session
+        self._page = page
+
+    def about(self) -> About:
+        """Product and versions."""
+        with calling("read version"):
+            return self._about(self._session.system().get())
+
+    def inventory(self) -> Inventory:
+        """Everything, ours and others'."""
+        with calling("read everything"):
+            system = self._session.system()
+            about = self._about(system.get())
+            centers = list(known(system.data_centers_service().list(follow="storage_domains")))
+            attached = convert.attached_statuses(centers)
+            domains = known(system.storage_domains_service().list())
+            networks = known(system.networks_service().list(follow="vnic_profiles"))
+            return Inventory(
+                about=about,
+                zones=tuple(map(convert.zone, centers)),
+                clusters=tuple(map(convert.cluster, known(system.clusters_service().list()))),
+                hosts=tuple(map(convert.host, known(system.hosts_service().list()))),
+                storage_domains=tuple(convert.storage_domain(one, attached) for one in domains),
+                networks=tuple(map(convert.network, networks)),
+                templates=tuple(self._templates(system)),
+                instance_types=tuple(map(convert.instance_type, known(system.instance_types_service().list()))),
+                vms=tuple(convert.vm(one, portal_id=self._session.portal_id) for one in self._machines(system)),
+            )
+
+    def _about(self, api: Any) -> About:
+        return convert.about(api, host=urlsplit(self._session.connection.address).hostname or "")
+
+    @staticmethod
+    def _templates(system: Any) -> Iterator[Any]:
+        """All but the one that stands for none."""
+        for one in known(system.templates_service().list(follow=TEMPLATES)):
+            if convert.key(one) != convert.BLANK:
+                yield convert.template(one)
+
+    # -- machines
+
+    def _machines(self, system: Any) -> list[Any]:
+        found: dict[str, Any] = {}
+        for _ in range(READINGS):
+            before = newest_index(system)
+            found, pages = self._pages(system)
+            if pages == 1 or not self._has_moved(system, before):
+                break
+        return list(found.values())
+
+    def _pages(self, system: Any) -> tuple[dict[str, Any], int]:
+        """The machines of all pages by their ids, and how many pages these were."""
+        found: dict[str, Any] = {}
+        for number in range(1, MOST_PAGES):
+            machines = self._read(system, number)
+            found |= {convert.key(one): one for one in known(machines)}
+            if len(machines) < self._page:
+                break
+        return found, number
+
+    def _read(self, system: Any, number: int) -> Any:
+        search = f"sortby name asc page {number}"
+        return system.vms_service().list(search=search, max=self._page, follow=MACHINES)
+
+    @staticmethod
+    def _has_moved(system: Any, since: int) -> bool:
+        events = system.events_service().list(from_=since, max=MOST_EVENTS)
+        return len(events) >= MOST_EVENTS or any(event.code in MOVES for event in events)

@@ -1,0 +1,78 @@
+"""Finding machines of ours by their marks. A machine without our mark is as good as absent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from portal.hypervisors.errors import NotFound
+from portal.hypervisors.ovirt import convert
+from portal.hypervisors.ovirt.connection import Session
+from portal.hypervisors.ovirt.marks import Mark, correlation, is_put_on, marks, word
+
+GONE = "The machine is not there."
+MOST_COPIES = 100
+
+
+class Looking:
+    """The machines of one engine that bear our mark; all within ``calling``."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def of_id(self, external_id: str) -> Any:
+        """The SDK's service of one machine."""
+        return self._session.system().vms_service().vm_service(engine_id(external_id))
+
+    def ours(self, uid: UUID, *, follow: str | None = None) -> Any:
+        """The machine. Raises ``NotFound``."""
+        found = self.find(uid, follow=follow)
+        if found is None:
+            raise NotFound(GONE, detail=f"no machine with our mark of {uid}")
+        return found
+
+    def find(self, uid: UUID, *, follow: str | None = None) -> Any | None:
+        """The machine that our mark of this uid was put on, or None: by the engine's search, each find looked at."""
+        marker = self._session.marker(uid)
+        found = (
+            self._session.system()
+            .vms_service()
+            .list(search=f"comment=*{word(marker)}*", max=MOST_COPIES, follow=follow)
+        )
+        return put_on(found, uid, self._session.portal_id)
+
+    def mark(self, vm: Any, uid: UUID) -> Mark | None:
+        """Our mark in a machine's comment."""
+        ours = self._session.marker(uid)
+        return next((mark for mark in marks(vm.comment) if mark.marker == ours), None)
+
+    def is_pinned(self, vm: Any, uid: UUID) -> bool:
+        """Whether our mark says which machine it is on."""
+        mark = self.mark(vm, uid)
+        return mark is not None and bool(mark.pin)
+
+
+def put_on(found: Iterable[Any], uid: UUID, portal_id: UUID) -> Any | None:
+    """The one of these machines that the mark was put on: one that the mark itself names before one that its name tells."""
+    ranked = []
+    for vm in found:
+        for mark in marks(vm.comment):
+            is_ours = (mark.marker.portal_id, mark.marker.uid) == (portal_id, uid)
+            if is_ours and is_put_on(mark, external_id=convert.key(vm), name=vm.name or ""):
+                ranked.append((not mark.pin, convert.key(vm), vm))
+    return min(ranked, key=lambda one: one[:2])[2] if ranked else None
+
+
+def job_statuses(system: Any, verb: str, uid: UUID) -> set[Any]:
+    """The statuses of a verb's jobs, one for each time it was asked for, until the engine forgets them; within ``calling``."""
+    search = f"correlation_id={correlation(verb, uid)['Correlation-Id']}"
+    return {job.status for job in system.jobs_service().list(search=search, max=20)}
+
+
+def engine_id(text: str) -> str:
+    """An engine's id, fit to stand in a path. Raises ``NotFound`` for what cannot be one."""
+    try:
+        return str(UUID(text))
+    except ValueError as error:
+        raise NotFound(detail=f"{text!r} is no id of an engine's") from error

@@ -1,0 +1,52 @@
+"""Start the engine double: ``python -m tests.doubles.ovirt_engine --folder DIR --port N``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from tests.doubles.ovirt_engine import certificates
+from tests.doubles.ovirt_engine.backing import Backing
+from tests.doubles.ovirt_engine.engine import Engine
+from tests.doubles.ovirt_engine.server import Server
+
+# How machines may run: the module here and its class, which is given the folder.
+BACKINGS = {"paper": "Paper", "qemu": "Qemu"}
+
+
+def main() -> int:
+    """Serve until told to end."""
+    parser = argparse.ArgumentParser(prog="python -m tests.doubles.ovirt_engine", description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="where state, certificates and secrets are kept")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--bind", default="127.0.0.1")
+    parser.add_argument("--schema", default="", help="the API's schema (XSD), to which answers are held")
+    parser.add_argument("--backing", choices=sorted(BACKINGS), default="paper")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    _, certificate = certificates.ensure(options.folder)
+    engine = Engine(options.folder, _backing(options.backing, options.folder), schema=options.schema)
+    server = Server((options.bind, options.port), engine, certificate)
+    engine.start_clock()
+    ends = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ends.set())
+    threading.Thread(target=lambda: server.serve_forever(poll_interval=0.05), daemon=True).start()
+    ends.wait()
+    server.shutdown()
+    engine.world.end()
+    return 0
+
+
+def _backing(name: str, folder: Path) -> Backing:
+    module = importlib.import_module(f"tests.doubles.ovirt_engine.{name}")
+    backing: Backing = getattr(module, BACKINGS[name])(folder)
+    return backing
+
+
+if __name__ == "__main__":
+    sys.exit(main())
