@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import engine
 from addresses import Reach, bracketed
 from failure import StartError
+from folder import DataFolder
 from options import Options
 from supervisor import Child, Supervisor
 
@@ -27,6 +29,11 @@ def wait_for_redis(supervisor: Supervisor, child: Child, path: Path) -> None:
 def wait_for_http(supervisor: Supervisor, child: Child, options: Options, reach: Reach) -> None:
     """Until it answers a request with anything but a server error."""
     _wait(supervisor, child, lambda: _status(options, reach) < 500)
+
+
+def wait_for_engine(supervisor: Supervisor, child: Child, folder: DataFolder) -> None:
+    """Until the double of an engine gives its certificate."""
+    _wait(supervisor, child, lambda: engine.answers(folder))
 
 
 def _wait(supervisor: Supervisor, child: Child, answers: Callable[[], bool]) -> None:

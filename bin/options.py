@@ -27,6 +27,7 @@ class Options:
     tls_key: Path | None
     detach: bool
     demo: bool
+    engine: bool
     json: bool
 
     @property
@@ -40,12 +41,14 @@ def parse(arguments: Sequence[str]) -> Options:
     found = parser.parse_args(arguments)
     if (found.tls_cert is None) != (found.tls_key is None):
         raise StartError("--tls-cert and --tls-key belong together", "give both, or none for a generated certificate")
+    if found.engine and not found.demo:
+        raise StartError("--with-ovirt adds to the demo, which --no-demo leaves out", "leave one of them out")
     if found.json and found.action != "status":
         raise StartError("--json only goes with --status", "leave it out")
     return Options(
         action=found.action, data=found.data.expanduser().resolve(), port=found.port, bind=found.bind,
         tls_cert=_readable(found.tls_cert), tls_key=_readable(found.tls_key),
-        detach=found.detach, demo=found.demo, json=found.json,
+        detach=found.detach, demo=found.demo, engine=found.engine, json=found.json,
     )  # fmt: skip
 
 
@@ -60,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM, without a passphrase")
     parser.add_argument("--detach", action="store_true", help="return when the portal answers, and leave it running")
     parser.add_argument("--no-demo", dest="demo", action="store_false", help="an empty portal with one super-admin")
+    parser.add_argument("--with-ovirt", dest="engine", action="store_true",
+                        help="also an engine to try: a double that speaks as an oVirt engine does, and is none")  # fmt: skip
     _add_actions(parser)
     parser.add_argument("--json", action="store_true", help="with --status: for scripts")
     return parser

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import engine
 import install
 from failure import StartError, say
 from folder import DataFolder
@@ -89,6 +90,20 @@ class Preparation:
         command = manage("make_demo", *what, f"--passwords-out={self.folder.logins_file}")
         self._run(f"the {wanted} cannot be made", command)
         self._keep("users", wanted)
+
+    def engine(self) -> None:
+        """Connects the engine that runs beside the portal, and shares it out to the demo's data centers."""
+        address, ca = engine.address(self.folder), engine.ca(self.folder)
+        digest = _digest([ca], extra=[address])
+        if self.done.get("engine") == digest:
+            return
+        say("engine: connecting it, and sharing out what it has")
+        command = manage(
+            "make_demo", f"--engine={address}", f"--engine-user={engine.USER}", f"--engine-ca={ca}",
+            f"--engine-password-file={engine.password(self.folder)}", f"--passwords-out={self.folder.logins_file}",
+        )  # fmt: skip
+        self._run("the engine cannot be connected", command)
+        self._keep("engine", digest)
 
     def _database_is_there(self, where: str) -> bool:
         return bool(where) or self.folder.database.is_file()

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import addresses
+import engine
 import install
 import preparation
 import processes
@@ -143,7 +144,9 @@ def _purge_hypervisors(options: Options, folder: DataFolder) -> None:
     say("deleting what bears this portal's mark on its hypervisors")
     environment = programs.environment(folder, addresses.Reach("http", ("localhost",), options.port))
     environment["LOG_LEVEL"] = "ERROR"  # what it prints is shown
-    code, lines = _told(programs.manage("purge_marked", "--yes"), environment)
+    # What is on the double of an engine goes with its folder.
+    left_out = [f"--leave-out={address}"] if (address := engine.address(folder)) else []
+    code, lines = _told(programs.manage("purge_marked", "--yes", *left_out), environment)
     for line in lines[:-1] if code else lines:
         say(line)
     if code:

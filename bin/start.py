@@ -17,6 +17,7 @@ from types import FrameType
 import addresses
 import answering
 import detached
+import engine
 import install
 import preparation
 import programs
@@ -110,10 +111,15 @@ def _bring_up(options: Options, folder: DataFolder, where: addresses.Reach, supe
     prepared.messages()
     prepared.static_files()
     image = prepared.guest() if options.demo else None
+    if options.engine and image:
+        say("engine: starting the double of an oVirt engine")
+        answering.wait_for_engine(supervisor, supervisor.add(engine.program(folder, image)), folder)
     say("starting: worker, beat, watcher")
     for program in (programs.worker(), programs.beat(folder), *([programs.watcher()] if programs.has("watch") else [])):
         supervisor.add(program)
     prepared.users(image)
+    if options.engine:
+        prepared.engine()
     say("starting: web")
     answering.wait_for_http(supervisor, supervisor.add(programs.web(options, where)), options, where)
 

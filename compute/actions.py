@@ -64,7 +64,7 @@ def screen_reasons(provider: Provider) -> list[Reason]:
         code = driver_class(provider.kind).no_screens(provider.address)
     except Unsupported:
         return []
-    return [diagnosis.reason(Finding("", code))] if code else []
+    return [diagnosis.reason(Finding("", code), provider.kind)] if code else []
 
 
 def _actions(vm: Vm, permits: frozenset[Permit], *, is_busy: bool) -> list[Action]:

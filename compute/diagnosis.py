@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from compute import diagnosis_ovirt
 from portal.common.errors import Reason
 from portal.hypervisors.specs import Finding
 
@@ -181,6 +182,10 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
         _("The time for the whole test, %(seconds)s s, ran out at this step."),
         _("The steps before were slow. Look at the load of the host and at the way to it, and try again."),
     ),
+    "version_too_old": (
+        _("The engine's version %(version)s is too old: %(oldest)s is the oldest."),
+        _("Bring it to a newer version, then connect it."),
+    ),
     "version_old": (
         _("%(product)s, libvirt %(api)s: older than %(oldest)s, the oldest that was tried."),
         _("It may work all the same."),
@@ -267,6 +272,9 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
     ),
 }
 
+# What is said in other words of one kind of provider: beside what went well, and of what was found.
+OF_KIND = {"ovirt": (diagnosis_ovirt.WELL, diagnosis_ovirt.FOUND)}
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -281,23 +289,25 @@ class Told:
     data: dict[str, str] = field(default_factory=dict)
 
 
-def told(found: Sequence[Finding]) -> tuple[Told, ...]:
-    """The steps of a diagnosis, for people."""
-    return tuple(_told(finding) for finding in found)
+def told(found: Sequence[Finding], kind: str = "") -> tuple[Told, ...]:
+    """The steps of a diagnosis, for people, as they are said of this kind of provider."""
+    return tuple(_told(finding, kind) for finding in found)
 
 
-def reason(finding: Finding) -> Reason:
+def reason(finding: Finding, kind: str = "") -> Reason:
     """A refused input, with the field it is about."""
-    one = _told(finding)
+    one = _told(finding, kind)
     return Reason(one.code, f"{one.text} {one.remedy}", finding.step)
 
 
-def _told(finding: Finding) -> Told:
+def _told(finding: Finding, kind: str) -> Told:
     title = str(TITLES.get(finding.step, finding.step))
+    own_well, own_found = OF_KIND.get(kind, ({}, {}))
     if not finding.code:
-        text = str(WELL[finding.step]) if finding.data or "%(" not in str(WELL[finding.step]) else ""
+        well = str(own_well.get(finding.step) or WELL[finding.step])
+        text = well if finding.data or "%(" not in well else ""
         return Told(finding.step, title, "ok", "", text % finding.data, "", finding.data)
-    what, remedy = FOUND[finding.code]
+    what, remedy = own_found.get(finding.code) or FOUND[finding.code]
     status = "warning" if finding.is_warning else "unknown" if finding.code in UNKNOWN else "failed"
     return Told(
         finding.step, title, status, finding.code, str(what) % finding.data, str(remedy) % finding.data, finding.data

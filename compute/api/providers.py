@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from compute import selectors
 from compute.diagnosis import Told
 from compute.services import providers as services
-from compute.services.providers import LONGEST_SECRET, ProviderEdit
+from compute.services.providers import LONGEST_SECRET, LONGEST_USERNAME, ProviderEdit
 from portal.common.actor import Actor, Door
 from portal.common.api import ApiView, ListView, answer_once
 from portal.common.http import actor_of
@@ -33,7 +33,7 @@ class ProviderSerializer(serializers.ModelSerializer):
     class Meta:
         model = Provider
         fields = [
-            "id", "name", "kind", "address", "enabled", "status", "status_at", "status_detail", "machines", "hosts", "created_at",
+            "id", "name", "kind", "address", "username", "enabled", "status", "status_at", "status_detail", "machines", "hosts", "created_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -47,12 +47,21 @@ class SecretsSerializer(StrictSerializer):
     )
     client_certificate = StrictString(required=False, max_length=LONGEST_SECRET, help_text="PEM, for `qemu+tls`.")
     client_key = StrictString(required=False, max_length=LONGEST_SECRET, help_text="PEM, for `qemu+tls`.")
+    password = StrictString(required=False, max_length=LONGEST_SECRET, help_text="Of the account, for an engine.")
 
 
 class TrialSerializer(StrictSerializer):
     kind = StrictString(max_length=32)
     address = StrictString(max_length=1000)
-    ca_pem = StrictString(default="", max_length=LONGEST_SECRET, allow_blank=True, help_text="The CA, for `qemu+tls`.")
+    username = StrictString(
+        default="", max_length=LONGEST_USERNAME, allow_blank=True, help_text="With its profile, for an engine."
+    )
+    ca_pem = StrictString(
+        default="",
+        max_length=LONGEST_SECRET,
+        allow_blank=True,
+        help_text="The CA, for `qemu+tls`, and for an engine, whose own a test shows where none is given.",
+    )
     secrets = SecretsSerializer(default=dict)
 
 
@@ -65,6 +74,7 @@ class ProviderEditSerializer(StrictSerializer):
 
     name = StrictString(required=False, max_length=200)
     address = StrictString(required=False, max_length=1000)
+    username = StrictString(required=False, max_length=LONGEST_USERNAME, allow_blank=True)
     ca_pem = StrictString(required=False, max_length=LONGEST_SECRET, allow_blank=True)
     secrets = SecretsSerializer(required=False)
     enabled = StrictBoolean(required=False)

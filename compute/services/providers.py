@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -41,9 +41,10 @@ log = logging.getLogger(__name__)
 
 IMAGE_FOLDER = "/var/lib/libvirt/images"
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-SECRETS = ("ssh_key", "host_key", "client_certificate", "client_key")
 LONGEST_SECRET = 20_000
+LONGEST_USERNAME = 255
 PLAIN_TCP = "plain_tcp"
+PASSWORD = "password"  # noqa: S105 - the name of a secret, which is kept as it was typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class ProviderEdit:
 
     name: str | None = None
     address: str | None = None
+    username: str | None = None
     ca_pem: str | None = None
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     version: str = ""
@@ -62,7 +64,7 @@ class ProviderEdit:
     @property
     def changes_connection(self) -> bool:
         """Whether the provider must be tried anew."""
-        return self.address is not None or self.ca_pem is not None or bool(self.secrets)
+        return any(one is not None for one in (self.address, self.username, self.ca_pem)) or bool(self.secrets)
 
 
 class NotReached(Conflict):
@@ -95,6 +97,7 @@ def try_new(
     *,
     kind: str,
     address: str,
+    username: str = "",
     ca_pem: str = "",
     secrets: Mapping[str, str] | None = None,
     options: dict[str, str] | None = None,
@@ -104,7 +107,17 @@ def try_new(
     Takes up to half a minute where something hangs, so it belongs into no transaction.
     """
     authorize_management(actor)
-    connection = _wanted(kind, address, ca_pem, secrets or {}, options or {})
+    given = Connection(
+        kind=kind,
+        address=address,
+        portal_id=portal_id(),
+        provider_uid=uuid4(),
+        username=username,
+        ca_pem=ca_pem,
+        options=options or {},
+        secrets=dict(secrets or {}),
+    )
+    connection = _wanted(given)
     return Trial(connection, _diagnosis(connection))
 
 
@@ -146,6 +159,7 @@ def connect_provider(
     name: str,
     kind: str,
     address: str,
+    username: str = "",
     ca_pem: str = "",
     secrets: Mapping[str, str] | None = None,
     options: dict[str, str] | None = None,
@@ -153,7 +167,9 @@ def connect_provider(
     """Try a provider, connect it, and read its inventory. A try that fails (``NotReached``) stores nothing."""
     authorize_management(actor)
     _refuse_name(name)
-    trial = try_new(actor, kind=kind, address=address, ca_pem=ca_pem, secrets=secrets, options=options)
+    trial = try_new(
+        actor, kind=kind, address=address, username=username, ca_pem=ca_pem, secrets=secrets, options=options
+    )
     row = store_tried(actor, name=name, trial=trial)
     read_new(trial)
     return row
@@ -178,7 +194,7 @@ def edit_provider(actor: Actor, uid: UUID, edit: ProviderEdit) -> Provider:
         if edit.name is not None:
             _refuse_name(edit.name, but=uid)
             row.name = edit.name
-        row.save(update_fields=["name", "address", "ca_pem", "options", "sealed_secrets"])
+        row.save(update_fields=["name", "address", "username", "ca_pem", "options", "sealed_secrets"])
     return row
 
 
@@ -216,14 +232,15 @@ def remove_provider(actor: Actor, uid: UUID) -> None:
 
 def provider_version(row: Provider) -> str:
     """The version of what can be edited."""
-    return version_of(row.name, row.address, row.ca_pem, row.sealed_secrets)
+    return version_of(row.name, row.address, row.username, row.ca_pem, row.sealed_secrets)
 
 
 # -- trying
 
 
 def _diagnosis(connection: Connection) -> tuple[Told, ...]:
-    return told(diagnose(connection, storage_domain=pool_name(), path=f"{IMAGE_FOLDER}/{pool_name()}"))
+    found = diagnose(connection, storage_domain=pool_name(), path=f"{IMAGE_FOLDER}/{pool_name()}")
+    return told(found, connection.kind)
 
 
 def _refuse_failed(steps: tuple[Told, ...]) -> None:
@@ -231,35 +248,33 @@ def _refuse_failed(steps: tuple[Told, ...]) -> None:
         raise NotReached(steps)
 
 
-def _wanted(
-    kind: str,
-    address: str,
-    ca_pem: str,
-    secrets: Mapping[str, str],
-    options: dict[str, str],
-    *,
-    uid: UUID | None = None,
-) -> Connection:
-    """The connection that is asked for. ``Invalid`` names each field that cannot be."""
-    if kind not in kinds():
+def _wanted(given: Connection) -> Connection:
+    """The connection that is asked for, as it is kept. ``Invalid`` names each field that cannot be."""
+    if given.kind not in kinds():
         text = _("There is no such kind of provider. Known are: %(kinds)s.") % {"kinds": ", ".join(kinds())}
         raise Invalid(text, reasons=(Reason("kind_unknown", text, "kind"),))
-    if settings.ALLOW_PLAIN_TCP:
-        options = options | {PLAIN_TCP: "yes"}
-    else:
-        options = {key: value for key, value in options.items() if key != PLAIN_TCP}
-    connection = Connection(
-        kind=kind,
-        address=address,
-        portal_id=portal_id(),
-        provider_uid=uid or uuid4(),
-        ca_pem=_lines(ca_pem),
-        options=options,
-        secrets={key: _lines(value) for key, value in secrets.items() if value.strip()},
+    driver = driver_class(given.kind)
+    connection = replace(
+        given,
+        address=driver.whole_address(given.address.strip()),
+        username=given.username.strip(),
+        ca_pem=_lines(given.ca_pem),
+        options=_allowed(given.options),
+        secrets={name: _kept(name, text) for name, text in given.secrets.items() if text.strip()},
     )
-    if refused := tuple(map(reason, driver_class(kind).refusals(connection))):
+    if refused := tuple(reason(finding, given.kind) for finding in driver.refusals(connection)):
         raise Invalid(" ".join(one.text for one in refused), reasons=refused)
     return connection
+
+
+def _allowed(options: Mapping[str, str]) -> dict[str, str]:
+    """Plain TCP is for the installation to allow, and for nobody else."""
+    others = {key: value for key, value in options.items() if key != PLAIN_TCP}
+    return others | ({PLAIN_TCP: "yes"} if settings.ALLOW_PLAIN_TCP else {})
+
+
+def _kept(name: str, text: str) -> str:
+    return text if name == PASSWORD else _lines(text)
 
 
 def _lines(pasted: str) -> str:
@@ -270,17 +285,19 @@ def _lines(pasted: str) -> str:
 def _edited(row: Provider, edit: ProviderEdit) -> Connection:
     """The connection as it would be. Credentials that cannot be opened any more are as good as none."""
     try:
-        secrets = connection_of(row).secrets
+        now = connection_of(row)
     except Denied:
-        secrets = {}
-    address = row.address if edit.address is None else edit.address
-    ca_pem = row.ca_pem if edit.ca_pem is None else edit.ca_pem
-    return _wanted(row.kind, address, ca_pem, secrets | dict(edit.secrets), row.options, uid=row.pk)
+        row.sealed_secrets = ""
+        now = connection_of(row)
+    changed = {name: getattr(edit, name) for name in ("address", "username", "ca_pem")}
+    given = {name: text for name, text in changed.items() if text is not None}
+    return _wanted(replace(now, **given, secrets=now.secrets | dict(edit.secrets)))
 
 
 def _stored(connection: Connection) -> dict[str, Any]:
     return {
         "address": connection.address,
+        "username": connection.username,
         "ca_pem": connection.ca_pem,
         "options": connection.options,
         "sealed_secrets": sealed.seal_json(connection.secrets) if connection.secrets else "",

@@ -62,7 +62,7 @@ def _read(provider: Provider | None, results: list[ReadinessResult]) -> Provider
     findings = [Finding(row.step, row.code, row.data, row.is_warning) for row in results]
     checked_at = results[0].checked_at if results else None
     uid, name = (provider.pk, provider.name) if provider else (None, _("This portal"))
-    return ProviderReadiness(uid, name, checked_at, told(findings))
+    return ProviderReadiness(uid, name, checked_at, told(findings, provider.kind if provider else ""))
 
 
 def check_readiness(actor: Actor) -> Job:

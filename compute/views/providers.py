@@ -17,19 +17,19 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from compute import selectors
 from compute.actions import screen_reasons
 from compute.diagnosis import Told
-from compute.forms.providers import ProviderForm
+from compute.forms.providers import ProviderForm, form_of
 from compute.services import providers as services
 from compute.services.providers import NotReached, ProviderEdit
 from portal.common.actor import Actor
 from portal.common.errors import PortalError
 from portal.common.http import actor_of
+from portal.common.kinds import kind_title
 from portal.common.login_first import login_required
 from portal.common.sealed import SealBroken, seal_json, unseal_json
 from portal.hypervisors.models import Provider
 from portal.hypervisors.registry import kinds
 
 SECTION = {"section": "providers"}
-SECRETS = ("ssh_key", "client_certificate", "client_key")
 
 
 @require_safe
@@ -71,7 +71,8 @@ def provider_create(request: HttpRequest) -> HttpResponse:
     services.authorize_management(actor)
 
     def attempt(form: ProviderForm, *, is_trial: bool) -> tuple[Told, ...] | Provider:
-        given = {name: form.cleaned_data[name] for name in ("kind", "address", "ca_pem")}
+        given = {name: form.cleaned_data[name] for name in ("kind", "address")}
+        given |= {"ca_pem": form.trusted_ca, "username": form.cleaned_data.get("username", "")}
         secrets = _secrets(actor, form)
         if is_trial:
             return services.try_new(actor, **given, secrets=secrets).steps
@@ -100,11 +101,12 @@ def provider_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
 
 def _edit(actor: Actor, form: ProviderForm, row: Provider) -> ProviderEdit:
     """What differs. What was left empty stays."""
-    given = form.cleaned_data
+    given, ca_pem = form.cleaned_data, form.trusted_ca.replace("\r\n", "\n").strip()
     return ProviderEdit(
         name=given["name"] if given["name"] != row.name else None,
         address=given["address"] if given["address"] != row.address else None,
-        ca_pem=given["ca_pem"] if given["ca_pem"].replace("\r\n", "\n").strip() != row.ca_pem else None,
+        username=given["username"] if given.get("username", row.username) != row.username else None,
+        ca_pem=ca_pem if ca_pem != row.ca_pem else None,
         secrets=_secrets(actor, form),
         version=given["version"],
     )
@@ -112,7 +114,8 @@ def _edit(actor: Actor, form: ProviderForm, row: Provider) -> ProviderEdit:
 
 def _secrets(actor: Actor, form: ProviderForm) -> dict[str, str]:
     """What was typed now, else at the try before."""
-    typed = {name: form.cleaned_data[name] for name in (*SECRETS, "host_key") if form.cleaned_data[name].strip()}
+    names = (*form.secrets, *form.shown_secrets)
+    typed = {name: form.cleaned_data[name] for name in names if form.cleaned_data[name].strip()}
     return _opened(actor, form.cleaned_data["kept"]) | typed
 
 
@@ -132,7 +135,7 @@ def _form_page(
     said: str,
 ) -> HttpResponse:
     row: Provider | None = context.get("provider")
-    form = ProviderForm(request.POST or None, initial=_initial(row), kinds=(row.kind,) if row else kinds())
+    form = _form(request, row)
     steps: tuple[Told, ...] = ()
     status = HTTPStatus.OK
     if request.method == "POST" and form.is_valid():
@@ -151,23 +154,42 @@ def _form_page(
             steps = done
     if form.errors:
         status = HTTPStatus.BAD_REQUEST
-    address = str(form["address"].value() or "")
-    context |= {"open_ssh": not address or address.startswith("qemu+ssh"), "open_tls": address.startswith("qemu+tls")}
     context |= {"steps": steps, "kept": _kept_names(request, form), "form": _blanked(actor_of(request), form)}
-    context["found_key"] = next((step.data for step in steps if step.data.get("host_key")), None)
+    context |= _opened_parts(form, steps)
+    context["kinds"] = [(kind, kind_title(kind)) for kind in kinds()] if row is None else []
     return render(request, "compute/provider_form.html", SECTION | context, status=status)
+
+
+def _form(request: HttpRequest, row: Provider | None) -> ProviderForm:
+    """The form of the kind that the row has, or that was chosen."""
+    chosen = row.kind if row else (request.POST.get("kind") or request.GET.get("kind", ""))
+    known = (row.kind,) if row else kinds()
+    kind = chosen if chosen in known else "libvirt"
+    return form_of(kind)(request.POST or None, initial=_initial(row) | {"kind": kind}, kinds=known)
+
+
+def _opened_parts(form: ProviderForm, steps: tuple[Told, ...]) -> dict[str, Any]:
+    """Which parts of the form stand open, and what the test found that can be pinned."""
+    address = str(form["address"].value() or "")
+    return {
+        "kind": str(form["kind"].value()),
+        "open_ssh": not address or address.startswith("qemu+ssh"),
+        "open_tls": address.startswith("qemu+tls"),
+        "found_key": next((step.data for step in steps if step.data.get("host_key")), None),
+        "found_ca": next((step.data for step in steps if step.data.get("ca_pem")), None),
+    }
 
 
 def _initial(row: Provider | None) -> dict[str, Any]:
     if row is None:
-        return {"kind": "libvirt"}
-    version = services.provider_version(row)
-    return {"name": row.name, "kind": row.kind, "address": row.address, "ca_pem": row.ca_pem, "version": version}
+        return {}
+    shown = {name: getattr(row, name) for name in ("name", "address", "username", "ca_pem")}
+    return shown | {"version": services.provider_version(row)}
 
 
 def _kept_names(request: HttpRequest, form: ProviderForm) -> list[str]:
     """The secrets that need not be given again, by their fields' names."""
-    return sorted(set(_secrets(actor_of(request), form)) & set(SECRETS)) if _is_read(form) else []
+    return sorted(set(_secrets(actor_of(request), form)) & set(form.secrets)) if _is_read(form) else []
 
 
 def _blanked(actor: Actor, form: ProviderForm) -> ProviderForm:
@@ -176,15 +198,17 @@ def _blanked(actor: Actor, form: ProviderForm) -> ProviderForm:
         return form
     data = cast("QueryDict", form.data).copy()
     secrets = _secrets(actor, form) if _is_read(form) else {}
-    for name in SECRETS:
+    for name in form.secrets:
         data[name] = ""
+    if "ca_pem" in getattr(form, "cleaned_data", {}):
+        data["ca_pem"] = form.trusted_ca
     data["kept"] = seal_json({"for": str(actor.uid), "secrets": secrets}) if secrets else ""
     form.data = data
     return form
 
 
 def _is_read(form: ProviderForm) -> bool:
-    return form.is_bound and all(name in form.cleaned_data for name in (*SECRETS, "host_key", "kept"))
+    return form.is_bound and form.cleaned_data.keys() >= {"kept", *form.secrets, *form.shown_secrets}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

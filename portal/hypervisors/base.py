@@ -69,11 +69,19 @@ class Driver(ABC):
     # The oldest version of the API that this driver has been tried with; a diagnosis warns of an older one.
     oldest: ClassVar[tuple[int, ...]] = ()
 
+    # Whether its accelerator is told by trying it, as where a host is reached itself.
+    tries_accelerator: ClassVar[bool] = True
+
     # Whether it has clusters itself, as an engine does; else the portal groups its hosts.
     has_clusters: ClassVar[bool] = True
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+
+    @classmethod
+    def whole_address(cls, address: str) -> str:
+        """The address as it is kept: with what may be left out, and spelled in one way; one that cannot be as it stands."""
+        return address
 
     @classmethod
     def refusals(cls, connection: Connection) -> tuple[Finding, ...]:  # noqa: ARG003 - of the contract

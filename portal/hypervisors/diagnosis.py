@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 
 from portal.hypervisors.base import Driver
-from portal.hypervisors.errors import Denied, HypervisorError, OutcomeUnknown
+from portal.hypervisors.errors import Denied, HypervisorError, OutcomeUnknown, TooOld
 from portal.hypervisors.registry import driver_class
 from portal.hypervisors.specs import Connection, Finding, Probe
 
@@ -66,7 +66,8 @@ def _within(driver: Driver, storage_domain: str, path: str) -> Iterator[Probe]:
     yield Probe("authentication", lambda: _authentication(driver), CONNECT)
     yield Probe("version", lambda: _version(driver), CONNECT)
     yield Probe("rights", lambda: _rights(driver, storage_domain, path), RIGHTS)
-    yield Probe("accelerator", lambda: _accelerator(driver), PROVE)
+    if driver.tries_accelerator:
+        yield Probe("accelerator", lambda: _accelerator(driver), PROVE)
 
 
 def _authentication(driver: Driver) -> Finding:
@@ -126,6 +127,8 @@ class _Run:
             if seconds < probe.seconds:
                 return Finding(probe.step, "out_of_time", {"seconds": f"{IN_ALL:.0f}"})
             return Finding(probe.step, "silent")
+        except TooOld as error:
+            return Finding("version", "version_too_old", dict(error.figures))
         except HypervisorError as error:
             log.info("diagnosis, %s: %s", probe.step, error.detail or error.public)
             return Finding(probe.step, _code(probe.step, error))

@@ -91,6 +91,13 @@ class Unsupported(HypervisorError):
     default = "This hypervisor cannot do that."
 
 
+class TooOld(Unsupported):
+    """Its API is older than what we can speak to. ``figures`` are the two versions."""
+
+    code = "hypervisor_too_old"
+    default = "The engine's version %(version)s is too old: %(oldest)s is the oldest."
+
+
 class NoCapacity(HypervisorError):
     """No room: storage full, no memory, no free address."""
 

@@ -70,6 +70,9 @@ class JobSerializer(serializers.Serializer):
     steps = StepSerializer(many=True)
     error = JobErrorSerializer(allow_null=True)
     closed_reason = serializers.CharField(help_text="Why it was closed; empty unless it was.")
+    next_try_at = serializers.DateTimeField(
+        allow_null=True, help_text="When a step that failed is tried again; null unless one is."
+    )
     actor = serializers.CharField(help_text="Who asked for it: the user name.")
     target = TargetSerializer()
     created_at = serializers.DateTimeField()

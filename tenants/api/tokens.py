@@ -21,6 +21,7 @@ from portal.common.strict import LARGEST_NUMBER, StrictInteger, StrictSerializer
 from tenants.models import ApiToken
 from tenants.services.factors import check_code
 from tenants.services.passwords import check_password
+from tenants.services.proving import prove_by_cookie
 from tenants.services.tokens import (
     TokenWish,
     create_service_token,
@@ -70,6 +71,12 @@ class NewServiceTokenSerializer(TokenWishSerializer):
 
     name = StrictString(max_length=64, help_text="The name under which it acts, behind that of the data center.")
     role = StrictString(max_length=64, help_text="What it holds on the data center: a role's codename.")
+    password = StrictString(
+        default="", allow_blank=True, max_length=1024, help_text="One's own, for whoever asks by a log-in's cookie."
+    )
+    code = StrictString(
+        default="", allow_blank=True, max_length=32, help_text="Of the second factor instead, for whoever has one."
+    )
 
 
 class ChosenSerializer(serializers.Serializer):
@@ -200,7 +207,8 @@ class ServiceTokens(ListView):
         data, actor = checked(NewServiceTokenSerializer, request.data), actor_of(request, door=Door.API)
 
         def work() -> Answer:
-            role = data.pop("role")
+            role, proofs = data.pop("role"), {name: data.pop(name) for name in ("password", "code")}
+            prove_by_cookie(actor, **proofs)
             row, text = create_service_token(actor, uid, TokenWish(**data), role=role)
             return Answer(status.HTTP_201_CREATED, _of_service(uid, [row])[0] | {"token": text}, "")
 

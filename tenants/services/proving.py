@@ -16,6 +16,12 @@ def what_proves(actor: Actor) -> str:
     return "code" if factor_of(actor.user) is not None else "password"
 
 
+def prove_by_cookie(actor: Actor, *, code: str = "", password: str = "") -> None:
+    """The same at the API's door, where a token has been proven already."""
+    if actor.session_key:
+        prove_again(actor, code=code, password=password)
+
+
 def prove_again(actor: Actor, *, code: str = "", password: str = "") -> None:
     """Take it. ``Invalid`` names the field; ``TooMany`` after too many wrong ones, which are counted as those of log-ins are."""
     if what_proves(actor) == "code":

@@ -87,9 +87,10 @@ def service_token_create(request: HttpRequest, uid: UUID) -> HttpResponse:
 
     def make(wish: dict[str, Any]) -> tuple[ApiToken, str]:
         role = wish.pop("role")
+        prove_again(actor, **{name: wish.pop(name) for name in PROOFS if name in wish})
         return tokens.create_service_token(actor, uid, tokens.TokenWish(**wish), role=role)
 
-    return _form_page(request, _form(request, roles=people.roles_to_give()), make, context)
+    return _form_page(request, _form(request, roles=people.roles_to_give(), proof=what_proves(actor)), make, context)
 
 
 @require_POST

@@ -26,9 +26,8 @@ def second(page: Page, portal: PortalServer, look: Look) -> HypervisorDouble:
         body = {"marker": None, "base": "", "size": 1, "allocated": 960_000, "sha256": "", "storage_domain": "nas"}
         put(db, "storage_domain", "nas", {"path": "/nas", "marker": None, "source": "netfs nfs nas /export"})
         put(db, "disk", "theirs.qcow2", body)
-    page.goto(f"{portal.url}/providers/new/")
+    page.goto(f"{portal.url}/providers/new/?kind=double")
     page.fill("#name", f"second-{look.size}")
-    page.select_option("#kind", "double")
     page.fill("#address", double.address)
     page.click("button[value=save]")
     page.wait_for_url(re.compile(r"/providers/[0-9a-f-]{36}/"))

@@ -42,7 +42,6 @@ def connect(page: Page, portal: PortalServer, far: FarHost, look: Look) -> str:
     page.goto(f"{portal.url}/providers/new/")
     look.see(page, "provider-new")
     page.fill("#name", f"far-{look.size}")
-    page.select_option("#kind", "libvirt")
     page.fill("#address", far.ssh_address)
     page.click("button[value=test]")
     page.wait_for_selector("#ssh_key-error")

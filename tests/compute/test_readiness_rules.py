@@ -10,7 +10,7 @@ import pytest
 from compute.diagnosis import told
 from compute.readiness_rules import DomainState, HostState, graded, known_findings
 from portal.hypervisors.libvirt import surroundings
-from portal.hypervisors.libvirt.surroundings import skew
+from portal.hypervisors.reaching import skew
 from portal.hypervisors.specs import Connection, Finding
 
 

@@ -49,6 +49,7 @@ FIXED: dict[str, dict[str, Any]] = {
     "POST /api/v1/tokens/": {"username": "alice", "password": PASSWORD, "name": "more", "permits": ["VM_VIEW"]},
     "POST /api/v1/data-centers/{uid}/tokens/": {"name": "deploy", "role": "end-user", "permits": ["VM_CREATE"]},
     "POST /data-centers/{uid}/tokens/new/": {
+        "password": PASSWORD,
         "name": "deploy",
         "role": "end-user",
         "scope": "write",

@@ -112,6 +112,20 @@ def test_a_log_in_alone_makes_no_token_by_the_page(world):
     assert client.post("/tokens/new/", form | {"password": PASSWORD}).status_code == 200
 
 
+def test_a_log_in_alone_makes_no_program_by_page_or_api(world):
+    center, client = world.ids["data_center"], world.browser("admin")
+    form = {"name": "t", "scope": "write", "expires_in": "86400", "role": "end-user", "key": "q" * 32}
+    page = f"/data-centers/{center}/tokens/new/"
+    assert 'autocomplete="current-password"' in client.get(page).content.decode()
+    assert client.post(page, form).status_code == 400
+    assert client.post(page, form | {"password": PASSWORD}).status_code == 200
+    path, body = f"/api/v1/data-centers/{center}/tokens/", {"name": "u", "role": "end-user"}
+    refused = client.post(path, body, **JSON)
+    assert (refused.status_code, refused.json()["reasons"][0]["field"]) == (400, "password")
+    assert client.post(path, body | {"password": PASSWORD}, **JSON).status_code == 201
+    assert world.api("admin").post(path, body | {"name": "v"}, **JSON).status_code == 201
+
+
 def test_who_looks_after_people_does_not_learn_when_they_logged_in(world):
     listed = world.api("admin").get(f"/api/v1/data-centers/{world.ids['data_center']}/people/").json()["results"]
     assert {"username", "enabled"} <= set(listed[0]["user"])

@@ -32,6 +32,7 @@ def test_the_demo_runs_machines_that_outlive_the_portal_but_not_its_purge(portal
     assert uid in virsh("list", "--uuid")
     assert portal_run.up("--stop").returncode == 0
     assert uid in virsh("list", "--uuid")
+    try_with_an_engine(portal_run)
     purged = portal_run.up("--purge")
     assert purged.returncode == 0, purged.stdout + purged.stderr
     assert virsh("list", "--all", "--uuid").split() == []
@@ -41,14 +42,45 @@ def test_the_demo_runs_machines_that_outlive_the_portal_but_not_its_purge(portal
     virsh("net-undefine", "bystander")
 
 
-def make_machine(run: PortalRun, username: str) -> str:
-    """A running machine of this user, made through the API; its UUID."""
+def try_with_an_engine(run: PortalRun) -> None:
+    """The flag later, on what is there: one user has machines of two providers under one quota. Then without it again."""
+    started = run.up("--detach", "--with-ovirt")
+    assert started.returncode == 0, started.stdout + started.stderr
+    assert run.process("engine")["status"] == "running"
+    uid, token = make_machine(run, "alice", provider="engine"), token_of(run, "alice")
+    listed = call(run, "vms/", token=token)["results"]
+    assert len(listed) == 2
+    assert len({one["data_center"] for one in listed}) == 1
+    assert eventually(lambda: call(run, f"vms/{uid}/", token=token)["status"] == "up")
+    assert run.up("--stop").returncode == 0
+    assert run.living() == [], "the engine's machines end with it"
+    again = run.up("--detach")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "engine" not in [entry["name"] for entry in run.status()["processes"]]
+    root = token_of(run, "admin")
+    assert eventually(lambda: provider_status(run, root, "engine") == "unreachable", seconds=60)
+    assert provider_status(run, root, "local") == "up"
+
+
+def provider_status(run: PortalRun, token: str, name: str) -> str:
+    rows = call(run, "providers/", token=token)["results"]
+    return str(next(row["status"] for row in rows if row["name"] == name))
+
+
+def token_of(run: PortalRun, username: str) -> str:
     password = next(login["password"] for login in run.status()["logins"] if login["username"] == username)
     ask = {"username": username, "password": password, "name": "test", "scope": "write"}
-    token = call(run, "tokens/", ask)["token"]
-    template = call(run, "templates/", token=token)["results"][0]["id"]
+    return str(call(run, "tokens/", ask)["token"])
+
+
+def make_machine(run: PortalRun, username: str, *, provider: str = "local") -> str:
+    """A running machine of this user from that provider's template, made through the API; its UUID."""
+    token = token_of(run, username)
+    # The engine's are larger than the one that the demo makes on the local hypervisor.
+    templates = sorted(call(run, "templates/", token=token)["results"], key=lambda one: one["memory_mib"])
+    template = templates[0 if provider == "local" else -1]["id"]
     data_center = call(run, "data-centers/", token=token)["results"][0]["id"]
-    wanted = {"name": "outlives", "data_center": data_center, "template": template, "run": True}
+    wanted = {"name": f"outlives-{provider}", "data_center": data_center, "template": template, "run": True}
     accepted = call(run, "vms/", wanted, token=token)
     job = f"jobs/{accepted['job']['id']}/"
     final = {"finished", "failed", "aborted", "closed", "stuck"}

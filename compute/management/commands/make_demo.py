@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from compute.models import Template
-from compute.services.providers import connect_provider, own_storage, share_out
+from compute.services.providers import ProviderEdit, connect_provider, edit_provider, own_storage, share_out
 from compute.services.templates import TemplateRequest, import_template
 from network.models import Network
 from network.services import create_network, free_range
@@ -29,6 +29,7 @@ from tenants.services.data_centers import create_data_center
 from tenants.services.users import create_user
 
 TEMPLATE = "Tiny Linux"
+ENGINE = "engine"
 DEPARTMENTS = {"physics": ("alice", "bob"), "informatics": ("charlie", "dora")}
 LIMITS = {
     Dimension.MACHINES: 10,
@@ -51,6 +52,10 @@ class Command(BaseCommand):
         parser.add_argument("--address", default="qemu:///system", help="the provider's address")
         parser.add_argument("--kind", default="libvirt", help="the provider's kind")
         parser.add_argument("--no-demo", action="store_true", help="only a super-admin")
+        parser.add_argument("--engine", help="the address of an engine, shared out to both data centers as well")
+        parser.add_argument("--engine-user", default="portal@internal", help="who logs in there, with the profile")
+        parser.add_argument("--engine-password-file", help="a file with that account's password")
+        parser.add_argument("--engine-ca", help="the engine's CA (PEM)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Make what is missing; log-ins are written as soon as they exist."""
@@ -75,6 +80,34 @@ class Command(BaseCommand):
         for name, people in DEPARTMENTS.items():
             self.stdout.write(f"data center {name}")
             self._department(actor, name, people, provider=provider, template=template)
+        if options["engine"]:
+            self._share_engine(actor, self._engine(actor, options))
+
+    def _engine(self, actor: Actor, options: dict[str, Any]) -> Provider:
+        """Connected, or brought to where it is now."""
+        if not options["engine_ca"] or not options["engine_password_file"]:
+            raise CommandError(
+                "Name the engine's CA and the file with the password: --engine-ca, --engine-password-file."
+            )
+        given = {
+            "address": options["engine"],
+            "username": options["engine_user"],
+            "ca_pem": Path(options["engine_ca"]).read_text(),
+            "secrets": {"password": Path(options["engine_password_file"]).read_text().rstrip("\n")},
+        }
+        row = Provider.objects.filter(name=ENGINE).first()
+        self.stdout.write("connecting the engine")
+        if row is None:
+            return connect_provider(actor, name=ENGINE, kind="ovirt", **given)
+        return edit_provider(actor, row.pk, ProviderEdit(**given))
+
+    def _share_engine(self, actor: Actor, provider: Provider) -> None:
+        """What it has to both data centers, so that their people have machines of two providers under one quota."""
+        if not provider.clusters.exists():
+            raise CommandError("The engine was connected, and what it has could not be read. Look at its log.")
+        templates = tuple(Template.objects.filter(provider=provider, name=TEMPLATE, status="ok"))
+        for name in DEPARTMENTS:
+            share_out(actor, DataCenter.objects.get(name=name), provider=provider, templates=templates)
 
     def _template(self, actor: Actor, provider: Provider, options: dict[str, Any]) -> Template:
         template = Template.objects.filter(owner=None, name=TEMPLATE, status="ok").first()

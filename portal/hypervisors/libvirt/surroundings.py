@@ -12,9 +12,9 @@ import time
 
 from portal.hypervisors.libvirt.transport import SETTINGS, known_host, private_folder, write_private
 from portal.hypervisors.libvirt.uri import SSH, TCP, TLS, Uri, parsed
+from portal.hypervisors.reaching import SECONDS, addresses_of, name_back, skew
 from portal.hypervisors.specs import Connection, Finding, Probe
 
-SECONDS = 5.0
 CLOCK_SECONDS = 20
 PLAIN_PORT = 16509
 LONGEST_ANSWER = 8000
@@ -36,35 +36,12 @@ def probes(connection: Connection, neighbours: tuple[str, ...] = ()) -> tuple[Pr
         else ()
     )
     return (
-        Probe("name_back", lambda: _name_back(host), 15.0),
+        Probe("name_back", lambda: name_back(host), 15.0),
         Probe("clock", lambda: _clock(uri, connection), CLOCK_SECONDS + 5.0),
         Probe("plain_port", lambda: _plain_port(uri)),
         Probe("screens", lambda: _screens(uri)),
         *around,
     )
-
-
-def _name_back(host: str) -> Finding:
-    """Its name leads to an address, and that address to a name which leads to the same address."""
-    addresses = _addresses(host)
-    if not addresses:
-        return Finding("name_back", "name_unknown", {"host": host}, is_warning=True)
-    for address in sorted(addresses):
-        try:
-            name, aliases, _all = socket.gethostbyaddr(address)
-        except OSError:
-            return Finding("name_back", "name_no_reverse", {"host": host, "address": address}, is_warning=True)
-        if not any(address in _addresses(each) for each in (name, *aliases)):
-            data = {"host": host, "address": address, "name": name}
-            return Finding("name_back", "name_reverse_other", data, is_warning=True)
-    return Finding("name_back", data={"addresses": ", ".join(sorted(addresses))})
-
-
-def _addresses(host: str) -> set[str]:
-    try:
-        return {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
-    except (OSError, UnicodeError):
-        return set()
 
 
 def _clock(uri: Uri, connection: Connection) -> Finding:
@@ -84,13 +61,6 @@ def _clock(uri: Uri, connection: Connection) -> Finding:
     return Finding("clock", data={"skew_seconds": f"{skew(told, before=before, after=after):.0f}"})
 
 
-def skew(told: float, *, before: float, after: float) -> float:
-    """By how many seconds, at least, a clock is wrong that showed ``told`` at some time between two of ours."""
-    if told < before:
-        return told - before
-    return max(0.0, told - after)
-
-
 def _neighbours(uri: Uri, connection: Connection, names: tuple[str, ...]) -> Finding:
     """Whether it resolves the names of the other hosts, which it needs when a machine moves between them."""
     data = {"names": ", ".join(names)}
@@ -104,7 +74,7 @@ def _neighbours(uri: Uri, connection: Connection, names: tuple[str, ...]) -> Fin
 
 
 def _known_here(names: tuple[str, ...]) -> set[str]:
-    return {name for name in names if _addresses(name)}
+    return {name for name in names if addresses_of(name)}
 
 
 def _known_there(uri: Uri, connection: Connection, names: tuple[str, ...]) -> set[str] | None:

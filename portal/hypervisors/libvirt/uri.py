@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
 from urllib.parse import urlsplit
+
+from portal.hypervisors.reaching import is_host
 
 LOCAL = ("qemu", "qemu+unix")
 SSH = "qemu+ssh"
@@ -18,7 +19,6 @@ TCP = "qemu+tcp"
 PORTS = {SSH: 22, TLS: 16514, TCP: 16509}
 
 _PRINTABLE = re.compile(r"[!-~]{1,512}")
-_HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*\.?")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 
 
@@ -60,18 +60,10 @@ def parsed(address: str) -> Uri | str:
 
 
 def _remote(scheme: str, user: str | None, host: str, port: int | None) -> Uri | str:
-    if not (_is_ip(host) if ":" in host else len(host) <= 253 and _HOST.fullmatch(host)) or port == 0:
+    if not is_host(host) or port == 0:
         return "address_host"
     if scheme == SSH and not user:
         return "address_no_user"
     if user is not None and (scheme != SSH or not _USER.fullmatch(user)):
         return "address_user"
     return Uri(scheme, user or "", host, port or PORTS[scheme])
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return "%" not in text

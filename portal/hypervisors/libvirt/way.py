@@ -12,15 +12,12 @@ from pathlib import Path
 from portal.hypervisors.libvirt.host_keys import fingerprint, host_keys
 from portal.hypervisors.libvirt.transport import private_folder, write_pki
 from portal.hypervisors.libvirt.uri import SSH, TLS, Uri, parsed
+from portal.hypervisors.reaching import SECONDS, name, port, verdict
 from portal.hypervisors.specs import Connection, Finding, Probe
 
-SECONDS = 5.0
 SOCKETS = (Path("/var/run/libvirt/libvirt-sock"), Path("/var/run/libvirt/virtqemud-sock"))
 # libvirtd says this first over TLS, when it takes the client's certificate.
 WELCOME = b"\1"
-# X.509 verification results of OpenSSL (x509_vfy.h).
-NOT_YET_VALID, EXPIRED = 9, 10
-OTHER_HOST = (62, 64)
 
 
 def probes(connection: Connection) -> tuple[Probe, ...]:
@@ -30,7 +27,7 @@ def probes(connection: Connection) -> tuple[Probe, ...]:
         return ()
     if not uri.host:
         return (Probe("port", _local_socket),)
-    found = [Probe("name", lambda: _name(uri)), Probe("port", lambda: _port(uri))]
+    found = [Probe("name", lambda: name(uri.host, uri.port)), Probe("port", lambda: port(uri.host, uri.port))]
     if uri.scheme == SSH:
         found.append(Probe("host_key", lambda: _host_key(uri, connection.secrets.get("host_key", "")), 15.0))
     if uri.scheme == TLS:
@@ -53,25 +50,6 @@ def _local_socket() -> Finding:
     return Finding("port")
 
 
-def _name(uri: Uri) -> Finding:
-    try:
-        found = socket.getaddrinfo(uri.host, uri.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return Finding("name", "name_unknown", {"host": uri.host})
-    return Finding("name", data={"addresses": ", ".join(sorted({str(entry[4][0]) for entry in found}))})
-
-
-def _port(uri: Uri) -> Finding:
-    data = {"host": uri.host, "port": str(uri.port)}
-    try:
-        with socket.create_connection((uri.host, uri.port), timeout=SECONDS):
-            return Finding("port", data=data)
-    except ConnectionRefusedError:
-        return Finding("port", "port_closed", data)
-    except OSError:
-        return Finding("port", "port_unreachable", data)
-
-
 def _host_key(uri: Uri, pinned: str) -> Finding:
     shown = host_keys(uri)
     if not shown:
@@ -90,7 +68,7 @@ def _tls(uri: Uri, connection: Connection) -> Finding:
             with _context(connection).wrap_socket(plain, server_hostname=uri.host) as secured:
                 welcomed = secured.recv(1) == WELCOME
     except ssl.SSLCertVerificationError as error:
-        return Finding("tls", _verdict(error), {"host": uri.host})
+        return Finding("tls", verdict(error), {"host": uri.host})
     except TimeoutError:
         return Finding("tls", "silent")
     except ssl.SSLError as error:
@@ -106,11 +84,3 @@ def _context(connection: Connection) -> ssl.SSLContext:
         write_pki(folder, connection)
         context.load_cert_chain(folder / "clientcert.pem", folder / "clientkey.pem")
     return context
-
-
-def _verdict(error: ssl.SSLCertVerificationError) -> str:
-    if error.verify_code == EXPIRED:
-        return "tls_expired"
-    if error.verify_code == NOT_YET_VALID:
-        return "tls_not_yet_valid"
-    return "tls_other_host" if error.verify_code in OTHER_HOST else "tls_other_ca"

@@ -15,7 +15,7 @@ import ovirtsdk4
 from lxml import etree
 from ovirtsdk4 import http
 
-from portal.hypervisors.errors import Invalid, Unavailable, Unsupported
+from portal.hypervisors.errors import Invalid, TooOld, Unavailable
 from portal.hypervisors.ovirt import failures
 from portal.hypervisors.ovirt.failures import Garbled, LogInRefused, Page, calling
 from portal.hypervisors.ovirt.transport import ANSWER_SECONDS, Answer, Broken, Transport
@@ -145,7 +145,7 @@ class Session:
         return self._closed
 
     def engine(self) -> Engine:
-        """The open connection. Raises ``Unavailable``, ``Denied``, and ``Unsupported`` for an engine that is too old."""
+        """The open connection. Raises ``Unavailable``, ``Denied``, and ``TooOld``."""
         if self._closed:
             raise Unavailable(detail="the connection was closed")
         if self._open is None:
@@ -187,8 +187,8 @@ class Session:
 
 
 def refuse_old(api: Any) -> None:
-    """Raises ``Unsupported`` for an engine whose API is older than what this driver reads."""
+    """Raises ``TooOld`` for an engine whose API is older than what this driver reads."""
     version = failures.version_of(api)
     if version and version < OLDEST:
         figures = {"version": ".".join(map(str, version)), "oldest": ".".join(map(str, OLDEST))}
-        raise Unsupported("The engine's version %(version)s is too old: %(oldest)s is the oldest.", figures=figures)
+        raise TooOld(figures=figures)

@@ -119,10 +119,12 @@ class Disks:
             return tuple(volume for volume in found if volume is not None)[:MOST_VOLUMES]
 
     def require_ours(self, ref: DiskRef) -> str:
-        """The engine's id of a disk of ours, within ``calling``. Raises ``NotFound``."""
+        """The engine's id of a disk of ours that a machine may get, within ``calling``. Raises ``NotFound`` and ``Busy``."""
         there = self._look(ref)
         if there is None:
             raise NotFound("A disk of the machine is not there.", detail=f"no disk {ref.uid} of ours")
+        if statuses.is_locked(there):
+            raise Busy(detail=f"disk {ref.uid} is locked")
         return convert.key(there)
 
     def _look(self, ref: DiskRef) -> Any | None:

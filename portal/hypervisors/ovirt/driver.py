@@ -8,9 +8,12 @@ from uuid import UUID
 from portal.hypervisors.base import Driver, Watch
 from portal.hypervisors.engine_found import Making
 from portal.hypervisors.errors import Unsupported
+from portal.hypervisors.ovirt import inputs, rights, surroundings, way
+from portal.hypervisors.ovirt.address import whole
 from portal.hypervisors.ovirt.connection import OLDEST, Session
 from portal.hypervisors.ovirt.consoles import PROTOCOLS, Consoles
 from portal.hypervisors.ovirt.disks import Disks
+from portal.hypervisors.ovirt.failures import calling
 from portal.hypervisors.ovirt.inventory import PAGE, Inventories
 from portal.hypervisors.ovirt.looking import Looking
 from portal.hypervisors.ovirt.making import Makings
@@ -25,11 +28,13 @@ from portal.hypervisors.specs import (
     DiskFound,
     DiskRef,
     DiskSpec,
+    Finding,
     InitialRun,
     Inventory,
     NetworkFound,
     NetworkSpec,
     NicSpec,
+    Probe,
     StorageDomainFound,
     VmFound,
     VmRef,
@@ -59,6 +64,7 @@ class OvirtDriver(Driver):
 
     kind = "ovirt"
     oldest = OLDEST
+    tries_accelerator = False
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -69,6 +75,26 @@ class OvirtDriver(Driver):
         self._machines = Machines(self._session, looking=looking, makings=self._makings)
         self._consoles = Consoles(self._session, looking=looking)
         self._inventories = Inventories(self._session, page=int(self._session.number("page", PAGE)))
+
+    # -- before it is connected
+
+    @classmethod
+    def whole_address(cls, address: str) -> str:
+        return whole(address)
+
+    @classmethod
+    def refusals(cls, connection: Connection) -> tuple[Finding, ...]:
+        return inputs.refusals(connection)
+
+    def reach(self) -> tuple[Probe, ...]:
+        return way.probes(self.connection)
+
+    def rights(self, storage_domain: str, *, path: str) -> Finding:
+        with calling("rights"):
+            return rights.found(self.connection, self._session.engine())
+
+    def surroundings(self, neighbours: tuple[str, ...] = ()) -> tuple[Probe, ...]:
+        return surroundings.probes(self.connection)
 
     # -- the connection
 

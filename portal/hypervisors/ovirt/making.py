@@ -8,6 +8,7 @@ edited the mark gets to say which machine it is on: one whose mark does is compl
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -130,10 +131,15 @@ class Makings:
         wanted = {nic.mac.lower() for nic in spec.nics}
         for each in has:
             if convert.mac_of(each) not in wanted:
-                nics.nic_service(convert.key(each)).remove(headers=headers)
+                self._remove_card(nics.nic_service(convert.key(each)), headers)
         for number, (nic, profile) in enumerate(zip(spec.nics, parts.profiles, strict=True), start=1):
             if nic.mac.lower() not in there:
                 self._add_card(nics, bodies.nic(nic, name=f"nic{number}", profile=profile), headers)
+
+    @staticmethod
+    def _remove_card(nic: Any, headers: dict[str, str]) -> None:
+        with suppress(NotFound), calling("remove card", mutates=True):
+            nic.remove(headers=headers)
 
     @staticmethod
     def _add_card(nics: Any, body: Any, headers: dict[str, str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import signal
 import sys
 import threading
@@ -12,10 +11,9 @@ from pathlib import Path
 from tests.doubles.ovirt_engine import certificates
 from tests.doubles.ovirt_engine.backing import Backing
 from tests.doubles.ovirt_engine.engine import Engine
+from tests.doubles.ovirt_engine.paper import Paper
+from tests.doubles.ovirt_engine.qemu import Qemu
 from tests.doubles.ovirt_engine.server import Server
-
-# How machines may run: the module here and its class, which is given the folder.
-BACKINGS = {"paper": "Paper", "qemu": "Qemu"}
 
 
 def main() -> int:
@@ -25,11 +23,14 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--bind", default="127.0.0.1")
     parser.add_argument("--schema", default="", help="the API's schema (XSD), to which answers are held")
-    parser.add_argument("--backing", choices=sorted(BACKINGS), default="paper")
+    parser.add_argument("--backing", choices=("paper", "qemu"), default="paper")
+    parser.add_argument("--image", type=Path, help="what the disks of templates hold (qcow2), for machines of QEMU")
     options = parser.parse_args()
+    if options.backing == "qemu" and options.image is None:
+        parser.error("machines of QEMU need an --image")
     options.folder.mkdir(parents=True, exist_ok=True)
     _, certificate = certificates.ensure(options.folder)
-    engine = Engine(options.folder, _backing(options.backing, options.folder), schema=options.schema)
+    engine = Engine(options.folder, _backing(options), schema=options.schema)
     server = Server((options.bind, options.port), engine, certificate)
     engine.start_clock()
     ends = threading.Event()
@@ -42,10 +43,8 @@ def main() -> int:
     return 0
 
 
-def _backing(name: str, folder: Path) -> Backing:
-    module = importlib.import_module(f"tests.doubles.ovirt_engine.{name}")
-    backing: Backing = getattr(module, BACKINGS[name])(folder)
-    return backing
+def _backing(options: argparse.Namespace) -> Backing:
+    return Qemu(options.folder, options.image) if options.backing == "qemu" else Paper(options.folder)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,17 @@ from pathlib import Path
 import pytest
 
 from portal.hypervisors.base import Driver
+from tests.hypervisors.contract.engine_world import EngineWorld
 from tests.hypervisors.contract.things import Things
 from tests.hypervisors.contract.worlds import DoubleWorld, MemoryWorld, QemuWorld, World
 from tests.lab.libvirt_server import LibvirtServer
 
-WORLDS: dict[str, type[World]] = {"double": DoubleWorld, "libvirt-test": MemoryWorld, "qemu": QemuWorld}
+WORLDS: dict[str, type[World]] = {
+    "double": DoubleWorld,
+    "libvirt-test": MemoryWorld,
+    "qemu": QemuWorld,
+    "engine": EngineWorld,
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -32,6 +38,8 @@ def make_world(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str]
     def make(name: str) -> World:
         if name == "double":
             return DoubleWorld(tmp_path)
+        if name == "engine":
+            return EngineWorld(request.getfixturevalue("engine_double"))
         if name == "qemu":
             server: LibvirtServer = request.getfixturevalue("session_libvirtd")
             server.start()
@@ -57,3 +65,13 @@ def driver(world: World) -> Driver:
 def things(world: World, driver: Driver) -> Things:
     """Makes what a test is not about."""
     return Things(world, driver)
+
+
+@pytest.fixture(scope="session")
+def engine_double(tmp_path_factory: pytest.TempPathFactory):
+    from tests.doubles.ovirt_engine.control import EngineDouble
+
+    double = EngineDouble(tmp_path_factory.mktemp("engine"))
+    double.start()
+    yield double
+    double.stop()

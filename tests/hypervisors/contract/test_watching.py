@@ -64,7 +64,7 @@ def test_an_inventory_read_again_and_again_is_never_out_of_date(world: World, th
     def seen(ref: VmRef) -> Any:
         return next((vm for vm in driver.inventory().vms if vm.external_id == ref.external_id), None)
 
-    ref = other.vm()
+    ref = other.bootable()
     assert seen(ref) == driver.find_vm(ref.uid)
     other.driver.run_vm(ref)
     other.wait_for(ref, VmStatus.UP)
@@ -114,7 +114,7 @@ def changed(watch: Watch, external_id: str) -> None:
 def test_changes_are_told_whoever_makes_them(world: World, things: Things) -> None:
     watch = things.driver.watch()
     other = Things(world, world.driver())
-    ref = other.vm()
+    ref = other.bootable()
     changed(watch, ref.external_id)
     other.driver.run_vm(ref)
     changed(watch, ref.external_id)

@@ -122,8 +122,13 @@ class Things:
         assert self.driver.making(ref).state is MakingState.DONE
         return ref
 
+    def bootable(self, **more: Any) -> VmRef:
+        """One that can be run."""
+        has_disk = self.world.boots_without_disk or "disks" in more
+        return self.vm(**more) if has_disk else self.vm(disks=(self.disk(),), **more)
+
     def running(self, **more: Any) -> VmRef:
-        ref = self.vm(**more)
+        ref = self.bootable(**more)
         self.driver.run_vm(ref)
         return ref
 

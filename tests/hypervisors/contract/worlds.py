@@ -45,6 +45,7 @@ class Strangers:
     network_name: str
     storage_domain: str
     disk: str
+    promised: int = 0  # bytes, by the disks of the first machine
 
 
 class World(ABC):
@@ -52,6 +53,7 @@ class World(ABC):
 
     capabilities: ClassVar[Capabilities]
     has_guests: ClassVar[bool] = False  # machines can be made to run something that listens
+    boots_without_disk: ClassVar[bool] = True
     cluster = ""  # where machines are made, on what has clusters
 
     def __init__(self) -> None:
@@ -119,6 +121,14 @@ class World(ABC):
     @abstractmethod
     def content(self, storage_domain: str, disk: str) -> str:
         """The SHA-256 of a disk's bytes."""
+
+    def make_slowly(self, seconds: float) -> None:
+        """Let the making of machines from templates take so long."""
+        raise AssertionError("it makes a machine within the call")
+
+    def fail_next_making(self) -> None:
+        """Let the next machine from a template be accepted, and its making fail."""
+        raise AssertionError("it makes a machine within the call")
 
     @abstractmethod
     def dump(self) -> Dump:
