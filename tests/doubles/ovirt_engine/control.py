@@ -132,7 +132,7 @@ class EngineDouble(Server):
         return found
 
     def set_vm(self, vm: str, **fields: Any) -> None:
-        """Change a machine behind everybody's back."""
+        """Change a machine as somebody else would, who leaves an event; ``put`` leaves none."""
         self._call("set_vm", vm=vm, **fields)
 
     def put(self, kind: str, key: str, **fields: Any) -> None:
@@ -140,7 +140,7 @@ class EngineDouble(Server):
         self._call("put", kind=kind, key=key, **fields)
 
     def remove(self, kind: str, key: str) -> None:
-        """Take a thing away behind everybody's back."""
+        """Take a thing away as somebody else would."""
         self._call("remove", kind=kind, key=key)
 
     def event(self, code: int, text: str, *, severity: str = "normal", **links: str) -> int:
