@@ -32,9 +32,8 @@ VERBS: dict[str, Callable[[Driver, VmRef], object]] = {
 def test_a_machine_made_twice_is_one_and_is_what_was_asked_for(things: Things) -> None:
     disk, network, driver = things.disk(), things.network(), things.driver
     spec = things.vm_spec(disks=(disk,), nics=(things.nic(network),))
-    ref = driver.create_vm(spec)
+    ref = things.made(spec)
     assert things.world.driver().create_vm(spec) == ref
-    assert things.made(spec) == ref
     found = things.found(spec.uid)
     assert (found.external_id, found.name) == (ref.external_id, spec.name)
     assert found.marker == Marker(things.world.portal_id, spec.uid)
@@ -157,6 +156,7 @@ def test_a_machine_that_is_not_there_is_not_found(driver: Driver, verb: str) -> 
 @pytest.mark.needs("console_protocols")
 def test_each_console_has_a_password_of_its_own(things: Things) -> None:
     ref = things.running()
+    things.wait_for(ref, VmStatus.UP)
     targets = [things.driver.console(ref, protocol="vnc") for _ in range(3)]
     assert {(target.protocol, target.port > 0) for target in targets} == {("vnc", True)}
     passwords = {target.password for target in targets}
