@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import ovirtsdk4 as sdk
 import pytest
 from ovirtsdk4 import types
+from ovirtsdk4.http import Request
+from ovirtsdk4.services import SystemService
 
 from tests.doubles.ovirt_engine.control import EngineDouble
 from tests.lab.servers import wait_until
@@ -18,6 +21,17 @@ pytestmark = [pytest.mark.once, pytest.mark.long]
 
 SECONDS = 10.0
 MIB = 1024**2
+
+
+ALL_LISTS = ("/vms", "/templates", "/instancetypes", "/disks", "/storagedomains", "/datacenters", "/clusters", "/hosts",
+             "/networks", "/vnicprofiles", "/events", "/jobs", "/users", "/roles", "/tags", "")  # fmt: skip
+
+
+def links(engine: Engine, path: str) -> set[str]:
+    """The addresses of all links and actions in a body."""
+    request = Request(method="GET", path=path)
+    body = engine.connection.wait(engine.connection.send(request)).body
+    return {link.get("href", "") for link in ET.fromstring(body).iter("link")}
 
 
 class Engine:
@@ -314,3 +328,21 @@ def test_versions_differ_in_what_they_have(engine: Engine, version: str, minor: 
     assert (engine.root.clusters_service().list()[0].bios_type is None) == (minor < 4)
     engine.double.configure(unknown_fields=True)
     assert len(engine.vms.list(follow="disk_attachments.disk")) == 2
+
+
+def is_known(link: str) -> bool:
+    """Whether the SDK has a service, or an action of one, at a link's address."""
+    *above, last = link.removeprefix("/ovirt-engine/api/").split("/")
+    root = SystemService(None, "")
+    try:
+        return root.service("/".join([*above, last])) is not None
+    except sdk.Error:
+        return last in {name.replace("_", "") for name in dir(root.service("/".join(above)))}
+
+
+def test_every_link_and_action_that_is_offered_is_of_the_api(engine: Engine) -> None:
+    engine.double.plant_vm("hand-made", status="up")
+    found = {link for path in ALL_LISTS for link in links(engine, path)}
+
+    assert len(found) > 100
+    assert not {link for link in found if not is_known(link)}

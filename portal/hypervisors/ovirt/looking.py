@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
+from ovirtsdk4 import types
+
 from portal.hypervisors.errors import NotFound
 from portal.hypervisors.ovirt import convert
 from portal.hypervisors.ovirt.connection import Session
@@ -64,10 +66,15 @@ def put_on(found: Iterable[Any], uid: UUID, portal_id: UUID) -> Any | None:
     return min(ranked, key=lambda one: one[:2])[2] if ranked else None
 
 
-def job_statuses(system: Any, verb: str, uid: UUID) -> set[Any]:
-    """The statuses of a verb's jobs, one for each time it was asked for, until the engine forgets them; within ``calling``."""
+def jobs_of(system: Any, verb: str, uid: UUID) -> list[Any]:
+    """A verb's jobs, one for each time it was asked for, until the engine forgets them; within ``calling``."""
     search = f"correlation_id={correlation(verb, uid)['Correlation-Id']}"
-    return {job.status for job in system.jobs_service().list(search=search, max=20)}
+    return list(system.jobs_service().list(search=search, max=20, follow="steps"))
+
+
+def running(jobs: list[Any]) -> list[Any]:
+    """Those of them that go on. One that is *unknown* ran when the engine restarted, and says nothing."""
+    return [job for job in jobs if job.status is types.JobStatus.STARTED]
 
 
 def engine_id(text: str) -> str:

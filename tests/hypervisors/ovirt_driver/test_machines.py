@@ -125,10 +125,12 @@ def test_a_making_that_fails_says_why_in_the_engines_words(engine: Engine, drive
 def test_an_engine_that_restarts_meanwhile_goes_on_and_its_forgotten_job_is_no_failure(engine: Engine) -> None:
     engine.double.configure(thin_seconds=1000)
     ref = engine.driver.create_vm(engine.thin())
+    engine.double.advance(500)
+    engine.wait(lambda: engine.driver.making(ref).percent == 50)
     engine.double.engine_restarts()
     assert engine.driver.making(ref).state is MakingState.WORKING
     assert {vm["status"] for vm in engine.double.things("jobs").values()} >= {"unknown"}
-    engine.double.advance(1000)
+    engine.double.advance(500)
     engine.wait(lambda: engine.driver.making(ref).state is MakingState.DONE)
     engine.double.advance(4000)
     assert engine.driver.making(ref).state is MakingState.DONE, "the job is forgotten"

@@ -184,8 +184,10 @@ def test_a_console_has_a_ticket_of_ours_for_two_minutes(engine: Engine, driver: 
     assert engine.double.ticket_of(ref.external_id) == (target.password, TICKET_SECONDS)
     assert (len(target.password), target.allow_plain, target.tls_ca_pem) == (8, True, "")
     assert driver.console(ref, protocol="vnc").password != target.password
-    by_tls = engine.connect(options={"vnc_tls": "yes"}).console(ref, protocol="vnc")
+    engine.double.configure(vnc_encryption=True)
+    by_tls = driver.console(ref, protocol="vnc")
     assert (by_tls.tls_ca_pem, by_tls.allow_plain) == (engine.double.ca_pem, False)
+    assert by_tls.tls_hostname.endswith(".institute.example")
     with pytest.raises(Unsupported):
         driver.console(ref, protocol="spice")
     [address, *_more] = driver.addresses(ref)
