@@ -15,7 +15,7 @@ from portal.hypervisors.ovirt.connection import Session
 from portal.hypervisors.ovirt.failures import calling
 from portal.hypervisors.ovirt.looking import GONE, Looking, engine_id
 from portal.hypervisors.ovirt.making import EVERYTHING, Makings
-from portal.hypervisors.ovirt.marks import Mark, correlation, is_put_on, marks, pin_of, with_mark, without_mark
+from portal.hypervisors.ovirt.marks import Mark, correlation, is_put_on, pin_of, with_mark, without_mark
 from portal.hypervisors.specs import VmFound, VmRef, VmStatus
 
 log = logging.getLogger(__name__)
@@ -84,21 +84,27 @@ class Machines:
     # -- other people's, taken into our care and given back
 
     def adopt_vm(self, external_id: str) -> VmRef:
-        """Put our mark into the comment. The engine's id of it is its uid here too."""
+        """Put our mark into the comment. The engine's id of it is its uid here too.
+
+        One that we made, and whose row was lost, has a mark with another uid: that is put in its place.
+        """
         with calling("mark machine", mutates=True):
             vm = self._there(external_id)
-            own_id, name = convert.key(vm), vm.name or ""
-            uid = UUID(own_id)
-            for mark in marks(vm.comment):
-                is_ours = mark.marker.portal_id == self._session.portal_id
-                if is_ours and is_put_on(mark, external_id=own_id, name=name):
-                    return VmRef(mark.marker.uid, external_id)
+            own_id = convert.key(vm)
+            ours = Mark(self._session.marker(UUID(own_id)), pin_of(own_id))
+            there = convert.mark_of(vm, portal_id=self._session.portal_id)
+            if there is not None and not self._is_ours(there, vm):
                 raise AlreadyExists(
                     "The machine bears another portal's mark, or is a copy of one of ours.", detail=f"machine {own_id}"
                 )
-            comment = with_mark(vm.comment, Mark(self._session.marker(uid), pin_of(own_id)))
-            self._write_comment(vm, comment, correlation("adopt_vm", uid))
-        return VmRef(uid, external_id)
+            bare = without_mark(vm.comment, there) if there is not None else vm.comment
+            if there != ours:
+                self._write_comment(vm, with_mark(bare, ours), correlation("adopt_vm", ours.marker.uid))
+        return VmRef(ours.marker.uid, external_id)
+
+    def _is_ours(self, mark: Mark, vm: Any) -> bool:
+        is_here = is_put_on(mark, external_id=convert.key(vm), name=vm.name or "")
+        return is_here and mark.marker.portal_id == self._session.portal_id
 
     def unadopt_vm(self, ref: VmRef) -> None:
         """Take our mark off."""

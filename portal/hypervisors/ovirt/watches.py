@@ -88,7 +88,8 @@ class OvirtWatch(Watch):
             self._seen |= {index_of(event) for event in fresh}
             self._ends.append((time.monotonic(), max(self._ends[-1][1], index_of(fresh[-1]))))
         if len(events) >= MOST_AT_ONCE:
-            self._owes_everything = False
+            self._ends = deque([self._ends[-1]])  # what is late is read with everything
+            self._owes_everything, self._everything_at = False, time.monotonic()
             return [Change("", "too_many")]
         found = {}
         for event in fresh:
