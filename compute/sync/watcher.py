@@ -19,6 +19,7 @@ from compute.sync.vms import being_made, observe, unknown_since_silence
 from portal.hypervisors.base import Watch
 from portal.hypervisors.connect import driver_for, forget, is_current
 from portal.hypervisors.errors import Denied, HypervisorError, NotFound
+from portal.hypervisors.known import capabilities_of
 from portal.hypervisors.leases import claim_watch, release_watch
 from portal.hypervisors.models import Provider, ProviderStatus
 from portal.hypervisors.specs import VmRef
@@ -81,7 +82,8 @@ class ProviderWatcher(threading.Thread):
         screens = ScreenTaker(provider)
         try:
             sync_provider(provider)
-            screens.start()
+            if capabilities_of(Provider.objects.get(pk=provider.pk)).screenshots:
+                screens.start()
             self._read_changes(provider, watch)
         finally:
             screens.stop()
