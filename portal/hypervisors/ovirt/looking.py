@@ -44,6 +44,16 @@ class Looking:
         )
         return put_on(found, uid, self._session.portal_id)
 
+    def remove(self, vm: Any, headers: dict[str, str]) -> None:
+        """Remove a machine and leave its disks, which an engine does for one over a template only one by one."""
+        service = self.of_id(convert.key(vm))
+        is_over_template = convert.key(vm.template) not in {"", convert.BLANK}
+        if is_over_template:
+            attachments = service.disk_attachments_service()
+            for each in attachments.list():
+                attachments.attachment_service(convert.key(each)).remove(detach_only=True, headers=headers)
+        service.remove(detach_only=not is_over_template, headers=headers)
+
     def mark(self, vm: Any, uid: UUID) -> Mark | None:
         """Our mark in a machine's comment."""
         ours = self._session.marker(uid)

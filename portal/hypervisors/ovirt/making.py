@@ -93,7 +93,7 @@ class Makings:
             headers = correlation("undo_create_vm", spec.uid)
             try:
                 with calling("remove machine", mutates=True):
-                    self._looking.of_id(convert.key(made)).remove(detach_only=True, headers=headers)
+                    self._looking.remove(made, headers)
             except HypervisorError as second:
                 log.warning("a machine that was refused in part could not be removed: %s", second.detail)
             raise

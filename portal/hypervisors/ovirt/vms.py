@@ -52,21 +52,12 @@ class Machines:
                 raise Busy("The machine is running.", detail=f"machine {ref.uid} is {status}")
             try:
                 with calling("delete machine", mutates=True):
-                    self._remove(there, correlation("delete_vm", ref.uid))
+                    self._looking.remove(there, correlation("delete_vm", ref.uid))
             except NotFound:
                 return
             except HypervisorError:
                 if self._looking.find(ref.uid) is not None:
                     raise
-
-    def _remove(self, vm: Any, headers: dict[str, str]) -> None:
-        """An engine does not let go of the disks of a machine over a template all at once, but of each by itself."""
-        service = self._looking.of_id(convert.key(vm))
-        is_over_template = convert.key(vm.template) not in {"", convert.BLANK}
-        if is_over_template:
-            for disk_id in disks.attached(vm):
-                service.disk_attachments_service().attachment_service(disk_id).remove(detach_only=True, headers=headers)
-        service.remove(detach_only=not is_over_template, headers=headers)
 
     def disk_sizes(self, external_ids: tuple[str, ...]) -> dict[str, int | None]:
         """What the disks of machines promise, whoever's they are; one request for each."""
