@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from compute.models import Cluster, Disk, Host, StorageDomain, Template, Vm
+from compute.models import Cluster, Disk, Host, InstanceType, StorageDomain, Template, Vm, Zone
 from network.models import FoundNetwork, Network
 from portal.common.actor import Actor
 from portal.common.errors import NotFound, Reason
@@ -62,7 +62,7 @@ def templates(actor: Actor) -> QuerySet[Template]:
 
 def visible_templates(actor: Actor) -> QuerySet[Template]:
     """The templates this actor may see, with a token that may only read too, as far as they can be used now."""
-    related = Template.objects.select_related("owner", "storage_domain")
+    related = Template.objects.select_related("owner", "storage_domain__provider")
     return policy.visible(actor, Permit.TEMPLATE_VIEW, related).filter(status="ok")
 
 
@@ -78,7 +78,7 @@ def latest(rows: QuerySet[Template]) -> QuerySet[Template]:
 
 def all_templates(actor: Actor) -> QuerySet[Template]:
     """The templates this actor may see; those that are being made, or broken, only where he may change them."""
-    related = Template.objects.select_related("owner", "storage_domain__provider")
+    related = Template.objects.select_related("owner", "storage_domain__provider", "provider")
     own = policy.visible(actor, Permit.TEMPLATE_EDIT, Template.objects.all()).values("pk")
     seen = policy.visible(actor, Permit.TEMPLATE_VIEW, related)
     return seen.filter(Q(status="ok") | Q(pk__in=own)).order_by("name", "-version", "uid")
@@ -210,9 +210,10 @@ def rights_over_data_centers(actor: Actor, row: DataCenter | None = None) -> Dat
 def resources(actor: Actor, data_center: DataCenter) -> list[Resources]:
     """What of the institute's a data center may use, kind by kind; for super-admins also what it could be given."""
     giving = policy.holds_everywhere(actor, Permit.PROVIDER_MANAGE)
+    has_hosts = Exists(Host.objects.filter(cluster=OuterRef("pk")))
     named: dict[str, tuple[str, QuerySet[Any]]] = {
         # One whose hosts are all in another has nothing to give.
-        "cluster": (_("Clusters"), Cluster.objects.select_related("provider").filter(hosts__isnull=False).distinct()),
+        "cluster": (_("Clusters"), Cluster.objects.select_related("provider", "zone").filter(has_hosts)),
         "storage_domain": (_("Storage domains"), StorageDomain.objects.select_related("provider")),
         "network": (_("Networks"), Network.objects.filter(owner=None).select_related("provider")),
         "template": (_("Templates"), Template.objects.filter(owner=None).select_related("provider")),
@@ -264,9 +265,33 @@ def found_networks(actor: Actor, provider_uid: UUID) -> QuerySet[FoundNetwork]:
     return FoundNetwork.objects.filter(provider=get_provider(actor, provider_uid)).order_by("name", "uid")
 
 
+@dataclass(frozen=True, slots=True)
+class OfEngine:
+    """What only an engine has. ``more_templates``: how many are not among those."""
+
+    zones: tuple[Zone, ...]
+    clusters: tuple[Cluster, ...]
+    templates: tuple[Template, ...]
+    more_templates: int
+    instance_types: tuple[InstanceType, ...]
+
+
+def of_engine(provider: Provider) -> OfEngine | None:
+    """What was found on a provider if it is an engine, at most 200 templates of it; for who may see the provider."""
+    zones = tuple(provider.zones.order_by("name", "uid"))
+    if not zones:
+        return None
+    templates = provider.templates.select_related("storage_domain").order_by("name", "-version", "uid")
+    rows = provider.clusters.exclude(external_id="").select_related("zone").annotate(host_count=Count("hosts"))
+    shown = tuple(templates[:MOST_OFFERED])
+    more = templates.count() - len(shown) if len(shown) == MOST_OFFERED else 0
+    clusters = tuple(rows.order_by("zone__name", "name", "uid"))
+    return OfEngine(zones, clusters, shown, more, tuple(provider.instance_types.order_by("name", "uid")))
+
+
 def clusters(actor: Actor) -> QuerySet[Cluster]:
     """The clusters this actor may see: all of them, or those assigned to data centers of his."""
-    return _assigned(actor, Cluster.objects.select_related("provider"), "assignments")
+    return _assigned(actor, Cluster.objects.select_related("provider", "zone"), "assignments")
 
 
 def clusters_with_hosts(actor: Actor) -> QuerySet[Cluster]:

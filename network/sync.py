@@ -25,7 +25,7 @@ def write_networks(provider: Provider, inventory: Inventory, *, began: datetime)
 
     ``began``: before the inventory was read. What was seen of ours since is newer.
     """
-    _write_engines(provider, [one for one in inventory.networks if one.zone])
+    _write_engines(provider, inventory)
     there = {(row.kind, row.external_id): row for row in FoundNetwork.objects.filter(provider=provider)}
     seen = dict(_seen(inventory))
     fresh = [
@@ -43,10 +43,12 @@ def write_networks(provider: Provider, inventory: Inventory, *, began: datetime)
     _observe_ours(provider, inventory, began=began)
 
 
-def _write_engines(provider: Provider, found: Sequence[NetworkFound]) -> None:
+def _write_engines(provider: Provider, inventory: Inventory) -> None:
     """The networks of an engine are the institute's, to be assigned; one without a profile is nothing to attach to."""
     rows = Network.objects.filter(provider=provider, is_found=True)
-    seen = {one.external_id: _network(one) for one in found if one.profiles}
+    found = [one for one in inventory.networks if one.zone]
+    zones = {zone.external_id: zone.name[:255] for zone in inventory.zones}
+    seen = {one.external_id: _network(one) | {"zone_name": zones.get(one.zone, "")} for one in found if one.profiles}
     gone = bring(rows, seen, of={"provider": provider, "is_found": True})
     there = dict(rows.filter(external_id__in=seen).values_list("external_id", "pk"))
     profiles = {

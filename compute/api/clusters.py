@@ -35,10 +35,13 @@ from portal.common.versions import etag, version_in
 
 class ClusterSerializer(serializers.ModelSerializer):
     id = serializers.UUIDField(source="uid", read_only=True)
+    zone = serializers.CharField(
+        source="zone.name", default="", help_text="Of an engine's cluster; it reaches what is in the same zone."
+    )
 
     class Meta:
         model = Cluster
-        fields = ["id", "name", "provider", "memory_overcommit_percent"]
+        fields = ["id", "name", "provider", "zone", "version", "is_gone", "memory_overcommit_percent"]
         read_only_fields = fields
 
 
@@ -159,6 +162,9 @@ def _body(actor: Actor, uid: UUID) -> dict[str, Any]:
         "uid": row.pk,
         "name": row.name,
         "provider": row.provider,
+        "zone": row.zone,
+        "version": row.version,
+        "is_gone": row.is_gone,
         "memory_overcommit_percent": row.memory_overcommit_percent,
         "hosts": [host.pk for host in view.hosts],
         "memory": view.memory,

@@ -17,6 +17,7 @@ from compute.services import templates
 from compute.services.template_copies import CopyRequest, Offer, get_offer, template_of_machine, template_of_volume
 from compute.services.template_rows import TemplateTraits
 from compute.services.templates import NewTemplate, TemplateEdit
+from compute.services.wishes import can_clone
 from portal.common.actor import Actor, Door
 from portal.common.api import ApiView, ListView, answer_once
 from portal.common.errors import Invalid, Reason
@@ -46,12 +47,22 @@ class TemplateSerializer(serializers.ModelSerializer):
     id = serializers.UUIDField(source="uid", read_only=True)
     data_center = serializers.UUIDField(source="owner_id", allow_null=True, help_text="null: the institute's.")
 
+    place = serializers.CharField(
+        source="storage_domain.provider.kind", help_text="The kind of hypervisor that its machines run on."
+    )
+    is_found = serializers.BooleanField(source="is_engines", help_text="An engine's own, which was found there.")
+    can_clone = serializers.SerializerMethodField(help_text="Whether machines can get whole copies of its disks.")
+
     class Meta:
         model = Template
         fields = [
             "id",
             "name",
             "version",
+            "version_name",
+            "place",
+            "is_found",
+            "can_clone",
             "data_center",
             "description",
             "icon",
@@ -66,6 +77,10 @@ class TemplateSerializer(serializers.ModelSerializer):
             "is_sealed",
         ]
         read_only_fields = fields
+
+    def get_can_clone(self, row: Template) -> bool:
+        """By what its provider told."""
+        return can_clone(row)
 
 
 class TemplateEditSerializer(StrictSerializer):

@@ -50,6 +50,7 @@ class VmSerializer(serializers.ModelSerializer):
     owner: Any = serializers.SlugRelatedField(slug_field="username", read_only=True, allow_null=True)
     data_center: Any = serializers.UUIDField(source="data_center_id", read_only=True)
     template: Any = serializers.UUIDField(source="template_id", read_only=True, allow_null=True)
+    cluster: Any = serializers.UUIDField(source="cluster_id", read_only=True)
     addresses = AddressSerializer(many=True, read_only=True)
 
     class Meta:
@@ -60,6 +61,7 @@ class VmSerializer(serializers.ModelSerializer):
             "description",
             "data_center",
             "template",
+            "cluster",
             "owner",
             "status",
             "status_detail",
@@ -121,6 +123,9 @@ class NewVmSerializer(StrictSerializer):
     nics = NewNicSerializer(many=True, required=False, max_length=8)  # type: ignore[call-arg]
     initial_run = InitialRunSerializer(required=False)
     run = StrictBoolean(default=True)
+    clone = StrictBoolean(
+        default=False, help_text="Whole copies of the template's disks, where the template says that it can."
+    )
 
 
 def wish_of(data: dict[str, Any]) -> VmRequest:
@@ -138,6 +143,7 @@ def wish_of(data: dict[str, Any]) -> VmRequest:
         description=data["description"],
         vnic_profile_uids=None if nics is None else tuple(nic["vnic_profile"] for nic in nics),
         run=data["run"],
+        clone=data["clone"],
     )
 
 

@@ -10,8 +10,9 @@ from django import forms
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from compute.models import Cluster, StorageDomain
+from compute.models import Cluster, StorageDomain, Template
 from compute.services.launch import LaunchRequest, NewAdmin, OwnNetwork
+from network.models import Network
 from portal.common.units import bytes_text, mib_text
 from tenants.forms.people import LONGEST_PASSWORD, QuotaForm
 from tenants.models.quota import Dimension
@@ -90,8 +91,8 @@ class LaunchForm(QuotaForm):
         del self.fields["version"]
         self._choose("clusters", [(str(row.pk), _cluster_label(row)) for row in offered["clusters"]])
         self._choose("storage_domains", [(str(row.pk), _storage_label(row)) for row in offered["storage_domains"]])
-        for name in ("networks", "templates"):
-            self._choose(name, [(str(row.pk), str(row)) for row in offered[name]])
+        self._choose("networks", [(str(row.pk), _placed(row.name, row)) for row in offered["networks"]])
+        self._choose("templates", [(str(row.pk), _template_label(row)) for row in offered["templates"]])
         none = ("", gettext("None: it has no network of its own"))
         self._choose("network_provider", [*((str(row.pk), row.name) for row in offered["providers"]), none])
 
@@ -121,7 +122,25 @@ class LaunchForm(QuotaForm):
 
 def _cluster_label(row: Cluster) -> str:
     count = ngettext("%(count)d host", "%(count)d hosts", row.host_count) % {"count": row.host_count}  # type: ignore[attr-defined]
-    return f"{row.name} ({count}, {mib_text(row.physical_mib)})"  # type: ignore[attr-defined]
+    text = f"{row.name} ({count}, {mib_text(row.physical_mib)})"  # type: ignore[attr-defined]
+    return f"{text}: {_where(row.provider, row.zone.name if row.zone else '')}" if row.is_engines else text
+
+
+def _where(provider: Any, zone: str) -> str:
+    return f"{provider.name}, {zone}" if zone else str(provider.name)
+
+
+def _placed(text: str, row: Network | Template) -> str:
+    """With its provider, and its zone there, where it is an engine's."""
+    zone = getattr(row, "zone_name", "")
+    return f"{text} ({_where(row.provider, zone)})" if getattr(row, "external_id", "") and row.provider else text
+
+
+def _template_label(row: Template) -> str:
+    text = row.name
+    if row.version > 1:
+        text += ", " + gettext("version %(number)s") % {"number": row.version}
+    return _placed(text, row)
 
 
 def _storage_label(row: StorageDomain) -> str:
@@ -131,12 +150,12 @@ def _storage_label(row: StorageDomain) -> str:
 
 
 def proposed(offered: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    """What a new wizard has filled in: what there is no choice of, every template, and a network of its own."""
+    """What a new wizard has filled in: what there is no choice of, every template of the portal's own, and a network of its own."""
     ready = [row for row in offered["storage_domains"] if row.status == "active"]
     return {
         "clusters": [str(row.pk) for row in offered["clusters"] if len(offered["clusters"]) == 1],
         "storage_domains": [str(row.pk) for row in ready if len(ready) == 1],
-        "templates": [str(row.pk) for row in offered["templates"]],
+        "templates": [str(row.pk) for row in offered["templates"] if not row.is_engines],
         "network_provider": next((str(row.pk) for row in offered["providers"]), ""),
         "network_name": "lan",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -46,6 +47,12 @@ class TemplateForm(PageForm):
     )
     has_serial_console = forms.BooleanField(label=_("It talks on the serial console"), required=False)
     version = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def fix(self, names: Iterable[str]) -> None:
+        """These are shown, and not to be changed here."""
+        for name in names:
+            self.fields[name].disabled = True
+            self.fields[name].help_text = _("As its engine says it")
 
     def traits(self) -> TemplateTraits:
         """As the service takes them."""

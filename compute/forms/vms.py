@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +13,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from compute.models import Template
-from compute.services.wishes import VmRequest
+from compute.services.wishes import VmRequest, can_clone
 from portal.common.forms import PageForm
+from portal.common.kinds import kind_title
 from portal.common.units import mib_text
 from tenants.models import DataCenter
 
@@ -36,6 +38,7 @@ class VmForm(PageForm):
     )
     description = forms.CharField(label=_("Description"), required=False, max_length=2000)
     run = forms.BooleanField(label=_("Run it when it is ready"), required=False)
+    clone = forms.BooleanField(label=_("Copy the template's disks whole"), required=False)
 
     def __init__(
         self,
@@ -47,7 +50,9 @@ class VmForm(PageForm):
     ) -> None:
         super().__init__(data, initial=initial)
         self._templates = {str(row.pk): row for row in templates}
-        self._field("template").choices = [(str(row.pk), row.name) for row in templates]
+        self.places = places_of(templates)
+        self.offers_clone = any(can_clone(row) for row in templates)
+        self._field("template").choices = [(str(row.pk), _label(row, self.places)) for row in templates]
         self._field("data_center").choices = [(str(row.pk), row.name) for row in data_centers]
         as_template = [("", gettext("As the template has it"))]
         self._field("memory_mib").choices = as_template + [(str(mib), mib_text(mib)) for mib in MEMORY_MIB]
@@ -72,7 +77,30 @@ class VmForm(PageForm):
             ssh_authorized_keys=keys,
             description=values["description"],
             run=values["run"],
+            clone=values["clone"],
         )
+
+    def cards(self) -> list[tuple[Template, str]]:
+        """The templates to choose from, each with where it is if others are called the same."""
+        return [(row, self.places.get(row.pk, "")) for row in self._templates.values()]
+
+
+def places_of(templates: Sequence[Template]) -> dict[UUID, str]:
+    """Of templates that are called the same: on which kind of hypervisor each is, and on which one if that is not enough."""
+    kinds = Counter((row.name, row.storage_domain.provider.kind) for row in templates)
+    names = Counter(row.name for row in templates)
+    places = {}
+    for row in templates:
+        provider = row.storage_domain.provider
+        if names[row.name] > 1:
+            is_alone = kinds[row.name, provider.kind] == 1
+            title = kind_title(provider.kind)
+            places[row.pk] = title if is_alone else f"{title}, {provider.name}"
+    return places
+
+
+def _label(row: Template, places: Mapping[UUID, str]) -> str:
+    return f"{row.name} ({places[row.pk]})" if row.pk in places else row.name
 
 
 def proposed_name(username: str, *, taken: Sequence[str]) -> str:

@@ -72,6 +72,8 @@ class FoundVm(UidModel):
     memory_mib = models.PositiveBigIntegerField(default=0)
     vcpus = models.PositiveIntegerField(default=0)
     mark = models.CharField(max_length=6, choices=FoundMark.choices, blank=True)
+    # The uid that our own mark on it says: that of a machine that we had.
+    marked_uid = models.UUIDField(null=True, blank=True)
     # In which of its engine's clusters it was seen, and on which host.
     cluster = models.ForeignKey(Cluster, null=True, blank=True, on_delete=models.SET_NULL, related_name="found_vms")
     host = models.ForeignKey(Host, null=True, blank=True, on_delete=models.SET_NULL, related_name="found_vms")

@@ -15,7 +15,8 @@ from compute.operations.machine import OFF, driver_of, read_back, ref_of, settle
 from compute.sync.vms import observe
 from network.models import VnicProfile
 from portal.common.sealed import unseal_json
-from portal.hypervisors.engine_found import Making, MakingState
+from portal.hypervisors.base import Driver
+from portal.hypervisors.engine_found import MakingState
 from portal.hypervisors.errors import MakingFailed, NoCapacity
 from portal.hypervisors.known import capabilities_of
 from portal.hypervisors.specs import (
@@ -139,14 +140,29 @@ def define(ctx: StepContext) -> Done | Wait:
     """Define the machine, switched off, with its disks and network cards; an engine goes on making it after that."""
     vm = vm_of(ctx)
     driver = driver_of(vm)
+    if _engines_template(vm):
+        return _define_on_engine(ctx, vm, driver)
+    found = driver.find_vm(vm.pk)
+    ref = VmRef(vm.pk, found.external_id) if found else driver.create_vm(_spec(ctx, vm))
+    ctx.fault_point("made")
+    Vm.objects.filter(pk=vm.pk).update(external_id=ref.external_id)
+    return Done({"external_id": ref.external_id})
+
+
+def _define_on_engine(ctx: StepContext, vm: Vm, driver: Driver) -> Done | Wait:
+    """Asked for until it was accepted whole: the driver looks for itself, and puts on what an earlier call did not."""
     ref = _accepted(ctx, vm)
     if ref is None:
-        found = driver.find_vm(vm.pk)
-        ref = VmRef(vm.pk, found.external_id) if found else driver.create_vm(_spec(ctx, vm))
+        ref = driver.create_vm(_spec(ctx, vm))
         ctx.fault_point("made")
         Vm.objects.filter(pk=vm.pk).update(external_id=ref.external_id)
-    if _engines_template(vm) and (wait := _still_made(ctx, driver.making(ref), ref)):
-        return wait
+        ctx.remember(accepted=ref.external_id)
+    making = driver.making(ref)
+    if making.state is MakingState.FAILED:
+        raise MakingFailed(figures={"why": making.why[:LONGEST_WORDS] or "-"})
+    if making.state is MakingState.WORKING:
+        text = _("The engine is making it.")
+        return Wait(1.0, text, progress=making.percent, give_up_after=MAKING_SECONDS)
     return Done({"external_id": ref.external_id})
 
 
@@ -154,15 +170,6 @@ def _accepted(ctx: StepContext, vm: Vm) -> VmRef | None:
     """What an earlier look saw accepted: it is not asked for again, whatever became of it."""
     known = ctx.output("define").get("accepted")
     return VmRef(vm.pk, known) if known else None
-
-
-def _still_made(ctx: StepContext, making: Making, ref: VmRef) -> Wait | None:
-    if making.state is MakingState.FAILED:
-        raise MakingFailed(figures={"why": making.why[:LONGEST_WORDS] or "-"})
-    if making.state is MakingState.DONE:
-        return None
-    ctx.remember(accepted=ref.external_id)
-    return Wait(1.0, _("The engine is making it."), progress=making.percent, give_up_after=MAKING_SECONDS)
 
 
 def _first_boot(ctx: StepContext, vm: Vm) -> list[DiskRef]:

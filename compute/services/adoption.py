@@ -183,7 +183,7 @@ def set_protected(actor: Actor, vm_uid: UUID, *, protected: bool) -> Vm:
 
 def _take(actor: Actor, plan: AdoptionPlan, one: Candidate) -> tuple[Vm, Job]:
     found, owner = one.found, plan.owner
-    uid = UUID(found.external_id)
+    uid = _uid_of(found)
     owner_uid = owner.pk if owner else None
     quota.charge(quota.Consumer("vm", uid), plan.data_center, one.amounts, user_uid=owner_uid, found=True)
     host = found.host
@@ -209,6 +209,11 @@ def _take(actor: Actor, plan: AdoptionPlan, one: Candidate) -> tuple[Vm, Job]:
     subject = Subject("vm", vm.pk, vm.name, plan.data_center.pk)
     record(actor, "VM_ADOPT", outcome=Outcome.REQUESTED, subject=subject, correlation_id=job.pk)
     return vm, job
+
+
+def _uid_of(found: FoundVm) -> UUID:
+    """What it is called here: by our own mark as before, else by its id there."""
+    return found.marked_uid or UUID(found.external_id)
 
 
 def _request(operation: type[AdoptVm] | type[UnadoptVm], vm: Vm) -> JobRequest:
@@ -244,7 +249,7 @@ def _candidates(actor: Actor, data_center: DataCenter, uids: Sequence[UUID]) -> 
         )
     reached, clusters = set(_providers_of(data_center)), _clusters_of(data_center)
     names = set(Vm.objects.filter(data_center=data_center).values_list("name", flat=True))
-    ours = set(Vm.objects.filter(pk__in=[row.external_id for row in rows.values()]).values_list("pk", flat=True))
+    ours = set(Vm.objects.filter(pk__in=[_uid_of(row) for row in rows.values()]).values_list("pk", flat=True))
     for row in sorted(rows.values(), key=lambda row: row.name):
         name = rules.adopted_name(row.name, taken=names)
         names.add(name)
@@ -270,7 +275,7 @@ def _problems(row: FoundVm, *, reached: bool, known: set[UUID]) -> Iterable[Reas
     if not reached:
         text = _("%(name)s runs on a cluster that is not assigned to this data center. Assign it first.")
         yield Reason("cluster_not_assigned", text % {"name": row.name}, "machines", data)
-    if UUID(row.external_id) in known:
+    if _uid_of(row) in known:
         text = _("%(name)s has the id of a machine that the portal has on another provider.")
         yield Reason("id_taken", text % {"name": row.name}, "machines", data)
 

@@ -48,6 +48,7 @@ def _values(vm: VmFound, places: Places | None) -> dict[str, Any]:
         "memory_mib": vm.memory_mib,
         "vcpus": vm.vcpus,
         "mark": _mark(vm),
+        "marked_uid": vm.marker.uid if vm.marker and _is_ours(vm) and not vm.is_copy else None,
         "cluster_id": place.get("cluster_id"),
         "host_id": place.get("host_id"),
     }

@@ -23,13 +23,13 @@ from compute.services.providers import NotReached, ProviderEdit
 from portal.common.actor import Actor
 from portal.common.errors import PortalError
 from portal.common.http import actor_of
+from portal.common.kinds import kind_title
 from portal.common.login_first import login_required
 from portal.common.sealed import SealBroken, seal_json, unseal_json
 from portal.hypervisors.models import Provider
 from portal.hypervisors.registry import kinds
 
 SECTION = {"section": "providers"}
-TITLES = {"libvirt": "libvirt", "ovirt": "oVirt"}
 
 
 @require_safe
@@ -55,6 +55,7 @@ def _detail(request: HttpRequest, row: Provider, *, steps: tuple[Told, ...] = ()
         "hosts": selectors.hosts(actor).filter(provider=row),
         "storage_domains": selectors.storage_domains(actor).filter(provider=row),
         "networks": selectors.found_networks(actor, row.pk),
+        "engine": selectors.of_engine(row),
         "steps": steps,
         "no_screens": screen_reasons(row),
     }
@@ -155,7 +156,7 @@ def _form_page(
         status = HTTPStatus.BAD_REQUEST
     context |= {"steps": steps, "kept": _kept_names(request, form), "form": _blanked(actor_of(request), form)}
     context |= _opened_parts(form, steps)
-    context["kinds"] = [(kind, TITLES.get(kind, kind)) for kind in kinds()] if row is None else []
+    context["kinds"] = [(kind, kind_title(kind)) for kind in kinds()] if row is None else []
     return render(request, "compute/provider_form.html", SECTION | context, status=status)
 
 

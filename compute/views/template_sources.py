@@ -29,7 +29,7 @@ class Source:
     """``name`` for people; ``owner_uid`` of the data center that is proposed (None: the institute); ``back`` an address' name.
 
     ``provider_uid``: storage domains of this provider alone can take it. ``is_bound``: to that data center, or the institute.
-    ``make`` does what the form says.
+    ``make`` does what the form says. ``ability``: what a provider must be capable of to take it.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Source:
     owner_uid: UUID | None = None
     provider_uid: UUID | None = None
     is_bound: bool = False
+    ability: str = "disk_upload"
 
 
 def source_of(actor: Actor, query: QueryDict) -> Source:
@@ -70,8 +71,10 @@ def _machine(actor: Actor, uid: UUID) -> Source:
         return template_copies.template_of_machine(actor, vm.pk, _wish(form))
 
     back = ("compute:vm-detail", (vm.pk,))
-    bounds = {"owner_uid": vm.data_center_id, "provider_uid": vm.provider_id}
-    return Source(vm.name, _traits_of(vm), make, back, CopiedTemplateForm, is_bound=True, **bounds)
+    return Source(
+        vm.name, _traits_of(vm), make, back, CopiedTemplateForm,
+        owner_uid=vm.data_center_id, provider_uid=vm.provider_id, is_bound=True, ability="disk_copy",
+    )  # fmt: skip
 
 
 def _volume(actor: Actor, domain_uid: UUID, name: str) -> Source:
@@ -83,7 +86,8 @@ def _volume(actor: Actor, domain_uid: UUID, name: str) -> Source:
 
     traits = TemplateTraits(name=_bare(rules.title_of(name)))
     back = ("compute:volumes", (domain.pk,))
-    return Source(name, traits, make, back, CopiedTemplateForm, provider_uid=domain.provider_id)
+    where = domain.provider_id
+    return Source(name, traits, make, back, CopiedTemplateForm, provider_uid=where, ability="disk_copy")
 
 
 def _wish(form: NewTemplateForm) -> CopyRequest:

@@ -17,15 +17,17 @@ from compute import rules, selectors
 from compute.forms.templates import INSTITUTE, TemplateForm
 from compute.models import StorageDomain, Template
 from compute.services import images, templates
-from compute.services.template_rows import TemplateTraits
+from compute.services.template_rows import TemplateTraits, takes_no_disks
 from compute.services.templates import TemplateEdit
 from compute.views.template_sources import Source, source_of
 from portal.common.actor import Actor
+from portal.common.errors import Reason
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from portal.common.paging import page_by_name
 from tenants import policy
 from tenants.permits import Permit
+from tenants.selectors import get_data_center
 from tenants.services.holders import may_see_holders
 
 SECTION = {"section": "templates"}
@@ -77,14 +79,16 @@ def template_create(request: HttpRequest) -> HttpResponse:
     source = source_of(actor, request.GET)
     initial = {name: getattr(source.traits, name) for name in TemplateTraits.__dataclass_fields__}
     initial |= {"data_center": source.owner_uid or INSTITUTE}
-    form = source.form(_posted(request), initial=initial, places=_places(actor, source))
+    places = _places(actor, source)
+    form = source.form(_posted(request), initial=initial, places=places)
 
     def work() -> HttpResponse:
         _template, job = source.make(form)
         return redirect("job", uid=job.pk)
 
     back = reverse(source.back[0], args=source.back[1])
-    return _form_page(request, form, work, context={"source": source, "back": back})
+    context = {"source": source, "back": back, "unfit": _unfit(actor, places["data_center"], source)}
+    return _form_page(request, form, work, context=context)
 
 
 def _places(actor: Actor, source: Source) -> dict[str, list[tuple[str, str]]]:
@@ -96,12 +100,21 @@ def _places(actor: Actor, source: Source) -> dict[str, list[tuple[str, str]]]:
     whose = [(str(center.pk), center.name) for center in centers]
     found: dict[Any, StorageDomain] = {}
     for center in centers:
-        found |= {row.pk: row for row in selectors.storage_for_templates(center)}
+        found |= {row.pk: row for row in selectors.storage_for_templates(center, ability=source.ability)}
     if policy.holds_everywhere(actor, Permit.TEMPLATE_CREATE):
         whose.insert(0 if source.owner_uid is None else len(whose), (INSTITUTE, _("The whole institute")))
-        found |= {row.pk: row for row in selectors.storage_for_templates(None)}
+        found |= {row.pk: row for row in selectors.storage_for_templates(None, ability=source.ability)}
     fit = [row for row in found.values() if source.provider_uid in {None, row.provider_id}]
     return {"data_center": whose, "storage_domain": [(str(row.pk), row.name) for row in fit]}
+
+
+def _unfit(actor: Actor, whose: list[tuple[str, str]], source: Source) -> list[Reason]:
+    """Why storage domains that could be chosen by their data centers are not offered: of each provider once."""
+    rows: dict[Any, StorageDomain] = {}
+    for value, _name in whose:
+        owner = None if value == INSTITUTE else get_data_center(actor, UUID(value))
+        rows |= {row.provider_id: row for row in selectors.storage_without(owner, ability=source.ability)}
+    return [takes_no_disks(row) for row in rows.values() if source.provider_uid in {None, row.provider_id}]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -113,6 +126,7 @@ def template_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
     policy.authorize(actor, Permit.TEMPLATE_EDIT, row)
     initial = {name: getattr(row, name) for name in templates.EDITABLE}
     form = TemplateForm(_posted(request), initial=initial | {"version": templates.template_version(row)})
+    form.fix(templates.FOLLOWED if row.is_engines else ())
 
     def work() -> HttpResponse:
         changes = {name: form.cleaned_data[name] for name in templates.EDITABLE}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from http import HTTPStatus
 from secrets import token_urlsafe
 from typing import Any
@@ -37,19 +37,24 @@ def vm_create(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     if request.method != "POST":
         if typed := kept_values(request):
-            return _form_page(request, _form(actor, None, initial=typed | {"run": "run" in typed}))
+            return _form_page(request, _form(actor, None, initial=typed | _ticked(typed)))
         name, template = request.GET.get("name", ""), request.GET.get("template", "")
         return _form_page(request, _form(actor, None, name=name, template=template))
     form = _form(actor, request.POST)
     action = request.POST.get("action", "review")
     if action == "edit":
-        form = _form(actor, None, initial=request.POST.dict() | {"run": "run" in request.POST})
+        form = _form(actor, None, initial=request.POST.dict() | _ticked(request.POST))
         return _form_page(request, form)
     if not form.is_valid():
         return _form_page(request, form, preview=action == "preview")
     if action == "create":
         return _create(request, form)
     return _review(request, form, preview=action == "preview")
+
+
+def _ticked(given: Container[str]) -> dict[str, bool]:
+    """The boxes, which a browser does not send where they are not ticked."""
+    return {name: name in given for name in ("run", "clone")}
 
 
 def _form(
@@ -74,7 +79,7 @@ def _form_page(request: HttpRequest, form: VmForm, *, preview: bool = False) -> 
     actor = actor_of(request)
     context = SECTION | {
         "form": form,
-        "templates": selectors.usable_templates(actor),
+        "templates": form.cards(),
         "data_centers": selectors.usable_data_centers(actor),
         "whose": whose_form(actor.uid),
     }

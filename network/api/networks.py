@@ -27,13 +27,15 @@ from tenants.api.jobs import JobSerializer, started
 class VnicProfileSerializer(serializers.Serializer):
     id = serializers.UUIDField(source="pk")
     name = serializers.CharField()
+    is_gone = serializers.BooleanField(help_text="Its engine does not have it any more.")
 
 
 class NetworkSerializer(serializers.Serializer):
     id = serializers.UUIDField(source="pk")
     name = serializers.CharField()
     data_center = serializers.UUIDField(source="owner_id", allow_null=True, help_text="null: the institute's own.")
-    cidr = serializers.CharField()
+    cidr = serializers.CharField(help_text="Empty: an engine's, which does not tell.")
+    zone = serializers.CharField(source="zone_name", help_text="Of an engine's network.")
     status = serializers.ChoiceField(choices=NetworkStatus.choices)
     vnic_profiles = VnicProfileSerializer(many=True)
 

@@ -28,8 +28,9 @@ class Network(UidModel):
     status = models.CharField(max_length=20, choices=NetworkStatus.choices, default=NetworkStatus.CREATING)
     status_at = models.DateTimeField(null=True, blank=True)
     is_found = models.BooleanField(default=False, db_default=False)
-    # The external id of the engine's zone that it is in.
+    # The engine's zone that it is in, by external id and by name.
     zone = models.CharField(max_length=100, blank=True, db_default="")
+    zone_name = models.CharField(max_length=255, blank=True, db_default="")
 
     class Meta:
         ordering: ClassVar = ["name", "uid"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from django.test import Client
 
 from compute import selectors
 from compute.models import (
@@ -130,6 +131,9 @@ def test_what_an_engine_has_is_read_and_what_did_not_change_is_not_written(both:
 def test_what_is_gone_is_forgotten_unless_something_depends_on_it(both: Both):
     both.machine(run=False)
     double = both.double
+    double.put("storage_domain", "unused", name="unused", status="active", zones=["west"])
+    both.read()
+    double.remove("storage_domain", "unused")
     double.put("host", "host-of-small", cluster="big")
     for kind, key in [
         ("template", "debian"), ("template", "debian-2"), ("network", "net-east"), ("network", "net-west"), ("zone", "west"),
@@ -140,6 +144,8 @@ def test_what_is_gone_is_forgotten_unless_something_depends_on_it(both: Both):
     sharing.unassign(both.actor("root"), both.centers["physics"].pk, "network", Network.objects.get(zone="west").pk)
     both.read()
     assert Host.objects.get(external_id="host-of-small").cluster.name == "big"
+    assert not Host.objects.filter(external_id="host-of-far").exists()
+    assert not StorageDomain.objects.filter(external_id="unused").exists()
     assert list(Template.objects.filter(provider=both.engine).values_list("external_id", "status")) == [
         ("debian-2", "gone")
     ]
@@ -315,3 +321,30 @@ def test_a_lost_answer_makes_no_second_machine(both: Both, method: str, fault: F
         both.double.fail(removal, Fault.LOST)
     assert run(vms.delete_vm(both.actor("alice"), vm.pk)).status == "finished"
     assert (both.double.things("vm"), both.double.things("disk"), both.double.pending()) == ({}, {}, 0)
+
+
+def test_pages_and_api_show_both_kinds_side_by_side(both: Both):
+    root, alice = Client(), Client()
+    root.force_login(both.users["root"])
+    alice.force_login(both.users["alice"])
+    physics = both.centers["physics"].pk
+    provider = root.get(f"/providers/{both.engine.pk}/").content.decode()
+    for told in ("East", "4.7", "Medium", "(spring)", "Double 1"):
+        assert told in provider
+    assert "Zones and clusters" not in root.get(f"/providers/{both.provider.pk}/").content.decode()
+    center = root.get(f"/data-centers/{physics}/").content.decode()
+    assert "(engine, East)" in center
+    big = root.get(f"/clusters/{Cluster.objects.get(name='big').pk}/").content.decode()
+    assert "/edit/" not in big
+    assert root.get(f"/templates/{both.debian.pk}/edit/").content.decode().count(" disabled") == 4
+    form = alice.get("/machines/new/").content.decode()
+    assert ("(on engine)" in form, "(on double)" in form, 'name="clone"' in form) == (True, True, True)
+    wish = {"name": "web-1", "data_center": str(physics), "template": str(both.template.pk), "clone": True}
+    plan = alice.post("/api/v1/vms/?dry_run=1", wish, content_type="application/json").json()
+    assert [(reason["code"], reason["field"]) for reason in plan["reasons"]] == [("clone_unsupported", "clone")]
+    listed = alice.get("/api/v1/templates/").json()["results"]
+    assert {(row["place"], row["is_found"], row["can_clone"]) for row in listed} == {
+        ("double", False, False), ("engine", True, True),
+    }  # fmt: skip
+    Template.objects.filter(pk=both.debian.pk).update(status="gone")
+    assert "gone from its engine" in root.get(f"/data-centers/{physics}/").content.decode()

@@ -16,10 +16,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_a_template_that_goes_in_this_very_moment_is_told_as_that_and_not_as_a_taken_name(institute, monkeypatch):
     write = vms._write
 
-    def gone(actor, wish, host):
+    def gone(actor, wish, *place):
         TemplateAssignment.objects.filter(template=wish.template).delete()
         Template.objects.filter(pk=wish.template.pk)._raw_delete("default")  # as by another request
-        return write(actor, wish, host)
+        return write(actor, wish, *place)
 
     monkeypatch.setattr(vms, "_write", gone)
     client = Client()

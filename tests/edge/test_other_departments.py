@@ -54,7 +54,18 @@ HIDDEN = {
     **dict.fromkeys(("FoundVm", "FoundNetwork", "DirectoryGroup", "Group"), Q()),
 }
 # The institute's own, which departments may be shown; and rows of which the text is only ever a word of ours, or a hash.
-SHARED = {"Provider", "Cluster", "Host", "StorageDomain", "ReadinessResult", "Role", "System", "Directory"}
+SHARED = {
+    "Provider",
+    "Zone",
+    "Cluster",
+    "Host",
+    "StorageDomain",
+    "InstanceType",
+    "ReadinessResult",
+    "Role",
+    "System",
+    "Directory",
+}
 SHARED |= {
     "SystemUserGrant",
     "SystemGroupGrant",

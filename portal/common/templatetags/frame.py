@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext, gettext_lazy, ngettext
 
 from portal.common.browsers import browser_name
+from portal.common.kinds import kind_title
 from portal.common.phrases import said
 from portal.common.units import amount_text, bytes_text, mib_text
 
@@ -58,6 +59,7 @@ def percent(share: int) -> str:
 
 
 register.filter("size", bytes_text)
+register.filter("kind_title", kind_title)
 
 
 @register.filter
