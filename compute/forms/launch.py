@@ -150,12 +150,12 @@ def _storage_label(row: StorageDomain) -> str:
 
 
 def proposed(offered: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-    """What a new wizard has filled in: what there is no choice of, every template, and a network of its own."""
+    """What a new wizard has filled in: what there is no choice of, every template of the portal's own, and a network of its own."""
     ready = [row for row in offered["storage_domains"] if row.status == "active"]
     return {
         "clusters": [str(row.pk) for row in offered["clusters"] if len(offered["clusters"]) == 1],
         "storage_domains": [str(row.pk) for row in ready if len(ready) == 1],
-        "templates": [str(row.pk) for row in offered["templates"]],
+        "templates": [str(row.pk) for row in offered["templates"] if not row.is_engines],
         "network_provider": next((str(row.pk) for row in offered["providers"]), ""),
         "network_name": "lan",
     }

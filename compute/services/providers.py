@@ -45,6 +45,7 @@ LONGEST_SECRET = 20_000
 LONGEST_USERNAME = 255
 PLAIN_TCP = "plain_tcp"
 PLAIN_VNC = "plain_vnc"
+OF_HOSTS = "ovirtmgmt"  # how an engine calls the network by which it reaches its hosts, unless it was told otherwise
 PASSWORD = "password"  # noqa: S105 - the name of a secret, which is kept as it was typed
 
 
@@ -347,7 +348,7 @@ def share_out(
 ) -> None:
     """Assign a provider's clusters, our storage domain on it, and templates to a data center; again is nothing new.
 
-    Of an engine, which has storage domains and networks of its own, all that work.
+    Of an engine, which has storage domains and networks of its own, all that work, but the network of its own hosts.
     """
     for cluster in Cluster.objects.filter(hosts__provider=provider).distinct():
         assign(actor, data_center.pk, "cluster", cluster.pk)
@@ -356,7 +357,8 @@ def share_out(
     else:
         for domain in data_domains().filter(provider=provider):
             assign(actor, data_center.pk, "storage_domain", domain.pk)
-        for network in Network.objects.filter(provider=provider, is_found=True, status=NetworkStatus.OPERATIONAL):
+        found = Network.objects.filter(provider=provider, is_found=True, status=NetworkStatus.OPERATIONAL)
+        for network in found.exclude(name=OF_HOSTS):
             assign(actor, data_center.pk, "network", network.pk)
     for template in templates:
         assign(actor, data_center.pk, "template", template.pk)

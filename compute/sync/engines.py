@@ -16,8 +16,10 @@ from compute.choices import TemplateStatus
 from compute.models import (
     Cluster,
     ClusterAssignment,
+    Disk,
     Host,
     InstanceType,
+    StorageAssignment,
     StorageDomain,
     Template,
     TemplateAssignment,
@@ -64,6 +66,13 @@ def forget_gone_clusters(provider: Provider) -> None:
     gone = Cluster.objects.filter(provider=provider, is_gone=True)
     for model in (Host, Vm, ClusterAssignment):
         gone = gone.exclude(Exists(model._default_manager.filter(cluster=OuterRef("pk"))))
+    gone.delete()
+
+
+def forget_unused_storage(gone: QuerySet[StorageDomain]) -> None:
+    """Storage domains that are gone and that nothing here needs."""
+    for model in (Disk, Template, StorageAssignment):
+        gone = gone.exclude(Exists(model._default_manager.filter(storage_domain=OuterRef("pk"))))
     gone.delete()
 
 

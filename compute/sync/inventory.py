@@ -18,6 +18,7 @@ from compute.sync.clusters import check_clusters, own_cluster
 from compute.sync.engines import (
     Places,
     forget_gone_clusters,
+    forget_unused_storage,
     write_clusters,
     write_instance_types,
     write_templates,
@@ -125,7 +126,10 @@ def _write_hosts(provider: Provider, inventory: Inventory, clusters: Mapping[str
     rows = Host.objects.filter(provider=provider)
     gone = bring(rows, seen, of={"provider": provider}, at_first=first | _in_clusters(following))
     _move_hosts(rows, following)
-    rows.filter(pk__in=[row.pk for row in gone]).update(status="unknown")
+    left = rows.filter(pk__in=[row.pk for row in gone])
+    if clusters:  # an engine's host that is not told any more was removed there
+        left.delete()
+    left.update(status="unknown")
 
 
 def _in_clusters(following: Mapping[str, UUID]) -> dict[str, dict[str, UUID]]:
@@ -157,8 +161,10 @@ def _write_storage(provider: Provider, inventory: Inventory) -> None:
         for domain in inventory.storage_domains
     }
     rows = StorageDomain.objects.filter(provider=provider)
-    gone = bring(rows, seen, of={"provider": provider})
-    rows.filter(pk__in=[row.pk for row in gone]).update(status="unknown")
+    left = rows.filter(pk__in=[row.pk for row in bring(rows, seen, of={"provider": provider})])
+    if inventory.clusters:
+        forget_unused_storage(left)
+    left.update(status="unknown")
 
 
 def _compare_vms(provider: Provider, inventory: Inventory, *, began: datetime) -> int:

@@ -19,6 +19,7 @@ from compute.sync.vms import being_made, observe, unknown_since_silence
 from portal.hypervisors.base import Watch
 from portal.hypervisors.connect import driver_for, forget, is_current
 from portal.hypervisors.errors import Denied, HypervisorError, NotFound
+from portal.hypervisors.known import capabilities_of
 from portal.hypervisors.leases import claim_watch, release_watch
 from portal.hypervisors.models import Provider, ProviderStatus
 from portal.hypervisors.specs import VmRef
@@ -30,6 +31,9 @@ COMPARE_SECONDS = 60.0
 STRANGERS_SECONDS = 15.0  # between compares, where machines that are not ours come, change and go
 TOLD_SECONDS = 3.0  # between compares, where something happened that only a compare can show
 ADDRESS_SECONDS = 5.0
+PATIENT_SECONDS = 120.0  # for which a machine without an address is asked at each turn
+LATE_SECONDS = 60.0  # between turns at which all are
+MOST_ASKED = 50
 RETRY_SECONDS = 5.0
 
 
@@ -41,6 +45,8 @@ class ProviderWatcher(threading.Thread):
         self.provider_uid = provider_uid
         self.stop_event = stop
         self.holder = f"{socket.gethostname()}:{os.getpid()}"
+        self._waiting: dict[str, float] = {}  # machines without an address, and since when
+        self._late_at = 0.0
 
     def run(self) -> None:
         """Until told to stop: claim, read everything, follow the changes; a broken provider is tried again."""
@@ -81,7 +87,8 @@ class ProviderWatcher(threading.Thread):
         screens = ScreenTaker(provider)
         try:
             sync_provider(provider)
-            screens.start()
+            if capabilities_of(Provider.objects.get(pk=provider.pk)).screenshots:
+                screens.start()
             self._read_changes(provider, watch)
         finally:
             screens.stop()
@@ -116,11 +123,19 @@ class ProviderWatcher(threading.Thread):
                 compare_at, took = compared_at + COMPARE_SECONDS, compared_at - began
 
     def _addresses(self, provider: Provider) -> None:
-        """Machines that are up and have no address yet are asked for it."""
-        for vm in Vm.objects.filter(provider=provider, status__in=["up", "powering_up"], addresses=[]).select_related(
-            "data_center"
-        )[:50]:
-            look_at(provider, vm.external_id)
+        """Machines that are up and have no address yet are asked for it; later, where there is perhaps no agent to tell, less
+        often.
+        """
+        rows = Vm.objects.filter(provider=provider, status__in=["up", "powering_up"], addresses=[])
+        now = time.monotonic()
+        waiting = {key: self._waiting.get(key, now) for key in rows.values_list("external_id", flat=True)}
+        self._waiting = waiting
+        is_late_turn = now >= self._late_at
+        if is_late_turn:
+            self._late_at = now + LATE_SECONDS
+        due = [key for key, since in waiting.items() if is_late_turn or now < since + PATIENT_SECONDS]
+        for key in sorted(due, key=lambda key: -waiting[key])[:MOST_ASKED]:
+            look_at(provider, key)
 
     def _silent(self, error: HypervisorError) -> None:
         log.warning("provider does not answer: %s", error.detail or error.public)

@@ -131,6 +131,9 @@ def test_what_an_engine_has_is_read_and_what_did_not_change_is_not_written(both:
 def test_what_is_gone_is_forgotten_unless_something_depends_on_it(both: Both):
     both.machine(run=False)
     double = both.double
+    double.put("storage_domain", "unused", name="unused", status="active", zones=["west"])
+    both.read()
+    double.remove("storage_domain", "unused")
     double.put("host", "host-of-small", cluster="big")
     for kind, key in [
         ("template", "debian"), ("template", "debian-2"), ("network", "net-east"), ("network", "net-west"), ("zone", "west"),
@@ -141,6 +144,8 @@ def test_what_is_gone_is_forgotten_unless_something_depends_on_it(both: Both):
     sharing.unassign(both.actor("root"), both.centers["physics"].pk, "network", Network.objects.get(zone="west").pk)
     both.read()
     assert Host.objects.get(external_id="host-of-small").cluster.name == "big"
+    assert not Host.objects.filter(external_id="host-of-far").exists()
+    assert not StorageDomain.objects.filter(external_id="unused").exists()
     assert list(Template.objects.filter(provider=both.engine).values_list("external_id", "status")) == [
         ("debian-2", "gone")
     ]

@@ -50,12 +50,14 @@ def _unmatched(seen: Seen) -> Iterator[str]:
     loose = at_work | _half_deleted()
     vms = [vm for vm in Vm.objects.prefetch_related("disks") if vm.pk not in loose]
     spared = loose | set(Disk.objects.filter(vm__in=loose).values_list("pk", flat=True))
-    templates = list(Template.objects.filter(status="ok").values_list("pk", flat=True))
+    templates = list(Template.objects.filter(status="ok", external_id="").values_list("pk", flat=True))
     disks = [disk.pk for vm in vms for disk in vm.disks.all()]
     yield from _compare("machine", [vm.pk for vm in vms], seen.vms, spared)
     yield from _compare("disk", disks + templates, seen.disks, spared)
     yield from _compare("first-boot volume", [vm.pk for vm in vms if vm.sealed_initial_run], seen.first_boots, spared)
-    yield from _compare("network", Network.objects.values_list("pk", flat=True), seen.networks, spared)
+    yield from _compare(
+        "network", Network.objects.filter(is_found=False).values_list("pk", flat=True), seen.networks, spared
+    )
     yield from (f"INV2 {lock} of a final job" for lock in JobLock.objects.filter(job__status__in=FINAL))
     cards = {mac.lower() for mac in Nic.objects.values_list("mac", flat=True)}
     yield from (f"INV2 address {ip} is kept for {mac}" for mac, ip in seen.addresses if mac.lower() not in cards)

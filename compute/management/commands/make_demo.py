@@ -110,7 +110,7 @@ class Command(BaseCommand):
             share_out(actor, DataCenter.objects.get(name=name), provider=provider, templates=templates)
 
     def _template(self, actor: Actor, provider: Provider, options: dict[str, Any]) -> Template:
-        template = Template.objects.filter(owner=None, name=TEMPLATE, status="ok").first()
+        template = Template.objects.filter(owner=None, provider=None, name=TEMPLATE, status="ok").first()
         if template is not None:
             return template
         if not options["image"]:

@@ -93,7 +93,7 @@ class Makings:
             headers = correlation("undo_create_vm", spec.uid)
             try:
                 with calling("remove machine", mutates=True):
-                    self._looking.of_id(convert.key(made)).remove(detach_only=True, headers=headers)
+                    self._looking.remove(made, headers)
             except HypervisorError as second:
                 log.warning("a machine that was refused in part could not be removed: %s", second.detail)
             raise
@@ -174,7 +174,7 @@ class Makings:
     def making(self, ref: VmRef) -> Making:
         """By the machine, its disks and the engine's jobs. What these do not know is looked at, and never a failure."""
         with calling("look at the making"):
-            vm = self._looking.find(ref.uid, follow=EVERYTHING)
+            vm = self._looking.find(ref.uid, hint=ref.external_id, follow=EVERYTHING)
             going_on = running(jobs_of(self._session.system(), "create_vm", ref.uid))
             is_locked = vm is not None and statuses.of_vm(vm)[0] is VmStatus.IMAGE_LOCKED
             if going_on or is_locked:
