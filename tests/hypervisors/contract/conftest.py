@@ -39,7 +39,7 @@ def make_world(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str]
         if name == "double":
             return DoubleWorld(tmp_path)
         if name == "engine":
-            return EngineWorld(request.getfixturevalue("engine_double"))
+            return EngineWorld(request.getfixturevalue("ovirt_engine"))
         if name == "qemu":
             server: LibvirtServer = request.getfixturevalue("session_libvirtd")
             server.start()
@@ -65,13 +65,3 @@ def driver(world: World) -> Driver:
 def things(world: World, driver: Driver) -> Things:
     """Makes what a test is not about."""
     return Things(world, driver)
-
-
-@pytest.fixture(scope="session")
-def engine_double(tmp_path_factory: pytest.TempPathFactory):
-    from tests.doubles.ovirt_engine.control import EngineDouble
-
-    double = EngineDouble(tmp_path_factory.mktemp("engine"))
-    double.start()
-    yield double
-    double.stop()

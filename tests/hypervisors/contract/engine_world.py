@@ -16,7 +16,8 @@ from tests.lab.servers import wait_until
 MIB = 1024**2
 # What passes by itself, whoever does nothing.
 PASSING = {"vms": {"start_time", "stop_time"}, "disks": {"actual_size"}}
-OTHERS_DISK = "golden"
+# Codes of the engine's AuditLogType.
+TOLD = {"down": (61, "is down"), "paused": (1025, "has been paused"), "up": (32, "started")}
 
 
 class EngineWorld(World):
@@ -74,7 +75,10 @@ class EngineWorld(World):
         return self.engine.plant_vm(f"{like['name']}-copy", disks_of=0, comment=like["comment"])
 
     def set_state(self, external_id: str, state: str) -> None:
+        """By an administrator of the engine, which tells of it."""
         self.engine.set_vm(external_id, status=state)
+        code, text = TOLD[state]
+        self.engine.event(code, f"VM {self.engine.things('vms')[external_id]['name']} {text}.", vm=external_id)
 
     def stop_network(self, uid: UUID) -> None:
         raise AssertionError("it makes no networks for us")
