@@ -37,7 +37,7 @@ class Consoles:
         if protocol not in PROTOCOLS:
             raise Unsupported(detail=f"console {protocol!r}")
         with calling("open console", mutates=True):
-            vm = self._looking.ours(ref.uid, follow="cluster,host")
+            vm = self._looking.ours(ref, follow="cluster,host")
             if statuses.of_vm(vm)[0] not in statuses.WITH_CONSOLE:
                 raise Busy(NOT_RUNNING, detail=f"machine {ref.uid} is {vm.status}")
             graphics = self._looking.of_id(convert.key(vm)).graphics_consoles_service()
@@ -65,7 +65,7 @@ class Consoles:
     def addresses(self, ref: VmRef) -> tuple[Address, ...]:
         """What the guest agent says of the machine's own cards; an engine knows no leases."""
         with calling("read addresses"):
-            vm = self._looking.ours(ref.uid, follow="nics")
+            vm = self._looking.ours(ref, follow="nics")
             if statuses.of_vm(vm)[0] not in statuses.ON:
                 return ()
             reported = self._looking.of_id(convert.key(vm)).reported_devices_service().list()

@@ -174,7 +174,7 @@ class Makings:
     def making(self, ref: VmRef) -> Making:
         """By the machine, its disks and the engine's jobs. What these do not know is looked at, and never a failure."""
         with calling("look at the making"):
-            vm = self._looking.find(ref.uid, follow=EVERYTHING)
+            vm = self._looking.find(ref.uid, hint=ref.external_id, follow=EVERYTHING)
             going_on = running(jobs_of(self._session.system(), "create_vm", ref.uid))
             is_locked = vm is not None and statuses.of_vm(vm)[0] is VmStatus.IMAGE_LOCKED
             if going_on or is_locked:

@@ -42,7 +42,7 @@ class Machines:
     def delete_vm(self, ref: VmRef) -> None:
         """Its disks stay, detached."""
         with calling("delete machine", mutates=True):
-            there = self._looking.find(ref.uid, follow=EVERYTHING)
+            there = self._looking.find(ref.uid, hint=ref.external_id, follow=EVERYTHING)
             if there is None:
                 return
             status, _detail = statuses.of_vm(there)
@@ -56,7 +56,7 @@ class Machines:
             except NotFound:
                 return
             except HypervisorError:
-                if self._looking.find(ref.uid) is not None:
+                if self._looking.find(ref.uid, hint=ref.external_id) is not None:
                     raise
 
     def disk_sizes(self, external_ids: tuple[str, ...]) -> dict[str, int | None]:
@@ -100,7 +100,7 @@ class Machines:
     def unadopt_vm(self, ref: VmRef) -> None:
         """Take our mark off."""
         with calling("unmark machine", mutates=True):
-            vm = self._looking.find(ref.uid)
+            vm = self._looking.find(ref.uid, hint=ref.external_id)
             mark = self._looking.mark(vm, ref.uid) if vm is not None else None
             if vm is not None and mark is not None:
                 self._write_comment(vm, without_mark(vm.comment, mark), correlation("unadopt_vm", ref.uid))
@@ -125,7 +125,7 @@ class Machines:
         start, or since before where there is nothing to hand over.
         """
         with calling("start machine", mutates=True):
-            vm = self._looking.ours(ref.uid)
+            vm = self._looking.ours(ref)
             status, _detail = statuses.of_vm(vm)
             service = self._looking.of_id(convert.key(vm))
             first = {} if self._looking.is_pinned(vm, ref.uid) else _handed_over(vm)
@@ -148,7 +148,7 @@ class Machines:
     def stop_vm(self, ref: VmRef) -> None:
         """Cut the power."""
         with calling("stop machine", mutates=True):
-            vm = self._looking.ours(ref.uid)
+            vm = self._looking.ours(ref)
             if statuses.of_vm(vm)[0] is VmStatus.DOWN:
                 return
             service, headers = self._looking.of_id(convert.key(vm)), correlation("stop_vm", ref.uid)
@@ -157,7 +157,7 @@ class Machines:
     def shut_down_vm(self, ref: VmRef) -> None:
         """Ask the guest."""
         with calling("shut machine down", mutates=True):
-            vm = self._looking.ours(ref.uid)
+            vm = self._looking.ours(ref)
             if statuses.of_vm(vm)[0] in {VmStatus.DOWN, VmStatus.POWERING_DOWN}:
                 return
             service, headers = self._looking.of_id(convert.key(vm)), correlation("shut_down_vm", ref.uid)
@@ -167,7 +167,7 @@ class Machines:
     def reboot_vm(self, ref: VmRef) -> None:
         """Ask the guest."""
         with calling("reboot machine", mutates=True):
-            vm = self._looking.ours(ref.uid)
+            vm = self._looking.ours(ref)
             status, _detail = statuses.of_vm(vm)
             if status in {VmStatus.DOWN, VmStatus.SUSPENDED}:
                 raise Busy(NOT_RUNNING, detail=f"machine {ref.uid} is {status}")
@@ -184,7 +184,7 @@ class Machines:
         except OutcomeUnknown:
             raise
         except HypervisorError:
-            if statuses.of_vm(self._looking.ours(ref.uid))[0] not in wanted:
+            if statuses.of_vm(self._looking.ours(ref))[0] not in wanted:
                 raise
 
 
