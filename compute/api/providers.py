@@ -29,11 +29,13 @@ class ProviderSerializer(serializers.ModelSerializer):
     id = serializers.UUIDField(source="uid", read_only=True)
     machines = serializers.IntegerField(help_text="Of this portal.")
     hosts = serializers.IntegerField(source="host_count")
+    product = serializers.CharField(source="about.product", default="", help_text="Empty: not read yet.")
+    version = serializers.CharField(source="about.version", default="", help_text="At the last compare.")
 
     class Meta:
         model = Provider
         fields = [
-            "id", "name", "kind", "address", "username", "enabled", "status", "status_at", "status_detail", "machines", "hosts", "created_at",
+            "id", "name", "kind", "address", "username", "enabled", "status", "status_at", "status_detail", "machines", "hosts", "product", "version", "created_at",
         ]  # fmt: skip
         read_only_fields = fields
 

@@ -70,9 +70,7 @@ class Capabilities:
     marker: bool = True  # objects can carry our marker
     own_storage: bool = True  # can be given storage domains of this portal's own
     keeps_uids: bool = True  # a machine's uid is its id there too
-    templates: bool = (
-        False  # has templates of its own, and makes a machine with its disks from one (``VmSpec.template``)
-    )
+    templates: bool = False  # has its own, and makes a machine with its disks from one (``VmSpec.template``)
     full_clone: bool = False  # can make such a machine's disks whole copies (``VmSpec.clone``)
     accelerated: bool = True  # False: machines are emulated (TCG), which the page says
 
