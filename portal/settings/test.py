@@ -32,6 +32,6 @@ if "REDIS_URL" not in os.environ:
     CELERY_BROKER_URL = "memory://"
 # Where collectstatic would put files: a missing folder would be warned of with every request.
 (DATA_DIR / "static").mkdir(parents=True, exist_ok=True)
-HYPERVISOR_DRIVERS = {"double": "tests.doubles.hypervisor.DoubleDriver"}
+HYPERVISOR_DRIVERS = {"double": "tests.doubles.hypervisor.DoubleDriver", "engine": "tests.doubles.engine.EngineDriver"}
 FAULT_POINTS_DIR = os.environ.get("FAULT_POINTS_DIR", "")
 IMAGE_SPARE_BYTES = 0

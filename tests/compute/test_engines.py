@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
 import pytest
 from django.test import Client
@@ -25,15 +23,12 @@ from compute.models import (
 from compute.services import clusters, sharing, vms
 from compute.services.adoption import Adoption, adopt, plan_adoption
 from compute.services.clusters import ClusterEdit
-from compute.services.providers import connect_provider, remove_provider, share_out
+from compute.services.providers import remove_provider
 from compute.services.template_rows import TemplateTraits, storage_of
 from compute.services.templates import TemplateEdit, delete_template, edit_template
-from compute.services.wishes import VmRequest
-from compute.sync.inventory import sync_provider
 from compute.sync.watcher import look_at
 from network.models import Network, VnicProfile
 from network.services import create_network, providers_for
-from portal.common.actor import system_actor
 from portal.common.errors import Conflict, Invalid, NotFound
 from portal.events.models import Event
 from portal.hypervisors.models import Provider
@@ -42,63 +37,13 @@ from portal.jobs.engine import advance
 from portal.jobs.models import Job
 from tenants import quota
 from tenants.models.quota import Dimension
-from tests.doubles.engine import EngineDouble
 from tests.doubles.hypervisor_state import Fault
+from tests.engines import Both, the_both
 from tests.jobs.conftest import hurry, run
-from tests.people import Institute, make_institute
-from tests.snapshots import Once
-
-DRIVERS = {"double": "tests.doubles.hypervisor.DoubleDriver", "engine": "tests.doubles.engine.EngineDriver"}
-
-
-@dataclass
-class Both(Institute):
-    """The institute of all tests, with an engine that physics may use too."""
-
-    engine: Provider | None = None
-    folder: Path = Path()
-
-    @property
-    def double(self) -> EngineDouble:
-        return EngineDouble(self.folder / "engine")
-
-    @property
-    def debian(self) -> Template:
-        return Template.objects.get(external_id="debian-2")
-
-    def wish(self, name: str = "web-1", **more: Any) -> VmRequest:
-        uids = {"data_center_uid": self.centers["physics"].pk, "template_uid": self.debian.pk}
-        return VmRequest(**{"name": name, "user_name": "ada"} | uids | more)
-
-    def machine(self, name: str = "web-1", **more: Any) -> Vm:
-        vm, job = vms.create_vm(self.actor("alice"), self.wish(name, **more))
-        assert run(job).status == "finished", job.error
-        vm.refresh_from_db()
-        return vm
-
-    def read(self) -> None:
-        sync_provider(self.engine)
-
-    def why_not(self, **more: Any) -> list[str]:
-        return [reason.code for reason in vms.plan_create(self.actor("alice"), self.wish(**more)).reasons]
-
-
-def make_both(folder: Path) -> Both:
-    institute = make_institute(folder)
-    place = Both(institute.provider, institute.template, institute.centers, institute.users, folder=folder)
-    place.double.furnish()
-    place.double.configure(making_seconds=0.0, removing_seconds=0.0, boot_seconds=0.0, halt_seconds=0.0)
-    place.engine = connect_provider(system_actor(), name="engine", kind="engine", address=f"double://{folder}/engine")
-    share_out(system_actor(), place.centers["physics"], provider=place.engine, templates=(place.debian,))
-    return place
-
-
-the_both: Final = Once(make_both)
 
 
 @pytest.fixture
-def both(db: None, tmp_path: Path, settings: Any) -> Both:
-    settings.HYPERVISOR_DRIVERS = DRIVERS
+def both(db: None, tmp_path: Path) -> Both:
     return the_both(tmp_path)
 
 

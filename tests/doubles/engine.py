@@ -216,9 +216,7 @@ class EngineDriver(DoubleDriver):
 
     def _forget_removed(self) -> None:
         with self.store.change() as db:
-            for key, body in every(db, "disk").items():
-                if body.get("removed_at", time.time() + 1) <= time.time():
-                    drop(db, "disk", key)
+            forget_removed(db)
 
     # -- what it cannot do
 
@@ -236,6 +234,13 @@ class EngineDriver(DoubleDriver):
 
     def delete_first_boot(self, vm_uid: UUID, *, storage_domain: str) -> None:
         raise Unsupported(detail=f"first boot {vm_uid} {storage_domain}")
+
+
+def forget_removed(db: sqlite3.Connection) -> None:
+    """Disks whose removal has taken its time."""
+    for key, body in every(db, "disk").items():
+        if body.get("removed_at", time.time() + 1) <= time.time():
+            drop(db, "disk", key)
 
 
 def _domain(key: str, body: Body) -> StorageDomainFound:
@@ -262,6 +267,11 @@ class EngineDouble(HypervisorDouble):
         """Make or change a thing out of band."""
         with self._tampering() as db:
             put(db, kind, key, (get(db, kind, key) or {}) | body)
+
+    def forget_removed(self) -> None:
+        """What is gone by now is seen as gone."""
+        with self.store.change() as db:
+            forget_removed(db)
 
     def furnish(self) -> None:
         """Two zones: one with two clusters, a storage domain, a network, and a template of two versions; one with little."""

@@ -15,6 +15,7 @@ from compute.sync.vms import running_amounts
 from network.models import Network
 from portal.events.codes import Outcome, code_for
 from portal.events.models import Event
+from portal.hypervisors.known import capabilities_of
 from portal.jobs.models import Job, JobLock
 from portal.jobs.states import FINAL, JobStatus
 from tenants import quota
@@ -48,16 +49,17 @@ def assert_nothing_lost(place: Site, *, waiting: Iterable[Job] = ()) -> None:
 def _unmatched(seen: Seen) -> Iterator[str]:
     at_work = set(Job.objects.exclude(status__in=FINAL).values_list("target_uid", flat=True))
     loose = at_work | _half_deleted()
-    vms = [vm for vm in Vm.objects.prefetch_related("disks") if vm.pk not in loose]
+    rows = Vm.objects.select_related("provider").prefetch_related("disks")
+    vms = [vm for vm in rows if vm.pk not in loose]
     spared = loose | set(Disk.objects.filter(vm__in=loose).values_list("pk", flat=True))
-    templates = list(Template.objects.filter(status="ok", external_id="").values_list("pk", flat=True))
+    templates = list(Template.objects.filter(status="ok", provider=None).values_list("pk", flat=True))
     disks = [disk.pk for vm in vms for disk in vm.disks.all()]
     yield from _compare("machine", [vm.pk for vm in vms], seen.vms, spared)
     yield from _compare("disk", disks + templates, seen.disks, spared)
-    yield from _compare("first-boot volume", [vm.pk for vm in vms if vm.sealed_initial_run], seen.first_boots, spared)
-    yield from _compare(
-        "network", Network.objects.filter(is_found=False).values_list("pk", flat=True), seen.networks, spared
-    )
+    with_volume = [vm.pk for vm in vms if vm.sealed_initial_run and capabilities_of(vm.provider).first_boot_volume]
+    yield from _compare("first-boot volume", with_volume, seen.first_boots, spared)
+    made = Network.objects.filter(is_found=False).values_list("pk", flat=True)
+    yield from _compare("network", made, seen.networks, spared)
     yield from (f"INV2 {lock} of a final job" for lock in JobLock.objects.filter(job__status__in=FINAL))
     cards = {mac.lower() for mac in Nic.objects.values_list("mac", flat=True)}
     yield from (f"INV2 address {ip} is kept for {mac}" for mac, ip in seen.addresses if mac.lower() not in cards)

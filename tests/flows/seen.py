@@ -32,7 +32,8 @@ def look_at_double(double: HypervisorDouble) -> Seen:
     seen, ours = Seen(), str(portal_id())
     for kind in KINDS:
         for key, body in double.things(kind).items():
-            if body["marker"] and body["marker"]["portal_id"] == ours:
+            marker = body.get("marker")
+            if marker and marker["portal_id"] == ours:
                 _sort(seen, kind, key, body)
             else:
                 seen.strangers[f"{kind} {key}"] = body

@@ -1,188 +1,148 @@
-"""Operations on an engine through the SDK over HTTPS: workers killed after each effect, answers lost, late and garbled, and
-the engine restarted in the midst. Each ends well, or undone and honest, with each thing there once or not at all.
-"""
+"""The same faults on an engine, which makes machines and removes disks in its own time: ended well, or undone and honest."""
 
 from __future__ import annotations
 
-import re
 import signal
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
+from django.db.models import Exists, OuterRef
 
 from compute.models import Vm
-from portal.hypervisors import connect
+from compute.sync.inventory import sync_provider
 from portal.jobs.models import Job
-from portal.jobs.states import JobStatus
-from tenants.models import QuotaCharge
-from tests.doubles.ovirt_engine.control import EngineDouble
-from tests.flows.engine_place import EnginePlace, last_calls, make_engine_place
+from portal.jobs.operation import Operation, operation_named
+from portal.jobs.states import FINAL, JobStatus
+from tenants import quota
+from tenants.models.quota import Dimension
+from tests.doubles.engine import EngineDouble
+from tests.doubles.hypervisor_state import Fault, HypervisorDouble
+from tests.engines import make_both
 from tests.flows.nothing_lost import assert_nothing_lost
-from tests.flows.patience import run_through, step_on
+from tests.flows.patience import run_through
+from tests.flows.place import Place
+from tests.flows.scenarios import name_of
+from tests.flows.seen import Seen, look_at_double
+from tests.flows.test_faults import OFTEN, PASSING, Trial, a_share_of, assert_can_go_on, assert_honest
 from tests.jobs.conftest import hurry
 from tests.jobs.fixtures import Plant
 from tests.jobs.workers import Workers
+from tests.snapshots import Once
 
-pytestmark = [pytest.mark.long, pytest.mark.once, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
-CREATING = ("place.after", "define.made", "define.after", "start.after", "read_back.after")
-UNMAKING = ("define.stopped", "define.undo_after", "make_disks.removed", "make_disks.undo_after")
-DELETING = ("power_off.after", "undefine.after", "delete_disks.removed", "delete_disks.after")
-# What one answer of the engine can suffer. Those that happen after its effect are the ones that make things twice elsewhere.
-FAULTS = ("reset_before", "reset_after", "garbled", "truncated", "500", "503", "401", "restart")
+OPERATIONS = [operation_named(f"compute.{name}_vm") for name in ("create", "delete", "run", "stop", "shut_down")]
+
+
+@dataclass
+class EnginePlace(Place):
+    """The engine of both, with the libvirt host beside it."""
+
+    @property
+    def double(self) -> EngineDouble:
+        return EngineDouble(self.folder / "engine")
+
+    def look(self) -> Seen:
+        """On both, one list."""
+        self.double.forget_removed()
+        seen, beside = look_at_double(self.double), look_at_double(HypervisorDouble(self.folder / "hypervisor"))
+        for name in ("vms", "disks", "first_boots", "networks", "names", "macs", "addresses"):
+            getattr(seen, name).extend(getattr(beside, name))
+        seen.strangers |= beside.strangers
+        return seen
+
+    def spare(self, *, running: bool) -> Vm:
+        on_it = Job.objects.filter(target_uid=OuterRef("pk")).exclude(status__in=FINAL)
+        there = self.double.things("vm")
+        vm = Vm.objects.filter(~Exists(on_it), name__startswith="spare-", external_id__in=there).first()
+        if vm is None:
+            return self.machine(f"spare-{Vm.objects.count()}", run=running)
+        self.double.set_vm(vm.external_id, state="up" if running else "down")
+        sync_provider(self.provider)
+        vm.refresh_from_db()
+        return vm
+
+
+def make_engine_place(folder: Path) -> EnginePlace:
+    both = make_both(folder)
+    assert both.engine is not None
+    place = EnginePlace(both.engine, both.debian, both.centers, both.users, folder)
+    place.double.plant_machine("somebody's", "far", state="up")
+    place.strangers = place.look().strangers
+    return place
+
+
+the_engine_place: Final = Once(make_engine_place)
 
 
 @pytest.fixture
-def place(transactional_db: None, tmp_path: Path, ovirt_engine: EngineDouble, settings: Any) -> Iterator[EnginePlace]:
+def trial(transactional_db: None, tmp_path: Path, settings: Any, plant: Plant, request: pytest.FixtureRequest) -> Trial:
     settings.IMAGE_SPOOL = tmp_path / "spool"
-    place = make_engine_place(tmp_path, ovirt_engine)
-    yield place
-    connect.forget(place.provider.pk)
+    place = the_engine_place(tmp_path)
+    for dimension in (Dimension.MACHINES, Dimension.VCPUS_RUNNING):
+        quota.set_limits(place.centers["physics"], {dimension: None})
+    return Trial(place, plant, full=request.config.getoption("--full"))
 
 
-def finish(place: EnginePlace, job: Job) -> Job:
-    assert place.engine is not None
-    assert run_through(place, job, later=0.5).status == JobStatus.FINISHED, last_calls(place.engine, job)
-    return job
+@pytest.mark.parametrize("operation", OPERATIONS, ids=name_of)
+def test_on_an_engine_too_what_passes_is_outlasted(trial: Trial, operation: type[Operation]):
+    for fault, method, nth in trial.victims(operation, PASSING):
+        job = trial.suffer(trial.start(operation), method, nth, fault)
+        assert job.status == JobStatus.FINISHED, (fault, method, nth, job.error)
+        assert_nothing_lost(trial.place)
 
 
-def take_over(workers: Workers, job: Job) -> Job:
+@pytest.mark.parametrize("operation", OPERATIONS, ids=name_of)
+def test_on_an_engine_too_what_lasts_ends_the_job_undone_and_honest(trial: Trial, operation: type[Operation]):
+    for fault, method, nth in trial.victims(operation, (Fault.FULL, Fault.REFUSED, Fault.INVALID)):
+        job = trial.suffer(trial.start(operation), method, nth, fault)
+        if job.status != JobStatus.FINISHED:
+            assert_honest(job)
+            if fault is Fault.REFUSED:
+                assert_can_go_on(trial, job)
+        assert_nothing_lost(trial.place)
+
+
+def test_on_an_engine_too_an_undo_outlasts_any_fault_that_comes_once(trial: Trial):
+    operation = operation_named("compute.create_vm")
+    calls = trial.undo_calls(operation)
+    cases = [(fault, *call) for fault in (*PASSING, Fault.REFUSED) for call in calls if call[1] == 0 or fault in OFTEN]
+    for fault, method, nth in cases if trial.full else a_share_of(cases, "engine"):
+        job = trial.suffer(trial.start(operation, failing=True), method, nth, fault)
+        assert job.status == JobStatus.FAILED, (fault, method, nth, job.error)
+        assert_nothing_lost(trial.place)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS[:2], ids=name_of)
+def test_what_an_engine_takes_its_time_for_is_waited_for(trial: Trial, operation: type[Operation]):
+    trial.double.configure(making_seconds=0.3, removing_seconds=0.3, halt_seconds=0.3, boot_seconds=0.3)
+    for failing in (False, True):
+        job = run_through(trial.place, trial.start(operation, failing=failing), later=0.01)
+        assert job.status == (JobStatus.FAILED if failing else JobStatus.FINISHED), job.error
+        assert_nothing_lost(trial.place)
+
+
+@pytest.mark.parametrize(
+    ("operation", "point", "fails"),
+    [
+        ("create", "define.made", False),
+        ("create", "define.after", False),
+        ("create", "define.undo_after", True),
+        ("create", "make_disks.removed", True),
+        ("delete", "undefine.after", False),
+        ("delete", "delete_disks.removed", False),
+    ],
+)
+def test_on_an_engine_too_a_killed_worker_loses_nothing_and_makes_nothing_twice(
+    trial: Trial, workers: Workers, operation: str, point: str, *, fails: bool
+):
+    job = trial.start(operation_named(f"compute.{operation}_vm"), failing=fails)
+    trial.plant(f"{job.operation}.{point}", "kill")
+    assert workers.run(job.uid) == -signal.SIGKILL, "no worker passed it"
     hurry(job)
     assert workers.run(job.uid) == 0
     job.refresh_from_db()
-    return job
-
-
-def kill_at(workers: Workers, plant: Plant, job: Job, point: str) -> None:
-    plant(f"{job.operation}.{point}", "kill")
-    assert workers.run(job.uid) == -signal.SIGKILL, f"no worker passed {point}"
-
-
-# -- workers
-
-
-def test_a_worker_killed_after_each_effect_makes_each_thing_once_and_then_none(
-    place: EnginePlace, workers: Workers, plant: Plant
-) -> None:
-    for number, point in enumerate(CREATING):
-        vm, job = place.create(f"m-{number}", clone=bool(number % 2))
-        kill_at(workers, plant, job, point)
-        assert take_over(workers, job).status == JobStatus.FINISHED, (point, job.error)
-        assert vm.pk in place.running()
-        assert_nothing_lost(place)
-        assert take_over(workers, place.do("stop", vm)).status == JobStatus.FINISHED
-        if number < len(DELETING):
-            job = place.do("delete", vm)
-            kill_at(workers, plant, job, DELETING[number])
-            assert take_over(workers, job).status == JobStatus.FINISHED, (DELETING[number], job.error)
-            assert_nothing_lost(place)
-    assert Vm.objects.count() == len(CREATING) - len(DELETING)
-
-
-def test_a_worker_killed_after_each_effect_of_an_undo_leaves_nothing(
-    place: EnginePlace, workers: Workers, plant: Plant
-) -> None:
-    for number, point in enumerate(UNMAKING):
-        _vm, job = place.create(f"m-{number}")
-        plant("compute.create_vm.on_finished", "fail")
-        kill_at(workers, plant, job, point)
-        assert take_over(workers, job).status == JobStatus.FAILED, (point, job.error)
-        assert_nothing_lost(place)
-    assert not Vm.objects.exists()
-    assert not QuotaCharge.objects.exists()
-
-
-# -- answers
-
-
-def changes_of(place: EnginePlace, job: Job) -> list[str]:
-    """Which changes the engine is asked for when all goes well, ids left out, each once."""
-    assert place.engine is not None
-    place.engine.calls(clear=True)
-    finish(place, job)
-    asked = [line.partition("?")[0] for line in place.engine.calls() if re.match(r"(POST|PUT|DELETE) /", line)]
-    return list(dict.fromkeys(re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", line) for line in asked))
-
-
-def pattern_of(line: str) -> str:
-    return "^" + re.escape(line).replace("ID", "[0-9a-f-]{36}") + "([?]|$)"
-
-
-def test_every_change_of_a_creation_suffers_every_fault_and_ends_as_one(place: EnginePlace) -> None:
-    vm, job = place.create("first")
-    lines = changes_of(place, job)
-    assert any(line == "POST /vms" for line in lines)
-    finish(place, place.do("stop", vm))
-    finish(place, place.do("delete", vm))
-    for number, (line, fault) in enumerate(_cases(lines)):
-        assert place.engine is not None
-        place.engine.fail(pattern_of(line), fault)
-        vm, job = place.create(f"m-{number}")
-        run_through(place, job, later=0.5)
-        assert job.status == JobStatus.FINISHED, (line, fault, last_calls(place.engine, job))
-        assert place.engine.standing() == [], f"{line} was not asked for"
-        assert vm.pk in place.running()
-        assert_nothing_lost(place)
-        finish(place, place.do("stop", vm))
-        finish(place, place.do("delete", vm))
-
-
-def test_every_change_of_a_deletion_suffers_every_fault_and_leaves_nothing(place: EnginePlace) -> None:
-    lines = changes_of(place, place.do("delete", _off(place, "first")))
-    for number, (line, fault) in enumerate(_cases(lines)):
-        assert place.engine is not None
-        vm = _off(place, f"m-{number}")
-        place.engine.fail(pattern_of(line), fault)
-        job = place.do("delete", vm)
-        run_through(place, job, later=0.5)
-        assert job.status == JobStatus.FINISHED, (line, fault, last_calls(place.engine, job))
-        assert place.engine.standing() == []
-        assert_nothing_lost(place)
-    assert not Vm.objects.exists()
-    assert not QuotaCharge.objects.exists()
-
-
-def _off(place: EnginePlace, name: str) -> Vm:
-    vm, job = place.create(name, run=False)
-    finish(place, job)
-    vm.refresh_from_db()
-    return vm
-
-
-def _cases(lines: list[str]) -> list[tuple[str, str]]:
-    """Each line suffers what comes after its effect; what comes before it is shared among them."""
-    after = [(line, fault) for line in lines for fault in ("reset_after", "restart")]
-    return after + [(lines[number % len(lines)], fault) for number, fault in enumerate(FAULTS)]
-
-
-def test_a_making_that_fails_later_is_told_in_the_engines_words_and_leaves_nothing(place: EnginePlace) -> None:
-    assert place.engine is not None
-    words = "Failed to complete VM m-1 creation."
-    place.engine.fail("^POST /vms$", "job_fails", text=words)
-    _vm, job = place.create("m-1")
-    run_through(place, job, later=0.5)
-    assert job.status == JobStatus.FAILED
-    assert job.error["code"] == "hypervisor_making_failed", job.error
-    assert_nothing_lost(place)
-    assert not Vm.objects.exists()
-    assert not QuotaCharge.objects.exists()
-    finish(place, place.create("m-1")[1])
-
-
-def test_an_engine_that_is_killed_in_the_midst_and_comes_back_makes_the_machine_once(place: EnginePlace) -> None:
-    assert place.engine is not None
-    place.engine.configure(thin_seconds=1.5)
-    vm, job = place.create("m-1")
-    for _ in range(4):  # as far as the engine's own work
-        step_on(place, job)
-    assert [step.status for step in job.steps.filter(name="define")] == ["running"]
-    place.engine.kill()
-    for _ in range(3):
-        step_on(place, job, later=1)
-        assert job.status == JobStatus.STARTED
-    place.engine.start()
-    finish(place, job)
-    assert vm.pk in place.running()
-    assert_nothing_lost(place)
+    assert job.status == (JobStatus.FAILED if fails else JobStatus.FINISHED), job.error
+    assert_nothing_lost(trial.place)

@@ -48,8 +48,6 @@ class EnginePlace(Site):
                 continue
             seen.vms.append(UUID(mark[1]))
             seen.macs += [nic["mac"] for nic in body["nics"]]
-            if body["initialization"]:
-                seen.first_boots.append(UUID(mark[1]))
         for key, body in self.engine.things("disks").items():
             alias = re.fullmatch(rf"stegi-{ours[:8]}-([0-9a-f-]{{36}})", body["alias"])
             if alias:

@@ -18,8 +18,8 @@ from portal.hypervisors.specs import ConsoleTarget, VmRef
 from portal.jobs.states import JobStatus
 from tests.compute.console.peers import Client
 from tests.doubles.ovirt_engine.control import EngineDouble
-from tests.flows.engine_place import EnginePlace, make_engine_place
 from tests.flows.nothing_lost import assert_nothing_lost
+from tests.flows.ovirt_place import EnginePlace, make_engine_place
 from tests.flows.patience import run_through
 from tests.lab.servers import new_folder
 
