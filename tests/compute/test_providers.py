@@ -234,6 +234,8 @@ def watching():
     yield
     stop.set()
     thread.join(30)
+    names = ("watch-", "screens-")
+    until(lambda: not any(each.name.startswith(names) for each in threading.enumerate()), "their end", seconds=30)
 
 
 def watched(uid) -> bool:
