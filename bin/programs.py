@@ -15,7 +15,7 @@ BIN: Final = install.VENV / "bin"
 PYTHON: Final = str(install.VENV_PYTHON)
 # What an operator may set; nothing else of the caller's environment reaches the portal.
 PASSED_ON: Final = (
-    "ALLOWED_HOSTS", "ALLOW_PLAIN_TCP", "DATABASE_URL", "DATABASE_URL_FILE", "LOG_LEVEL", "PUBLIC_ORIGINS", "TIME_ZONE",
+    "ALLOWED_HOSTS", "ALLOW_PLAIN_TCP", "ALLOW_PLAIN_VNC", "DATABASE_URL", "DATABASE_URL_FILE", "LOG_LEVEL", "PUBLIC_ORIGINS", "TIME_ZONE",
 )  # fmt: skip
 
 

@@ -86,6 +86,10 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
         _("The user in the address cannot be."),
         _("Name one for qemu+ssh:// alone: letters, digits, '_', '-' and '.'."),
     ),
+    "username_unused": (
+        _("The user of a libvirt stands in its address."),
+        _("Write it like qemu+ssh://user@host/system."),
+    ),
     "address_tcp": (
         _("qemu+tcp:// has no encryption and no proof of who is there, so it is refused."),
         _("Use qemu+ssh:// or qemu+tls://. Whoever runs the portal can allow it by its settings."),

@@ -44,6 +44,7 @@ NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 LONGEST_SECRET = 20_000
 LONGEST_USERNAME = 255
 PLAIN_TCP = "plain_tcp"
+PLAIN_VNC = "plain_vnc"
 OF_HOSTS = "ovirtmgmt"  # how an engine calls the network by which it reaches its hosts, unless it was told otherwise
 PASSWORD = "password"  # noqa: S105 - the name of a secret, which is kept as it was typed
 
@@ -269,9 +270,10 @@ def _wanted(given: Connection) -> Connection:
 
 
 def _allowed(options: Mapping[str, str]) -> dict[str, str]:
-    """Plain TCP is for the installation to allow, and for nobody else."""
-    others = {key: value for key, value in options.items() if key != PLAIN_TCP}
-    return others | ({PLAIN_TCP: "yes"} if settings.ALLOW_PLAIN_TCP else {})
+    """What goes without encryption is for the installation to allow, and for nobody else."""
+    allowed = {PLAIN_TCP: settings.ALLOW_PLAIN_TCP, PLAIN_VNC: settings.ALLOW_PLAIN_VNC}
+    others = {key: value for key, value in options.items() if key not in allowed}
+    return others | {key: "yes" for key, is_allowed in allowed.items() if is_allowed}
 
 
 def _kept(name: str, text: str) -> str:

@@ -256,6 +256,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 HYPERVISOR_DRIVERS: dict[str, str] = {}
 # Whether a provider may be reached by qemu+tcp://, which has neither encryption nor proof of who is there.
 ALLOW_PLAIN_TCP = env.flag("ALLOW_PLAIN_TCP", default=False)
+# Whether the portal reaches screens of an engine's machines on hosts whose displays have no encryption.
+ALLOW_PLAIN_VNC = env.flag("ALLOW_PLAIN_VNC", default=False)
 FAULT_POINTS_DIR = ""  # tests name a folder whose files kill or fail a worker at named points
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

@@ -191,6 +191,13 @@ def test_IN09_an_address_that_could_do_more_than_connect_is_refused(institute, a
     assert refused.value.reasons[0].field == "address"
 
 
+def test_a_user_beside_an_address_that_names_its_own_is_refused(institute):
+    given = {"kind": "libvirt", "address": "qemu+ssh://me@host/system", "secrets": {"ssh_key": "x"}}
+    with pytest.raises(Invalid) as refused:
+        providers.try_new(institute.actor("root"), **given, username="me@internal")
+    assert [(one.field, one.code) for one in refused.value.reasons] == [("username", "username_unused")]
+
+
 def test_IN09_an_address_put_into_the_row_behind_the_portal_is_not_opened(institute):  # noqa: N802
     Provider.objects.update(kind="libvirt", address="qemu+ssh://me@host/system?command=/bin/false")
     with pytest.raises(Exception, match="rejected the request as invalid"):
@@ -208,6 +215,7 @@ def test_plain_tcp_is_refused_unless_the_installation_allows_it(institute, setti
     with pytest.raises(Invalid) as refused:
         providers.try_new(root, **given, options={"plain_tcp": "yes"})
     assert refused.value.reasons[0].code == "address_tcp"
+    assert "plain_vnc" not in providers._allowed({"plain_vnc": "yes"})
     settings.ALLOW_PLAIN_TCP = True
     assert providers.try_new(root, **given).steps[-1].code == "port_closed"
 

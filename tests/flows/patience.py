@@ -12,11 +12,11 @@ from portal.hypervisors import connect
 from portal.jobs.engine import advance
 from portal.jobs.models import Job, Step
 from portal.jobs.states import RUNNABLE
-from tests.flows.place import Place
+from tests.flows.place import Site
 from tests.jobs.conftest import hurry
 
 
-def step_on(place: Place, job: Job, *, later: float = 0.0) -> None:
+def step_on(place: Site, job: Job, *, later: float = 0.0) -> None:
     """One more look at a job, ``later`` seconds after the last: leases, pauses and the provider's rest are over then."""
     if later:
         turn_clock(job, later)
@@ -26,7 +26,7 @@ def step_on(place: Place, job: Job, *, later: float = 0.0) -> None:
     job.refresh_from_db()
 
 
-def run_through(place: Place, job: Job, *, later: float = 5.0, most: int = 900) -> Job:
+def run_through(place: Site, job: Job, *, later: float = 5.0, most: int = 900) -> Job:
     """Until the job is final or stuck."""
     for _ in range(most):
         step_on(place, job, later=later)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import addresses
+import engine
 import processes
 import pytest
 import supervisor as supervising
@@ -93,6 +94,17 @@ def test_options_that_mean_nothing_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as refused:
         parse(arguments)
     assert refused.value.code == 2
+
+
+def test_an_engine_without_the_demo_is_refused_and_its_port_stays_the_same(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match="--with-ovirt adds to the demo"):
+        parse(["--with-ovirt", "--no-demo"])
+    folder = DataFolder(tmp_path / "d")
+    folder.make()
+    assert engine.address(folder) == "", "none was ever started"
+    first = engine.program(folder, tmp_path / "image").command
+    assert engine.program(folder, tmp_path / "image").command == first
+    assert engine.address(folder).startswith("https://127.0.0.1:")
 
 
 def test_a_loopback_address_needs_no_tls_and_any_other_gets_it(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ def refusals(connection: Connection) -> tuple[Finding, ...]:
     uri = parsed(connection.address)
     if isinstance(uri, str):
         return (Finding("address", uri),)
+    if connection.username:
+        return (Finding("username", "username_unused"),)
     if uri.scheme == TCP and connection.options.get("plain_tcp") != "yes":
         return (Finding("address", "address_tcp"),)
     if uri.scheme == SSH:

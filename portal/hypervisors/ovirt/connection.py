@@ -15,7 +15,7 @@ import ovirtsdk4
 from lxml import etree
 from ovirtsdk4 import http
 
-from portal.hypervisors.errors import Invalid, TooOld, Unavailable
+from portal.hypervisors.errors import HypervisorError, Invalid, TooOld, Unavailable
 from portal.hypervisors.ovirt import failures
 from portal.hypervisors.ovirt.failures import Garbled, LogInRefused, Page, calling
 from portal.hypervisors.ovirt.transport import ANSWER_SECONDS, Answer, Broken, Transport
@@ -150,8 +150,12 @@ class Session:
             raise Unavailable(detail="the connection was closed")
         if self._open is None:
             fresh = Engine(self.connection, seconds=self.number("answer_seconds", ANSWER_SECONDS))
-            with calling("connect"):
-                refuse_old(fresh.system_service().get())
+            try:
+                with calling("connect"):
+                    refuse_old(fresh.system_service().get())
+            except HypervisorError:
+                _give_back(fresh)
+                raise
             self._open = fresh
         return self._open
 
@@ -178,12 +182,16 @@ class Session:
         """Give the connection back; never raises."""
         self._closed = True
         engine, self._open = self._open, None
-        if engine is None:
-            return
-        try:
-            engine.close()
-        except (Broken, Page, Garbled, ovirtsdk4.Error) as error:
-            log.debug("closing a connection to an engine: %s", error)
+        if engine is not None:
+            _give_back(engine)
+
+
+def _give_back(engine: Engine) -> None:
+    """End its session; never raises."""
+    try:
+        engine.close()
+    except (Broken, Page, Garbled, ovirtsdk4.Error) as error:
+        log.debug("closing a connection to an engine: %s", error)
 
 
 def refuse_old(api: Any) -> None:

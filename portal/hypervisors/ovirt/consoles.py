@@ -37,7 +37,7 @@ class Consoles:
         if protocol not in PROTOCOLS:
             raise Unsupported(detail=f"console {protocol!r}")
         with calling("open console", mutates=True):
-            vm = self._looking.ours(ref.uid)
+            vm = self._looking.ours(ref, follow="cluster,host")
             if statuses.of_vm(vm)[0] not in statuses.WITH_CONSOLE:
                 raise Busy(NOT_RUNNING, detail=f"machine {ref.uid} is {vm.status}")
             graphics = self._looking.of_id(convert.key(vm)).graphics_consoles_service()
@@ -47,25 +47,25 @@ class Consoles:
                 ticket=types.Ticket(value=password, expiry=TICKET_SECONDS),
                 headers=correlation("console", ref.uid),
             )
-        return self._target(display, password)
+        return self._target(vm, display, password)
 
-    def _target(self, display: Any, password: str) -> ConsoleTarget:
-        """With TLS where the clusters' displays have it, as the provider's options say; else plain where these allow it."""
-        options = self._session.connection.options
-        is_tls = options.get("vnc_tls") == "yes"
-        return ConsoleTarget(
-            "vnc",
-            str(display.address),
-            int(display.port),
-            password=password,
-            tls_ca_pem=self._session.connection.ca_pem if is_tls else "",
-            allow_plain=not is_tls and (options.get("plain_vnc") == "yes" or _is_loopback(str(display.address))),
-        )
+    def _target(self, vm: Any, display: Any, password: str) -> ConsoleTarget:
+        """By TLS where the cluster's displays have it, with the host's own name to prove; else plain where that is allowed.
+
+        A display may listen on an address of its own, which the host's certificate does not name.
+        """
+        connection, address = self._session.connection, str(display.address)
+        if vm.cluster is not None and vm.cluster.vnc_encryption:
+            name = (vm.host.address if vm.host is not None else None) or address
+            ca_pem = connection.ca_pem
+            return ConsoleTarget("vnc", address, int(display.port), password, tls_ca_pem=ca_pem, tls_hostname=name)
+        is_plain_allowed = connection.options.get("plain_vnc") == "yes" or _is_loopback(address)
+        return ConsoleTarget("vnc", address, int(display.port), password, allow_plain=is_plain_allowed)
 
     def addresses(self, ref: VmRef) -> tuple[Address, ...]:
         """What the guest agent says of the machine's own cards; an engine knows no leases."""
         with calling("read addresses"):
-            vm = self._looking.ours(ref.uid, follow="nics")
+            vm = self._looking.ours(ref, follow="nics")
             if statuses.of_vm(vm)[0] not in statuses.ON:
                 return ()
             reported = self._looking.of_id(convert.key(vm)).reported_devices_service().list()

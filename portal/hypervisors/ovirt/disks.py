@@ -12,7 +12,7 @@ from portal.hypervisors.errors import Busy, HypervisorError, NotFound, Unsupport
 from portal.hypervisors.ovirt import convert, statuses
 from portal.hypervisors.ovirt.connection import Session
 from portal.hypervisors.ovirt.failures import calling
-from portal.hypervisors.ovirt.looking import engine_id, job_statuses
+from portal.hypervisors.ovirt.looking import engine_id, jobs_of, running
 from portal.hypervisors.ovirt.marks import alias, alias_prefix, correlation, image_id
 from portal.hypervisors.specs import DiskFound, DiskRef, DiskSpec, VolumeFound
 
@@ -98,7 +98,7 @@ class Disks:
         """Whether it is being removed for an earlier call. Raises ``Busy`` where something else is done to it."""
         if not statuses.is_locked(disk):
             return False
-        if types.JobStatus.STARTED in job_statuses(self._session.system(), "delete_disk", ref.uid):
+        if running(jobs_of(self._session.system(), "delete_disk", ref.uid)):
             return True
         raise Busy(detail=f"disk {disk.id} is locked")
 

@@ -1,9 +1,9 @@
 """Everything an engine has, in a number of requests that grows with its pages of machines alone.
 
-Pages are counted by names. A machine that comes between two of them moves others into pages yet to come: they are seen
-twice, and kept once. One that goes, or is renamed, moves others into pages that were read: they would be lost. So where
-there was more than one page the engine's events of that while are looked at, and the pages are read again where they tell
-of such a thing.
+Pages are counted by ids, which are never two alike nor changed. A machine that comes between two of them moves others into
+pages yet to come: they are seen twice, and kept once. One that goes moves others into pages that were read: they would be
+lost. So where there was more than one page the engine's events of that while are looked at, and the pages are read again
+where they tell of such a machine.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ MACHINES = "nics,disk_attachments.disk"
 TEMPLATES = "disk_attachments.disk"
 PAGE = 500
 MOST_PAGES = 1000
-# Of the engine's ``AuditLogType``: a machine was changed (renamed, perhaps), removed, removed with disks that stayed.
-MOVES = {35, 113, 172}
+# Of the engine's ``AuditLogType``: a machine was removed; removed, and disks of it stayed.
+REMOVALS = {113, 172}
 MOST_EVENTS = 1000
 READINGS = 3
 
@@ -79,7 +79,7 @@ class Inventories:
         for _ in range(READINGS):
             before = newest_index(system)
             found, pages = self._pages(system)
-            if pages == 1 or not self._has_moved(system, before):
+            if pages == 1 or not self._may_be_lost(system, before, found):
                 break
         return list(found.values())
 
@@ -94,10 +94,13 @@ class Inventories:
         return found, number
 
     def _read(self, system: Any, number: int) -> Any:
-        search = f"sortby name asc page {number}"
+        search = f"sortby id asc page {number}"
         return system.vms_service().list(search=search, max=self._page, follow=MACHINES)
 
     @staticmethod
-    def _has_moved(system: Any, since: int) -> bool:
+    def _may_be_lost(system: Any, since: int, found: dict[str, Any]) -> bool:
+        """Whether a machine went since: removed by somebody, or spoken of and not there."""
         events = system.events_service().list(from_=since, max=MOST_EVENTS)
-        return len(events) >= MOST_EVENTS or any(event.code in MOVES for event in events)
+        spoken_of = {convert.key(event.vm) for event in events} - {""}
+        went = any(event.code in REMOVALS for event in events) or not spoken_of <= found.keys()
+        return len(events) >= MOST_EVENTS or went

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
+
+from ovirtsdk4 import types
 
 from portal.hypervisors.errors import NotFound
 from portal.hypervisors.ovirt import convert
 from portal.hypervisors.ovirt.connection import Session
+from portal.hypervisors.ovirt.failures import calling
 from portal.hypervisors.ovirt.marks import Mark, correlation, is_put_on, marks, word
+from portal.hypervisors.specs import VmRef
 
 GONE = "The machine is not there."
 MOST_COPIES = 100
+MOST_REMEMBERED = 10_000
 
 
 class Looking:
@@ -20,27 +26,55 @@ class Looking:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._last: dict[UUID, str] = {}
 
     def of_id(self, external_id: str) -> Any:
         """The SDK's service of one machine."""
         return self._session.system().vms_service().vm_service(engine_id(external_id))
 
-    def ours(self, uid: UUID, *, follow: str | None = None) -> Any:
+    def ours(self, ref: VmRef, *, follow: str | None = None) -> Any:
         """The machine. Raises ``NotFound``."""
-        found = self.find(uid, follow=follow)
+        found = self.find(ref.uid, hint=ref.external_id, follow=follow)
         if found is None:
-            raise NotFound(GONE, detail=f"no machine with our mark of {uid}")
+            raise NotFound(GONE, detail=f"no machine with our mark of {ref.uid}")
         return found
 
-    def find(self, uid: UUID, *, follow: str | None = None) -> Any | None:
-        """The machine that our mark of this uid was put on, or None: by the engine's search, each find looked at."""
-        marker = self._session.marker(uid)
-        found = (
-            self._session.system()
-            .vms_service()
-            .list(search=f"comment=*{word(marker)}*", max=MOST_COPIES, follow=follow)
+    def find(self, uid: UUID, *, hint: str = "", follow: str | None = None) -> Any | None:
+        """The machine that our mark of this uid was put on, or None.
+
+        ``hint``: the id under which it is looked for first, else that under which it was found last. The engine's search, which
+        reads every machine's comment, is asked where it is not there; whatever is found is looked at.
+        """
+        there = self._by_id(hint or self._last.get(uid, ""), follow=follow)
+        found = put_on(there, uid, self._session.portal_id) or put_on(
+            self._searched(uid, follow=follow), uid, self._session.portal_id
         )
-        return put_on(found, uid, self._session.portal_id)
+        if found is not None:
+            if len(self._last) >= MOST_REMEMBERED:
+                self._last.clear()
+            self._last[uid] = convert.key(found)
+        return found
+
+    def _by_id(self, external_id: str, *, follow: str | None) -> list[Any]:
+        if not external_id:
+            return []
+        with suppress(NotFound), calling("look up machine"):
+            return [self.of_id(external_id).get(follow=follow)]
+        return []
+
+    def _searched(self, uid: UUID, *, follow: str | None) -> Any:
+        search = f"comment=*{word(self._session.marker(uid))}*"
+        return self._session.system().vms_service().list(search=search, max=MOST_COPIES, follow=follow)
+
+    def remove(self, vm: Any, headers: dict[str, str]) -> None:
+        """Remove a machine and leave its disks, which an engine does for one over a template only one by one."""
+        service = self.of_id(convert.key(vm))
+        is_over_template = convert.key(vm.template) not in {"", convert.BLANK}
+        if is_over_template:
+            attachments = service.disk_attachments_service()
+            for each in attachments.list():
+                attachments.attachment_service(convert.key(each)).remove(detach_only=True, headers=headers)
+        service.remove(detach_only=not is_over_template, headers=headers)
 
     def mark(self, vm: Any, uid: UUID) -> Mark | None:
         """Our mark in a machine's comment."""
@@ -64,10 +98,15 @@ def put_on(found: Iterable[Any], uid: UUID, portal_id: UUID) -> Any | None:
     return min(ranked, key=lambda one: one[:2])[2] if ranked else None
 
 
-def job_statuses(system: Any, verb: str, uid: UUID) -> set[Any]:
-    """The statuses of a verb's jobs, one for each time it was asked for, until the engine forgets them; within ``calling``."""
+def jobs_of(system: Any, verb: str, uid: UUID) -> list[Any]:
+    """A verb's jobs, one for each time it was asked for, until the engine forgets them; within ``calling``."""
     search = f"correlation_id={correlation(verb, uid)['Correlation-Id']}"
-    return {job.status for job in system.jobs_service().list(search=search, max=20)}
+    return list(system.jobs_service().list(search=search, max=20, follow="steps"))
+
+
+def running(jobs: list[Any]) -> list[Any]:
+    """Those of them that go on. One that is *unknown* ran when the engine restarted, and says nothing."""
+    return [job for job in jobs if job.status is types.JobStatus.STARTED]
 
 
 def engine_id(text: str) -> str:

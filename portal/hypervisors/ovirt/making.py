@@ -21,7 +21,7 @@ from portal.hypervisors.ovirt import bodies, convert, disks, failures, statuses
 from portal.hypervisors.ovirt.connection import Session
 from portal.hypervisors.ovirt.disks import Disks
 from portal.hypervisors.ovirt.failures import calling
-from portal.hypervisors.ovirt.looking import Looking, engine_id, job_statuses
+from portal.hypervisors.ovirt.looking import Looking, engine_id, jobs_of, running
 from portal.hypervisors.ovirt.marks import Mark, correlation, pin_of, with_mark
 from portal.hypervisors.specs import NicSpec, VmRef, VmSpec, VmStatus
 
@@ -93,7 +93,7 @@ class Makings:
             headers = correlation("undo_create_vm", spec.uid)
             try:
                 with calling("remove machine", mutates=True):
-                    self._looking.of_id(convert.key(made)).remove(detach_only=True, headers=headers)
+                    self._looking.remove(made, headers)
             except HypervisorError as second:
                 log.warning("a machine that was refused in part could not be removed: %s", second.detail)
             raise
@@ -174,16 +174,14 @@ class Makings:
     def making(self, ref: VmRef) -> Making:
         """By the machine, its disks and the engine's jobs. What these do not know is looked at, and never a failure."""
         with calling("look at the making"):
-            vm = self._looking.find(ref.uid, follow=EVERYTHING)
-            is_going_on = types.JobStatus.STARTED in job_statuses(self._session.system(), "create_vm", ref.uid)
-            if vm is None and not is_going_on:
+            vm = self._looking.find(ref.uid, hint=ref.external_id, follow=EVERYTHING)
+            going_on = running(jobs_of(self._session.system(), "create_vm", ref.uid))
+            is_locked = vm is not None and statuses.of_vm(vm)[0] is VmStatus.IMAGE_LOCKED
+            if going_on or is_locked:
+                return Making(MakingState.WORKING, percent=_percent(going_on))
+            if vm is None or any(map(_is_illegal, vm.disk_attachments or ())):
                 return Making(MakingState.FAILED, why=self._why(ref.uid))
-            if vm is None:
-                return Making(MakingState.WORKING)
-            if not is_going_on and any(_is_illegal(each) for each in vm.disk_attachments or ()):
-                return Making(MakingState.FAILED, why=self._why(ref.uid))
-            is_locked = statuses.of_vm(vm)[0] is VmStatus.IMAGE_LOCKED
-            return Making(MakingState.WORKING if is_locked or is_going_on else MakingState.DONE)
+            return Making()
 
     def _why(self, uid: UUID) -> str:
         """What the engine's events say of a failure, as far as users may read it."""
@@ -198,3 +196,9 @@ class Makings:
 
 def _is_illegal(attachment: Any) -> bool:
     return attachment.disk is not None and attachment.disk.status is types.DiskStatus.ILLEGAL
+
+
+def _percent(jobs: list[Any]) -> int | None:
+    """How far the steps of these jobs are, where one of them tells; most do not."""
+    told = [int(step.progress) for job in jobs for step in job.steps or () if step.progress is not None]
+    return min(told, default=None)

@@ -15,7 +15,7 @@ from portal.hypervisors.ovirt.connection import Session
 from portal.hypervisors.ovirt.failures import calling
 from portal.hypervisors.ovirt.looking import GONE, Looking, engine_id
 from portal.hypervisors.ovirt.making import EVERYTHING, Makings
-from portal.hypervisors.ovirt.marks import Mark, correlation, is_put_on, marks, pin_of, with_mark, without_mark
+from portal.hypervisors.ovirt.marks import Mark, correlation, is_put_on, pin_of, with_mark, without_mark
 from portal.hypervisors.specs import VmFound, VmRef, VmStatus
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Machines:
     def delete_vm(self, ref: VmRef) -> None:
         """Its disks stay, detached."""
         with calling("delete machine", mutates=True):
-            there = self._looking.find(ref.uid, follow=EVERYTHING)
+            there = self._looking.find(ref.uid, hint=ref.external_id, follow=EVERYTHING)
             if there is None:
                 return
             status, _detail = statuses.of_vm(there)
@@ -52,21 +52,12 @@ class Machines:
                 raise Busy("The machine is running.", detail=f"machine {ref.uid} is {status}")
             try:
                 with calling("delete machine", mutates=True):
-                    self._remove(there, correlation("delete_vm", ref.uid))
+                    self._looking.remove(there, correlation("delete_vm", ref.uid))
             except NotFound:
                 return
             except HypervisorError:
-                if self._looking.find(ref.uid) is not None:
+                if self._looking.find(ref.uid, hint=ref.external_id) is not None:
                     raise
-
-    def _remove(self, vm: Any, headers: dict[str, str]) -> None:
-        """An engine does not let go of the disks of a machine over a template all at once, but of each by itself."""
-        service = self._looking.of_id(convert.key(vm))
-        is_over_template = convert.key(vm.template) not in {"", convert.BLANK}
-        if is_over_template:
-            for disk_id in disks.attached(vm):
-                service.disk_attachments_service().attachment_service(disk_id).remove(detach_only=True, headers=headers)
-        service.remove(detach_only=not is_over_template, headers=headers)
 
     def disk_sizes(self, external_ids: tuple[str, ...]) -> dict[str, int | None]:
         """What the disks of machines promise, whoever's they are; one request for each."""
@@ -84,26 +75,32 @@ class Machines:
     # -- other people's, taken into our care and given back
 
     def adopt_vm(self, external_id: str) -> VmRef:
-        """Put our mark into the comment. The engine's id of it is its uid here too."""
+        """Put our mark into the comment. The engine's id of it is its uid here too.
+
+        One that we made, and whose row was lost, has a mark with another uid: that is put in its place.
+        """
         with calling("mark machine", mutates=True):
             vm = self._there(external_id)
-            own_id, name = convert.key(vm), vm.name or ""
-            uid = UUID(own_id)
-            for mark in marks(vm.comment):
-                is_ours = mark.marker.portal_id == self._session.portal_id
-                if is_ours and is_put_on(mark, external_id=own_id, name=name):
-                    return VmRef(mark.marker.uid, external_id)
+            own_id = convert.key(vm)
+            ours = Mark(self._session.marker(UUID(own_id)), pin_of(own_id))
+            there = convert.mark_of(vm, portal_id=self._session.portal_id)
+            if there is not None and not self._is_ours(there, vm):
                 raise AlreadyExists(
                     "The machine bears another portal's mark, or is a copy of one of ours.", detail=f"machine {own_id}"
                 )
-            comment = with_mark(vm.comment, Mark(self._session.marker(uid), pin_of(own_id)))
-            self._write_comment(vm, comment, correlation("adopt_vm", uid))
-        return VmRef(uid, external_id)
+            bare = without_mark(vm.comment, there) if there is not None else vm.comment
+            if there != ours:
+                self._write_comment(vm, with_mark(bare, ours), correlation("adopt_vm", ours.marker.uid))
+        return VmRef(ours.marker.uid, external_id)
+
+    def _is_ours(self, mark: Mark, vm: Any) -> bool:
+        is_here = is_put_on(mark, external_id=convert.key(vm), name=vm.name or "")
+        return is_here and mark.marker.portal_id == self._session.portal_id
 
     def unadopt_vm(self, ref: VmRef) -> None:
         """Take our mark off."""
         with calling("unmark machine", mutates=True):
-            vm = self._looking.find(ref.uid)
+            vm = self._looking.find(ref.uid, hint=ref.external_id)
             mark = self._looking.mark(vm, ref.uid) if vm is not None else None
             if vm is not None and mark is not None:
                 self._write_comment(vm, without_mark(vm.comment, mark), correlation("unadopt_vm", ref.uid))
@@ -128,7 +125,7 @@ class Machines:
         start, or since before where there is nothing to hand over.
         """
         with calling("start machine", mutates=True):
-            vm = self._looking.ours(ref.uid)
+            vm = self._looking.ours(ref)
             status, _detail = statuses.of_vm(vm)
             service = self._looking.of_id(convert.key(vm))
             first = {} if self._looking.is_pinned(vm, ref.uid) else _handed_over(vm)
@@ -151,7 +148,7 @@ class Machines:
     def stop_vm(self, ref: VmRef) -> None:
         """Cut the power."""
         with calling("stop machine", mutates=True):
-            vm = self._looking.ours(ref.uid)
+            vm = self._looking.ours(ref)
             if statuses.of_vm(vm)[0] is VmStatus.DOWN:
                 return
             service, headers = self._looking.of_id(convert.key(vm)), correlation("stop_vm", ref.uid)
@@ -160,7 +157,7 @@ class Machines:
     def shut_down_vm(self, ref: VmRef) -> None:
         """Ask the guest."""
         with calling("shut machine down", mutates=True):
-            vm = self._looking.ours(ref.uid)
+            vm = self._looking.ours(ref)
             if statuses.of_vm(vm)[0] in {VmStatus.DOWN, VmStatus.POWERING_DOWN}:
                 return
             service, headers = self._looking.of_id(convert.key(vm)), correlation("shut_down_vm", ref.uid)
@@ -170,7 +167,7 @@ class Machines:
     def reboot_vm(self, ref: VmRef) -> None:
         """Ask the guest."""
         with calling("reboot machine", mutates=True):
-            vm = self._looking.ours(ref.uid)
+            vm = self._looking.ours(ref)
             status, _detail = statuses.of_vm(vm)
             if status in {VmStatus.DOWN, VmStatus.SUSPENDED}:
                 raise Busy(NOT_RUNNING, detail=f"machine {ref.uid} is {status}")
@@ -187,7 +184,7 @@ class Machines:
         except OutcomeUnknown:
             raise
         except HypervisorError:
-            if statuses.of_vm(self._looking.ours(ref.uid))[0] not in wanted:
+            if statuses.of_vm(self._looking.ours(ref))[0] not in wanted:
                 raise
 
 

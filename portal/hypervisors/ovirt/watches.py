@@ -88,7 +88,8 @@ class OvirtWatch(Watch):
             self._seen |= {index_of(event) for event in fresh}
             self._ends.append((time.monotonic(), max(self._ends[-1][1], index_of(fresh[-1]))))
         if len(events) >= MOST_AT_ONCE:
-            self._owes_everything = False
+            self._ends = deque([self._ends[-1]])  # what is late is read with everything
+            self._owes_everything, self._everything_at = False, time.monotonic()
             return [Change("", "too_many")]
         found = {}
         for event in fresh:
@@ -108,7 +109,7 @@ class OvirtWatch(Watch):
 
 def newest_index(system: Any) -> int:
     """How far the engine's events go by now; within ``calling``."""
-    events = system.events_service().list(search="sortby time desc", max=1)
+    events = system.events_service().list(max=1)  # the newest first, by itself
     return max(map(index_of, events), default=0)
 
 

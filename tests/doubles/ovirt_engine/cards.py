@@ -13,6 +13,7 @@ from tests.doubles.ovirt_engine.store import Record
 from tests.doubles.ovirt_engine.world import World
 
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+CARDS_MAY_CHANGE = ("down", "up", "image_locked")
 ADD_CARD = "Cannot add Interface"
 
 
@@ -119,7 +120,7 @@ def add_card(world: World, asked: Asked) -> Answer:
     """``POST /vms/{id}/nics``; also while the machine's disks are locked."""
     vm, given = machine(world, asked), asked.given
     rights.require(world, asked, "configure_vm_network", *rights.around(world, vm))
-    if vm["status"] not in ("down", "up", "image_locked"):
+    if vm["status"] not in CARDS_MAY_CHANGE:
         raise not_allowed(f"{ADD_CARD}. VM must be in status Down, Up or Image Locked.")
     name = given.text("name")
     if not name:
@@ -194,7 +195,12 @@ def update_card(world: World, asked: Asked) -> Answer:
 def remove_card(world: World, asked: Asked) -> Answer:
     vm = machine(world, asked)
     rights.require(world, asked, "configure_vm_network", *rights.around(world, vm))
-    if not any(one["id"] == asked.names["nic"] for one in vm["nics"]):
+    record = next((one for one in vm["nics"] if one["id"] == asked.names["nic"]), None)
+    if record is None:
         raise Refused(404)
+    if vm["status"] not in CARDS_MAY_CHANGE:
+        raise not_allowed("Cannot remove Interface. VM must be in status Down, Up or Image Locked.")
+    if vm["status"] == "up" and record["plugged"]:
+        raise not_allowed("Cannot remove active device. Please deactivate it first.")
     world.save("vms", vm, nics=[one for one in vm["nics"] if one["id"] != asked.names["nic"]])
     return Answer()

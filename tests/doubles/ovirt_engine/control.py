@@ -23,21 +23,31 @@ class Refusal(Exception):
 class EngineDouble(Server):
     """An engine double on a folder of its own. ``schema``: the file of the API's schema, to hold its answers to.
 
-    Its state outlives ``stop`` and ``kill``. ``times``: how often a fault happens.
+    Its state outlives ``stop`` and ``kill``, and so do its machines where they are real: with an ``image``, which the disks of
+    its templates hold. ``times``: how often a fault happens.
     """
 
     name = "ovirt-engine"
 
-    def __init__(self, folder: Path, *, schema: str = "", backing: str = "paper") -> None:
+    def __init__(self, folder: Path, *, schema: str = "", image: Path | None = None) -> None:
         super().__init__(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self._schema = schema
-        self._backing = backing
+        self._image = image
 
     def command(self) -> Sequence[str]:
-        line = [sys.executable, "-m", "tests.doubles.ovirt_engine", "--folder", str(self.folder), "--port", str(self.port),
-                "--backing", self._backing]  # fmt: skip
+        line = [
+            sys.executable,
+            "-m",
+            "tests.doubles.ovirt_engine",
+            "--folder",
+            str(self.folder),
+            "--port",
+            str(self.port),
+        ]
+        if self._image:
+            line += ["--backing", "qemu", "--image", str(self._image)]
         return [*line, "--schema", self._schema] if self._schema else line
 
     @property
@@ -132,7 +142,7 @@ class EngineDouble(Server):
         return found
 
     def set_vm(self, vm: str, **fields: Any) -> None:
-        """Change a machine behind everybody's back."""
+        """Change a machine as somebody else would, who leaves an event; ``put`` leaves none."""
         self._call("set_vm", vm=vm, **fields)
 
     def put(self, kind: str, key: str, **fields: Any) -> None:
@@ -140,7 +150,7 @@ class EngineDouble(Server):
         self._call("put", kind=kind, key=key, **fields)
 
     def remove(self, kind: str, key: str) -> None:
-        """Take a thing away behind everybody's back."""
+        """Take a thing away as somebody else would."""
         self._call("remove", kind=kind, key=key)
 
     def event(self, code: int, text: str, *, severity: str = "normal", **links: str) -> int:

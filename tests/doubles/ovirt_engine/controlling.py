@@ -13,6 +13,11 @@ from tests.doubles.ovirt_engine.engine import Engine, Reply
 from tests.doubles.ovirt_engine.paper import Paper
 
 JSON = "application/json"
+# What the engine writes when somebody brings a machine into a state.
+TOLD: dict[Any, tuple[int, str]] = {
+    "down": (61, "is down"), "up": (32, "started"), "paused": (1025, "has been paused"),
+    "suspended": (512, "was suspended"),
+}  # fmt: skip
 
 
 class Controls:
@@ -62,7 +67,13 @@ class Controls:
         return found
 
     def _plant(self, name: str, **fields: Any) -> str:
-        return str(institute.plant(self._world, name, **fields)["id"])
+        vm = institute.plant(self._world, name, **fields)
+        self._tell(34, f"VM {name} was created by admin@internal-authz.", vm)
+        return str(vm["id"])
+
+    def _tell(self, code: int, text: str, vm: dict[str, Any]) -> None:
+        """Whoever does something to a machine, the engine writes an event of it."""
+        self._world.event(code, text, vm=vm["id"], cluster=vm["cluster"], host=vm["host"] or "")
 
     def _plant_many(self, count: int, name: str = "machine", **fields: Any) -> list[str]:
         """``fields`` may hold ``{number}``, also in the name."""
@@ -73,10 +84,12 @@ class Controls:
         return found
 
     def _set(self, vm: str, **fields: Any) -> None:
-        """Change a machine behind everybody's back; a running status has it run, ``down`` stops it."""
+        """Change a machine as somebody else would; a running status has it run, ``down`` stops it."""
         record = self._world.store.of("vms")[vm]
         status = fields.pop("status", None)
         self._world.save("vms", record, **fields)
+        code, text = TOLD.get(status, (35, "was changed"))
+        self._tell(code, f"VM {record['name']} {text}.", record)
         if status is None:
             return
         if status == "down":
@@ -94,6 +107,7 @@ class Controls:
     def _remove(self, kind: str, key: str) -> None:
         if kind == "vms":
             self._world.backing.stop(key)
+            self._tell(113, "VM was successfully removed.", self._world.store.of("vms")[key])
         if self._world.store.drop(kind, key) is None:
             raise KeyError(key)
 

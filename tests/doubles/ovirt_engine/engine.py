@@ -176,7 +176,10 @@ class Engine:
             text = f"Cannot authenticate user '{given.get('username', '')}': The user name or password is incorrect.."
             return _json(401, {"error": "access_denied", "error_code": "access_denied", "error_description": text})
         token = secrets.token_urlsafe(48)
-        self.world.tokens[token] = user["id"]
+        with self.world.turn():
+            self.world.tokens[token] = user["id"]
+            text = f"User {name}@{profile}-authz connecting from '127.0.0.1' using session '{token[:8]}' logged in."
+            self.world.event(30, text, user=user["id"])
         until = int((self.world.now() + 1800) * 1000)
         return _json(200, {"access_token": token, "scope": "ovirt-app-api", "exp": str(until), "token_type": "bearer"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.doubles.ovirt_engine.asked import Asked, Refused
+from tests.doubles.ovirt_engine.asked import Asked, Misused
 from tests.doubles.ovirt_engine.search import PAGE, Query, Value
 from tests.doubles.ovirt_engine.store import Record
 from tests.doubles.ovirt_engine.world import World
@@ -40,49 +40,49 @@ def _domains(world: World, record: Record) -> list[str]:
     return [one["name"] for one in found if one]
 
 
-COMMON = {name: _of(name) for name in ("id", "name", "comment", "description")}
+COMMON = {name: _of(name) for name in ("name", "comment", "description")}
 MACHINE = {
     **COMMON, "status": _of("status"), "os": _of("os_type"), "cluster": _named("clusters", "cluster"),
-    "datacenter": _zone, "memory": lambda world, record: record.get("memory", 0) // 1024**2,
+    "datacenter": _zone, "creationdate": _of("creation_time"), "architecture": _of("architecture"),
 }  # fmt: skip
 FIELDS: dict[str, dict[str, Look]] = {
     "datacenters": {**COMMON, "status": _of("status")},
-    "clusters": {**COMMON, "architecture": _of("architecture"), "datacenter": _named("datacenters", "data_center"),
-                 "datacenter.name": _named("datacenters", "data_center")},
+    "clusters": {**COMMON, "datacenter.name": _named("datacenters", "data_center")},
     "hosts": {**COMMON, "status": _of("status"), "address": _of("address"), "cluster": _named("clusters", "cluster")},
     "networks": {**COMMON, "datacenter": _named("datacenters", "data_center"), "vlanid": _of("vlan"), "mtu": _of("mtu")},
-    "vnicprofiles": COMMON,
+    "vnicprofiles": {"name": _of("name")},
     "storagedomains": {**COMMON, "status": _of("status"), "type": _of("storage_type"),
                        "datacenter": _named("datacenters", "data_center")},
-    "disks": {**COMMON, "name": _of("alias"), "alias": _of("alias"), "status": _of("status"), "format": _of("format"),
-              "disk_type": lambda world, record: "image", "content_type": _of("content_type"), "storage": _domains,
-              "provisioned_size": _of("provisioned_size"), "vm_names": _vms_of_disk, "vm.name": _vms_of_disk},
-    "templates": {**MACHINE, "version_name": _of("version_name"), "version_number": _of("version_number")},
-    "instancetypes": COMMON,
-    "vms": {**MACHINE, "host": _named("hosts", "host"), "template": _named("templates", "template"),
-            "template.name": _named("templates", "template"), "type": _of("type"),
-            "creationdate": _of("creation_time")},
+    "disks": {"id": _of("id"), "name": _of("alias"), "alias": _of("alias"), "description": _of("description"),
+              "status": _of("status"), "disk_type": lambda world, record: "image", "storage.name": _domains,
+              "disk_content_type": _of("content_type"), "provisioned_size": _of("provisioned_size"),
+              "size": _of("provisioned_size"), "actual_size": _of("actual_size"), "vm_names": _vms_of_disk,
+              "vm.name": _vms_of_disk, "number_of_vms": lambda world, record: len(_vms_of_disk(world, record)),
+              "shareable": _of("shareable"), "creation_date": _of("created")},
+    "templates": {**MACHINE, "_vmt_id": _of("id"), "version_name": _of("version_name"),
+                  "mem": lambda world, record: record.get("memory", 0) // 1024**2},
+    "instancetypes": {**COMMON, "_vmt_id": _of("id")},
+    "vms": {**MACHINE, "id": _of("id"), "type": _of("type"), "on_host": _named("hosts", "host"),
+            "host.name": _named("hosts", "host"), "template.name": _named("templates", "template"),
+            "memory": lambda world, record: record.get("memory", 0) // 1024**2},
     "vmpools": {**COMMON, "cluster": _named("clusters", "cluster")},
-    "events": {"id": _of("index"), "type": _of("code"), "severity": _of("severity"), "message": _of("description"),
-               "correlation_id": _of("correlation_id"), "time": _of("time"), "vm.name": _linked("vms", "vm"),
-               "vm.id": _linked("vms", "vm", "id"), "event_vm": _linked("vms", "vm")},
-    "jobs": {"id": _of("id"), "description": _of("description"), "status": _of("status"),
-             "correlation_id": _of("correlation_id"), "start_time": _of("start_time"), "end_time": _of("end_time")},
-    "users": {"id": _of("id"), "name": _of("name"), "usrname": lambda world, record: f"{record.get('name')}@{record.get('profile')}",
-              "domain": _of("profile")},
-    "roles": COMMON,
-    "permissions": COMMON,
-    "tags": COMMON,
+    "events": {"type": _of("code"), "severity": _of("severity"), "message": _of("description"),
+               "correlation_id": _of("correlation_id"), "time": _of("time"), "event_vm": _linked("vms", "vm"),
+               "_event_vm_id": _linked("vms", "vm", "id"), "vm.name": _linked("vms", "vm"),
+               "event_host": _linked("hosts", "host")},
+    "jobs": {"correlation_id": _of("correlation_id")},
+    "users": {"name": _of("name"), "usrname": lambda world, record: f"{record.get('name')}@{record.get('profile')}",
+              "directory": _of("profile")},
 }  # fmt: skip
 
 
 def lookup(world: World, kind: str) -> Callable[[str, Record], list[Value]]:
     """How a search finds the values of a field in the records of a collection."""
-    known = FIELDS[kind]
+    known = FIELDS.get(kind, {})
 
     def values(field: str, record: Record) -> list[Value]:
         if field and field not in known:
-            raise Refused(400, f"[Invalid field name or prefix: {field}]")
+            raise Misused(f"search of {kind}: no such field: {field}; there are {', '.join(sorted(known))}")
         if not record:
             return []
         looks = (
@@ -99,6 +99,8 @@ def select(world: World, kind: str, records: list[Record], asked: Asked) -> list
     most = asked.count("max")
     case = asked.query.get("case_sensitive", "true").lower() != "false"
     query = Query(asked.query.get("search", ""), lookup(world, kind), case_sensitive=case)
+    if not query.order and kind != "events" and "search" in asked.query:
+        records = sorted(records, key=lambda one: str(one.get("name", one.get("alias", ""))))
     found = query(records)
     if query.page is not None:
         size = most if most and most > 0 else PAGE

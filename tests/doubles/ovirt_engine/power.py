@@ -69,10 +69,10 @@ def start(world: World, asked: Asked) -> Answer:
         return action()
     _check_start(world, vm)
     host = _host_for(world, vm)
-    first = (
-        given.flag("use_cloud_init") or given.flag("use_initialization") or given.one("vm/initialization") is not None
-    )
-    seed = making.initialization(given.one("vm/initialization")) or vm["initialization"] if first else None
+    wanted = any(given.flag(name) for name in ("use_cloud_init", "use_initialization", "use_sysprep"))
+    given_here = making.initialization(given.one("vm/initialization"))
+    first = wanted or given_here is not None or not vm["initialized"]  # unasked, an engine does it at the first start
+    seed = given_here or vm["initialization"] if first else None
     resumed = vm["status"] == "suspended"
     job = jobs.begin(world, asked, f"Launching VM {vm['name']}", doing="Running VM on a host")
     world.save(
@@ -130,7 +130,7 @@ def launched(world: World, vm: str, job: str, seed: dict[str, Any] | None, user:
         _down(world, record, 119, f"VM {record['name']} is down with error. Exit message: {error}.", detail=str(error))
         return jobs.finish(world, job, failed=True)
     resumed = record["status"] == "restoring_state"
-    world.save("vms", record, status="up" if resumed else "powering_up")
+    world.save("vms", record, status="up" if resumed else "powering_up", initialized=True)
     if not resumed:
         world.later(world.settings.boot_seconds, "vm_booted", vm=vm, start=record["start_time"])
     host = world.find("hosts", record["host"]) or {}

@@ -23,7 +23,7 @@ from tests.guest.qemu_socket import QemuSocket, RefusedCommand
 START_SECONDS = 20.0
 ASK_SECONDS = 1.0
 BROKEN = (OSError, RefusedCommand, json.JSONDecodeError)
-IMAGE_NAME = "tiny-linux"  # what the disks of the institute's templates are called: they hold the image
+IMAGE = "tiny-linux"  # what a disk that is made from the image holds
 
 
 class Qemu:
@@ -39,7 +39,7 @@ class Qemu:
     # -- disks
 
     def create_disk(self, disk: Disk, *, base: str = "") -> None:
-        below = self._file(base) if base else self.image if disk.name.startswith(IMAGE_NAME) else None
+        below = self._file(base) if base else self.image if disk.holds == IMAGE else None
         backing = ["-b", str(below), "-F", "qcow2"] if below else []
         _qemu_img("create", "-q", "-f", "qcow2", *backing, str(self._file(disk.id)), str(disk.size_bytes))
 
@@ -107,7 +107,7 @@ class Qemu:
                 interfaces = agent.ask("guest-network-get-interfaces")
         except BROKEN:
             return ()  # none, or it is not there yet
-        first = next((one for one in interfaces if one["name"] != "lo"), {})
+        first: dict[str, Any] = next((one for one in interfaces if one["name"] != "lo"), {})
         return tuple(address["ip-address"] for address in first.get("ip-addresses", []))
 
     def reset_all(self) -> None:

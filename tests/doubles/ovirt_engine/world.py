@@ -176,4 +176,10 @@ class World:
             "id": str(self._index), "index": self._index, "code": code, "description": text, "severity": severity,
             "time": self.now(), "correlation_id": correlation, "links": {name: key for name, key in links.items() if key},
         }  # fmt: skip
+        self._forget_old_events()
         return self.store.put("events", record)
+
+    def _forget_old_events(self) -> None:
+        events, kept_since = self.store.of("events"), self.now() - self.settings.event_kept_seconds
+        while events and (oldest := next(iter(events.values())))["time"] < kept_since:
+            self.store.drop("events", oldest["id"])

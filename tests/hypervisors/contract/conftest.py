@@ -25,7 +25,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "world" in metafunc.fixturenames:
         needed = [name for marker in metafunc.definition.iter_markers("needs") for name in marker.args]
         able = [name for name, world in WORLDS.items() if all(_has(world, need) for need in needed)]
-        marks = {"qemu": [pytest.mark.libvirt]}
+        marks = {"qemu": [pytest.mark.libvirt], "engine": [pytest.mark.long, pytest.mark.once]}
         metafunc.parametrize("world", [pytest.param(name, marks=marks.get(name, [])) for name in able], indirect=True)
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from compute.diagnosis import told
 from compute.models import Template
+from compute.operations.readiness import _found
 from compute.services import providers
 from compute.services.providers import NotReached, ProviderEdit
 from portal.common.actor import Actor
@@ -142,6 +144,13 @@ def test_a_password_is_replaced_under_calls_that_go_on_and_is_in_no_row_log_or_e
     told = [caplog.text, str(vars(row)), *map(str, Event.objects.values())]
     for secret in (SECRET, engine.password, engine.password_of("admin@internal")):
         assert not any(secret in text for text in told)
+
+
+def test_readiness_looks_at_an_engine_as_at_any_host(engine, root):
+    row = providers.connect_provider(root, name="engine", **given(engine))
+    steps = told(_found(Provider.objects.get(pk=row.pk)), "ovirt")
+    assert {step.step for step in steps} >= {*STEPS[:5], "name_back", "clock", "versions", "disk"}
+    assert {step.status for step in steps if step.step in {*STEPS, "clock", "versions", "disk"}} == {"ok"}
 
 
 @pytest.fixture

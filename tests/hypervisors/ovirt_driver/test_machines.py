@@ -125,10 +125,12 @@ def test_a_making_that_fails_says_why_in_the_engines_words(engine: Engine, drive
 def test_an_engine_that_restarts_meanwhile_goes_on_and_its_forgotten_job_is_no_failure(engine: Engine) -> None:
     engine.double.configure(thin_seconds=1000)
     ref = engine.driver.create_vm(engine.thin())
+    engine.double.advance(500)
+    engine.wait(lambda: engine.driver.making(ref).percent == 50)
     engine.double.engine_restarts()
     assert engine.driver.making(ref).state is MakingState.WORKING
     assert {vm["status"] for vm in engine.double.things("jobs").values()} >= {"unknown"}
-    engine.double.advance(1000)
+    engine.double.advance(500)
     engine.wait(lambda: engine.driver.making(ref).state is MakingState.DONE)
     engine.double.advance(4000)
     assert engine.driver.making(ref).state is MakingState.DONE, "the job is forgotten"
@@ -152,6 +154,16 @@ def test_a_complete_machine_is_ours_whatever_its_name_and_a_copy_is_not(engine: 
         driver.run_vm(ref)
     driver.delete_vm(ref)
     assert copy in engine.double.things("vms")
+
+
+def test_a_machine_that_is_known_is_asked_for_by_its_id_and_else_searched(engine: Engine, driver: OvirtDriver) -> None:
+    ref = engine.made(engine.spec())
+    engine.calls()
+    assert driver.find_vm(ref.uid)
+    assert [call.partition("?")[0] for call in engine.calls()] == [f"GET /vms/{ref.external_id}"]
+    assert engine.connect().find_vm(ref.uid)
+    driver.stop_vm(VmRef(ref.uid, str(uuid4())))
+    assert len(engine.calls("GET /vms?")) == 2
 
 
 def test_before_it_is_complete_its_name_tells_it_from_a_copy(engine: Engine, driver: OvirtDriver) -> None:
@@ -178,6 +190,16 @@ def test_an_adopted_machine_obeys_and_is_given_back_as_it_was(
     after = engine.record("vms", STRANGER)
     assert {name for name in before if before[name] != after[name]} <= {"start_time", "stop_time"}
     assert driver.find_vm(ref.uid) is None
+
+
+def test_a_machine_that_we_made_and_forgot_is_adopted_under_its_id_there(engine: Engine, driver: OvirtDriver) -> None:
+    ref = engine.made(engine.spec(cards=0))
+    again = driver.adopt_vm(ref.external_id)
+    assert again == VmRef(UUID(ref.external_id), ref.external_id)
+    assert driver.find_vm(again.uid) is not None
+    assert driver.find_vm(ref.uid) is None
+    driver.unadopt_vm(again)
+    assert engine.record("vms", ref.external_id)["comment"] == ""
 
 
 def test_power_is_asked_for_once_and_a_lost_answer_is_looked_up(engine: Engine, driver: OvirtDriver) -> None:

@@ -13,7 +13,7 @@ from tests.hypervisors.ovirt_driver.replay import PORTAL
 from tests.hypervisors.ovirt_driver.samples import ID
 
 pytestmark = pytest.mark.once
-UID = uuid4()
+UID = UUID("9a5c0b1e-7d42-4f7b-8b1f-2d6e3c4f5a60")
 OURS = Mark(Marker(PORTAL, UID))
 COMMENTS = ["", " ", "of the web team", "  spaces  ", "line\nline", "ends with stegi-", f"stegi-{UID.hex}", "καλημέρα"]
 

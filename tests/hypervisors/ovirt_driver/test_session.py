@@ -10,11 +10,11 @@ from uuid import uuid4
 import pytest
 
 from portal.hypervisors.errors import Busy, Denied, NotFound, Unavailable, Unsupported
-from portal.hypervisors.ovirt import inventory
+from portal.hypervisors.ovirt import inventory, watches
 from portal.hypervisors.ovirt.consoles import TICKET_SECONDS
 from portal.hypervisors.ovirt.driver import OvirtDriver
 from portal.hypervisors.ovirt.failures import OTHER_CERTIFICATE
-from portal.hypervisors.specs import VmRef
+from portal.hypervisors.specs import Change, VmRef
 from tests.doubles.ovirt_engine import certificates
 from tests.hypervisors.ovirt_driver.world import RUNNING, STRANGER, Engine
 
@@ -111,7 +111,8 @@ def test_many_machines_are_read_in_pages_each_once(engine: Engine) -> None:
 def test_a_machine_that_changes_between_two_pages_makes_none_lost_and_none_double(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    ids = engine.double.plant_many(60, "m-{number}", disks_of=0)
+    engine.double.plant_many(60, "m-{number}", disks_of=0)
+    first = min(engine.double.things("vms"))
     driver = engine.connect(options={"page": "20"})
     read, done = inventory.Inventories._read, []
 
@@ -119,7 +120,7 @@ def test_a_machine_that_changes_between_two_pages_makes_none_lost_and_none_doubl
         found = read(self, system, number)
         if number == 2 and not done:
             done.append(change)
-            _change(engine, change, ids[0])
+            _change(engine, change, first)
         return found
 
     monkeypatch.setattr(inventory.Inventories, "_read", lambda self, system, number: changing(system, number, self))
@@ -166,6 +167,17 @@ def test_changes_are_told_by_machine_and_those_of_hosts_ask_for_everything(engin
         watch.next(timeout=0.1)
 
 
+def test_more_events_than_are_read_at_once_ask_for_everything_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = engine.connect(options={"watch_seconds": "0.05"}).watch()
+    monkeypatch.setattr(watches, "MOST_AT_ONCE", 3)
+    for _ in range(5):
+        engine.double.event(33, "VM stranger-up powered off.", vm=RUNNING)
+    assert watch.next(timeout=5) == [Change("", "too_many")]
+    assert watch.next(timeout=0.2) == []
+
+
 def test_a_stream_of_an_engine_that_goes_away_ends(engine: Engine) -> None:
     watch = engine.connect(options={"watch_seconds": "0.05"}).watch()
     engine.double.fail("GET /events", "503")
@@ -184,8 +196,10 @@ def test_a_console_has_a_ticket_of_ours_for_two_minutes(engine: Engine, driver: 
     assert engine.double.ticket_of(ref.external_id) == (target.password, TICKET_SECONDS)
     assert (len(target.password), target.allow_plain, target.tls_ca_pem) == (8, True, "")
     assert driver.console(ref, protocol="vnc").password != target.password
-    by_tls = engine.connect(options={"vnc_tls": "yes"}).console(ref, protocol="vnc")
+    engine.double.configure(vnc_encryption=True)
+    by_tls = driver.console(ref, protocol="vnc")
     assert (by_tls.tls_ca_pem, by_tls.allow_plain) == (engine.double.ca_pem, False)
+    assert by_tls.tls_hostname.endswith(".institute.example")
     with pytest.raises(Unsupported):
         driver.console(ref, protocol="spice")
     [address, *_more] = driver.addresses(ref)
