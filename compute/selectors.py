@@ -223,9 +223,16 @@ def resources(actor: Actor, data_center: DataCenter) -> list[Resources]:
     for kind, (title, rows) in named.items():
         assigned = tuple(rows.filter(assignments__data_center=data_center).order_by("name"))
         free = rows.exclude(assignments__data_center=data_center).exclude(**gone.get(kind, {"pk": None}))
+        if kind == "storage_domain":
+            free = without_use(free)
         others = tuple(free.order_by("name")[:MOST_OFFERED]) if giving else ()
         found.append(Resources(kind, title, assigned, others))
     return found
+
+
+def without_use(rows: QuerySet[StorageDomain]) -> QuerySet[StorageDomain]:
+    """Without an engine's domains that hold no disks (for images and exports): nothing can be copied from these here."""
+    return rows.exclude(Q(holds_disks=False) & Exists(Zone.objects.filter(provider=OuterRef("provider"))))
 
 
 def own_networks(data_center: DataCenter) -> QuerySet[Network]:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from compute.models import Host, StorageDomain
 from compute.operations.launch import ADMIN, GIVEN, LaunchDataCenter, shared
-from compute.selectors import clusters_with_hosts, data_domains
+from compute.selectors import clusters_with_hosts, data_domains, without_use
 from compute.shareables import SHAREABLE
 from network import rules
 from network.choices import NetworkStatus
@@ -360,7 +360,8 @@ def offered(actor: Actor) -> dict[str, list[Any]]:
     authorize_launch(actor)
     rows: dict[str, Any] = {name: shared(SHAREABLE[kind]).order_by("name", "uid") for kind, name in GIVEN.items()}
     rows["clusters"] = clusters_with_hosts(actor).order_by("name", "uid")
-    rows["storage_domains"] = StorageDomain.objects.select_related("provider").order_by("name", "uid")
+    domains = StorageDomain.objects.select_related("provider").order_by("name", "uid")
+    rows["storage_domains"] = without_use(domains)
     rows["templates"] = rows["templates"].filter(status="ok").select_related("provider")
     rows["networks"] = rows["networks"].exclude(status=NetworkStatus.GONE).select_related("provider")
     enabled = Provider.objects.filter(enabled=True).order_by("name", "uid")

@@ -273,12 +273,15 @@ def test_pages_and_api_show_both_kinds_side_by_side(both: Both):
     root.force_login(both.users["root"])
     alice.force_login(both.users["alice"])
     physics = both.centers["physics"].pk
+    both.double.put("storage_domain", "exports", name="exports", status="active", zones=["east"], holds_disks=False)
+    both.read()
     provider = root.get(f"/providers/{both.engine.pk}/").content.decode()
     for told in ("East", "4.7", "Medium", "(spring)", "Double 1"):
         assert told in provider
     assert "Zones and clusters" not in root.get(f"/providers/{both.provider.pk}/").content.decode()
     center = root.get(f"/data-centers/{physics}/").content.decode()
     assert "(engine, East)" in center
+    assert "exports" not in center, "nothing is good for machines there"
     big = root.get(f"/clusters/{Cluster.objects.get(name='big').pk}/").content.decode()
     assert "/edit/" not in big
     assert root.get(f"/templates/{both.debian.pk}/edit/").content.decode().count(" disabled") == 4

@@ -237,11 +237,18 @@ def test_an_old_seal_key_can_be_put_away_after_everything_was_sealed_anew(instit
 @contextmanager
 def watching():
     stop = threading.Event()
-    thread = threading.Thread(target=watcher.watch_all, args=(stop,))
+
+    def watch() -> None:
+        watcher.watch_all(stop)
+        connections.close_all()
+
+    thread = threading.Thread(target=watch)
     thread.start()
     yield
     stop.set()
     thread.join(30)
+    names = ("watch-", "screens-")
+    until(lambda: not any(each.name.startswith(names) for each in threading.enumerate()), "their end", seconds=30)
 
 
 def watched(uid) -> bool:
