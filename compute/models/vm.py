@@ -96,6 +96,8 @@ class Disk(UidModel):
     bootable = models.BooleanField(default=False)
     # The external id of the disk of an engine's template that it comes from.
     source = models.CharField(max_length=100, blank=True, db_default="")
+    # Its id there, where that is not derived from ours: of a disk that came with its machine.
+    external_id = models.CharField(max_length=100, blank=True, db_default="")
 
     class Meta:
         ordering: ClassVar = ["-bootable", "name", "uid"]

@@ -57,7 +57,7 @@ def forget_unadopted(job: JobContext) -> None:
 def read_back_as_it_is(ctx: StepContext) -> None:
     """Success is what the hypervisor says: the machine is found by its mark, on or off as it was."""
     vm = vm_of(ctx)
-    found = driver_of(vm).find_vm(vm.pk)
+    found = driver_of(vm).find_vm(vm.pk, vm.external_id)
     if found is None:
         raise StepFailed(_("The hypervisor does not have the machine."), code="vm_not_found", can_retry=True)
     observe(vm, found)
@@ -66,7 +66,7 @@ def read_back_as_it_is(ctx: StepContext) -> None:
 def read_back_unmarked(ctx: StepContext) -> None:
     """It is not found by our mark any more."""
     vm = vm_of(ctx)
-    if driver_of(vm).find_vm(vm.pk) is not None:
+    if driver_of(vm).find_vm(vm.pk, vm.external_id) is not None:
         raise StepFailed(_("The machine still bears this portal's mark."), code="still_marked", can_retry=True)
 
 

@@ -76,7 +76,7 @@ def percent_of(done: int | None, in_all: int) -> int | None:
 def _refuse_unless_off(ctx: StepContext, driver: Driver) -> Vm:
     """What is copied from a machine that writes is worth nothing. Asked of the hypervisor, before and after."""
     vm = Vm.objects.filter(pk=UUID(ctx.params["vm"])).first()
-    found = driver.find_vm(vm.pk) if vm is not None else None
+    found = driver.find_vm(vm.pk, vm.external_id) if vm is not None else None
     if vm is None or found is None:
         raise StepFailed(_("The machine is gone."), code="vm_gone")
     if found.status is not VmStatus.DOWN:

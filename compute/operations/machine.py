@@ -36,7 +36,7 @@ def ref_of(vm: Vm) -> VmRef:
 def read_back(ctx: StepContext) -> Wait | None:
     """Success is what the hypervisor says it has: read it back and write it down."""
     vm = vm_of(ctx)
-    found = driver_of(vm).find_vm(vm.pk)
+    found = driver_of(vm).find_vm(vm.pk, vm.external_id)
     if found is None:
         raise StepFailed(_("The hypervisor does not have the machine."), code="vm_not_found", can_retry=True)
     wanted_up = bool(ctx.params.get("run", True))

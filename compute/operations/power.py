@@ -54,7 +54,7 @@ class RunVm(Operation):
 def ask_to_shut_down(ctx: StepContext) -> None:
     """Ask the guest; already off is done."""
     vm = vm_of(ctx)
-    found = driver_of(vm).find_vm(vm.pk)
+    found = driver_of(vm).find_vm(vm.pk, vm.external_id)
     if found is not None and found.status not in OFF:
         driver_of(vm).shut_down_vm(ref_of(vm))
 
@@ -62,7 +62,7 @@ def ask_to_shut_down(ctx: StepContext) -> None:
 def wait_down(ctx: StepContext) -> Wait | None:
     """Until it is off; a guest may ignore the request."""
     vm = vm_of(ctx)
-    found = driver_of(vm).find_vm(vm.pk)
+    found = driver_of(vm).find_vm(vm.pk, vm.external_id)
     observe(vm, found, addresses=() if found and found.status in OFF else None)
     if found is None or found.status in OFF:
         return None

@@ -44,7 +44,7 @@ def _disks(vm: Vm) -> list[Disk]:
 
 
 def _disk_ref(disk: Disk) -> DiskRef:
-    return DiskRef(disk.pk, disk.storage_domain.external_id)
+    return DiskRef(disk.pk, disk.storage_domain.external_id, disk.external_id)
 
 
 def _nics(vm: Vm) -> tuple[NicSpec, ...]:
@@ -96,9 +96,9 @@ def unmake_disks(ctx: StepContext) -> Wait | None:
     """
     vm = vm_of(ctx)
     driver = driver_of(vm)
-    if driver.find_vm(vm.pk) is not None:
+    if driver.find_vm(vm.pk, vm.external_id) is not None:
         undefine(ctx)
-        if driver.find_vm(vm.pk) is not None:
+        if driver.find_vm(vm.pk, vm.external_id) is not None:
             return Wait(1.0, _("Waiting for the definition to be gone."))
     refs = [_disk_ref(disk) for disk in _disks(vm)]
     for ref in refs:
@@ -163,6 +163,8 @@ def _define_on_engine(ctx: StepContext, vm: Vm, driver: Driver) -> Done | Wait:
     if making.state is MakingState.WORKING:
         text = _("The engine is making it.")
         return Wait(1.0, text, progress=making.percent, give_up_after=MAKING_SECONDS)
+    for uid, external_id in making.disks.items():
+        Disk.objects.filter(pk=uid, vm=vm).update(external_id=external_id)
     return Done({"external_id": ref.external_id})
 
 
@@ -217,14 +219,14 @@ def undefine(ctx: StepContext) -> Done | Wait:
     """
     vm = vm_of(ctx)
     driver = driver_of(vm)
-    found = driver.find_vm(vm.pk)
+    found = driver.find_vm(vm.pk, vm.external_id)
     ref = VmRef(vm.pk, found.external_id) if found else ref_of(vm)
     if found is not None and found.status is VmStatus.IMAGE_LOCKED:
         return Wait(1.0, _("Waiting until the engine lets go of the machine."), give_up_after=MAKING_SECONDS)
     if found is not None and found.status not in OFF:
         driver.stop_vm(ref)
         ctx.fault_point("stopped")
-        found = driver.find_vm(vm.pk)
+        found = driver.find_vm(vm.pk, vm.external_id)
         if found is not None and found.status not in OFF:
             return Wait(0.5, _("Waiting for the power to be off."))
     driver.delete_vm(ref, nics=_nics(vm))
@@ -290,7 +292,7 @@ class CreateVm(Operation):
 def power_off(ctx: StepContext) -> Wait | None:
     """It must be off before its disks go."""
     vm = vm_of(ctx)
-    found = driver_of(vm).find_vm(vm.pk)
+    found = driver_of(vm).find_vm(vm.pk, vm.external_id)
     if found is None or found.status in OFF:
         return None
     if not ctx.output("power_off").get("cut"):

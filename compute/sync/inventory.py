@@ -31,6 +31,7 @@ from portal.common.actor import system_actor
 from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, record
 from portal.hypervisors.connect import driver_for
+from portal.hypervisors.identity import portal_id
 from portal.hypervisors.known import as_stored
 from portal.hypervisors.models import Provider, ProviderStatus
 from portal.hypervisors.rows import bring
@@ -169,19 +170,23 @@ def _write_storage(provider: Provider, inventory: Inventory) -> None:
 
 def _compare_vms(provider: Provider, inventory: Inventory, *, began: datetime) -> int:
     """Ours alone, and of these not what was seen meanwhile: the inventory is older. How many seem to have vanished when these
-    are more than a few, or all: then the answer is not believed, and they stay as they were.
+    are more than a few, or all: then the answer is not believed, and they stay as they were. One that lost our mark is none
+    of ours any more, as for every other look.
     """
-    found = {vm.external_id: vm for vm in inventory.vms}
+    ours = portal_id()
+    marked = [(vm, vm.marker) for vm in inventory.vms if vm.marker is not None and vm.marker.portal_id == ours]
+    found = {(vm.external_id, marker.uid): vm for vm, marker in marked}
     older = Q(status_at__isnull=True) | Q(status_at__lt=began)
     rows = list(Vm.objects.filter(older, provider=provider).exclude(being_made()).select_related("data_center"))
     there = [vm for vm in rows if vm.status_detail != ABSENT]
-    gone = [vm for vm in there if vm.external_id not in found]
+    gone = [vm for vm in there if (vm.external_id, vm.pk) not in found]
     is_held = len(gone) > max(MOST_VANISHED, MOST_VANISHED_SHARE * len(rows)) or len(gone) == len(there) > 1
     if is_held:
         told = (provider.name, len(gone), len(rows))
         log.error("provider %s: %d of %d machines seem to have vanished at once; the compare is held", *told)
     absent = set() if is_held else {vm.pk for vm in gone}
     places = Places(provider.pk) if inventory.clusters else None
-    seen = [(vm, found.get(vm.external_id)) for vm in rows if vm.external_id in found or vm.pk in absent]
+    now = [(vm, found.get((vm.external_id, vm.pk))) for vm in rows]
+    seen = [(vm, one) for vm, one in now if one is not None or vm.pk in absent]
     observe_all(seen, places=places, began=began)
     return len(gone) if is_held else 0

@@ -153,7 +153,7 @@ def look_at(provider: Provider, external_id: str) -> bool:
     if vm is None:
         return False
     driver = driver_for(provider)
-    found = driver.find_vm(vm.pk)
+    found = driver.find_vm(vm.pk, vm.external_id)
     is_off = found is None or found.status.value in {"down", "image_locked"}
     if is_off and Vm.objects.filter(being_made(), pk=vm.pk).exists():
         return True  # not started yet: a page that follows its creation must not read "off"

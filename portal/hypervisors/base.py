@@ -240,8 +240,11 @@ class Driver(ABC):
         return Making()
 
     @abstractmethod
-    def find_vm(self, uid: UUID) -> VmFound | None:
-        """The VM that bears this portal's marker with this uid, or None."""
+    def find_vm(self, uid: UUID, external_id: str = "") -> VmFound | None:
+        """The VM that bears this portal's marker with this uid, or None.
+
+        ``external_id``: the id that it is known to have there. Then that one alone is meant, whatever else bears the marker.
+        """
 
     @abstractmethod
     def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:

@@ -292,8 +292,8 @@ class BoundedDriver(Driver):
     def making(self, ref: VmRef) -> Making:
         return self._read("making", lambda driver: driver.making(ref))
 
-    def find_vm(self, uid: UUID) -> VmFound | None:
-        return self._read("find_vm", lambda driver: driver.find_vm(uid))
+    def find_vm(self, uid: UUID, external_id: str = "") -> VmFound | None:
+        return self._read("find_vm", lambda driver: driver.find_vm(uid, external_id))
 
     def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:
         self._change("delete_vm", lambda driver: driver.delete_vm(ref, nics=nics))

@@ -4,8 +4,10 @@ and machines whose making goes on after it was accepted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,12 @@ class MakingState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """How far a machine is whose making was accepted. ``percent`` where it is told; ``why``: the manager's own words."""
+    """How far a machine is whose making was accepted. ``percent`` where it is told; ``why``: the manager's own words.
+
+    ``disks``: once it is done, the external ids of its disks of ours, by their uids.
+    """
 
     state: MakingState = MakingState.DONE
     percent: int | None = None
     why: str = ""
+    disks: Mapping[UUID, str] = field(default_factory=dict)

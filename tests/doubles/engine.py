@@ -163,7 +163,7 @@ class EngineDriver(DoubleDriver):
         is_over = time.time() >= float(body["since"]) + float(self.store.setting("making_seconds"))
         return VmStatus.DOWN if is_over else VmStatus.IMAGE_LOCKED
 
-    def find_vm(self, uid: UUID) -> VmFound | None:
+    def find_vm(self, uid: UUID, external_id: str = "") -> VmFound | None:
         with self.call("find_vm", uid), self.store.open() as db:
             return next((self._found(key, body) for key, body in self._machines(db) if self._is(body, uid)), None)
 

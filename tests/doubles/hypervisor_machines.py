@@ -100,7 +100,7 @@ class DoubleMachines(DoubleStorage):
             "disks": [self._refuse_strange(db, ref) for ref in refs],
         }  # fmt: skip
 
-    def find_vm(self, uid: UUID) -> VmFound | None:
+    def find_vm(self, uid: UUID, external_id: str = "") -> VmFound | None:
         with self.call("find_vm", uid), self.store.open() as db:
             body = get(db, "vm", str(uid))
             return self._vm_found(str(uid), body) if body and self._is(body, uid) else None

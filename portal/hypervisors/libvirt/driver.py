@@ -171,7 +171,8 @@ class LibvirtDriver(Driver):
     def create_vm(self, spec: VmSpec) -> VmRef:
         return self._machines.create_vm(spec)
 
-    def find_vm(self, uid: UUID) -> VmFound | None:
+    def find_vm(self, uid: UUID, external_id: str = "") -> VmFound | None:
+        """By its uid, which is its id there."""
         return self._machines.find_vm(uid)
 
     def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:

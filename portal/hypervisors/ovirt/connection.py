@@ -115,7 +115,7 @@ class Engine(ovirtsdk4.Connection):  # type: ignore[misc]
 def _refuse_what_no_engine_says(method: str, answer: Answer) -> None:
     """A page of the web server before the engine, or XML that breaks off. Raises ``Page`` or ``Garbled``."""
     mutates = method != "GET"
-    if not answer.body and answer.code < 500:
+    if not answer.body and (answer.code in {401, 403, 404} or (method == "DELETE" and answer.code == 200)):
         return  # the engine's own way to say that something is not there, or gone
     if not answer.body or answer.kind not in _XML:
         raise Page(answer.code, f"{answer.kind or 'nothing'} in place of XML", mutates=mutates)

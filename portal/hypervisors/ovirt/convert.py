@@ -184,8 +184,16 @@ def network(one: Any) -> NetworkFound:
         uid=key(one),
         forward="bridge",
         zone=key(one.data_center),
-        profiles=tuple(VnicProfileFound(key(each), each.name or "") for each in known(one.vnic_profiles)),
+        profiles=tuple(
+            VnicProfileFound(key(each), each.name or "") for each in known(one.vnic_profiles) if _is_plain(each)
+        ),
     )
+
+
+def _is_plain(profile: Any) -> bool:
+    """Whether a machine's owner may be given it: not one that sees the network's whole traffic, or takes a host's own card."""
+    mode = profile.pass_through.mode if profile.pass_through is not None else None
+    return not profile.port_mirroring and mode in {None, types.VnicPassThroughMode.DISABLED}
 
 
 # -- templates and sizes

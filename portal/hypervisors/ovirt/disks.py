@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from ovirtsdk4 import types
 
 from portal.hypervisors.base import MOST_VOLUMES
-from portal.hypervisors.errors import Busy, HypervisorError, NotFound, Unsupported
+from portal.hypervisors.errors import AlreadyExists, Busy, HypervisorError, NotFound, Unsupported
 from portal.hypervisors.ovirt import convert, statuses
 from portal.hypervisors.ovirt.connection import Session
 from portal.hypervisors.ovirt.failures import calling
-from portal.hypervisors.ovirt.looking import engine_id, jobs_of, running
+from portal.hypervisors.ovirt.looking import SEVERAL, engine_id, jobs_of, running
 from portal.hypervisors.ovirt.marks import alias, alias_prefix, correlation, image_id
 from portal.hypervisors.specs import DiskFound, DiskRef, DiskSpec, VolumeFound
 
@@ -128,13 +129,27 @@ class Disks:
         return convert.key(there)
 
     def _look(self, ref: DiskRef) -> Any | None:
-        """The disk by its alias, each find looked at; None too where it has another id than was said, or is elsewhere."""
+        """The disk with our alias, in whatever storage domain: by its id where that is known, and no other then.
+
+        Else by the alias, which a copy made by hand may share; one that was made alone has our uid for its id. Raises
+        ``AlreadyExists`` where several might be it.
+        """
         name = alias(self._session.portal_id, ref.uid)
-        for one in self._session.system().disks_service().list(search=f"alias={name}", max=10):
-            is_it = (one.alias or one.name) == name and ref.storage_domain in convert.disk_domains(one)
-            if is_it and ref.external_id in {"", convert.key(one)}:
-                return one
-        return None
+        listed = self._of_id(ref.external_id) if ref.external_id else self._aliased(name)
+        found = [one for one in listed if (one.alias or one.name) == name]
+        alone = [one for one in found if convert.key(one) == str(ref.uid)]
+        if alone or len(found) < 2:
+            return next(iter(alone or found), None)
+        raise AlreadyExists(SEVERAL, detail=f"disks {name}: {', '.join(map(convert.key, found))}")
+
+    def _of_id(self, external_id: str) -> list[Any]:
+        with suppress(NotFound), calling("look up disk"):
+            return [self._session.system().disks_service().disk_service(engine_id(external_id)).get()]
+        return []
+
+    def _aliased(self, name: str) -> list[Any]:
+        found: list[Any] = self._session.system().disks_service().list(search=f"alias={name}", max=10)
+        return found
 
     def _all_ours(self, storage_domain: str) -> Iterator[Any]:
         disks, seen = self._session.system().disks_service(), set[str]()

@@ -177,8 +177,8 @@ class OvirtDriver(Driver):
     def making(self, ref: VmRef) -> Making:
         return self._makings.making(ref)
 
-    def find_vm(self, uid: UUID) -> VmFound | None:
-        return self._machines.find_vm(uid)
+    def find_vm(self, uid: UUID, external_id: str = "") -> VmFound | None:
+        return self._machines.find_vm(uid, external_id)
 
     def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:
         self._machines.delete_vm(ref)

@@ -9,16 +9,16 @@ from uuid import UUID
 
 from ovirtsdk4 import types
 
-from portal.hypervisors.errors import NotFound
+from portal.hypervisors.errors import AlreadyExists, NotFound
 from portal.hypervisors.ovirt import convert
 from portal.hypervisors.ovirt.connection import Session
 from portal.hypervisors.ovirt.failures import calling
-from portal.hypervisors.ovirt.marks import Mark, correlation, is_put_on, marks, word
+from portal.hypervisors.ovirt.marks import Mark, correlation, is_put_on, marks, pin_of, word
 from portal.hypervisors.specs import VmRef
 
 GONE = "The machine is not there."
 MOST_COPIES = 100
-MOST_REMEMBERED = 10_000
+SEVERAL = "Several of them might be the one that is meant, so none is touched. Ask an administrator to look at them."
 
 
 class Looking:
@@ -26,7 +26,6 @@ class Looking:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._last: dict[UUID, str] = {}
 
     def of_id(self, external_id: str) -> Any:
         """The SDK's service of one machine."""
@@ -34,33 +33,28 @@ class Looking:
 
     def ours(self, ref: VmRef, *, follow: str | None = None) -> Any:
         """The machine. Raises ``NotFound``."""
-        found = self.find(ref.uid, hint=ref.external_id, follow=follow)
+        found = self.find(ref.uid, ref.external_id, follow=follow)
         if found is None:
             raise NotFound(GONE, detail=f"no machine with our mark of {ref.uid}")
         return found
 
-    def find(self, uid: UUID, *, hint: str = "", follow: str | None = None) -> Any | None:
+    def find(self, uid: UUID, external_id: str = "", *, follow: str | None = None) -> Any | None:
         """The machine that our mark of this uid was put on, or None.
 
-        ``hint``: the id under which it is looked for first, else that under which it was found last. The engine's search, which
-        reads every machine's comment, is asked where it is not there; whatever is found is looked at.
+        ``external_id``: the one that it is known to be; no other is taken for it. Else the engine's search is asked, which reads
+        every machine's comment, and each find is looked at. Raises ``AlreadyExists`` where several might be it.
         """
-        there = self._by_id(hint or self._last.get(uid, ""), follow=follow)
-        found = put_on(there, uid, self._session.portal_id) or put_on(
-            self._searched(uid, follow=follow), uid, self._session.portal_id
-        )
-        if found is not None:
-            if len(self._last) >= MOST_REMEMBERED:
-                self._last.clear()
-            self._last[uid] = convert.key(found)
-        return found
+        if external_id:
+            return self._known(uid, external_id, follow=follow)
+        return put_on(self._searched(uid, follow=follow), uid, self._session.portal_id)
 
-    def _by_id(self, external_id: str, *, follow: str | None) -> list[Any]:
-        if not external_id:
-            return []
+    def _known(self, uid: UUID, external_id: str, *, follow: str | None) -> Any | None:
+        """By its id, with our mark on it: unless that names another machine, which this one is a copy of then."""
         with suppress(NotFound), calling("look up machine"):
-            return [self.of_id(external_id).get(follow=follow)]
-        return []
+            vm = self.of_id(external_id).get(follow=follow)
+            mark = self.mark(vm, uid)
+            return vm if mark is not None and mark.pin in {"", pin_of(convert.key(vm))} else None
+        return None
 
     def _searched(self, uid: UUID, *, follow: str | None) -> Any:
         search = f"comment=*{word(self._session.marker(uid))}*"
@@ -88,14 +82,19 @@ class Looking:
 
 
 def put_on(found: Iterable[Any], uid: UUID, portal_id: UUID) -> Any | None:
-    """The one of these machines that the mark was put on: one that the mark itself names before one that its name tells."""
-    ranked = []
+    """The one of these machines that the mark was put on: one that the mark itself names before one that its name tells.
+
+    Raises ``AlreadyExists`` where the names of several tell so: a copy may have been given such a name by hand.
+    """
+    named, told = [], []
     for vm in found:
         for mark in marks(vm.comment):
             is_ours = (mark.marker.portal_id, mark.marker.uid) == (portal_id, uid)
             if is_ours and is_put_on(mark, external_id=convert.key(vm), name=vm.name or ""):
-                ranked.append((not mark.pin, convert.key(vm), vm))
-    return min(ranked, key=lambda one: one[:2])[2] if ranked else None
+                (named if mark.pin else told).append(vm)
+    if named or len(told) < 2:
+        return next(iter(named or told), None)
+    raise AlreadyExists(SEVERAL, detail=f"machines with our mark of {uid}: {', '.join(map(convert.key, told))}")
 
 
 def jobs_of(system: Any, verb: str, uid: UUID) -> list[Any]:

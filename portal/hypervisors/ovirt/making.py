@@ -8,6 +8,7 @@ edited the mark gets to say which machine it is on: one whose mark does is compl
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from portal.hypervisors.ovirt.connection import Session
 from portal.hypervisors.ovirt.disks import Disks
 from portal.hypervisors.ovirt.failures import calling
 from portal.hypervisors.ovirt.looking import Looking, engine_id, jobs_of, running
-from portal.hypervisors.ovirt.marks import Mark, correlation, pin_of, with_mark
+from portal.hypervisors.ovirt.marks import Mark, alias_uid, correlation, pin_of, with_mark
 from portal.hypervisors.specs import NicSpec, VmRef, VmSpec, VmStatus
 
 log = logging.getLogger(__name__)
@@ -174,14 +175,22 @@ class Makings:
     def making(self, ref: VmRef) -> Making:
         """By the machine, its disks and the engine's jobs. What these do not know is looked at, and never a failure."""
         with calling("look at the making"):
-            vm = self._looking.find(ref.uid, hint=ref.external_id, follow=EVERYTHING)
+            vm = self._looking.find(ref.uid, ref.external_id, follow=EVERYTHING)
             going_on = running(jobs_of(self._session.system(), "create_vm", ref.uid))
             is_locked = vm is not None and statuses.of_vm(vm)[0] is VmStatus.IMAGE_LOCKED
             if going_on or is_locked:
                 return Making(MakingState.WORKING, percent=_percent(going_on))
             if vm is None or any(map(_is_illegal, vm.disk_attachments or ())):
                 return Making(MakingState.FAILED, why=self._why(ref.uid))
-            return Making()
+            return Making(disks=dict(self._disks_of(vm)))
+
+    def _disks_of(self, vm: Any) -> Iterator[tuple[UUID, str]]:
+        """Its disks of ours, by the uids that their aliases tell."""
+        for each in vm.disk_attachments or ():
+            if each.disk is not None:
+                uid = alias_uid(self._session.portal_id, each.disk.alias or each.disk.name)
+                if uid is not None:
+                    yield uid, convert.key(each.disk)
 
     def _why(self, uid: UUID) -> str:
         """What the engine's events say of a failure, as far as users may read it."""

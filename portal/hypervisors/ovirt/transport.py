@@ -93,6 +93,7 @@ class Transport:
         curl.setopt(pycurl.NOSIGNAL, 1)  # time-outs without signals: calls run on threads
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, CONNECT_SECONDS * 1000)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTPS)
+        curl.setopt(pycurl.PROXY, "")  # straight, as the connection was tried, whatever the environment says
         curl.setopt(pycurl.SSL_VERIFYPEER, 1)
         curl.setopt(pycurl.SSL_VERIFYHOST, 2)
         curl.setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)

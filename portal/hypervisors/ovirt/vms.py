@@ -33,16 +33,16 @@ class Machines:
         self._looking = looking
         self._makings = makings
 
-    def find_vm(self, uid: UUID) -> VmFound | None:
+    def find_vm(self, uid: UUID, external_id: str = "") -> VmFound | None:
         """The machine as it is now."""
         with calling("look up machine"):
-            there = self._looking.find(uid, follow=EVERYTHING)
+            there = self._looking.find(uid, external_id, follow=EVERYTHING)
             return convert.vm(there, portal_id=self._session.portal_id) if there is not None else None
 
     def delete_vm(self, ref: VmRef) -> None:
         """Its disks stay, detached."""
         with calling("delete machine", mutates=True):
-            there = self._looking.find(ref.uid, hint=ref.external_id, follow=EVERYTHING)
+            there = self._looking.find(ref.uid, ref.external_id, follow=EVERYTHING)
             if there is None:
                 return
             status, _detail = statuses.of_vm(there)
@@ -56,7 +56,7 @@ class Machines:
             except NotFound:
                 return
             except HypervisorError:
-                if self._looking.find(ref.uid, hint=ref.external_id) is not None:
+                if self._looking.find(ref.uid, ref.external_id) is not None:
                     raise
 
     def disk_sizes(self, external_ids: tuple[str, ...]) -> dict[str, int | None]:
@@ -100,7 +100,7 @@ class Machines:
     def unadopt_vm(self, ref: VmRef) -> None:
         """Take our mark off."""
         with calling("unmark machine", mutates=True):
-            vm = self._looking.find(ref.uid, hint=ref.external_id)
+            vm = self._looking.find(ref.uid, ref.external_id)
             mark = self._looking.mark(vm, ref.uid) if vm is not None else None
             if vm is not None and mark is not None:
                 self._write_comment(vm, without_mark(vm.comment, mark), correlation("unadopt_vm", ref.uid))

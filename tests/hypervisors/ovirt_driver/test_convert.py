@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from lxml import etree
+from ovirtsdk4 import types
 
 from portal.hypervisors.errors import Invalid
 from portal.hypervisors.ovirt import bodies, convert, statuses
@@ -142,3 +143,16 @@ def test_a_topology_has_no_more_sockets_than_an_engine_takes() -> None:
         assert made.sockets <= bodies.MOST_SOCKETS
     with pytest.raises(Invalid):
         bodies.vm(VmSpec(ID, "web", "bell \x07", 1, 1, (), cluster=CLUSTER), portal_id=PORTAL)
+
+
+def test_profiles_that_see_others_traffic_or_take_a_hosts_card_are_given_to_nobody() -> None:
+    passed = types.VnicPassThrough(mode=types.VnicPassThroughMode.ENABLED)
+    plain = types.VnicPassThrough(mode=types.VnicPassThroughMode.DISABLED)
+    profiles = [
+        types.VnicProfile(id=ID, name="mirror", port_mirroring=True),
+        types.VnicProfile(id=HOST, name="own card", pass_through=passed),
+        types.VnicProfile(id=PROFILE, name="lan", port_mirroring=False, pass_through=plain),
+        types.VnicProfile(id=CENTER, name="old"),
+    ]
+    found = convert.network(types.Network(id=NETWORK, name="lan", vnic_profiles=profiles))
+    assert [profile.name for profile in found.profiles] == ["lan", "old"]

@@ -297,3 +297,68 @@ def test_errors_have_no_public_word_of_the_engines_inside(engine: Engine) -> Non
     with pytest.raises(HypervisorError) as refused:
         engine.driver.create_vm(engine.spec())
     assert refused.value.public == type(refused.value).default
+
+
+# -- whose it is, when hands were at work
+
+
+def test_a_clone_that_was_given_such_a_name_by_hand_is_left_alone(engine: Engine, driver: OvirtDriver) -> None:
+    spec = engine.thin()
+    ref = engine.made(spec)
+    record = engine.record("vms", ref.external_id)
+    clone = engine.double.plant_vm(f"test-{record['name']}", comment=record["comment"])
+    with pytest.raises(AlreadyExists, match="Several"):
+        driver.find_vm(ref.uid)
+    found = driver.find_vm(ref.uid, ref.external_id)
+    assert found is not None
+    assert found.name == spec.name
+    driver.delete_vm(ref)
+    engine.wait(lambda: driver.find_vm(ref.uid, ref.external_id) is None)
+    assert engine.record("vms", clone)["status"] == "down"
+
+
+def test_one_that_was_renamed_before_its_first_start_is_known_by_its_id(engine: Engine, driver: OvirtDriver) -> None:
+    ref = engine.made(engine.thin())
+    engine.double.set_vm(ref.external_id, name="renamed")
+    assert driver.find_vm(ref.uid) is None
+    found = driver.find_vm(ref.uid, ref.external_id)
+    assert found is not None
+    driver.run_vm(ref)
+    engine.wait(lambda: engine.status(ref) is VmStatus.UP)
+
+
+def test_a_copy_of_a_disk_that_was_made_by_hand_is_left_alone(engine: Engine, driver: OvirtDriver) -> None:
+    spec = engine.thin()
+    ref = engine.made(spec)
+    [(uid, disk)] = driver.making(ref).disks.items()
+    assert uid == spec.template_disks[0].ref.uid
+    other = engine.double.plant_vm("other")
+    copy = engine.record("vms", other)["attachments"][0]["disk"]
+    engine.double.put("disks", copy, alias=alias(PORTAL, uid))
+    bare, known = spec.template_disks[0].ref, replace(spec.template_disks[0].ref, external_id=disk)
+    for doubtful in (driver.find_disk, driver.delete_disk):
+        with pytest.raises(AlreadyExists, match="Several"):
+            doubtful(bare)
+    driver.delete_vm(ref)
+    engine.wait(lambda: driver.find_vm(ref.uid, ref.external_id) is None)
+    driver.delete_disk(known)
+    engine.wait(lambda: driver.find_disk(known) is None)
+    assert copy in engine.double.things("disks")
+
+
+def test_a_disk_that_was_moved_to_another_storage_domain_is_found_and_deleted(
+    engine: Engine, driver: OvirtDriver
+) -> None:
+    spec = engine.thin()
+    ref = engine.made(spec)
+    [(uid, disk)] = driver.making(ref).disks.items()
+    elsewhere = next(key for key in engine.double.things("storagedomains") if key != DOMAIN)
+    engine.double.put("disks", disk, storage_domains=[elsewhere])
+    known = DiskRef(uid, DOMAIN, disk)
+    found = driver.find_disk(known)
+    assert found is not None
+    assert found.external_id == disk
+    driver.delete_vm(ref)
+    engine.wait(lambda: driver.find_vm(ref.uid, ref.external_id) is None)
+    driver.delete_disk(known)
+    engine.wait(lambda: disk not in engine.double.things("disks"))
