@@ -21,6 +21,7 @@ from portal.common.strict import LARGEST_NUMBER, StrictInteger, StrictSerializer
 from tenants.models import ApiToken
 from tenants.services.factors import check_code
 from tenants.services.passwords import check_password
+from tenants.services.people import authorize_people
 from tenants.services.proving import prove_by_cookie
 from tenants.services.tokens import (
     TokenWish,
@@ -208,6 +209,7 @@ class ServiceTokens(ListView):
 
         def work() -> Answer:
             role, proofs = data.pop("role"), {name: data.pop(name) for name in ("password", "code")}
+            authorize_people(actor, uid)  # whoever may not is told that, and not that his password is wanted
             prove_by_cookie(actor, **proofs)
             row, text = create_service_token(actor, uid, TokenWish(**data), role=role)
             return Answer(status.HTTP_201_CREATED, _of_service(uid, [row])[0] | {"token": text}, "")
