@@ -125,7 +125,7 @@ def test_while_an_undo_waits_for_the_hypervisor_every_page_says_so(place: Place)
 
     for path in places:
         told = plain(client.get(path).content)
-        assert f"undoing. {SILENT}" in told
+        assert f"undoing: {SILENT}" in told
         assert "What had been made is being undone; the quota is given back when that is done." in told
         assert f"It is tried again by itself, next at {timezone.localtime(job.not_before):%H:%M:%S}." in told
         greek = plain(client.get(path, headers={"Accept-Language": "el"}).content)
