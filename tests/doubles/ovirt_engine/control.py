@@ -7,6 +7,7 @@ import json
 import os
 import ssl
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ class EngineDouble(Server):
         self.port = free_port()
         self._schema = schema
         self._image = image
+        self._line: http.client.HTTPSConnection | None = None
+        self._turn = threading.Lock()
 
     def command(self) -> Sequence[str]:
         line = [
@@ -195,16 +198,32 @@ class EngineDouble(Server):
         return found
 
     def _call(self, what: str, **arguments: Any) -> Any:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it may have just renewed its own
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=context)
-        try:
-            headers = {"X-Control": self._secrets()["control"], "Content-Type": "application/json"}
-            connection.request("POST", f"/control/{what}", json.dumps(arguments), headers)
-            answer = connection.getresponse()
-            found = json.loads(answer.read())
-        finally:
-            connection.close()
-        if answer.status != 200:
+        with self._turn:
+            try:
+                status, text = self._asked(what, arguments)
+            except (http.client.RemoteDisconnected, ConnectionError, ssl.SSLError):
+                self._hang_up()  # it was ended and started again since
+                status, text = self._asked(what, arguments)
+            except BaseException:
+                self._hang_up()
+                raise
+        found = json.loads(text)
+        if status != 200:
             raise Refusal(f"{what}: {found.get('error')}")
         return found
+
+    def _asked(self, what: str, arguments: dict[str, Any]) -> tuple[int, bytes]:
+        if self._line is None:
+            # Nothing is verified: it may have just renewed its certificate.
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            self._line = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=context)
+        headers = {"X-Control": self._secrets()["control"], "Content-Type": "application/json"}
+        self._line.request("POST", f"/control/{what}", json.dumps(arguments), headers)
+        answer = self._line.getresponse()
+        return answer.status, answer.read()
+
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            self._line.close()
+        self._line = None
