@@ -11,7 +11,7 @@ from django.db.models import F
 from portal.hypervisors import connect
 from portal.jobs.engine import advance
 from portal.jobs.models import Job, Step
-from portal.jobs.states import RUNNABLE
+from portal.jobs.states import RUNNABLE, JobStatus
 from tests.flows.place import Site
 from tests.jobs.conftest import hurry
 
@@ -21,7 +21,8 @@ def step_on(place: Site, job: Job, *, later: float = 0.0) -> None:
     if later:
         turn_clock(job, later)
     hurry(job)
-    connect.forget(place.provider.uid)
+    if job.status == JobStatus.UNWINDING or job.steps.filter(failing_since__isnull=False).exists():
+        connect.forget(place.provider.uid)  # a call failed, perhaps: the rest that the provider is given then is over
     advance(job.uid)
     job.refresh_from_db()
 

@@ -31,7 +31,7 @@ from tests.jobs.fixtures import Plant
 from tests.jobs.workers import Workers
 from tests.snapshots import Once
 
-pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.long, pytest.mark.once, pytest.mark.django_db(transaction=True)]
 
 OPERATIONS = [operation_named(f"compute.{name}_vm") for name in ("create", "delete", "run", "stop", "shut_down")]
 

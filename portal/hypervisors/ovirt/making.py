@@ -85,12 +85,17 @@ class Makings:
         return convert.key(made)
 
     def _complete_or_remove(self, made: Any, spec: VmSpec, parts: Parts) -> None:
-        """What is refused leaves nothing behind; what may succeed later is gone on with by the next call."""
+        """What is refused leaves nothing behind; what may succeed later is gone on with by the next call.
+
+        One that is gone by now was accepted all the same: why it could not be made, ``making`` tells.
+        """
         try:
             self._complete(made, spec, parts)
         except HypervisorError as error:
             if error.can_retry:
                 raise
+            if isinstance(error, NotFound) and self._looking.find(spec.uid, convert.key(made)) is None:
+                return
             headers = correlation("undo_create_vm", spec.uid)
             try:
                 with calling("remove machine", mutates=True):
