@@ -30,6 +30,7 @@ def test_pages_of_log_ins_and_tokens_fit_and_keep_the_policy(
         page.wait_for_load_state()
         page.goto(f"{page.url}tokens/new/")
         page.fill("#name", f"deploy {look}")
+        page.fill("#password", portal.password("physics-admin"))
         page.click("main button[type=submit]")
         page.wait_for_selector("#token")
         page.locator("main .actions a").click()

@@ -69,7 +69,7 @@ def test_without_any_volume_a_console_opens_and_the_network_does_not(make_machin
     machine = make_machine()
     machine.start()
     machine.wait_for_serial("user@tiny:~$")
-    machine.type_on_serial("sleep 2; netstat -ltn | grep :22\n")
+    machine.type_on_serial("until netstat -ltn | grep :22; do sleep 1; done\n")  # its key may not be made yet
     machine.wait_for_serial("0.0.0.0:22")
     assert "Permission denied (publickey)" in machine.ssh("user", alice.private, "true").stderr
 
