@@ -19,10 +19,13 @@ from tenants.models.quota import Dimension
 
 
 def put_mark(ctx: StepContext) -> None:
-    """Mark it as ours; marked already is done."""
+    """Mark it as ours; marked already is done. One of ours that was lost keeps its mark, which must be the one we know it by."""
     vm = vm_of(ctx)
-    driver_of(vm).adopt_vm(vm.external_id)
+    marked = driver_of(vm).adopt_vm(vm.external_id)
     ctx.fault_point("marked")
+    if marked.uid != vm.pk:
+        text = _("The machine bears another mark of this portal than when it was found. Look at the list again.")
+        raise StepFailed(text, code="marked_otherwise", detail=f"{vm.external_id} is {marked.uid}, not {vm.pk}")
 
 
 def measure(ctx: StepContext) -> Done:

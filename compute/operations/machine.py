@@ -8,7 +8,7 @@ from compute.models import Vm
 from compute.sync.vms import observe, settle_at_end
 from portal.hypervisors.base import Driver
 from portal.hypervisors.connect import driver_for
-from portal.hypervisors.specs import VmRef, VmStatus
+from portal.hypervisors.specs import VmFound, VmRef, VmStatus
 from portal.jobs.context import JobContext
 from portal.jobs.operation import StepContext, StepFailed, Wait
 
@@ -35,17 +35,22 @@ def ref_of(vm: Vm) -> VmRef:
 
 def read_back(ctx: StepContext) -> Wait | None:
     """Success is what the hypervisor says it has: read it back and write it down."""
-    vm = vm_of(ctx)
-    found = driver_of(vm).find_vm(vm.pk, vm.external_id)
-    if found is None:
-        raise StepFailed(_("The hypervisor does not have the machine."), code="vm_not_found", can_retry=True)
+    found = found_now(vm_of(ctx))
     wanted_up = bool(ctx.params.get("run", True))
-    observe(vm, found)
     if wanted_up and found.status is VmStatus.DOWN:
         raise StepFailed(_("The machine went off again right after its start."), code="vm_went_down")
     if wanted_up and found.status not in {VmStatus.UP, VmStatus.POWERING_UP}:
         return Wait(0.5, _("Waiting for the machine to come up."), give_up_after=60)
     return None
+
+
+def found_now(vm: Vm) -> VmFound:
+    """The machine as the hypervisor has it, written down. Raises ``StepFailed``, to be tried again, where it does not."""
+    found = driver_of(vm).find_vm(vm.pk, vm.external_id)
+    if found is None:
+        raise StepFailed(_("The hypervisor does not have the machine."), code="vm_not_found", can_retry=True)
+    observe(vm, found)
+    return found
 
 
 def settle(job: JobContext) -> None:

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy
 
 from compute import rules
 from compute.models import Disk, Nic, Template, Vm
+from compute.operations.kept import MAKING_SECONDS, engines_template, read_back_kept, settle_made, while_away
 from compute.operations.left_behind import machine_left
 from compute.operations.machine import OFF, driver_of, read_back, ref_of, settle, vm_of
 from compute.sync.vms import observe
@@ -17,7 +18,7 @@ from network.models import VnicProfile
 from portal.common.sealed import unseal_json
 from portal.hypervisors.base import Driver
 from portal.hypervisors.engine_found import MakingState
-from portal.hypervisors.errors import MakingFailed, NoCapacity
+from portal.hypervisors.errors import MakingFailed, NoCapacity, NotFound, Unavailable
 from portal.hypervisors.known import capabilities_of
 from portal.hypervisors.specs import (
     DiskFromTemplate,
@@ -34,7 +35,6 @@ from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFai
 from tenants import quota
 
 GIB = 1024**3
-MAKING_SECONDS = 6 * 3600.0  # whole copies of large disks take their time
 LONGEST_WORDS = 500  # of an engine's
 UNDOING = gettext_lazy("What had been made is being undone; the quota is given back when that is done.")
 
@@ -55,11 +55,6 @@ def _nic(nic: Nic, profile: VnicProfile) -> NicSpec:
     return NicSpec(nic.pk, nic.mac, profile.network.external_id, profile.network.filter_name, profile.external_id)
 
 
-def _engines_template(vm: Vm) -> Template | None:
-    """The template of its engine's own that it is made from, with its disks; None: they are made here."""
-    return vm.template if vm.template is not None and vm.template.is_engines else None
-
-
 # -- create
 
 
@@ -76,7 +71,7 @@ def place(ctx: StepContext) -> Done:
 def make_disks(ctx: StepContext) -> None:
     """A linked clone of the template's image. From an engine's template they come with the machine."""
     vm = vm_of(ctx)
-    if _engines_template(vm):
+    if engines_template(vm):
         return
     driver = driver_of(vm)
     for disk in _disks(vm):
@@ -104,9 +99,20 @@ def unmake_disks(ctx: StepContext) -> Wait | None:
     for ref in refs:
         driver.delete_disk(ref)
         ctx.fault_point("removed")
-    if any(driver.find_disk(ref) is not None for ref in refs):
+    if any(_is_seen(driver, ref) for ref in refs):
         return Wait(1.0, _("Waiting for the disks to be gone."))
     return None
+
+
+def _is_seen(driver: Driver, ref: DiskRef) -> bool:
+    """Whether a disk is there still, after ``delete_disk`` was accepted.
+
+    Where its storage domain is gone nobody can look: then that word is the last, and the disk counts as removed.
+    """
+    try:
+        return driver.find_disk(ref) is not None
+    except NotFound:
+        return False
 
 
 def make_first_boot(ctx: StepContext) -> Done:
@@ -140,7 +146,7 @@ def define(ctx: StepContext) -> Done | Wait:
     """Define the machine, switched off, with its disks and network cards; an engine goes on making it after that."""
     vm = vm_of(ctx)
     driver = driver_of(vm)
-    if _engines_template(vm):
+    if engines_template(vm):
         return _define_on_engine(ctx, vm, driver)
     found = driver.find_vm(vm.pk)
     ref = VmRef(vm.pk, found.external_id) if found else driver.create_vm(_spec(ctx, vm))
@@ -157,7 +163,10 @@ def _define_on_engine(ctx: StepContext, vm: Vm, driver: Driver) -> Done | Wait:
         ctx.fault_point("made")
         Vm.objects.filter(pk=vm.pk).update(external_id=ref.external_id)
         ctx.remember(accepted=ref.external_id)
-    making = driver.making(ref)
+    try:
+        making = driver.making(ref)
+    except Unavailable as error:
+        return while_away(vm, error)
     if making.state is MakingState.FAILED:
         raise MakingFailed(figures={"why": making.why[:LONGEST_WORDS] or "-"})
     if making.state is MakingState.WORKING:
@@ -181,7 +190,7 @@ def _first_boot(ctx: StepContext, vm: Vm) -> list[DiskRef]:
 
 
 def _spec(ctx: StepContext, vm: Vm) -> VmSpec:
-    template = _engines_template(vm)
+    template = engines_template(vm)
     return _engines_spec(ctx, vm, template) if template else _plain_spec(ctx, vm)
 
 
@@ -233,21 +242,33 @@ def undefine(ctx: StepContext) -> Done | Wait:
     return Done({"gone": True})
 
 
-def start(ctx: StepContext) -> None:
-    """Switch on, unless it is not wanted."""
+def start(ctx: StepContext) -> Done | Wait | None:
+    """Switch on, unless it is not wanted. What took an engine hours is kept where there is no room to run it now."""
     vm = vm_of(ctx)
-    if ctx.params.get("run", True):
+    if not ctx.params.get("run", True):
+        return None
+    try:
         driver_of(vm).run_vm(ref_of(vm))
+    except NoCapacity as error:
+        if engines_template(vm) is None:
+            raise
+        return Done({"refused": error.public})
+    except Unavailable as error:
+        return while_away(vm, error)
+    return None
 
 
-def read_back_all(ctx: StepContext) -> Wait | None:
+def read_back_all(ctx: StepContext) -> Done | Wait | None:
     """The machine, and what it stands on: one that is not started would not miss its disks."""
     vm = vm_of(ctx)
     driver = driver_of(vm)
     wanted = [_disk_ref(disk) for disk in _disks(vm)] + _first_boot(ctx, vm)
-    if any(driver.find_disk(ref) is None for ref in wanted):
-        raise StepFailed(_("The hypervisor does not have the machine's disk."), code="disk_not_found")
-    return read_back(ctx)
+    try:
+        if any(driver.find_disk(ref) is None for ref in wanted):
+            raise StepFailed(_("The hypervisor does not have the machine's disk."), code="disk_not_found")
+        return read_back_kept(ctx, vm) if engines_template(vm) else read_back(ctx)
+    except Unavailable as error:
+        return while_away(vm, error)
 
 
 def forget_failed(job: JobContext) -> None:
@@ -281,7 +302,7 @@ class CreateVm(Operation):
         StepDef("start", gettext_lazy("Start the machine"), start),
         StepDef("read_back", gettext_lazy("Verify"), read_back_all),
     )
-    on_finished = staticmethod(settle)
+    on_finished = staticmethod(settle_made)
     on_failed = staticmethod(forget_failed)
     left_behind = staticmethod(machine_left)
 

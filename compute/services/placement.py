@@ -41,6 +41,8 @@ def place_for(actor: Actor, wish: Wish, laid: Laid) -> Place:
     """
     template = wish.template
     provider = template.storage_domain.provider_id
+    if template.is_engines and laid.disks and not laid.zones:
+        return Place(reasons=(_apart(wish),))
     reached = Host.objects.filter(provider_id=provider, cluster__assignments__data_center=wish.data_center)
     if template.is_engines:
         reached = reached.filter(cluster__zone__external_id__in=laid.zones or template.storage_domain.zones)
@@ -55,6 +57,14 @@ def place_for(actor: Actor, wish: Wish, laid: Laid) -> Place:
         return Place(reasons=(_silent(actor, hosts),))
     wanted = wish.memory_mib if wish.request.run else 0
     return (_cluster_with_room if template.is_engines else _with_room)(actor, answering, wanted)
+
+
+def _apart(wish: Wish) -> Reason:
+    text = _(
+        "The disks of the template %(name)s lie in storage domains of different zones, and no cluster reaches them all. "
+        "Ask the data center's administrator for storage domains of one zone that have all of them."
+    )
+    return Reason("disks_apart", text % {"name": wish.template.name}, "template")
 
 
 def is_answering(host: Host) -> bool:

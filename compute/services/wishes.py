@@ -172,11 +172,13 @@ def lay_disks(wish: Wish) -> Laid:
         wanted = [("disk1", template.disk_gib, True, "", [own])]
     else:
         wanted = [_wanted(number, disk, own) for number, disk in enumerate(template.disks, start=1)]
-    disks = []
+    disks: list[NewDisk] = []
     for name, size, bootable, source, places in wanted:
-        domain = next((usable[key] for key in places if key in usable), None)
-        if domain is None:
+        fitting = [usable[key] for key in places if key in usable]
+        if not fitting:
             return Laid(reasons=(_no_storage(),))
+        zones = Laid(tuple(disks)).zones
+        domain = next((one for one in fitting if zones & set(one.zones)), fitting[0])
         disks.append(NewDisk(name, size, domain, bootable, source))
     full = {disk.domain.pk: disk.domain for disk in disks if _is_full(disk.domain)}
     return Laid(tuple(disks), tuple(_full(domain) for domain in full.values()))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
@@ -35,12 +35,13 @@ from portal.hypervisors.identity import portal_id
 from portal.hypervisors.known import as_stored
 from portal.hypervisors.models import Provider, ProviderStatus
 from portal.hypervisors.rows import bring
-from portal.hypervisors.specs import About, Capabilities, Inventory
+from portal.hypervisors.specs import About, Capabilities, HostFound, Inventory
 
 log = logging.getLogger(__name__)
 
 MOST_VANISHED = 5
 MOST_VANISHED_SHARE = 0.1
+BELIEVED_AFTER = timedelta(days=1)  # hosts that stay away
 
 
 def sync_provider(provider: Provider) -> Inventory:
@@ -59,7 +60,7 @@ def sync_provider(provider: Provider) -> Inventory:
     held = _compare_vms(provider, inventory, began=began)
     write_found(provider, inventory)
     settle_all(provider)
-    remove_leftovers(provider)
+    remove_leftovers(provider, inventory, able)
     _note_version(provider, inventory.about)
     _write_provider(provider, able, held=held)
     return inventory
@@ -129,8 +130,17 @@ def _write_hosts(provider: Provider, inventory: Inventory, clusters: Mapping[str
     _move_hosts(rows, following)
     left = rows.filter(pk__in=[row.pk for row in gone])
     if clusters:  # an engine's host that is not told any more was removed there
-        left.delete()
+        (_unseen_for_long(left) if _is_too_many(gone, inventory.hosts) else left).delete()
     left.update(status="unknown")
+
+
+def _is_too_many(gone: Sequence[Host], told: Sequence[HostFound]) -> bool:
+    """So many hosts gone at once, or all, that it is not believed: an account that lost a right is told of none."""
+    return bool(gone) and (not told or len(gone) > max(MOST_VANISHED, MOST_VANISHED_SHARE * (len(gone) + len(told))))
+
+
+def _unseen_for_long(rows: QuerySet[Host]) -> QuerySet[Host]:
+    return rows.filter(status_at__lt=timezone.now() - BELIEVED_AFTER)
 
 
 def _in_clusters(following: Mapping[str, UUID]) -> dict[str, dict[str, UUID]]:

@@ -8,10 +8,11 @@ is touched, whatever mark it bears.
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from compute.models import Vm
@@ -21,23 +22,33 @@ from portal.events.record import Subject, record
 from portal.hypervisors.base import Driver
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.errors import HypervisorError, Unavailable
+from portal.hypervisors.identity import portal_id
 from portal.hypervisors.models import Provider
-from portal.hypervisors.specs import DiskRef, VmRef, VmStatus
+from portal.hypervisors.specs import Capabilities, DiskRef, Inventory, VmFound, VmRef, VmStatus
 from portal.jobs.models import Job
 from portal.jobs.states import JobStatus
 
 log = logging.getLogger(__name__)
 
 LOOKED_FOR = timedelta(minutes=15)
-MOST_AT_ONCE = 200
+# Jobs that are looked after at one compare. Of more, others each minute, so that all get their turn in time.
+MOST_AT_ONCE = 50
+TURN_SECONDS = 60
+LONGEST_MAKING = timedelta(days=1)
+# The step whose output keeps when such a machine was seen: at first, and the last time while it was being made.
+STEP, SEEN_AT = "define", "left_seen_at"
 
 
-def remove_leftovers(provider: Provider) -> None:
-    """Look for what recently failed creations made after all, and remove it. Raises ``Unavailable``."""
+def remove_leftovers(provider: Provider, inventory: Inventory, able: Capabilities) -> None:
+    """Look for what recently failed creations made after all, and remove it. Raises ``Unavailable``.
+
+    Where disks come with their machine, nothing is asked but for machines that the inventory shows.
+    """
     driver = driver_for(provider)
-    for job in _failed_of_late(provider)[:MOST_AT_ONCE]:
+    jobs = _seen_there(provider, inventory) if able.templates else _in_turn(_failed_of_late(provider))
+    for job in jobs:
         try:
-            found = _remove(driver, job)
+            found = _remove(driver, job, able)
         except Unavailable:
             raise
         except HypervisorError as error:
@@ -47,16 +58,59 @@ def remove_leftovers(provider: Provider) -> None:
                 _tell(job, found)
 
 
-def _failed_of_late(provider: Provider) -> QuerySet[Job]:
+def _failed(provider: Provider) -> QuerySet[Job]:
     return Job.objects.filter(
         operation="compute.create_vm",
         status__in=[JobStatus.FAILED, JobStatus.ABORTED],
-        ended_at__gte=timezone.now() - LOOKED_FOR,
         params__provider=str(provider.pk),
     ).exclude(target_uid__in=Vm.objects.values("pk"))
 
 
-def _remove(driver: Driver, job: Job) -> list[str]:
+def _failed_of_late(provider: Provider) -> QuerySet[Job]:
+    return _failed(provider).filter(ended_at__gte=timezone.now() - LOOKED_FOR)
+
+
+def _in_turn(jobs: QuerySet[Job]) -> list[Job]:
+    count = jobs.count()
+    first = int(time.time() // TURN_SECONDS) % max(1, -(-count // MOST_AT_ONCE)) * MOST_AT_ONCE
+    return list(jobs.order_by("ended_at", "pk")[first : first + MOST_AT_ONCE])
+
+
+# -- where disks come with their machine
+
+
+def _seen_there(provider: Provider, inventory: Inventory) -> list[Job]:
+    """Jobs whose machine is there by its mark and has no row, and those whose machine was seen so: its disks may be left.
+
+    A machine that is still being made is left until it is not, and the time for it counts from then.
+    """
+    there = {
+        vm.marker.uid: vm for vm in inventory.vms if vm.marker and vm.marker.portal_id == portal_id() and not vm.is_copy
+    }
+    strays = there.keys() - set(Vm.objects.filter(provider=provider).values_list("pk", flat=True))
+    since = timezone.now() - LOOKED_FOR
+    seen = Q(steps__name=STEP, steps__output__has_key=SEEN_AT, ended_at__gte=since - LONGEST_MAKING)
+    jobs = _failed(provider).filter(Q(target_uid__in=list(strays)[:MOST_AT_ONCE]) | seen).distinct()[:MOST_AT_ONCE]
+    return [job for job in jobs if _is_due(job, there.get(job.target_uid), since)]
+
+
+def _is_due(job: Job, machine: VmFound | None, since: datetime) -> bool:
+    step = job.steps.filter(name=STEP).first()
+    told = step.output.get(SEEN_AT) if step is not None else None
+    last = datetime.fromisoformat(told) if told else job.ended_at
+    if step is None or last is None or last < since:
+        return False
+    is_locked = machine is not None and machine.status is VmStatus.IMAGE_LOCKED
+    if machine is not None and (is_locked or not told):
+        step.output = step.output | {SEEN_AT: timezone.now().isoformat()}
+        step.save(update_fields=["output"])
+    return not is_locked
+
+
+# -- removing
+
+
+def _remove(driver: Driver, job: Job, able: Capabilities) -> list[str]:
     """The kinds of what was found and is gone now."""
     found = []
     machine = driver.find_vm(job.target_uid)
@@ -71,7 +125,7 @@ def _remove(driver: Driver, job: Job) -> list[str]:
         if driver.find_disk(image) is not None:
             driver.delete_disk(image)
             found.append("disk")
-        if driver.capabilities().first_boot_volume:
+        if able.first_boot_volume:
             driver.delete_first_boot(job.target_uid, storage_domain=disk["storage_domain"])
     return found
 

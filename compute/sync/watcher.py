@@ -20,9 +20,9 @@ from portal.hypervisors.base import Watch
 from portal.hypervisors.connect import driver_for, forget, is_current
 from portal.hypervisors.errors import Denied, HypervisorError, NotFound
 from portal.hypervisors.known import capabilities_of
-from portal.hypervisors.leases import claim_watch, release_watch
+from portal.hypervisors.leases import claim_watch, release_watch, watch_held
 from portal.hypervisors.models import Provider, ProviderStatus
-from portal.hypervisors.specs import VmRef
+from portal.hypervisors.specs import Change, VmRef
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,44 @@ ADDRESS_SECONDS = 5.0
 PATIENT_SECONDS = 120.0  # for which a machine without an address is asked at each turn
 LATE_SECONDS = 60.0  # between turns at which all are
 MOST_ASKED = 50
+MOST_LOOKS = 50  # machines that changed in one turn; more are looked at all at once
 RETRY_SECONDS = 5.0
+# Where the account was refused: knocking on would lock it. Twice as long each time.
+DENIED_SECONDS = 60.0
+LONGEST_DENIED_SECONDS = 600.0
+
+
+class Pace:
+    """When the next compare is due: once in a while, and earlier where something asks for it. Times of one clock, in seconds."""
+
+    def __init__(self, now: float) -> None:
+        self._compared_at, self._took, self._pause = now, 0.0, STRANGERS_SECONDS
+        self._at = now + COMPARE_SECONDS
+
+    def strangers_changed(self) -> None:
+        """A stranger that comes and goes without end is looked at less and less often."""
+        self._not_later_than(self._pause)
+
+    def something_changed(self) -> None:
+        """Whatever it was: an engine may tell of many such things in a row, and a compare of it may take long."""
+        self._not_later_than(max(TOLD_SECONDS, 10 * self._took))
+
+    def many_changed(self) -> None:
+        """More machines than are looked at one by one: nothing else shows what they are now."""
+        self._not_later_than(max(TOLD_SECONDS, 2 * self._took))
+
+    def is_due(self, now: float) -> bool:
+        """Whether to compare now."""
+        return now >= self._at
+
+    def compared(self, *, began: float, ended: float) -> None:
+        """It was done."""
+        is_early = self._at < self._compared_at + COMPARE_SECONDS
+        self._pause = min(2 * self._pause, COMPARE_SECONDS) if is_early else STRANGERS_SECONDS
+        self._compared_at, self._took, self._at = ended, ended - began, ended + COMPARE_SECONDS
+
+    def _not_later_than(self, seconds: float) -> None:
+        self._at = min(self._at, self._compared_at + seconds)
 
 
 class ProviderWatcher(threading.Thread):
@@ -47,6 +84,8 @@ class ProviderWatcher(threading.Thread):
         self.holder = f"{socket.gethostname()}:{os.getpid()}"
         self._waiting: dict[str, float] = {}  # machines without an address, and since when
         self._late_at = 0.0
+        self._refused: Provider | None = None  # as it was when its account was refused
+        self._refusals = 0  # in a row
 
     def run(self) -> None:
         """Until told to stop: claim, read everything, follow the changes; a broken provider is tried again."""
@@ -54,6 +93,7 @@ class ProviderWatcher(threading.Thread):
             while not self.stop_event.is_set() and self._is_wanted():
                 self._once()
                 self.stop_event.wait(RETRY_SECONDS)
+                self._leave_alone()
         finally:
             forget(self.provider_uid)
             release_watch(self.provider_uid, holder=self.holder)
@@ -68,17 +108,37 @@ class ProviderWatcher(threading.Thread):
             log.exception("watching a provider failed; it is tried again")
             return True
 
+    def _leave_alone(self) -> None:
+        """After a refusal of the account, for minutes, or until it is given anew or somebody else is let in with it.
+
+        The lease is kept, else another process would knock in our place.
+        """
+        refused, self._refused = self._refused, None
+        until = time.monotonic() + min(DENIED_SECONDS * 2 ** (self._refusals - 1), LONGEST_DENIED_SECONDS)
+        while refused is not None and time.monotonic() < until and not self.stop_event.wait(RETRY_SECONDS):
+            close_old_connections()
+            try:
+                claim_watch(self.provider_uid, holder=self.holder, seconds=LEASE_SECONDS)
+                is_denied = Provider.objects.filter(pk=refused.pk, status=ProviderStatus.DENIED, enabled=True).exists()
+                if not is_denied or not is_current(refused):
+                    return
+            except DatabaseError:
+                log.exception("watching a provider failed; it is tried again")
+
     def _once(self) -> None:
         close_old_connections()
         try:
             if claim_watch(self.provider_uid, holder=self.holder, seconds=LEASE_SECONDS) is None:
                 return
             provider = Provider.objects.get(pk=self.provider_uid, enabled=True)
-            self._follow(provider)
+            with watch_held(self.provider_uid, holder=self.holder, seconds=LEASE_SECONDS):
+                self._follow(provider)
         except Provider.DoesNotExist:
             return
         except HypervisorError as error:
             self._silent(error)
+            if isinstance(error, Denied):
+                self._refused, self._refusals = provider, self._refusals + 1
         except Exception:
             log.exception("watching a provider failed; it is tried again")
 
@@ -87,6 +147,7 @@ class ProviderWatcher(threading.Thread):
         screens = ScreenTaker(provider)
         try:
             sync_provider(provider)
+            self._refusals = 0
             if capabilities_of(Provider.objects.get(pk=provider.pk)).screenshots:
                 screens.start()
             self._read_changes(provider, watch)
@@ -95,8 +156,7 @@ class ProviderWatcher(threading.Thread):
             watch.close()
 
     def _read_changes(self, provider: Provider, watch: Watch) -> None:
-        compared_at, addresses_at, pause = time.monotonic(), 0.0, STRANGERS_SECONDS
-        compare_at, took = compared_at + COMPARE_SECONDS, 0.0
+        pace, addresses_at = Pace(time.monotonic()), 0.0
         while not self.stop_event.is_set():
             if claim_watch(provider.pk, holder=self.holder, seconds=LEASE_SECONDS) is None:
                 return
@@ -104,23 +164,14 @@ class ProviderWatcher(threading.Thread):
                 return  # follow it by its new address or credentials
             changes = watch.next(timeout=2.0)
             close_old_connections()
-            known = [look_at(provider, uid) for uid in {change.external_id for change in changes} if uid]
-            if not all(known):
-                compare_at = min(compare_at, compared_at + pause)
+            look_at_changed(provider, changes, pace)
             if time.monotonic() >= addresses_at:
                 addresses_at = time.monotonic() + ADDRESS_SECONDS
                 self._addresses(provider)
-            if any(not change.external_id for change in changes):
-                # Whatever it was: an engine may tell of many such things in a row, and a compare of it may take long.
-                compare_at = min(compare_at, compared_at + max(TOLD_SECONDS, 10 * took))
-            if time.monotonic() >= compare_at:
-                # A stranger that comes and goes without end is looked at less and less often.
-                is_early = compare_at < compared_at + COMPARE_SECONDS
-                pause = min(2 * pause, COMPARE_SECONDS) if is_early else STRANGERS_SECONDS
+            if pace.is_due(time.monotonic()):
                 began = time.monotonic()
                 sync_provider(provider)
-                compared_at = time.monotonic()
-                compare_at, took = compared_at + COMPARE_SECONDS, compared_at - began
+                pace.compared(began=began, ended=time.monotonic())
 
     def _addresses(self, provider: Provider) -> None:
         """Machines that are up and have no address yet are asked for it; later, where there is perhaps no agent to tell, less
@@ -145,6 +196,20 @@ class ProviderWatcher(threading.Thread):
         )
         Host.objects.filter(provider=self.provider_uid).update(status="unknown")
         unknown_since_silence(self.provider_uid)
+
+
+def look_at_changed(provider: Provider, changes: list[Change], pace: Pace) -> None:
+    """Look at the machines that changed, one by one or, where they are many, with everything before long."""
+    keys = {change.external_id for change in changes}
+    if "" in keys:
+        pace.something_changed()
+    machines = keys - {""}
+    if len(machines) > MOST_LOOKS:
+        pace.many_changed()
+        return
+    known = [look_at(provider, key) for key in machines]
+    if not all(known):
+        pace.strangers_changed()
 
 
 def look_at(provider: Provider, external_id: str) -> bool:

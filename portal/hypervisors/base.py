@@ -12,7 +12,7 @@ provider's own, bounds it, and abandons it as *outcome unknown* when it does not
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 from uuid import UUID
 
@@ -46,6 +46,10 @@ from portal.hypervisors.specs import (
 MOST_VOLUMES = 500
 
 
+def no_progress() -> None:
+    """Nobody is told how far a reading is."""
+
+
 class Watch(ABC):
     """An open stream of changes. Iterate with a time-out so that the watcher can do its other work."""
 
@@ -71,6 +75,9 @@ class Driver(ABC):
 
     # Whether its accelerator is told by trying it, as where a host is reached itself.
     tries_accelerator: ClassVar[bool] = True
+
+    # How many seconds the proof of life may take: a connection with its log-in, and ``about``.
+    proof_seconds: ClassVar[float] = 3.0
 
     # Whether it has clusters itself, as an engine does; else the portal groups its hosts.
     has_clusters: ClassVar[bool] = True
@@ -129,8 +136,12 @@ class Driver(ABC):
         """What this provider can do."""
 
     @abstractmethod
-    def inventory(self) -> Inventory:
-        """Everything there is, ours and others', in a bounded number of calls."""
+    def inventory(self, progress: Callable[[], None] = no_progress) -> Inventory:
+        """Everything there is, ours and others', in a bounded number of calls.
+
+        ``progress`` is called after each of them: a long reading that goes on is not given up, and what it raises ends one
+        that nobody waits for.
+        """
 
     @abstractmethod
     def watch(self) -> Watch:
@@ -263,7 +274,8 @@ class Driver(ABC):
 
     @abstractmethod
     def adopt_vm(self, external_id: str) -> VmRef:
-        """Put this portal's mark on a VM that bears none, and change nothing else of it; that it is ours is success.
+        """Put this portal's mark on a VM that bears none, and change nothing else of it; that it is ours is success, and it
+        keeps the uid that it has.
 
         Raises ``NotFound``, and ``AlreadyExists`` where it bears another portal's mark or is a copy of a VM of ours.
         """

@@ -10,12 +10,12 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from uuid import UUID
 
 from portal.common import sealed
-from portal.hypervisors.base import Driver, Watch
+from portal.hypervisors.base import Driver, Watch, no_progress
 from portal.hypervisors.engine_found import Making
 from portal.hypervisors.errors import Denied, HypervisorError
 from portal.hypervisors.identity import portal_id
@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 # Seconds a call may take. A read answers a page or a step and is short; a change may have a hypervisor make files.
 READ = 10.0
-READ_ALL = 60.0
+READ_ALL = 60.0  # without progress, where there is any to tell
 CHANGE = 45.0
 PROVE = 90.0  # the first ``capabilities`` starts a tiny machine to try the accelerator
 COPY = 3600.0  # a disk is copied by the hypervisor itself, and nothing tells how far it is
@@ -149,7 +149,9 @@ def connection_of(provider: Provider) -> Connection:
 def _lane(provider: Provider, connection: Connection) -> Lane:
     kind = driver_class(provider.kind)
     wanted = connection.options.get("calls_at_once")
-    limits = Limits(at_once=int(wanted)) if wanted else Limits()
+    limits = Limits(probe_seconds=kind.proof_seconds)
+    if wanted:
+        limits = replace(limits, at_once=int(wanted))
     return Lane(provider.name, lambda: kind(connection), limits=limits)
 
 
@@ -193,8 +195,17 @@ class BoundedDriver(Driver):
     def capabilities(self) -> Capabilities:
         return self._read("capabilities", lambda driver: driver.capabilities(), seconds=PROVE)
 
-    def inventory(self) -> Inventory:
-        return self._read("inventory", lambda driver: driver.inventory(), seconds=READ_ALL)
+    def inventory(self, progress: Callable[[], None] = no_progress) -> Inventory:
+        """``READ_ALL`` seconds without progress end it; ``progress`` is the lane's own, and a caller's beside it."""
+        pulse = Pulse()
+
+        def beat() -> None:
+            pulse.beat()
+            progress()
+
+        return self._lane.call(
+            "inventory", lambda driver: driver.inventory(beat), seconds=READ_ALL, mutates=False, pulse=pulse
+        )
 
     def watch(self) -> Watch:
         pulse = Pulse()

@@ -20,6 +20,7 @@ from typing import NoReturn, TypeVar
 
 from portal.hypervisors.base import Driver
 from portal.hypervisors.errors import Busy, OutcomeUnknown, Unavailable
+from portal.hypervisors.specs import About
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class Limits:
     at_once: int = 4
     queue_seconds: float = 5.0  # how long a call waits for a place before it is refused
     cooldown_seconds: float = 4.0  # how long a provider that did not answer is refused at once
-    probe_seconds: float = 3.0  # how long the proof of life may take
+    probe_seconds: float = 3.0  # how long the proof of life may take: its driver's ``proof_seconds``
     stuck_at_most: int = 16  # abandoned calls that have not ended, beyond which the long cool-down applies
     full_cooldown_seconds: float = 60.0
 
@@ -107,11 +108,13 @@ class _Links:
         if not is_kept:
             link.close()
 
-    def drop(self) -> None:
-        """Close those that are idle now, and each other at the end of its call."""
+    def drop(self, *, but: _Link | None = None) -> None:
+        """Close those that are idle now, and each other at the end of its call; ``but``: one that may stay."""
         with self._lock:
             dropped, self.idle = self.idle, []
             self._generation += 1
+            if but is not None:
+                but.generation = self._generation
         for link in dropped:
             link.close()
 
@@ -164,6 +167,7 @@ class Lane:
         self._stuck = 0
         self._dead_until = 0.0  # 0: taken for alive
         self._probing = False
+        self._proved_at = 0.0
 
     def call(
         self, what: str, work: Callable[[Driver], T], *, seconds: float, mutates: bool, pulse: Pulse | None = None
@@ -271,18 +275,29 @@ class Lane:
         return self.limits.full_cooldown_seconds if full else self.limits.cooldown_seconds
 
     def _alive(self) -> bool:
-        """Whether the provider tells its version within a short while."""
-        link = self._links.take()
-        running = _Running(None)
+        """Whether the provider tells its version within a short while, to this look or to an earlier one that was given up.
+
+        One that is late keeps its connection, and is as good a proof when it comes back: else a provider whose log-in takes
+        longer would be asked to begin anew for ever.
+        """
+        began, link, running = time.monotonic(), self._links.take(), _Running(None)
         future = self._start("probe", lambda driver: driver.about(), link=link, running=running)
+        future.add_done_callback(self._note_proof)
         wait([future], timeout=self.limits.probe_seconds)
         if not future.done():
-            link.spoiled = True
             running.abandon(self._count_stuck)
         elif not isinstance(future.exception(), Unavailable):
             return True
-        self._links.drop()
-        return False
+        with self._lock:
+            is_proved = self._proved_at > began
+        if not is_proved:
+            self._links.drop(but=link)
+        return is_proved
+
+    def _note_proof(self, probe: Future[About]) -> None:
+        if not isinstance(probe.exception(), Unavailable):
+            with self._lock:
+                self._proved_at, self._dead_until = time.monotonic(), 0.0
 
     def _count_stuck(self, change: int) -> None:
         with self._lock:

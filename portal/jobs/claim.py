@@ -95,7 +95,10 @@ class Claim:
         return True
 
     def begin_undo(self, step: Step) -> None:
-        """Write that the step's ``undo`` starts."""
+        """Write that the step's ``undo`` starts. What made its ``do`` fail is over at the first one."""
+        first = {"failing_since": None} if step.undo_first_tried_at is None else {}
+        if first:
+            step.failing_since = None
         self.save(
             {"position": step.position},
             step=step,
@@ -104,7 +107,8 @@ class Claim:
                 "undo_attempts": F("undo_attempts") + 1,
                 "undo_first_tried_at": Coalesce("undo_first_tried_at", Now()),
                 "ended_at": None,
-            },
+            }
+            | first,
         )
 
 

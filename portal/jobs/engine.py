@@ -35,7 +35,7 @@ LONGEST_PAUSE = 30.0
 # A step that takes its worker with it (out of memory, a crash in a C library) would otherwise come round for ever.
 MOST_ATTEMPTS = 50
 MOST_UNDO_ATTEMPTS = 200  # more than the patience below has room for
-# An undo is worth patience: giving up leaves something behind that a person must clean up.
+# An undo is worth patience: giving up leaves something behind that a person must clean up. Since its last success.
 UNDO_SECONDS = 3600.0
 UNDO_ATTEMPTS = 3  # for errors of which trying again promises nothing
 UNKNOWN_OPERATION_PAUSE = 30.0
@@ -261,7 +261,11 @@ def _undone(claim: Claim, step: Step, *, kept: bool) -> float:
 def _wait_for_undo(claim: Claim, step: Step, wait: Wait) -> float | None:
     if _seconds_since(claim, step.undo_first_tried_at) > max(wait.give_up_after, UNDO_SECONDS):
         return _stick(claim, own_failure("timed_out"), step.name)
-    values: dict[str, Any] = {"message": wait.message[:LONGEST_MESSAGE], "undo_attempts": F("undo_attempts") - 1}
+    values: dict[str, Any] = {
+        "message": wait.message[:LONGEST_MESSAGE],
+        "undo_attempts": F("undo_attempts") - 1,
+        "failing_since": None,
+    }
     claim.save(released(wait.seconds), step=step, step_values=values)
     return wait.seconds
 
@@ -269,10 +273,14 @@ def _wait_for_undo(claim: Claim, step: Step, wait: Wait) -> float | None:
 def _after_undo_error(claim: Claim, step: Step, failure: Failure) -> float | None:
     log_failure(claim.job, f"{step.name} (undo)", failure)
     is_hopeless = not failure.can_retry and step.undo_attempts + 1 >= UNDO_ATTEMPTS
-    if is_hopeless or _seconds_since(claim, step.undo_first_tried_at) > UNDO_SECONDS:
+    if is_hopeless or _seconds_since(claim, step.failing_since) > UNDO_SECONDS:
         return _stick(claim, failure, step.name)
     pause = _pause(step.undo_attempts)
-    claim.save(released(pause), step=step, step_values={"message": failure.text[:LONGEST_MESSAGE]})
+    told: dict[str, Any] = {
+        "message": failure.text[:LONGEST_MESSAGE],
+        "failing_since": Coalesce("failing_since", Now()),
+    }
+    claim.save(released(pause), step=step, step_values=told)
     return pause
 
 

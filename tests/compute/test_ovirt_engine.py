@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from compute.models import Template, Vm
-from compute.services import vms
+from compute.models import FoundVm, Template, Vm
+from compute.services import adoption, vms
+from compute.services.adoption import Adoption
 from compute.services.providers import share_out
 from compute.services.wishes import VmRequest
 from compute.sync.inventory import sync_provider
@@ -73,3 +74,25 @@ def test_a_machine_of_an_engine_from_wish_to_end(institute: Institute, engine: P
             assert patiently(job).status == "finished", (verb, job.error)
         assert not Vm.objects.filter(pk=vm.pk).exists()
     assert {each.dimension: each.used for each in quota.usage(physics)}.get(Dimension.STORAGE_GIB, 0) == 0
+
+
+def test_a_machine_made_here_whose_row_was_lost_is_adopted_as_it_was_and_given_back(
+    institute: Institute, engine: Provider, ovirt_engine: EngineDouble
+):
+    """As after a portal's backup was restored that is older than the machine."""
+    physics, root = institute.centers["physics"], institute.actor("root")
+    template = Template.objects.filter(provider=engine, name="Tiny Linux").latest("version")
+    share_out(system_actor(), physics, provider=engine, templates=(template,))
+    vm, job = vms.create_vm(
+        institute.actor("alice"), VmRequest("web-1", physics.pk, template.pk, user_name="ada", run=False)
+    )
+    assert patiently(job).status == "finished", job.error
+    Vm.objects.filter(pk=vm.pk).delete()
+    sync_provider(engine)
+    vm_id = FoundVm.objects.get(marked_uid=vm.pk).external_id
+    [(again, job)] = adoption.adopt(root, Adoption((FoundVm.objects.get(marked_uid=vm.pk).pk,), physics.pk, "alice"))
+    assert patiently(job).status == "finished", job.error
+    assert again.pk == vm.pk
+    assert vm.pk.hex in ovirt_engine.things("vms")[vm_id]["comment"]
+    assert patiently(adoption.unadopt_vm(root, again.pk)).status == "finished"
+    assert ovirt_engine.things("vms")[vm_id]["comment"] == ""

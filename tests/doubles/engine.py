@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
+from portal.hypervisors.base import no_progress
 from portal.hypervisors.engine_found import (
     ClusterFound,
     InstanceTypeFound,
@@ -75,7 +76,7 @@ class EngineDriver(DoubleDriver):
     def rights(self, storage_domain: str, *, path: str) -> Finding:
         return Finding("rights")
 
-    def inventory(self) -> Inventory:
+    def inventory(self, progress: Callable[[], None] = no_progress) -> Inventory:
         about = self.about()
         with self.call("inventory"), self.store.open() as db:
             return Inventory(
@@ -170,7 +171,8 @@ class EngineDriver(DoubleDriver):
     def _found(self, key: str, body: Body) -> VmFound:
         is_off = self._status(body) in OFF | {VmStatus.IMAGE_LOCKED}
         host = "" if is_off else body.get("host", f"host-of-{body['cluster']}")
-        return replace(self._vm_found(key, body), cluster=body["cluster"], host=host)
+        # Its ids are its own, so another one than the mark's makes no copy.
+        return replace(self._vm_found(key, body), cluster=body["cluster"], host=host, is_copy=False)
 
     def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:
         with self.call("delete_vm", ref.external_id), self.store.change() as db:
@@ -179,6 +181,15 @@ class EngineDriver(DoubleDriver):
                 if self._status(body) not in OFF:
                     raise Busy(detail=f"vm {ref.external_id} runs or is locked")
                 drop(db, "vm", ref.external_id)
+
+    def adopt_vm(self, external_id: str) -> VmRef:
+        """One of ours keeps the uid in its mark, for its id there is another."""
+        with self.store.open() as db:
+            body = get(db, "vm", external_id)
+        if body is None or not self._is_ours(body):
+            return super().adopt_vm(external_id)
+        with self.call("adopt_vm", external_id):
+            return VmRef(UUID(body["marker"]["uid"]), external_id)
 
     def run_vm(self, ref: VmRef) -> None:
         with self.call("run_vm", ref.external_id):

@@ -7,8 +7,9 @@ by ``HYPERVISOR_DRIVERS = {"double": "tests.doubles.hypervisor.DoubleDriver"}``;
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
-from portal.hypervisors.base import Watch
+from portal.hypervisors.base import Watch, no_progress
 from portal.hypervisors.specs import (
     About,
     BridgeFound,
@@ -71,7 +72,7 @@ class DoubleDriver(DoubleMachines, DoubleNetworks):
         with self.call("capabilities"):
             return Capabilities(screenshots=True, accelerated=bool(self.store.setting("accelerated")))
 
-    def inventory(self) -> Inventory:
+    def inventory(self, progress: Callable[[], None] = no_progress) -> Inventory:
         about = self.about()
         with self.call("inventory"), self.store.open() as db:
             bridges = tuple(BridgeFound(name, bool(body["active"])) for name, body in every(db, "bridge").items())

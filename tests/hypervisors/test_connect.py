@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,22 @@ import pytest
 
 from portal.common import sealed
 from portal.hypervisors import connect
-from portal.hypervisors.base import Driver
+from portal.hypervisors.base import Driver, no_progress
 from portal.hypervisors.connect import BoundedDriver, driver_for, forget
 from portal.hypervisors.errors import OutcomeUnknown, Unavailable
 from portal.hypervisors.lanes import Lane, Limits
 from portal.hypervisors.models import Provider
-from portal.hypervisors.specs import Connection, DiskRef, DiskSpec, InitialRun, NetworkSpec, VmRef, VmSpec, VolumeRef
+from portal.hypervisors.specs import (
+    Connection,
+    DiskRef,
+    DiskSpec,
+    InitialRun,
+    Inventory,
+    NetworkSpec,
+    VmRef,
+    VmSpec,
+    VolumeRef,
+)
 from tests.doubles.hypervisor import DoubleDriver
 from tests.doubles.hypervisor_state import Fault, HypervisorDouble
 from tests.lab.servers import wait_until
@@ -98,6 +109,43 @@ def test_a_read_that_hangs_is_unavailable(hung: BoundedDriver, method: str) -> N
 def test_a_change_that_hangs_is_of_unknown_outcome(hung: BoundedDriver, method: str) -> None:
     with pytest.raises(OutcomeUnknown):
         CHANGES[method](hung)
+
+
+class Reading(DoubleDriver):
+    """Its inventory lasts, and tells of each part, after ``still`` seconds in which it tells of none."""
+
+    still = 0.0
+    ended: str = ""
+
+    def inventory(self, progress: Callable[[], None] = no_progress) -> Inventory:
+        try:
+            time.sleep(self.still)
+            for _ in range(10):
+                progress()
+                time.sleep(0.1)
+            return super().inventory(progress)
+        except OutcomeUnknown as error:
+            self.ended = error.detail
+            raise
+
+
+def test_a_long_reading_that_goes_on_is_waited_for_and_one_that_was_given_up_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "READ_ALL", 0.4)
+    connection = Connection("double", HypervisorDouble(tmp_path).address, uuid4(), uuid4())
+    inner = Reading(connection)
+    driver = BoundedDriver(connection, Lane("reading", lambda: inner, limits=Limits(probe_seconds=0.05)))
+    assert driver.inventory().hosts
+    inner.still = 0.8
+    with pytest.raises(Unavailable):
+        driver.inventory()
+    wait_until(lambda: inner.ended, "the abandoned reading to end")
+
+
+def test_a_lane_gives_the_proof_of_life_its_drivers_time(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DoubleDriver, "proof_seconds", 21.0)
+    assert driver_for(provider)._lane.limits.probe_seconds == 21.0
 
 
 # -- the lanes of a process
@@ -184,4 +232,4 @@ def test_a_watch_that_opens_when_nobody_waits_for_it_any_more_is_closed(
     with pytest.raises(Unavailable):
         hung.watch()
     HypervisorDouble(tmp_path).heal()
-    wait_until(lambda: len(closed) == 3, "its connection, the call's and the proof of life's to be closed")
+    wait_until(lambda: len(closed) == 2, "its connection and the call's to be closed")

@@ -17,7 +17,7 @@ from portal.hypervisors import lanes
 from portal.hypervisors.base import Driver
 from portal.hypervisors.errors import Busy, Denied, OutcomeUnknown, Unavailable
 from portal.hypervisors.lanes import Lane, Limits, Pulse
-from portal.hypervisors.specs import Connection
+from portal.hypervisors.specs import About, Connection
 from tests.doubles.hypervisor import DoubleDriver
 from tests.doubles.hypervisor_state import Fault, HypervisorDouble
 from tests.lab.servers import wait_until
@@ -276,6 +276,50 @@ def test_a_provider_that_cannot_be_reached_is_found_again(place, clock):
     here.refuse_to_open = False
     clock.ahead += NEVER
     assert here.read() == "Double"
+
+
+class Slow(Counted):
+    """One whose log-in, which the first call pays for, lasts until it is let in."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(Connection("double", place.double.address, uuid4(), uuid4()))
+        self._place = place
+        self._is_in = False
+
+    def about(self) -> About:
+        if not self._is_in:
+            self._place.hang(self)
+            self._is_in = True
+        return super().about()
+
+
+def test_a_proof_of_life_that_comes_late_is_one_and_its_connection_is_used(place, clock):
+    here = place()
+    here.lane = Lane("slow", lambda: here.opened.append(Slow(here)) or here.opened[-1], limits=here.limits)
+    here.lane._take_for_dead("the test says so")
+    clock.ahead += NEVER
+    with pytest.raises(Unavailable):
+        here.read()
+    assert here.lane._stuck == 1
+    here.release.set()
+    wait_until(lambda: here.lane._stuck == 0, "the late look")
+    wait_until(lambda: not here.lane._dead_until, "the provider to be alive")
+    assert here.read() == "Double"
+    assert len(here.opened) == 1, "who logged in slowly was made to do it again"
+
+
+def test_a_look_that_is_given_up_believes_an_earlier_one_that_came_back_meanwhile(place, clock, aside):
+    here = place(probe_seconds=0.3)
+    here.lane = Lane("slow", lambda: here.opened.append(Slow(here)) or here.opened[-1], limits=here.limits)
+    here.lane._take_for_dead("the test says so")
+    clock.ahead += NEVER
+    with pytest.raises(Unavailable):
+        here.read()
+    clock.ahead += NEVER
+    second = aside(here.read)
+    wait_until(lambda: len(here.opened) == 2, "the second look")
+    here.release.set()
+    assert second.result(10) == "Double"
 
 
 def test_stuck_threads_do_not_pile_up(place, clock):

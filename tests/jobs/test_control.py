@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from django.utils import timezone
 
 from portal.common.actor import Actor
 from portal.common.errors import Busy, Conflict, NotFound, NotPermitted
@@ -257,3 +259,33 @@ def test_an_undo_whose_hypervisor_is_away_is_tried_for_long(start: Start, world:
 
     assert run(start()).status == JobStatus.FAILED
     assert world.things() == []
+
+
+# --- the patience of an undo
+
+
+def test_an_undo_that_waited_for_hours_is_not_stuck_at_its_first_error(start: Start, plant: Plant):
+    """The hour counts since the last time that it went well, not since it was first tried."""
+    plant("toy.make.disk.made", "fail")
+    plant("toy.make.disk.undo_before", "retry:2")
+    job, hours = start(), timezone.now() - timedelta(hours=3)
+    advance(job.uid)
+    job.steps.filter(name="disk").update(undo_first_tried_at=hours)
+    hurry(job)
+    advance(job.uid)
+    job.refresh_from_db()
+    assert job.status == JobStatus.UNWINDING
+    job.steps.filter(name="disk").update(failing_since=hours)
+    hurry(job)
+    advance(job.uid)
+    job.refresh_from_db()
+    assert job.status == JobStatus.STUCK
+
+
+def test_what_a_step_suffered_before_it_failed_does_not_count_against_its_undo(start: Start, plant: Plant):
+    plant("toy.make.disk.made", "fail")
+    plant("toy.make.disk.undo_before", "retry:1")
+    job = start()
+    advance(job.uid)
+    job.steps.filter(name="disk").update(failing_since=timezone.now() - timedelta(hours=3))
+    assert run(job).status == JobStatus.FAILED

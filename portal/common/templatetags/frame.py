@@ -118,6 +118,7 @@ EVENT_TITLES = {
     "VM_CREATED": gettext_lazy("The machine was created"),
     "VM_CREATE_FAILED": gettext_lazy("Creating the machine failed"),
     "VM_CREATE_REFUSED": gettext_lazy("Creation was refused"),
+    "VM_MADE_NOT_RUNNING": gettext_lazy("The machine was made, but does not run"),
     "VM_RUN_REQUESTED": gettext_lazy("Running was asked for"),
     "VM_STARTED": gettext_lazy("The machine was started"),
     "VM_RUN_FAILED": gettext_lazy("Running the machine failed"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from uuid import UUID
 
-from portal.hypervisors.base import Driver, Watch
+from portal.hypervisors.base import Driver, Watch, no_progress
 from portal.hypervisors.libvirt import inputs, screens, surroundings, tunnel, way
 from portal.hypervisors.libvirt.accelerator import KVM, Accelerator
 from portal.hypervisors.libvirt.connection import Session
@@ -106,8 +106,8 @@ class LibvirtDriver(Driver):
     def capabilities(self) -> Capabilities:
         return replace(self._declared, accelerated=self._accelerator.chosen() == KVM)
 
-    def inventory(self) -> Inventory:
-        return self._inventories.inventory()
+    def inventory(self, progress: Callable[[], None] = no_progress) -> Inventory:
+        return self._inventories.inventory(progress)
 
     def watch(self) -> Watch:
         return LibvirtWatch(self._session)

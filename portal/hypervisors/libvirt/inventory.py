@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import libvirt
 
+from portal.hypervisors.base import no_progress
 from portal.hypervisors.libvirt import domain_xml, names
 from portal.hypervisors.libvirt.accelerator import Accelerator
 from portal.hypervisors.libvirt.connection import Session
@@ -73,20 +74,24 @@ class Inventories:
                 host_name=str(conn.getHostname()),
             )
 
-    def inventory(self) -> Inventory:
+    def inventory(self, progress: Callable[[], None] = no_progress) -> Inventory:
         """Everything, ours and others'."""
         about = self.about()
         host = self._host(about)
+        progress()
         with calling("read everything"):
             conn = self._session.libvirt()
             networks = tuple(those_there(conn.listAllNetworks(0), self._networks.found))
             bridges, is_all = self._networks.bridges(networks)
+            progress()
+            pools = tuple(those_there(conn.listAllStoragePools(0), self._storage.found_now))
+            progress()
             return Inventory(
                 about=about,
                 hosts=(replace(host, bridges=bridges, tells_bridges=is_all),),
-                storage_domains=tuple(those_there(conn.listAllStoragePools(0), self._storage.found_now)),
+                storage_domains=pools,
                 networks=networks,
-                vms=tuple(self._vms(conn)),
+                vms=tuple(self._vms(conn, progress)),
             )
 
     def _host(self, about: About) -> HostFound:
@@ -107,13 +112,14 @@ class Inventories:
                 cpu=self._processor.found(),
             )
 
-    def _vms(self, conn: Any) -> Iterator[VmFound]:
+    def _vms(self, conn: Any, progress: Callable[[], None]) -> Iterator[VmFound]:
         self._listen(conn)
         seen = set()
         for kind in _KINDS:
             for domain, stats in self._states(conn, kind):
                 uuid = domain.UUIDString()
                 facts = self._facts(domain, uuid)
+                progress()
                 if facts is not None and uuid not in seen and not names.is_probe(facts.name):
                     state, reason = stats.get("state.state", 0), stats.get("state.reason", 0)
                     yield found(domain, facts, state=state, reason=reason)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from uuid import UUID
 
-from portal.hypervisors.base import Driver, Watch
+from portal.hypervisors.base import Driver, Watch, no_progress
 from portal.hypervisors.engine_found import Making
 from portal.hypervisors.errors import Unsupported
 from portal.hypervisors.ovirt import inputs, rights, surroundings, way
@@ -65,6 +65,7 @@ class OvirtDriver(Driver):
     kind = "ovirt"
     oldest = OLDEST
     tries_accelerator = False
+    proof_seconds = 15.0  # a log-in may take ten of them
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -111,8 +112,8 @@ class OvirtDriver(Driver):
     def capabilities(self) -> Capabilities:
         return CAPABILITIES
 
-    def inventory(self) -> Inventory:
-        return self._inventories.inventory()
+    def inventory(self, progress: Callable[[], None] = no_progress) -> Inventory:
+        return self._inventories.inventory(progress)
 
     def watch(self) -> Watch:
         return OvirtWatch(self._session, every=self._session.number("watch_seconds", EVERY_SECONDS))

@@ -8,10 +8,12 @@ where they tell of such a machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from portal.hypervisors.base import no_progress
+from portal.hypervisors.engine_found import TemplateFound
 from portal.hypervisors.ovirt import convert
 from portal.hypervisors.ovirt.connection import Session
 from portal.hypervisors.ovirt.convert import known
@@ -29,6 +31,9 @@ MOST_EVENTS = 1000
 READINGS = 3
 
 
+Told = Callable[[Any], Any]  # gives an answer on, once it was told that it came
+
+
 class Inventories:
     """Reads one engine."""
 
@@ -41,53 +46,51 @@ class Inventories:
         with calling("read version"):
             return self._about(self._session.system().get())
 
-    def inventory(self) -> Inventory:
-        """Everything, ours and others'."""
+    def inventory(self, progress: Callable[[], None] = no_progress) -> Inventory:
+        """Everything, ours and others'. Each answer is progress."""
+
+        def told(answer: Any) -> Any:
+            progress()
+            return answer
+
         with calling("read everything"):
             system = self._session.system()
-            about = self._about(system.get())
-            centers = list(known(system.data_centers_service().list(follow="storage_domains")))
+            about = self._about(told(system.get()))
+            centers = list(known(told(system.data_centers_service().list(follow="storage_domains"))))
             attached = convert.attached_statuses(centers)
-            domains = known(system.storage_domains_service().list())
-            networks = known(system.networks_service().list(follow="vnic_profiles"))
+            domains = known(told(system.storage_domains_service().list()))
+            networks = known(told(system.networks_service().list(follow="vnic_profiles")))
             return Inventory(
                 about=about,
                 zones=tuple(map(convert.zone, centers)),
-                clusters=tuple(map(convert.cluster, known(system.clusters_service().list()))),
-                hosts=tuple(map(convert.host, known(system.hosts_service().list()))),
+                clusters=tuple(map(convert.cluster, known(told(system.clusters_service().list())))),
+                hosts=tuple(map(convert.host, known(told(system.hosts_service().list())))),
                 storage_domains=tuple(convert.storage_domain(one, attached) for one in domains),
                 networks=tuple(map(convert.network, networks)),
-                templates=tuple(self._templates(system)),
-                instance_types=tuple(map(convert.instance_type, known(system.instance_types_service().list()))),
-                vms=tuple(convert.vm(one, portal_id=self._session.portal_id) for one in self._machines(system)),
+                templates=_templates(told(system.templates_service().list(follow=TEMPLATES))),
+                instance_types=tuple(map(convert.instance_type, known(told(system.instance_types_service().list())))),
+                vms=tuple(convert.vm(one, portal_id=self._session.portal_id) for one in self._machines(system, told)),
             )
 
     def _about(self, api: Any) -> About:
         return convert.about(api, host=urlsplit(self._session.connection.address).hostname or "")
 
-    @staticmethod
-    def _templates(system: Any) -> Iterator[Any]:
-        """All but the one that stands for none."""
-        for one in known(system.templates_service().list(follow=TEMPLATES)):
-            if convert.key(one) != convert.BLANK:
-                yield convert.template(one)
-
     # -- machines
 
-    def _machines(self, system: Any) -> list[Any]:
+    def _machines(self, system: Any, told: Told) -> list[Any]:
         found: dict[str, Any] = {}
         for _ in range(READINGS):
             before = newest_index(system)
-            found, pages = self._pages(system)
+            found, pages = self._pages(system, told)
             if pages == 1 or not self._may_be_lost(system, before, found):
                 break
         return list(found.values())
 
-    def _pages(self, system: Any) -> tuple[dict[str, Any], int]:
+    def _pages(self, system: Any, told: Told) -> tuple[dict[str, Any], int]:
         """The machines of all pages by their ids, and how many pages these were."""
         found: dict[str, Any] = {}
         for number in range(1, MOST_PAGES):
-            machines = self._read(system, number)
+            machines = told(self._read(system, number))
             found |= {convert.key(one): one for one in known(machines)}
             if len(machines) < self._page:
                 break
@@ -104,3 +107,8 @@ class Inventories:
         spoken_of = {convert.key(event.vm) for event in events} - {""}
         went = any(event.code in REMOVALS for event in events) or not spoken_of <= found.keys()
         return len(events) >= MOST_EVENTS or went
+
+
+def _templates(listed: Any) -> tuple[TemplateFound, ...]:
+    """All but the one that stands for none."""
+    return tuple(convert.template(one) for one in known(listed) if convert.key(one) != convert.BLANK)

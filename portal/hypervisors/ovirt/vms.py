@@ -77,21 +77,21 @@ class Machines:
     def adopt_vm(self, external_id: str) -> VmRef:
         """Put our mark into the comment. The engine's id of it is its uid here too.
 
-        One that we made, and whose row was lost, has a mark with another uid: that is put in its place.
+        One that we made, and whose row was lost, has our mark with a uid of ours: that stays, and is told which machine it is on.
         """
         with calling("mark machine", mutates=True):
             vm = self._there(external_id)
             own_id = convert.key(vm)
-            ours = Mark(self._session.marker(UUID(own_id)), pin_of(own_id))
             there = convert.mark_of(vm, portal_id=self._session.portal_id)
             if there is not None and not self._is_ours(there, vm):
                 raise AlreadyExists(
                     "The machine bears another portal's mark, or is a copy of one of ours.", detail=f"machine {own_id}"
                 )
-            bare = without_mark(vm.comment, there) if there is not None else vm.comment
-            if there != ours:
-                self._write_comment(vm, with_mark(bare, ours), correlation("adopt_vm", ours.marker.uid))
-        return VmRef(ours.marker.uid, external_id)
+            marker = there.marker if there is not None else self._session.marker(UUID(own_id))
+            comment = with_mark(vm.comment, Mark(marker, pin_of(own_id)))
+            if comment != (vm.comment or ""):
+                self._write_comment(vm, comment, correlation("adopt_vm", marker.uid))
+        return VmRef(marker.uid, external_id)
 
     def _is_ours(self, mark: Mark, vm: Any) -> bool:
         is_here = is_put_on(mark, external_id=convert.key(vm), name=vm.name or "")

@@ -193,14 +193,17 @@ def test_an_adopted_machine_obeys_and_is_given_back_as_it_was(
     assert driver.find_vm(ref.uid) is None
 
 
-def test_a_machine_that_we_made_and_forgot_is_adopted_under_its_id_there(engine: Engine, driver: OvirtDriver) -> None:
-    ref = engine.made(engine.spec(cards=0))
-    again = driver.adopt_vm(ref.external_id)
-    assert again == VmRef(UUID(ref.external_id), ref.external_id)
-    assert driver.find_vm(again.uid) is not None
-    assert driver.find_vm(ref.uid) is None
-    driver.unadopt_vm(again)
-    assert engine.record("vms", ref.external_id)["comment"] == ""
+def test_a_machine_that_we_made_and_forgot_keeps_its_uid_and_says_where_its_mark_is(
+    engine: Engine, driver: OvirtDriver
+) -> None:
+    for spec in (engine.thin(), engine.spec(cards=0)):
+        ref = engine.made(spec)
+        assert driver.adopt_vm(ref.external_id) == driver.adopt_vm(ref.external_id) == ref
+        comment = engine.record("vms", ref.external_id)["comment"]
+        assert comment.endswith(f"-{ref.uid.hex}-{ref.external_id[:8]}")
+        assert driver.find_vm(ref.uid) is not None
+        driver.unadopt_vm(ref)
+        assert engine.record("vms", ref.external_id)["comment"] == ""
 
 
 def test_power_is_asked_for_once_and_a_lost_answer_is_looked_up(engine: Engine, driver: OvirtDriver) -> None:
