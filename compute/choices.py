@@ -81,6 +81,18 @@ class CheckStatus(TextChoices):
     UNKNOWN = "unknown", _("not known")
 
 
+# How an engine calls the state of what it calls a data center.
+ZONE_STATUSES = {
+    "up": pgettext_lazy("zone", "up"),
+    "contend": pgettext_lazy("zone", "its hosts contend for the storage"),
+    "maintenance": pgettext_lazy("zone", "in maintenance"),
+    "not_operational": pgettext_lazy("zone", "not operational"),
+    "problematic": pgettext_lazy("zone", "has problems"),
+    "uninitialized": pgettext_lazy("zone", "not set up yet"),
+    "unknown": pgettext_lazy("zone", "status not known"),
+}
+
+
 class TemplateStatus(TextChoices):
     """oVirt's template statuses."""
 

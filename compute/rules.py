@@ -165,6 +165,15 @@ def template_reasons(**traits: Any) -> list[Reason]:
     return found + size_reasons(sizes)
 
 
+def least_memory_reasons(least_mib: int, *, memory_mib: int) -> list[Reason]:
+    """Why an engine's template, whose memory is not ours to judge, cannot have this for the least of its machines."""
+    low, high = MEMORY_MIB[0], max(MEMORY_MIB[0], memory_mib)
+    if not high < least_mib <= MEMORY_MIB[1]:
+        return []
+    text = _("Memory is between %(low)d and %(high)d MiB here.") % {"low": low, "high": high}
+    return [Reason("memory_out_of_range", text, "memory_min_mib", {"minimum": low, "maximum": high})]
+
+
 def _note_reasons(text: str) -> list[Reason]:
     if len(text) <= LONGEST_NOTE:
         return text_reasons(text)

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from compute.models import Cluster, Disk, Host, InstanceType, StorageDomain, Template, Vm, Zone
+from compute.versions import latest_first
 from network.models import FoundNetwork, Network
 from portal.common.actor import Actor
 from portal.common.errors import NotFound, Reason
@@ -66,16 +67,6 @@ def visible_templates(actor: Actor) -> QuerySet[Template]:
     return policy.visible(actor, Permit.TEMPLATE_VIEW, related).filter(status="ok")
 
 
-def latest(rows: QuerySet[Template]) -> QuerySet[Template]:
-    """Of each template the latest version that is ready."""
-    newer = Template.objects.filter(version__gt=OuterRef("version"), status="ok")
-    of_engine = newer.filter(provider=OuterRef("provider"), base=OuterRef("base"))
-    made = newer.filter(name=OuterRef("name"), provider=None)
-    of_owner, of_institute = made.filter(owner=OuterRef("owner")), made.filter(owner=None)
-    old = Exists(of_owner) | (Q(owner=None) & Exists(of_institute))
-    return rows.exclude(Exists(of_engine)).exclude(Q(provider=None) & old)
-
-
 def all_templates(actor: Actor) -> QuerySet[Template]:
     """The templates this actor may see; those that are being made, or broken, only where he may change them."""
     related = Template.objects.select_related("owner", "storage_domain__provider", "provider")
@@ -117,6 +108,13 @@ def usable_templates(actor: Actor, data_center: DataCenter | None = None) -> Que
     if data_center is None:
         return found
     return (found.filter(owner=data_center) | found.filter(assignments__data_center=data_center)).distinct()
+
+
+def usable_somewhere(actor: Actor) -> QuerySet[Template]:
+    """Those that can be used now in a data center in which this actor may make machines."""
+    centers = usable_data_centers(actor)
+    there = Q(owner__in=centers) | Q(assignments__data_center__in=centers)
+    return usable_templates(actor).filter(there).distinct()
 
 
 def usable_data_centers(actor: Actor) -> QuerySet[DataCenter]:
@@ -186,12 +184,16 @@ class DataCenterRights:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Things of one kind that a data center may use, and those that could be assigned (for whoever may assign)."""
+    """Things of one kind that a data center may use, and those that could be assigned (for whoever may assign).
+
+    ``more``: how many could be assigned besides those that are named here.
+    """
 
     kind: str
     title: str
     assigned: tuple[Any, ...]
     others: tuple[Any, ...] = ()
+    more: int = 0
 
 
 def data_centers(actor: Actor, *, after: str = "") -> QuerySet[DataCenter]:
@@ -225,9 +227,15 @@ def resources(actor: Actor, data_center: DataCenter) -> list[Resources]:
         free = rows.exclude(assignments__data_center=data_center).exclude(**gone.get(kind, {"pk": None}))
         if kind == "storage_domain":
             free = without_use(free)
-        others = tuple(free.order_by("name")[:MOST_OFFERED]) if giving else ()
-        found.append(Resources(kind, title, assigned, others))
+        ordered = latest_first(free) if kind == "template" else free.order_by("name", "uid")
+        found.append(Resources(kind, title, assigned, *(first_of(ordered) if giving else ())))
     return found
+
+
+def first_of(rows: QuerySet[Any]) -> tuple[tuple[Any, ...], int]:
+    """As many as are offered at once, and how many there are besides."""
+    shown = tuple(rows[:MOST_OFFERED])
+    return shown, rows.count() - len(shown) if len(shown) == MOST_OFFERED else 0
 
 
 def without_use(rows: QuerySet[StorageDomain]) -> QuerySet[StorageDomain]:
@@ -290,8 +298,7 @@ def of_engine(provider: Provider) -> OfEngine | None:
         return None
     templates = provider.templates.select_related("storage_domain").order_by("name", "-version", "uid")
     rows = provider.clusters.exclude(external_id="").select_related("zone").annotate(host_count=Count("hosts"))
-    shown = tuple(templates[:MOST_OFFERED])
-    more = templates.count() - len(shown) if len(shown) == MOST_OFFERED else 0
+    shown, more = first_of(templates)
     clusters = tuple(rows.order_by("zone__name", "name", "uid"))
     return OfEngine(zones, clusters, shown, more, tuple(provider.instance_types.order_by("name", "uid")))
 

@@ -31,12 +31,15 @@ from portal.common.strict import (
     checked,
 )
 from portal.common.versions import etag, version_in
+from tenants.api.zones import ListOfZones, OfZone, zones_for
 
 
-class ClusterSerializer(serializers.ModelSerializer):
+class ClusterSerializer(OfZone, serializers.ModelSerializer):
     id = serializers.UUIDField(source="uid", read_only=True)
     zone = serializers.CharField(
-        source="zone.name", default="", help_text="Of an engine's cluster; it reaches what is in the same zone."
+        source="zone.name",
+        default="",
+        help_text="Of an engine's cluster, for those who may see providers; it reaches what is in the same zone.",
     )
 
     class Meta:
@@ -90,7 +93,7 @@ class ClusterPlanSerializer(serializers.Serializer):
     )
 
 
-class Clusters(ListView):
+class Clusters(ListOfZones, ListView):
     """The clusters one may see."""
 
     queries: ClassVar = {"GET": PageQuery, "POST": DryRunQuery}
@@ -170,7 +173,7 @@ def _body(actor: Actor, uid: UUID) -> dict[str, Any]:
         "memory": view.memory,
         "problems": view.problems,
     }
-    body: dict[str, Any] = ClusterDetailSerializer(shown).data
+    body: dict[str, Any] = ClusterDetailSerializer(shown, context=zones_for(actor)).data
     return body
 
 

@@ -9,7 +9,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from compute.services.launch import MOST_OFFERED, LaunchRequest, NewAdmin, OwnNetwork, launch_data_center
+from compute.selectors import MOST_OFFERED
+from compute.services.launch import LaunchRequest, NewAdmin, OwnNetwork, launch_data_center
 from portal.common.actor import Door
 from portal.common.api import ApiView, answer_once
 from portal.common.errors import PortalError, Reason

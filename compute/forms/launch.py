@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from compute.models import Cluster, StorageDomain, Template
-from compute.services.launch import LaunchRequest, NewAdmin, OwnNetwork
+from compute.services.launch import LaunchRequest, NewAdmin, Offer, OwnNetwork
 from network.models import Network
 from portal.common.units import bytes_text, mib_text
 from tenants.forms.people import LONGEST_PASSWORD, QuotaForm
@@ -84,17 +84,14 @@ class LaunchForm(QuotaForm):
     )
     continues = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
-    def __init__(
-        self, data: Any, *, offered: Mapping[str, Sequence[Any]], initial: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, data: Any, *, offered: Mapping[str, Offer], initial: dict[str, Any] | None = None) -> None:
         super().__init__(data, initial=initial)
         del self.fields["version"]
-        self._choose("clusters", [(str(row.pk), _cluster_label(row)) for row in offered["clusters"]])
-        self._choose("storage_domains", [(str(row.pk), _storage_label(row)) for row in offered["storage_domains"]])
-        self._choose("networks", [(str(row.pk), _placed(row.name, row)) for row in offered["networks"]])
-        self._choose("templates", [(str(row.pk), _template_label(row)) for row in offered["templates"]])
+        for name, label in LABELS.items():
+            self._choose(name, [(str(row.pk), label(row)) for row in offered[name].rows])
+            self.fields[name].help_text = f"{self.fields[name].help_text} {_rest_of(offered[name])}".strip()
         none = ("", gettext("None: it has no network of its own"))
-        self._choose("network_provider", [*((str(row.pk), row.name) for row in offered["providers"]), none])
+        self._choose("network_provider", [*((str(row.pk), row.name) for row in offered["providers"].rows), none])
 
     def _choose(self, name: str, choices: list[tuple[str, str]]) -> None:
         self.fields[name].choices = choices  # type: ignore[attr-defined]
@@ -136,6 +133,10 @@ def _placed(text: str, row: Network | Template) -> str:
     return f"{text} ({_where(row.provider, zone)})" if getattr(row, "external_id", "") and row.provider else text
 
 
+def _network_label(row: Network) -> str:
+    return _placed(row.name, row)
+
+
 def _template_label(row: Template) -> str:
     text = row.name
     if row.version > 1:
@@ -149,14 +150,35 @@ def _storage_label(row: StorageDomain) -> str:
     return f"{row.name} ({row.provider.name}): {room}, {row.get_status_display()}"
 
 
-def proposed(offered: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+LABELS: dict[str, Callable[[Any], str]] = {
+    "clusters": _cluster_label,
+    "storage_domains": _storage_label,
+    "networks": _network_label,
+    "templates": _template_label,
+}
+
+
+def _rest_of(offer: Offer) -> str:
+    """What to say of those that are not named."""
+    if not offer.more:
+        return ""
+    text = ngettext(
+        "%(count)s more is not listed here. It can be given over the API.",
+        "%(count)s more are not listed here. They can be given over the API.",
+        offer.more,
+    )
+    return text % {"count": offer.more}
+
+
+def proposed(offered: Mapping[str, Offer]) -> dict[str, Any]:
     """What a new wizard has filled in: what there is no choice of, every template of the portal's own, and a network of its own."""
-    ready = [row for row in offered["storage_domains"] if row.status == "active"]
+    clusters = offered["clusters"].rows
+    ready = [row for row in offered["storage_domains"].rows if row.status == "active"]
     return {
-        "clusters": [str(row.pk) for row in offered["clusters"] if len(offered["clusters"]) == 1],
+        "clusters": [str(row.pk) for row in clusters if len(clusters) == 1],
         "storage_domains": [str(row.pk) for row in ready if len(ready) == 1],
-        "templates": [str(row.pk) for row in offered["templates"] if not row.is_engines],
-        "network_provider": next((str(row.pk) for row in offered["providers"]), ""),
+        "templates": [str(row.pk) for row in offered["templates"].rows if not row.is_engines],
+        "network_provider": next((str(row.pk) for row in offered["providers"].rows), ""),
         "network_name": "lan",
     }
 

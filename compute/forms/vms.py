@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from compute.models import Template
@@ -47,10 +47,11 @@ class VmForm(PageForm):
         templates: Sequence[Template],
         data_centers: Sequence[DataCenter],
         initial: dict[str, Any] | None = None,
+        names_providers: bool = False,
     ) -> None:
         super().__init__(data, initial=initial)
         self._templates = {str(row.pk): row for row in templates}
-        self.places = places_of(templates)
+        self.places = differences(templates, names_providers=names_providers)
         self.offers_clone = any(can_clone(row) for row in templates)
         self._field("template").choices = [(str(row.pk), _label(row, self.places)) for row in templates]
         self._field("data_center").choices = [(str(row.pk), row.name) for row in data_centers]
@@ -81,22 +82,58 @@ class VmForm(PageForm):
         )
 
     def cards(self) -> list[tuple[Template, str]]:
-        """The templates to choose from, each with where it is if others are called the same."""
+        """The templates to choose from, each with what tells it from others that are called the same."""
         return [(row, self.places.get(row.pk, "")) for row in self._templates.values()]
 
 
-def places_of(templates: Sequence[Template]) -> dict[UUID, str]:
-    """Of templates that are called the same: on which kind of hypervisor each is, and on which one if that is not enough."""
-    kinds = Counter((row.name, row.storage_domain.provider.kind) for row in templates)
-    names = Counter(row.name for row in templates)
-    places = {}
+def differences(templates: Sequence[Template], *, names_providers: bool) -> dict[UUID, str]:
+    """Of templates that are called the same what tells each from the others, and no more of it than is needed.
+
+    That is the kind of hypervisor, the owner and the version, and a number where these are alike. ``names_providers``: for
+    those who may see providers also which one it is.
+    """
+    named: dict[str, list[Template]] = {}
     for row in templates:
-        provider = row.storage_domain.provider
-        if names[row.name] > 1:
-            is_alone = kinds[row.name, provider.kind] == 1
-            title = kind_title(provider.kind)
-            places[row.pk] = title if is_alone else f"{title}, {provider.name}"
-    return places
+        named.setdefault(row.name, []).append(row)
+    told: dict[UUID, str] = {}
+    for alike in named.values():
+        if len(alike) > 1:
+            told |= _told_apart(alike, names_providers=names_providers)
+    return told
+
+
+def _told_apart(rows: Sequence[Template], *, names_providers: bool) -> dict[UUID, str]:
+    looks = [_kind, _owner, _version, *([_provider] if names_providers else [])]
+    told: dict[UUID, tuple[str, ...]] = {row.pk: () for row in rows}
+    for look in looks:
+        seen = {row.pk: look(row) for row in rows}
+        if len(set(told.values())) < len(rows) and len(set(seen.values())) > 1:
+            told = {uid: (*words, seen[uid]) for uid, words in told.items()}
+    counted = Counter(told.values())
+    numbers: Counter[tuple[str, ...]] = Counter()
+    for uid, words in told.items():
+        if counted[words] > 1:
+            numbers[words] += 1
+            told[uid] = (*words, gettext("number %(number)d") % {"number": numbers[words]})
+    return {uid: ", ".join(words) for uid, words in told.items()}
+
+
+def _kind(row: Template) -> str:
+    return gettext("on %(place)s") % {"place": kind_title(row.storage_domain.provider.kind)}
+
+
+def _owner(row: Template) -> str:
+    if row.owner is None:
+        return pgettext("template", "of the institute")
+    return pgettext("template", "of %(name)s") % {"name": row.owner.name}
+
+
+def _version(row: Template) -> str:
+    return gettext("version %(number)s") % {"number": row.version}
+
+
+def _provider(row: Template) -> str:
+    return gettext("on %(place)s") % {"place": row.storage_domain.provider.name}
 
 
 def _label(row: Template, places: Mapping[UUID, str]) -> str:

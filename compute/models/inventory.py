@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from compute.choices import StorageFunction, StorageStatus
+from compute.choices import ZONE_STATUSES, StorageFunction, StorageStatus
 from portal.common.models import UidModel
 from portal.hypervisors.models import Provider
 from tenants.models import DataCenter
@@ -28,6 +28,11 @@ class Zone(UidModel):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def status_title(self) -> str:
+        """Its status in words; the engine's own word where we know none."""
+        return str(ZONE_STATUSES.get(self.status, self.status))
 
 
 class Cluster(UidModel):

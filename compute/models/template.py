@@ -44,8 +44,6 @@ class Template(UidModel):
     external_id = models.CharField(max_length=100, blank=True, db_default="")
     base = models.CharField(max_length=100, blank=True, db_default="")
     version_name = models.CharField(max_length=100, blank=True, db_default="")
-    # The external id of the one cluster of its engine that may use it; empty: all of its zone.
-    only_cluster = models.CharField(max_length=100, blank=True, db_default="")
     # Of an engine's own, each with id, name, size_bytes, bootable, and the external ids of the storage_domains that have it.
     disks = models.JSONField(default=list, db_default=models.Value([], models.JSONField()))
 

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from compute import rules, selectors
 from compute.choices import RUNNING
-from compute.models import FoundVm, Host, Vm
+from compute.models import FoundVm, Host, Vm, Zone
 from compute.operations.adoption import AdoptVm, UnadoptVm
 from compute.services.vms import refuse_protected
 from portal.common.actor import Actor
@@ -187,7 +187,7 @@ def _take(actor: Actor, plan: AdoptionPlan, one: Candidate) -> tuple[Vm, Job]:
     owner_uid = owner.pk if owner else None
     quota.charge(quota.Consumer("vm", uid), plan.data_center, one.amounts, user_uid=owner_uid, found=True)
     host = found.host
-    if found.cluster is None:
+    if found.cluster is None:  # no engine's, so all hosts of its provider are in one cluster
         host = Host.objects.filter(provider=found.provider_id).select_related("cluster").order_by("name")[0]
     vm = Vm.objects.create(
         uid=uid,
@@ -250,11 +250,22 @@ def _candidates(actor: Actor, data_center: DataCenter, uids: Sequence[UUID]) -> 
     reached, clusters = set(_providers_of(data_center)), _clusters_of(data_center)
     names = set(Vm.objects.filter(data_center=data_center).values_list("name", flat=True))
     ours = set(Vm.objects.filter(pk__in=[_uid_of(row) for row in rows.values()]).values_list("pk", flat=True))
+    engines = set(Zone.objects.values_list("provider_id", flat=True))
     for row in sorted(rows.values(), key=lambda row: row.name):
         name = rules.adopted_name(row.name, taken=names)
         names.add(name)
+        is_nowhere = row.cluster_id is None and row.provider_id in engines
         is_reached = row.cluster_id in clusters if row.cluster_id else row.provider_id in reached
-        yield Candidate(row, name, tuple(_problems(row, reached=is_reached, known=ours)))
+        problems = _problems(row, reached=is_reached or is_nowhere, known=ours)
+        yield Candidate(row, name, (*problems, *([_cluster_unknown(row)] if is_nowhere else [])))
+
+
+def _cluster_unknown(row: FoundVm) -> Reason:
+    text = _(
+        "%(name)s runs in a cluster of its engine that the portal has not seen yet. Wait for the next reading of the provider; "
+        "if that does not help, see whether the portal's account may see that cluster in the engine."
+    )
+    return Reason("cluster_unknown", text % {"name": row.name}, "machines", {"machine": str(row.pk), "name": row.name})
 
 
 def _providers_of(data_center: DataCenter) -> QuerySet[Host, UUID]:

@@ -14,8 +14,9 @@ from django.utils.translation import gettext as _
 
 from compute.models import Host, StorageDomain
 from compute.operations.launch import ADMIN, GIVEN, LaunchDataCenter, shared
-from compute.selectors import clusters_with_hosts, data_domains, without_use
+from compute.selectors import clusters_with_hosts, data_domains, first_of, without_use
 from compute.shareables import SHAREABLE
+from compute.versions import latest_first
 from network import rules
 from network.choices import NetworkStatus
 from network.models import Network
@@ -355,18 +356,23 @@ def _account(username: str) -> User | None:
 # -- what can be chosen
 
 
-def offered(actor: Actor) -> dict[str, list[Any]]:
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What can be chosen for a field. ``more``: how many there are besides."""
+
+    rows: tuple[Any, ...]
+    more: int = 0
+
+
+def offered(actor: Actor) -> dict[str, Offer]:
     """What can be chosen, field by field, at most 200 each, and the providers a network can be made on."""
     authorize_launch(actor)
     rows: dict[str, Any] = {name: shared(SHAREABLE[kind]).order_by("name", "uid") for kind, name in GIVEN.items()}
     rows["clusters"] = clusters_with_hosts(actor).order_by("name", "uid")
     domains = StorageDomain.objects.select_related("provider").order_by("name", "uid")
     rows["storage_domains"] = without_use(domains)
-    rows["templates"] = rows["templates"].filter(status="ok").select_related("provider")
+    rows["templates"] = latest_first(rows["templates"].filter(status="ok").select_related("provider"))
     rows["networks"] = rows["networks"].exclude(status=NetworkStatus.GONE).select_related("provider")
     enabled = Provider.objects.filter(enabled=True).order_by("name", "uid")
-    rows["providers"] = [row for row in enabled if capabilities_of(row).networks]
-    return {name: list(found[:MOST_OFFERED]) for name, found in rows.items()}
-
-
-MOST_OFFERED = 200
+    able = tuple(row for row in enabled if capabilities_of(row).networks)
+    return {name: Offer(*first_of(found)) for name, found in rows.items()} | {"providers": Offer(able)}

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet, Sum
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from compute.choices import RUNNING
 from compute.models import Cluster, FoundVm, Host, Vm
@@ -46,12 +47,13 @@ def place_for(actor: Actor, wish: Wish, laid: Laid) -> Place:
     reached = Host.objects.filter(provider_id=provider, cluster__assignments__data_center=wish.data_center)
     if template.is_engines:
         reached = reached.filter(cluster__zone__external_id__in=laid.zones or template.storage_domain.zones)
-    if template.only_cluster:
-        reached = reached.filter(cluster__external_id=template.only_cluster)
     hosts = list(reached.select_related("cluster", "provider").order_by("-memory_free_mib", "name").distinct())
     if not hosts:
         text = _("The data center has no cluster that reaches this template's storage. Ask its administrator.")
         return Place(reasons=(Reason("no_cluster", text, "template"),))
+    hosts, cut_off = _with_networks(wish, hosts)
+    if cut_off:
+        return Place(reasons=(cut_off,))
     answering = [host for host in hosts if is_answering(host)]
     if not answering:
         return Place(reasons=(_silent(actor, hosts),))
@@ -65,6 +67,27 @@ def _apart(wish: Wish) -> Reason:
         "Ask the data center's administrator for storage domains of one zone that have all of them."
     )
     return Reason("disks_apart", text % {"name": wish.template.name}, "template")
+
+
+def _with_networks(wish: Wish, hosts: list[Host]) -> tuple[list[Host], Reason | None]:
+    """The hosts of the clusters that have all networks of the wish, or which of these stand in the way.
+
+    An engine attaches networks to its clusters one by one.
+    """
+    wired = {profile.network for profile in wish.profiles}
+    left = [host for host in hosts if all(network.is_in(host.cluster.external_id) for network in wired)]
+    if left:
+        return left, None
+    nowhere = [row for row in wired if not any(row.is_in(host.cluster.external_id) for host in hosts)]
+    names = sorted(row.name for row in nowhere or wired)
+    text = ngettext(
+        "None of the data center's clusters that reach this template has the network %(names)s. Choose another network, or ask "
+        "the administrator to attach it to such a cluster in the engine.",
+        "None of the data center's clusters that reach this template has all of the networks %(names)s. Choose others, or ask "
+        "the administrator to attach them to one such cluster in the engine.",
+        len(names),
+    )
+    return [], Reason("network_not_in_cluster", text % {"names": ", ".join(names)}, "nics", {"networks": names})
 
 
 def is_answering(host: Host) -> bool:

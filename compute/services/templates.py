@@ -149,7 +149,7 @@ def edit_template(actor: Actor, uid: UUID, edit: TemplateEdit) -> Template:
         wanted = {name: getattr(template, name) for name in EDITABLE} | edit.changes
         if template.is_engines:
             refuse(_followed_reasons(template, wanted))
-        refuse(rules.template_reasons(**wanted | _as_judged(template)))
+        refuse(_broken_rules(template, wanted))
         if wanted["name"] != template.name:
             refuse_name(wanted["name"], template.owner)
             _rename_versions(template, wanted["name"])
@@ -166,9 +166,13 @@ def _followed_reasons(template: Template, wanted: Mapping[str, Any]) -> list[Rea
     return [Reason("template_of_engine", text, name) for name in changed]
 
 
-def _as_judged(template: Template) -> dict[str, Any]:
-    """An engine's names and texts follow its own rules."""
-    return {"name": "engine", "description": ""} if template.is_engines else {}
+def _broken_rules(template: Template, wanted: Mapping[str, Any]) -> list[Reason]:
+    """What an engine says of its own template follows the engine's rules; the rest is judged by ours."""
+    reasons = rules.template_reasons(**wanted)
+    if not template.is_engines:
+        return reasons
+    least = rules.least_memory_reasons(wanted["memory_min_mib"], memory_mib=template.memory_mib)
+    return [reason for reason in reasons if reason.field not in FOLLOWED] + least
 
 
 def _rename_versions(template: Template, name: str) -> None:

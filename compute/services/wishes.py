@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from compute import rules, selectors
@@ -103,11 +104,20 @@ def _profiles(
     if template.is_engines:
         usable = usable.filter(network__zone__in=domain.zones)
     if uids is None:
-        return tuple(usable[:1])
+        return _first_reached(usable, data_center) if template.is_engines else tuple(usable[:1])
     found = {profile.pk: profile for profile in usable.filter(pk__in=uids)}
     if len(found) != len(set(uids)):
         raise NotFound(_("There is no such vNIC profile, or you may not use it in this data center."))
     return tuple(found[uid] for uid in uids)
+
+
+def _first_reached(usable: QuerySet[VnicProfile], data_center: DataCenter) -> tuple[VnicProfile, ...]:
+    """The first whose network is attached to a cluster of the data center, else the first: why not is told of that one."""
+    mine = set(data_center.cluster_assignments.values_list("cluster__external_id", flat=True))
+    rows = list(usable)
+    reached = (row for row in rows if any(row.network.is_in(cluster) for cluster in mine))
+    first = next(reached, next(iter(rows), None))
+    return (first,) if first else ()
 
 
 def rule_reasons(wish: Wish) -> list[Reason]:

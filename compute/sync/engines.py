@@ -138,7 +138,6 @@ def _template(one: TemplateFound) -> dict[str, Any]:
         "base": (one.base or one.external_id)[:100],
         "version": max(1, min(one.version, LARGEST_OVERCOMMIT)),
         "version_name": one.version_name[:100],
-        "only_cluster": one.cluster[:100],
         "status": one.status if one.status in TemplateStatus.values else TemplateStatus.ILLEGAL.value,
         "memory_mib": max(0, min(one.memory_mib, LARGEST_NUMBER)),
         "vcpus": max(1, min(one.vcpus, LARGEST_OVERCOMMIT)),

@@ -19,6 +19,7 @@ from compute.models import StorageDomain, Template
 from compute.services import images, templates
 from compute.services.template_rows import TemplateTraits, takes_no_disks
 from compute.services.templates import TemplateEdit
+from compute.versions import latest
 from compute.views.template_sources import Source, source_of
 from portal.common.actor import Actor
 from portal.common.errors import Reason
@@ -62,7 +63,7 @@ def template_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
         "may_delete": Permit.TEMPLATE_DELETE in permits,
         "sees_holders": may_see_holders(actor, row),
         "may_grant": Permit.GRANT in permits,
-        "is_latest": selectors.latest(Template.objects.filter(pk=row.pk)).exists(),
+        "is_latest": latest(Template.objects.filter(pk=row.pk)).exists(),
         "count": count,
         "names": names,
         "job": selectors.last_job_of(actor, row.pk),
@@ -126,12 +127,13 @@ def template_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
     policy.authorize(actor, Permit.TEMPLATE_EDIT, row)
     initial = {name: getattr(row, name) for name in templates.EDITABLE}
     form = TemplateForm(_posted(request), initial=initial | {"version": templates.template_version(row)})
-    form.fix(templates.FOLLOWED if row.is_engines else ())
+    fixed = templates.FOLLOWED if row.is_engines else ()
+    form.fix(fixed)
 
     def work() -> HttpResponse:
-        changes = {name: form.cleaned_data[name] for name in templates.EDITABLE}
-        templates.edit_template(actor, uid, TemplateEdit(changes, form.cleaned_data["version"]))
-        messages.success(request, _("%(name)s was changed.") % {"name": changes["name"]})
+        changes = {name: form.cleaned_data[name] for name in templates.EDITABLE if name not in fixed}
+        changed = templates.edit_template(actor, uid, TemplateEdit(changes, form.cleaned_data["version"]))
+        messages.success(request, _("%(name)s was changed.") % {"name": changed.name})
         return redirect("compute:template", uid=uid)
 
     return _form_page(request, form, work, context={"template": row})

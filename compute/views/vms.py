@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from compute import selectors
 from compute.forms.vms import VmForm, proposed_name
 from compute.services import vms
+from compute.versions import latest
 from compute.views import parts
 from portal.common.actor import Actor
 from portal.common.drafts import kept_values, login_keeping, whose_form
@@ -25,6 +26,9 @@ from portal.common.errors import Conflict, NotFound, PortalError
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer, form_key, once
 from portal.common.login_first import login_required
+from tenants import policy
+from tenants.permits import Permit
+from tenants.views.asked import uid_or_none
 
 SECTION = {"section": "machines"}
 VERBS = {"run": vms.run_vm, "shut_down": vms.shut_down_vm, "stop": vms.stop_vm, "reboot": vms.reboot_vm}
@@ -39,7 +43,10 @@ def vm_create(request: HttpRequest) -> HttpResponse:
         if typed := kept_values(request):
             return _form_page(request, _form(actor, None, initial=typed | _ticked(typed)))
         name, template = request.GET.get("name", ""), request.GET.get("template", "")
-        return _form_page(request, _form(actor, None, name=name, template=template))
+        form = _form(actor, None, name=name, template=template)
+        if template and form.initial["template"] != template:
+            messages.warning(request, _why_not_offered(actor, template))
+        return _form_page(request, form)
     form = _form(actor, request.POST)
     action = request.POST.get("action", "review")
     if action == "edit":
@@ -60,19 +67,35 @@ def _ticked(given: Container[str]) -> dict[str, bool]:
 def _form(
     actor: Actor, data: Any, *, initial: dict[str, Any] | None = None, name: str = "", template: str = ""
 ) -> VmForm:
-    templates = list(selectors.latest(selectors.usable_templates(actor)))
-    data_centers = list(selectors.usable_data_centers(actor))
+    places = selectors.usable_data_centers(actor)
+    templates = list(latest(selectors.usable_templates(actor), within=places))
+    data_centers = list(places)
     offered = [str(row.pk) for row in templates]
     if initial is None:
         taken = selectors.my_vms(actor).filter(owner_id=actor.uid).values_list("name", flat=True)
         initial = {
             "name": name[:64] or proposed_name(actor.name, taken=list(taken)),
-            "template": template if template in offered else next(iter(offered), ""),
+            "template": next((uid for uid in offered if template in {"", uid}), ""),
             "data_center": str(data_centers[0].pk) if data_centers else "",
             "user_name": "",
             "run": True,
         }
-    return VmForm(data, templates=templates, data_centers=data_centers, initial=initial)
+    names_providers = policy.holds_everywhere(actor, Permit.PROVIDER_VIEW)
+    return VmForm(
+        data, templates=templates, data_centers=data_centers, initial=initial, names_providers=names_providers
+    )
+
+
+def _why_not_offered(actor: Actor, asked: str) -> str:
+    """Why the form does not offer the template that its address names."""
+    uid = uid_or_none(asked)
+    row = selectors.visible_templates(actor).filter(pk=uid).first() if uid else None
+    if row is None:
+        return _("The template of this address is not there, is not ready, or is not for you to see. Choose another.")
+    told = {"name": row.name, "version": row.version}
+    if selectors.usable_somewhere(actor).filter(pk=row.pk).exists():
+        return _("%(name)s has a later version than %(version)d. Choose that one.") % told
+    return _("%(name)s, version %(version)d, is not for your data centers. Choose another, or ask for it.") % told
 
 
 def _form_page(request: HttpRequest, form: VmForm, *, preview: bool = False) -> HttpResponse:

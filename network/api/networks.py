@@ -22,6 +22,7 @@ from portal.common.idempotency import Answer
 from portal.common.paging import ByName
 from portal.common.strict import StrictSerializer, StrictString, StrictUuid, checked
 from tenants.api.jobs import JobSerializer, started
+from tenants.api.zones import ListOfZones, OfZone
 
 
 class VnicProfileSerializer(serializers.Serializer):
@@ -30,12 +31,14 @@ class VnicProfileSerializer(serializers.Serializer):
     is_gone = serializers.BooleanField(help_text="Its engine does not have it any more.")
 
 
-class NetworkSerializer(serializers.Serializer):
+class NetworkSerializer(OfZone, serializers.Serializer):
     id = serializers.UUIDField(source="pk")
     name = serializers.CharField()
     data_center = serializers.UUIDField(source="owner_id", allow_null=True, help_text="null: the institute's own.")
     cidr = serializers.CharField(help_text="Empty: an engine's, which does not tell.")
-    zone = serializers.CharField(source="zone_name", help_text="Of an engine's network.")
+    zone = serializers.CharField(
+        source="zone_name", help_text="Of an engine's network, for those who may see providers."
+    )
     status = serializers.ChoiceField(choices=NetworkStatus.choices)
     vnic_profiles = VnicProfileSerializer(many=True)
 
@@ -52,7 +55,7 @@ class StartedNetworkSerializer(serializers.Serializer):
     job = JobSerializer()
 
 
-class Networks(ListView):
+class Networks(ListOfZones, ListView):
     """The networks one may see."""
 
     rehearsed = ("POST",)

@@ -31,6 +31,8 @@ class Network(UidModel):
     # The engine's zone that it is in, by external id and by name.
     zone = models.CharField(max_length=100, blank=True, db_default="")
     zone_name = models.CharField(max_length=255, blank=True, db_default="")
+    # The external ids of the engine's clusters that it is attached to; null: not known, and all of its zone may have it.
+    clusters = models.JSONField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar = ["name", "uid"]
@@ -46,6 +48,10 @@ class Network(UidModel):
 
     def __str__(self) -> str:
         return self.name
+
+    def is_in(self, cluster: str) -> bool:
+        """Whether machines in the engine's cluster of this external id can be on it."""
+        return self.clusters is None or cluster in self.clusters
 
 
 class FoundNetwork(UidModel):

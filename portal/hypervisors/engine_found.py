@@ -55,7 +55,7 @@ class TemplateDiskFound:
 class TemplateFound:
     """A version of an engine's template. Versions of one share ``base``: the external id of the first of them.
 
-    ``status``: "ok", "locked" or "illegal". ``cluster``: the external id of the one cluster that may use it, or nothing.
+    ``status``: "ok", "locked" or "illegal".
     """
 
     external_id: str
@@ -69,7 +69,6 @@ class TemplateFound:
     vcpus: int
     disks: tuple[TemplateDiskFound, ...]
     memory_min_mib: int = 0
-    cluster: str = ""
     has_cloud_init: bool = False
 
 

@@ -24,9 +24,10 @@ from compute.services import clusters, sharing, vms
 from compute.services.adoption import Adoption, adopt, plan_adoption
 from compute.services.clusters import ClusterEdit
 from compute.services.providers import remove_provider
-from compute.services.template_rows import TemplateTraits, storage_of
+from compute.services.template_rows import storage_of
 from compute.services.templates import TemplateEdit, delete_template, edit_template
 from compute.sync.watcher import look_at
+from compute.versions import latest
 from network.models import Network, VnicProfile
 from network.services import create_network, providers_for
 from portal.common.errors import Conflict, Invalid, NotFound
@@ -58,8 +59,7 @@ def test_what_an_engine_has_is_read_and_what_did_not_change_is_not_written(both:
     assert (both.debian.storage_domain.external_id, both.debian.disk_gib) == ("data-east", 4)
     assert [disk["bootable"] for disk in both.debian.disks] == [True, False]
     # Of the engine's the latest version, and ours of the same name beside it.
-    latest = selectors.latest(Template.objects.all())
-    assert set(latest.values_list("provider__name", "version")) == {("engine", 2), (None, 1)}
+    assert set(latest(Template.objects.all()).values_list("provider__name", "version")) == {("engine", 2), (None, 1)}
     lan = Network.objects.get(external_id="net-east")
     assert (lan.owner, lan.is_found, lan.cidr, lan.status) == (None, True, "", "operational")
     for number in range(60):
@@ -221,7 +221,6 @@ def test_what_an_engine_decides_is_not_changed_here_and_what_it_cannot_do_is_ref
     assert providers_for(root) == [both.provider]
     with pytest.raises(Invalid, match="engine"):
         create_network(root, both.centers["physics"], provider=both.engine, name="own", cidr="10.9.0.0/24")
-    assert TemplateTraits(name="x").icon
 
 
 def test_a_found_machine_is_adopted_in_the_cluster_where_it_is(both: Both):

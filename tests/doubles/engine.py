@@ -261,7 +261,8 @@ def _domain(key: str, body: Body) -> StorageDomainFound:
 
 def _network(key: str, body: Body) -> NetworkFound:
     profiles = tuple(VnicProfileFound(uid, name) for uid, name in body["profiles"].items())
-    return NetworkFound(key, body["name"], None, True, "", "", zone=body["zone"], profiles=profiles, uid=key)
+    there = {"zone": body["zone"], "clusters": tuple(body["clusters"]) if "clusters" in body else None}
+    return NetworkFound(key, body["name"], None, True, "", "", profiles=profiles, uid=key, **there)
 
 
 def _template(key: str, body: Body) -> TemplateFound:

@@ -77,9 +77,9 @@ def token_of(run: PortalRun, username: str) -> str:
 def make_machine(run: PortalRun, username: str, *, provider: str = "local") -> str:
     """A running machine of this user from that provider's template, made through the API; its UUID."""
     token = token_of(run, username)
-    # The engine's are larger than the one that the demo makes on the local hypervisor.
-    templates = sorted(call(run, "templates/", token=token)["results"], key=lambda one: one["memory_mib"])
-    template = templates[0 if provider == "local" else -1]["id"]
+    kind = {"local": "libvirt", "engine": "ovirt"}[provider]
+    templates = call(run, "templates/", token=token)["results"]
+    template = next(one["id"] for one in templates if one["place"] == kind)
     data_center = call(run, "data-centers/", token=token)["results"][0]["id"]
     wanted = {"name": f"outlives-{provider}", "data_center": data_center, "template": template, "run": True}
     accepted = call(run, "vms/", wanted, token=token)

@@ -171,7 +171,19 @@ def volume(one: Any, *, storage_domain: str, portal_id: UUID) -> VolumeFound | N
 # -- networks
 
 
-def network(one: Any) -> NetworkFound:
+def attached_networks(clusters: Iterable[Any]) -> dict[str, tuple[str, ...]] | None:
+    """The clusters that each network is attached to, by ids; None where clusters do not tell their networks."""
+    rows = list(clusters)
+    if not any(cluster.networks for cluster in rows):
+        return None  # each has at least the one by which the engine reaches its hosts
+    found: dict[str, tuple[str, ...]] = {}
+    for cluster in rows:
+        for each in known(cluster.networks):
+            found[key(each)] = (*found.get(key(each), ()), key(cluster))
+    return found
+
+
+def network(one: Any, attached: dict[str, tuple[str, ...]] | None) -> NetworkFound:
     """A logical network; one for something else than machines is not active for us."""
     usages = one.usages
     return NetworkFound(
@@ -187,6 +199,7 @@ def network(one: Any) -> NetworkFound:
         profiles=tuple(
             VnicProfileFound(key(each), each.name or "") for each in known(one.vnic_profiles) if _is_plain(each)
         ),
+        clusters=None if attached is None else attached.get(key(one), ()),
     )
 
 
@@ -214,7 +227,6 @@ def template(one: Any) -> TemplateFound:
         vcpus=vcpus(one.cpu),
         disks=tuple(_template_disks(one)),
         memory_min_mib=_guaranteed(one),
-        cluster=key(one.cluster),
         has_cloud_init=one.initialization is not None,
     )
 

@@ -59,14 +59,16 @@ class Inventories:
             centers = list(known(told(system.data_centers_service().list(follow="storage_domains"))))
             attached = convert.attached_statuses(centers)
             domains = known(told(system.storage_domains_service().list()))
+            clusters = list(known(told(system.clusters_service().list(follow="networks"))))
+            wired = convert.attached_networks(clusters)
             networks = known(told(system.networks_service().list(follow="vnic_profiles")))
             return Inventory(
                 about=about,
                 zones=tuple(map(convert.zone, centers)),
-                clusters=tuple(map(convert.cluster, known(told(system.clusters_service().list())))),
+                clusters=tuple(map(convert.cluster, clusters)),
                 hosts=tuple(map(convert.host, known(told(system.hosts_service().list())))),
                 storage_domains=tuple(convert.storage_domain(one, attached) for one in domains),
-                networks=tuple(map(convert.network, networks)),
+                networks=tuple(convert.network(one, wired) for one in networks),
                 templates=_templates(told(system.templates_service().list(follow=TEMPLATES))),
                 instance_types=tuple(map(convert.instance_type, known(told(system.instance_types_service().list())))),
                 vms=tuple(convert.vm(one, portal_id=self._session.portal_id) for one in self._machines(system, told)),

@@ -84,9 +84,14 @@ def changed(bodies: dict[str, str], change: Change) -> dict[str, str]:
 
 
 def _followed(bodies: dict[str, str]) -> dict[str, str]:
-    """``nics`` and ``disk_attachments.disk`` of machines and templates, and storage domains of data centers, in place."""
+    """``nics`` and ``disk_attachments.disk`` of machines and templates, storage domains of data centers, and networks of
+    clusters, in place.
+    """
     disks = {disk.get("id"): disk for disk in etree.fromstring(bodies["disks"].encode())} if "disks" in bodies else {}
-    within = {"vms": ("nics", "diskattachments"), "templates": ("diskattachments",), "datacenters": ("storagedomains",)}
+    within = {
+        "vms": ("nics", "diskattachments"), "templates": ("diskattachments",), "datacenters": ("storagedomains",),
+        "clusters": ("networks",),
+    }  # fmt: skip
     for collection, inner in within.items():
         root = etree.fromstring(bodies[collection].encode())
         for thing in root:

@@ -28,7 +28,9 @@ BODIES = {
     "clusters": f"""<clusters><cluster id="{CLUSTER}"><name>c1</name>
 <cpu><architecture>x86_64</architecture><type>Intel Nehalem Family</type></cpu>
 <memory_policy><over_commit><percent>150</percent></over_commit></memory_policy>
-<version><major>4</major><minor>6</minor></version><data_center id="{CENTER}"/></cluster></clusters>""",
+<version><major>4</major><minor>6</minor></version><data_center id="{CENTER}"/>
+<networks><network id="{NETWORK}"><name>lan</name><cluster id="{CLUSTER}"/><required>true</required></network></networks>
+</cluster></clusters>""",
     "hosts": f"""<hosts><host id="{HOST}"><name>node1</name><status>non_operational</status><memory>8589934592</memory>
 <max_scheduling_memory>4294967296</max_scheduling_memory><cluster id="{CLUSTER}"/>
 <cpu><name>Xeon</name><topology><cores>4</cores><sockets>2</sockets><threads>2</threads></topology></cpu>

@@ -57,6 +57,15 @@ def test_networks_have_their_profiles_and_those_for_storage_are_not_for_machines
     assert (lan.external_id, lan.zone, lan.active) == (NETWORK, CENTER, True)
     assert [profile.external_id for profile in lan.profiles] == [PROFILE]
     assert not storage.active
+    assert (lan.clusters, storage.clusters) == ((CLUSTER,), ())
+
+
+def test_where_clusters_do_not_tell_their_networks_nothing_is_known_of_it() -> None:
+    def without(root: etree._Element) -> None:
+        for each in list(root.iterdescendants("networks")):
+            each.getparent().remove(each)  # type: ignore[union-attr]
+
+    assert [one.clusters for one in inventories(changed(BODIES, without)).inventory().networks] == [None, None]
 
 
 def test_templates_have_versions_and_disks_and_the_empty_one_is_none(inventory: Inventory) -> None:

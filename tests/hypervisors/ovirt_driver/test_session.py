@@ -16,7 +16,8 @@ from portal.hypervisors.ovirt.driver import OvirtDriver
 from portal.hypervisors.ovirt.failures import OTHER_CERTIFICATE
 from portal.hypervisors.specs import Change, VmRef
 from tests.doubles.ovirt_engine import certificates
-from tests.hypervisors.ovirt_driver.world import RUNNING, STRANGER, Engine
+from tests.doubles.ovirt_engine.institute import key
+from tests.hypervisors.ovirt_driver.world import CLUSTER, RUNNING, STRANGER, Engine
 
 pytestmark = pytest.mark.once
 
@@ -83,6 +84,9 @@ def test_an_engine_that_is_too_old_is_refused_in_words_and_each_other_is_read(en
         assert found.about.version.startswith(version)
         assert {vm.name for vm in found.vms} == {"stranger-up", "stranger-down"}
         assert all((found.zones, found.clusters, found.hosts, found.storage_domains, found.networks, found.templates))
+        homes = {(network.name, network.zone): network.clusters for network in found.networks}
+        assert homes["students", key("datacenters", "Institute")] == (CLUSTER,)
+        assert len(set(homes.values())) == 2, "that of each zone"
 
 
 def test_an_account_that_may_only_look_is_denied_what_it_may_not(engine: Engine) -> None:

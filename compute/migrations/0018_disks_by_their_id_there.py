@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('compute', '0016_what_an_engine_has'),
+        ("compute", "0016_what_an_engine_has"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='disk',
-            name='external_id',
-            field=models.CharField(blank=True, db_default='', max_length=100),
+            model_name="disk",
+            name="external_id",
+            field=models.CharField(blank=True, db_default="", max_length=100),
         ),
     ]

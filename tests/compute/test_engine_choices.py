@@ -1,0 +1,191 @@
+"""What is offered of an engine's, and told of it: versions, networks, names, zones, and machines whose cluster is not known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.messages import get_messages
+from django.test import Client
+
+from compute import selectors
+from compute.forms.vms import differences
+from compute.models import Cluster, FoundVm, StorageDomain, Template, Zone
+from compute.services import launch, sharing, vms
+from compute.services.adoption import Adoption, adopt, plan_adoption
+from compute.services.templates import TemplateEdit, edit_template
+from network.models import Network, VnicProfile
+from portal.common.errors import Conflict, Invalid
+from portal.hypervisors.models import Provider
+from tenants.models import DataCenter
+from tests.engines import Both, the_both
+
+GREEK = {"Accept-Language": "el"}
+
+
+@pytest.fixture
+def both(db: None, tmp_path: Path) -> Both:
+    return the_both(tmp_path)
+
+
+def client_of(both: Both, name: str) -> Client:
+    client = Client()
+    client.force_login(both.users[name])
+    return client
+
+
+def asked(client: Client, template: Template) -> tuple[str, list[str], str]:
+    """Of the form at the address that names a template: what is chosen there, what is offered, and what is said."""
+    page = client.get(f"/machines/new/?template={template.pk}")
+    form = page.context["form"]
+    offered = [str(uid) for uid, _label in form.fields["template"].choices]
+    return form["template"].value(), offered, " ".join(map(str, get_messages(page.wsgi_request)))
+
+
+def test_a_version_that_was_not_given_takes_away_none_and_what_is_not_offered_is_told(both: Both):
+    alice, second = client_of(both, "alice"), both.debian
+    both.double.plant_template("debian-3", "Tiny Linux", base="debian", version=3)
+    both.read()
+    third = Template.objects.get(external_id="debian-3")
+    ours = str(both.template.pk)
+    # Somewhere else the third alone was given, and the second in the same place as here.
+    sharing.assign(both.actor("root"), both.centers["informatics"].pk, "template", third.pk)
+    chosen, offered, said = asked(alice, second)
+    assert (chosen, set(offered), said) == (str(second.pk), {str(second.pk), ours}, "")
+    chosen, offered, said = asked(alice, third)
+    assert (chosen, set(offered)) == ("", {str(second.pk), ours})
+    assert "is not there, is not ready, or is not for you to see" in said
+    sharing.assign(both.actor("root"), both.centers["physics"].pk, "template", third.pk)
+    sharing.assign(both.actor("root"), both.centers["informatics"].pk, "template", second.pk)
+    sharing.unassign(both.actor("root"), both.centers["informatics"].pk, "template", third.pk)
+    chosen, offered, said = asked(alice, second)
+    assert (chosen, set(offered)) == ("", {str(third.pk), ours})
+    assert said == "Tiny Linux has a later version than 2. Choose that one."
+    chosen, offered, said = asked(client_of(both, "root"), Template.objects.get(external_id="debian"))
+    assert chosen == ""
+    assert said == "Tiny Linux, version 1, is not for your data centers. Choose another, or ask for it."
+
+
+def test_a_machine_comes_only_where_its_networks_are(both: Both):
+    root, physics = both.actor("root"), both.centers["physics"].pk
+    both.double.put("network", "net-east", clusters=["small"])
+    both.read()
+    assert both.machine(run=False).cluster.name == "small", "not the one with more memory"
+    both.double.put("network", "net-east", clusters=[])
+    both.read()
+    [reason] = vms.plan_create(both.actor("alice"), both.wish(name="web-2")).reasons
+    assert (reason.code, reason.field, reason.data) == ("network_not_in_cluster", "nics", {"networks": ["lan"]})
+    assert "the network lan" in reason.text
+    both.double.put("network", "net-z", name="zoo", zone="east", profiles={"profile-z": "zoo"}, clusters=["small"])
+    both.read()
+    sharing.assign(root, physics, "network", Network.objects.get(external_id="net-z").pk)
+    assert both.machine("web-2", run=False).nics.get().vnic_profile.name == "zoo", "the first that can be reached"
+    both.double.put("network", "net-east", clusters=["big"])
+    both.read()
+    two = VnicProfile.objects.filter(external_id__in=["profile-east", "profile-z"])
+    wish = both.wish(name="web-3", vnic_profile_uids=tuple(two.values_list("pk", flat=True)))
+    [reason] = vms.plan_create(both.actor("alice"), wish).reasons
+    assert (reason.code, reason.data) == ("network_not_in_cluster", {"networks": ["lan", "zoo"]})
+
+
+def test_what_an_engine_says_of_a_template_is_not_judged_when_the_rest_is_changed(both: Both):
+    root, told = both.actor("root"), {"description": "  of the engine\n", "memory_mib": 9_000_000, "vcpus": 700}
+    both.double.put("template", "debian-2", **told)
+    both.read()
+    client, path = client_of(both, "root"), f"/templates/{both.debian.pk}/edit/"
+    form = client.get(path).context["form"]
+    seen = {field.name: field.value() for field in form if field.value() not in {None, False}}
+    answer = client.post(path, seen | {"icon": "server"})
+    assert answer.status_code == 302, answer.context["form"].errors
+    assert (both.debian.icon, both.debian.description) == ("server", told["description"])
+    both.double.put("template", "debian-2", memory_mib=1024)
+    both.read()
+    with pytest.raises(Invalid) as refused:
+        edit_template(root, both.debian.pk, TemplateEdit({"memory_min_mib": 2048}))
+    assert [(r.code, r.field) for r in refused.value.reasons] == [("memory_out_of_range", "memory_min_mib")]
+
+
+def test_what_does_not_fit_into_a_choice_is_counted_and_old_versions_come_last(both: Both, monkeypatch: Any):
+    monkeypatch.setattr(selectors, "MOST_OFFERED", 3)
+    for number in range(1, 5):
+        both.double.plant_template(f"t-{number}", "A template", base="t-1", version=number)
+    both.read()
+    physics, root = both.centers["physics"], client_of(both, "root")
+    kinds = {kind.kind: kind for kind in selectors.resources(both.actor("root"), physics)}
+    named = [(row.name, row.version) for row in kinds["template"].others]
+    assert (named, kinds["template"].more) == ([("A template", 4), ("A template", 3), ("A template", 2)], 2)
+    assert "2 more are not listed here" in root.get(f"/data-centers/{physics.pk}/").content.decode()
+    offer = launch.offered(both.actor("root"))["templates"]
+    assert [row.version for row in offer.rows] == [4, 2, 1], "the latest of all three, then the rest"
+    entered = {"at": "1", "go": "next", "name": "chemistry", "clusters": [str(Cluster.objects.get(name="big").pk)]}
+    page = root.post("/data-centers/launch/", entered).content.decode()
+    assert f"{offer.more} more are not listed here" in page
+
+
+def template(
+    name: str = "Debian", *, kind: str = "libvirt", provider: str = "a", owner: str = "", version: int = 1
+) -> Any:
+    where = StorageDomain(provider=Provider(name=provider, kind=kind))
+    center = DataCenter(uid=uuid4(), name=owner) if owner else None
+    return Template(uid=uuid4(), name=name, storage_domain=where, owner=center, version=version)
+
+
+@pytest.mark.parametrize(
+    ("rows", "names_providers", "told"),
+    [
+        ([template(), template("Alpine")], True, []),
+        ([template(), template(kind="ovirt")], False, ["on libvirt", "on oVirt"]),
+        ([template(), template(owner="physics")], False, ["of the institute", "of physics"]),
+        ([template(version=2), template(version=3, provider="b")], False, ["version 2", "version 3"]),
+        ([template(), template(provider="b")], False, ["number 1", "number 2"]),
+        ([template(), template(provider="b")], True, ["on a", "on b"]),
+        (
+            [template(), template(kind="ovirt"), template(kind="ovirt", provider="b")], False,
+            ["on libvirt", "on oVirt, number 1", "on oVirt, number 2"],
+        ),
+    ],
+)  # fmt: skip
+def test_templates_of_one_name_are_told_apart_without_the_names_of_providers(
+    rows: list[Template], names_providers: bool, told: list[str]
+):
+    found = differences(rows, names_providers=names_providers)
+    assert [found[row.pk] for row in rows if row.pk in found] == told
+
+
+def test_zones_are_told_to_those_who_may_see_providers_and_in_their_words(both: Both):
+    alice, root = client_of(both, "alice"), client_of(both, "root")
+    big = Cluster.objects.get(name="big").pk
+    for client, zone in ((alice, ""), (root, "East")):
+        networks = client.get("/api/v1/networks/").json()["results"]
+        assert {row["zone"] for row in networks if row["name"] == "lan"} == ({"East", "West"} if zone else {""})
+        listed = {row["name"]: row["zone"] for row in client.get("/api/v1/clusters/").json()["results"]}
+        assert listed["big"] == zone
+        assert client.get(f"/api/v1/clusters/{big}/").json()["zone"] == zone
+        assert ("East" in client.get(f"/clusters/{big}/").content.decode()) == bool(zone)
+    Zone.objects.filter(name="East").update(status="not_operational")
+    page = f"/providers/{both.engine.pk}/"
+    assert "not operational" in root.get(page).content.decode()
+    greek = root.get(page, headers=GREEK).content.decode()
+    assert ("not_operational" in greek, "εκτός λειτουργίας" in greek) == (False, True)
+
+
+def test_a_found_machine_whose_cluster_is_not_known_is_adopted_nowhere(both: Both):
+    key = both.double.plant_machine("theirs", "far", state="up")
+    both.read()
+    FoundVm.objects.filter(external_id=key).update(cluster=None, host=None)
+    found = FoundVm.objects.get(external_id=key)
+    wish = Adoption((found.pk,), both.centers["physics"].pk, "alice")
+    assert [r.code for r in plan_adoption(both.actor("root"), wish).reasons] == ["cluster_unknown"]
+    with pytest.raises(Conflict, match="not seen yet"):
+        adopt(both.actor("root"), wish)
+
+
+def test_how_a_machine_is_made_is_asked_apart_from_its_first_log_in(both: Both):
+    alice = client_of(both, "alice")
+    cards = alice.get("/machines/new/").content.decode().split("<section")
+    [card] = [one for one in cards if 'name="run"' in one]
+    assert ('name="clone"' in card, 'name="user_name"' in card) == (True, False)
+    sharing.unassign(both.actor("root"), both.centers["physics"].pk, "template", both.debian.pk)
+    assert 'name="clone"' not in alice.get("/machines/new/").content.decode()
