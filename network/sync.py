@@ -68,7 +68,8 @@ def _write_engines(provider: Provider, inventory: Inventory) -> None:
 
 def _network(one: NetworkFound) -> dict[str, Any]:
     status = NetworkStatus.OPERATIONAL if one.active else NetworkStatus.NON_OPERATIONAL
-    return {"name": one.name[:64], "zone": one.zone[:100], "status": str(status)}
+    facts = {"name": one.name[:64], "zone": one.zone[:100], "status": str(status)}
+    return facts | {"is_management": one.is_management}
 
 
 def _forget(uids: Sequence[Any]) -> None:

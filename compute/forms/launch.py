@@ -91,7 +91,7 @@ class LaunchForm(QuotaForm):
         del self.fields["version"]
         self._choose("clusters", [(str(row.pk), _cluster_label(row)) for row in offered["clusters"]])
         self._choose("storage_domains", [(str(row.pk), _storage_label(row)) for row in offered["storage_domains"]])
-        self._choose("networks", [(str(row.pk), _placed(row.name, row)) for row in offered["networks"]])
+        self._choose("networks", [(str(row.pk), _network_label(row)) for row in offered["networks"]])
         self._choose("templates", [(str(row.pk), _template_label(row)) for row in offered["templates"]])
         none = ("", gettext("None: it has no network of its own"))
         self._choose("network_provider", [*((str(row.pk), row.name) for row in offered["providers"]), none])
@@ -134,6 +134,12 @@ def _placed(text: str, row: Network | Template) -> str:
     """With its provider, and its zone there, where it is an engine's."""
     zone = getattr(row, "zone_name", "")
     return f"{text} ({_where(row.provider, zone)})" if getattr(row, "external_id", "") and row.provider else text
+
+
+def _network_label(row: Network) -> str:
+    text = _placed(row.name, row)
+    warning = gettext("the engine reaches its hosts by it: machines on it could, too")
+    return f"{text}: {warning}" if row.is_management else text
 
 
 def _template_label(row: Template) -> str:

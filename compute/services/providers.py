@@ -45,7 +45,6 @@ LONGEST_SECRET = 20_000
 LONGEST_USERNAME = 255
 PLAIN_TCP = "plain_tcp"
 PLAIN_VNC = "plain_vnc"
-OF_HOSTS = "ovirtmgmt"  # how an engine calls the network by which it reaches its hosts, unless it was told otherwise
 PASSWORD = "password"  # noqa: S105 - the name of a secret, which is kept as it was typed
 
 
@@ -358,7 +357,7 @@ def share_out(
         for domain in data_domains().filter(provider=provider):
             assign(actor, data_center.pk, "storage_domain", domain.pk)
         found = Network.objects.filter(provider=provider, is_found=True, status=NetworkStatus.OPERATIONAL)
-        for network in found.exclude(name=OF_HOSTS):
+        for network in found.filter(is_management=False):
             assign(actor, data_center.pk, "network", network.pk)
     for template in templates:
         assign(actor, data_center.pk, "template", template.pk)

@@ -36,6 +36,9 @@ class NetworkSerializer(serializers.Serializer):
     data_center = serializers.UUIDField(source="owner_id", allow_null=True, help_text="null: the institute's own.")
     cidr = serializers.CharField(help_text="Empty: an engine's, which does not tell.")
     zone = serializers.CharField(source="zone_name", help_text="Of an engine's network.")
+    is_management = serializers.BooleanField(
+        help_text="An engine reaches its hosts by it: machines that are on it could reach them too."
+    )
     status = serializers.ChoiceField(choices=NetworkStatus.choices)
     vnic_profiles = VnicProfileSerializer(many=True)
 

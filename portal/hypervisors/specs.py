@@ -350,6 +350,7 @@ class NetworkFound:
     ranges: tuple[str, ...] = ()  # every range it has, of IPv4 and IPv6, in CIDR form
     zone: str = ""
     profiles: tuple[VnicProfileFound, ...] = ()  # of an engine's network; what a card on it names
+    is_management: bool = False  # by which an engine reaches its hosts
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,7 +250,8 @@ def _domain(key: str, body: Body) -> StorageDomainFound:
 
 def _network(key: str, body: Body) -> NetworkFound:
     profiles = tuple(VnicProfileFound(uid, name) for uid, name in body["profiles"].items())
-    return NetworkFound(key, body["name"], None, True, "", "", zone=body["zone"], profiles=profiles, uid=key)
+    more = {"zone": body["zone"], "profiles": profiles, "is_management": body.get("management", False)}
+    return NetworkFound(key, body["name"], None, True, "", "", uid=key, **more)
 
 
 def _template(key: str, body: Body) -> TemplateFound:

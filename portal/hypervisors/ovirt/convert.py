@@ -185,6 +185,7 @@ def network(one: Any) -> NetworkFound:
         forward="bridge",
         zone=key(one.data_center),
         profiles=tuple(VnicProfileFound(key(each), each.name or "") for each in known(one.vnic_profiles)),
+        is_management=types.NetworkUsage.MANAGEMENT in (usages or ()),
     )
 
 

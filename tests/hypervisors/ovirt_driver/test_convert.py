@@ -21,6 +21,7 @@ from tests.hypervisors.ovirt_driver.samples import (
     NETWORK,
     PROFILE,
     TEMPLATE,
+    read,
     vm,
 )
 
@@ -56,6 +57,8 @@ def test_networks_have_their_profiles_and_those_for_storage_are_not_for_machines
     assert (lan.external_id, lan.zone, lan.active) == (NETWORK, CENTER, True)
     assert [profile.external_id for profile in lan.profiles] == [PROFILE]
     assert not storage.active
+    hosts = convert.network(read("<network><usages><usage>vm</usage><usage>management</usage></usages></network>"))
+    assert (hosts.is_management, lan.is_management, hosts.active) == (True, False, True)
 
 
 def test_templates_have_versions_and_disks_and_the_empty_one_is_none(inventory: Inventory) -> None:
