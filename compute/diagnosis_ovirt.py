@@ -70,7 +70,9 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
     ),
     "ca_not_signer": (
         _("Another CA than the engine's own, %(fingerprint)s, signed the certificate that it shows."),
-        _("Paste the certificate of the CA that signed it."),
+        _(
+            "Paste the certificate of the CA that signed it, and below it the engine's own (/etc/pki/ovirt-engine/ca.pem), which vouches for the screens of its hosts."
+        ),
     ),
     "ca_none": (
         _("The engine gives no certificate of its CA."),
