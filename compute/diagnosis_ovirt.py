@@ -45,7 +45,10 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
         _("The user name has no profile."),
         _("Write it with the one that the engine's log-in page offers, like portal@internal."),
     ),
-    "password_missing": (_("The password is missing."), _("Give that of the service account.")),
+    "password_missing": (
+        _("The password is missing."),
+        _("Type that of the service account. One that is stored goes to no other address, user name or CA."),
+    ),
     "certificate_invalid": (
         _("This is no certificate."),
         _("Paste it as PEM, its first and last line too, or leave it empty: the engine's own is shown to be compared."),
