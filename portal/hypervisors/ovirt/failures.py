@@ -62,7 +62,7 @@ _CODES: dict[int, type[HypervisorError]] = {
 
 # What the engine calls its things, and what may follow that noun: any other word there is taken for a thing's name.
 _THINGS = (
-    r"(?>(?:(?:vm|disk|template|storage|data|vnic) )?(?:hosts?|domains?|storage|clusters?|cent(?:er|re)s?|disks?|vms?|machines?|templates?"
+    r"(?>(?:(?:vm|disk|template|storage|data|vnic) )?(?:hosts?|domains?|clusters?|cent(?:er|re)s?|disks?|vms?|machines?|templates?"
     r"|networks?|profiles?|quotas?|pools?|users?|groups?|snapshots?|images?|volumes?|nics?|interfaces?|labels?|names?|alias(?:es)?"
     r"|providers?|devices?)\b)"
 )
@@ -70,7 +70,7 @@ _SAID = (
     r"(?:that|which|who|is|isn|are|aren|was|were|be|been|being|has|have|had|does|doesn|do|did|didn|can|cannot|could|must|may|might|will"
     r"|not|no|already|currently|still|again|in|on|to|at|of|by|for|from|with|without|within|and|or|but|as|if|while|when|because|due|than"
     r"|status|state|type|size|space|memory|format|configuration|version|id|list|count|limit|operation|issues?|failed|exceeds?|exceeded"
-    r"|please|running|locked)"
+    r"|please|running|locked|went|became|exists?|needs?|requires?|supports?|contains?|lacks?|creation|removal)"
 )
 
 _NAMES_SOMETHING = re.compile(
@@ -79,7 +79,7 @@ _NAMES_SOMETHING = re.compile(
     r"|\b\d{1,3}(?:\.\d{1,3}){3}\b|[0-9a-fA-F]{1,4}:[0-9a-fA-F]{0,4}:"  # an address
     r"|\b[\w-]+\.[A-Za-z][\w-]*"  # a name with a dot
     rf"|\b{_THINGS}(?:['’]s)?[\s(]+(?!{_SAID}\b)\w"  # a thing's name after its noun
-    r"|:\s*\S"  # names that are counted up
+    r"|:\W*(?!(?:the|an?|there|it|this|no|not|see)\b)\w"  # names that are counted up
     r"|\bby\s+(?!(?:an?|the|another|other|others|some|its|this|one|now)\b)\w"  # whose it is
     r"|[\"“”«»`]|(?:^|[\s(])['‘]"  # a name between quotes
     r"|\b\w*_\w*\b|\b(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]+"  # no word of a language

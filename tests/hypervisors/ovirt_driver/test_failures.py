@@ -124,6 +124,12 @@ def test_an_engine_that_is_too_old_is_refused_and_a_newer_one_is_not() -> None:
         ("Cannot run VM. VM payroll is locked.", "Cannot run VM."),
         ("Cannot remove Virtual Disk. Disk 'web' is attached to VM (payroll).", "Cannot remove Virtual Disk."),
         ("The vNIC profile students is not in use.", ""),
+        ("Failed to complete VM payroll creation.", ""),
+        (
+            "Failed to complete VM creation: the volume could not be copied.",
+            "Failed to complete VM creation: the volume could not be copied.",
+        ),
+        ("The storage went away.", "The storage went away."),
         (
             "[Cannot add VM. The VM name is already in use, please choose a unique name and try again.]",
             "Cannot add VM. The VM name is already in use, please choose a unique name and try again.",
