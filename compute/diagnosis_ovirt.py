@@ -45,7 +45,10 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
         _("The user name has no profile."),
         _("Write it with the one that the engine's log-in page offers, like portal@internal."),
     ),
-    "password_missing": (_("The password is missing."), _("Give that of the service account.")),
+    "password_missing": (
+        _("The password is missing."),
+        _("Type that of the service account. One that is stored goes to no other address, user name or CA."),
+    ),
     "certificate_invalid": (
         _("This is no certificate."),
         _("Paste it as PEM, its first and last line too, or leave it empty: the engine's own is shown to be compared."),
@@ -70,7 +73,9 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
     ),
     "ca_not_signer": (
         _("Another CA than the engine's own, %(fingerprint)s, signed the certificate that it shows."),
-        _("Paste the certificate of the CA that signed it."),
+        _(
+            "Paste the certificate of the CA that signed it, and below it the engine's own (/etc/pki/ovirt-engine/ca.pem), which vouches for the screens of its hosts."
+        ),
     ),
     "ca_none": (
         _("The engine gives no certificate of its CA."),

@@ -69,7 +69,8 @@ def _write_engines(provider: Provider, inventory: Inventory) -> None:
 def _network(one: NetworkFound) -> dict[str, Any]:
     status = NetworkStatus.OPERATIONAL if one.active else NetworkStatus.NON_OPERATIONAL
     clusters = None if one.clusters is None else sorted(one.clusters)
-    return {"name": one.name[:64], "zone": one.zone[:100], "status": str(status), "clusters": clusters}
+    facts = {"name": one.name[:64], "zone": one.zone[:100], "status": str(status), "clusters": clusters}
+    return facts | {"is_management": one.is_management}
 
 
 def _forget(uids: Sequence[Any]) -> None:

@@ -134,7 +134,9 @@ def _placed(text: str, row: Network | Template) -> str:
 
 
 def _network_label(row: Network) -> str:
-    return _placed(row.name, row)
+    text = _placed(row.name, row)
+    warning = gettext("the engine reaches its hosts by it: machines on it could, too")
+    return f"{text}: {warning}" if row.is_management else text
 
 
 def _template_label(row: Template) -> str:

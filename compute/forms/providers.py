@@ -8,6 +8,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from portal.common.forms import PageForm
+from portal.common.kinds import kind_title
 
 LONGEST = 20_000
 
@@ -43,12 +44,12 @@ class ProviderForm(PageForm):
 
     def __init__(self, data: Any = None, *, initial: dict[str, Any] | None = None, kinds: tuple[str, ...]) -> None:
         super().__init__(data, initial=initial)
-        self.fields["kind"].choices = [(kind, kind) for kind in kinds]  # type: ignore[attr-defined]
+        self.fields["kind"].choices = [(kind, kind_title(kind)) for kind in kinds]  # type: ignore[attr-defined]
 
     @property
     def trusted_ca(self) -> str:
         """The CA that is to be trusted."""
-        return str(self.cleaned_data["ca_pem"])
+        return str(self.cleaned_data.get("ca_pem", ""))
 
 
 class LibvirtForm(ProviderForm):
@@ -97,7 +98,7 @@ class EngineForm(ProviderForm):
     @property
     def trusted_ca(self) -> str:
         """The one that was compared and ticked, else what stands in its field."""
-        return str(self.cleaned_data["found_ca"] or self.cleaned_data["ca_pem"])
+        return str(self.cleaned_data.get("found_ca") or super().trusted_ca)
 
 
 FORMS: dict[str, type[ProviderForm]] = {"ovirt": EngineForm}

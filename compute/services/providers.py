@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
 
@@ -23,8 +22,10 @@ from network.models import Network
 from portal.common import sealed
 from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, PreconditionFailed, Reason
+from portal.common.kinds import kind_title
 from portal.common.versions import version_of
 from portal.events.record import Subject, attempt
+from portal.hypervisors.allowed import own_options, with_allowed
 from portal.hypervisors.connect import connection_of, forget
 from portal.hypervisors.diagnosis import diagnose
 from portal.hypervisors.errors import Denied, HypervisorError
@@ -43,9 +44,6 @@ IMAGE_FOLDER = "/var/lib/libvirt/images"
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 LONGEST_SECRET = 20_000
 LONGEST_USERNAME = 255
-PLAIN_TCP = "plain_tcp"
-PLAIN_VNC = "plain_vnc"
-OF_HOSTS = "ovirtmgmt"  # how an engine calls the network by which it reaches its hosts, unless it was told otherwise
 PASSWORD = "password"  # noqa: S105 - the name of a secret, which is kept as it was typed
 
 
@@ -109,6 +107,7 @@ def try_new(
     Takes up to half a minute where something hangs, so it belongs into no transaction.
     """
     authorize_management(actor)
+    _refuse_strange(kind, secrets or {})
     given = Connection(
         kind=kind,
         address=address,
@@ -124,10 +123,13 @@ def try_new(
 
 
 def try_connected(actor: Actor, uid: UUID, edit: ProviderEdit | None = None) -> tuple[Told, ...]:
-    """Try a provider as it is connected, or as it would be after an edit."""
+    """Try a provider as it is connected, or as it would be after an edit; the log of events tells where, before it is asked."""
     row = get_provider(actor, uid)
     authorize_management(actor)
-    return _diagnosis(_edited(row, edit or ProviderEdit()))
+    with attempt(actor, "PROVIDER_TEST", Subject("provider", uid, row.name)) as recorded:
+        connection = _edited(row, edit or ProviderEdit())
+        recorded.data = {"address": connection.address, "username": connection.username}
+    return _diagnosis(connection)
 
 
 def store_tried(actor: Actor, *, name: str, trial: Trial) -> Provider:
@@ -257,11 +259,8 @@ def _wanted(given: Connection) -> Connection:
         raise Invalid(text, reasons=(Reason("kind_unknown", text, "kind"),))
     driver = driver_class(given.kind)
     connection = replace(
-        given,
-        address=driver.whole_address(given.address.strip()),
-        username=given.username.strip(),
-        ca_pem=_lines(given.ca_pem),
-        options=_allowed(given.options),
+        _whole(given),
+        options=with_allowed(given.options),
         secrets={name: _kept(name, text) for name, text in given.secrets.items() if text.strip()},
     )
     if refused := tuple(reason(finding, given.kind) for finding in driver.refusals(connection)):
@@ -269,11 +268,19 @@ def _wanted(given: Connection) -> Connection:
     return connection
 
 
-def _allowed(options: Mapping[str, str]) -> dict[str, str]:
-    """What goes without encryption is for the installation to allow, and for nobody else."""
-    allowed = {PLAIN_TCP: settings.ALLOW_PLAIN_TCP, PLAIN_VNC: settings.ALLOW_PLAIN_VNC}
-    others = {key: value for key, value in options.items() if key not in allowed}
-    return others | {key: "yes" for key, is_allowed in allowed.items() if is_allowed}
+def _whole(given: Connection) -> Connection:
+    """Address, user name and CA as they are kept."""
+    address = driver_class(given.kind).whole_address(given.address.strip())
+    return replace(given, address=address, username=given.username.strip(), ca_pem=_lines(given.ca_pem))
+
+
+def _refuse_strange(kind: str, secrets: Mapping[str, str]) -> None:
+    """``Invalid`` for a secret that this kind of provider has no use for: it would be kept for nothing."""
+    known = driver_class(kind).secrets if kind in kinds() else tuple(secrets)
+    strange = sorted(name for name, text in secrets.items() if text.strip() and name not in known)
+    text = _("A provider of the kind %(kind)s has no use for this secret. Leave it out.") % {"kind": kind_title(kind)}
+    if strange:
+        raise Invalid(text, reasons=tuple(Reason("secret_unused", text, name) for name in strange))
 
 
 def _kept(name: str, text: str) -> str:
@@ -294,7 +301,17 @@ def _edited(row: Provider, edit: ProviderEdit) -> Connection:
         now = connection_of(row)
     changed = {name: getattr(edit, name) for name in ("address", "username", "ca_pem")}
     given = {name: text for name, text in changed.items() if text is not None}
-    return _wanted(replace(now, **given, secrets=now.secrets | dict(edit.secrets)))
+    then = replace(now, **given)
+    _refuse_strange(row.kind, edit.secrets)
+    return _wanted(replace(then, secrets=_carried(now, then) | dict(edit.secrets)))
+
+
+def _carried(now: Connection, then: Connection) -> dict[str, str]:
+    """The stored secrets that go along: to another server, name or CA none that a log-in tells whoever answers there."""
+    if replace(_whole(now), secrets={}) == replace(_whole(then), secrets={}):
+        return dict(now.secrets)
+    driver = driver_class(now.kind)
+    return {name: text for name, text in now.secrets.items() if name in set(driver.secrets) - driver.told_secrets}
 
 
 def _stored(connection: Connection) -> dict[str, Any]:
@@ -302,7 +319,7 @@ def _stored(connection: Connection) -> dict[str, Any]:
         "address": connection.address,
         "username": connection.username,
         "ca_pem": connection.ca_pem,
-        "options": connection.options,
+        "options": own_options(connection.options),
         "sealed_secrets": sealed.seal_json(connection.secrets) if connection.secrets else "",
     }
 
@@ -358,7 +375,7 @@ def share_out(
         for domain in data_domains().filter(provider=provider):
             assign(actor, data_center.pk, "storage_domain", domain.pk)
         found = Network.objects.filter(provider=provider, is_found=True, status=NetworkStatus.OPERATIONAL)
-        for network in found.exclude(name=OF_HOSTS):
+        for network in found.filter(is_management=False):
             assign(actor, data_center.pk, "network", network.pk)
     for template in templates:
         assign(actor, data_center.pk, "template", template.pk)

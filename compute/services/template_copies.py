@@ -182,9 +182,8 @@ def _place(
     domain = storage_of(owner, request.storage_domain_uid, ability="disk_copy")
     refuse([*rules.template_reasons(**asdict(request.traits)), *_unsealed_reasons(request)])
     if domain.provider_id != provider.pk:
-        text = _("The copy is made on %(provider)s itself. Choose a storage domain of it.") % {
-            "provider": provider.name
-        }
+        text = _("The copy is made where its source is, and %(name)s is elsewhere. Choose another storage domain.")
+        text %= {"name": domain.name}
         raise Conflict(text, reasons=(Reason("other_provider", text, "storage_domain"),))
     return owner, domain, version_before(actor, owner, request)
 

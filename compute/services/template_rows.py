@@ -69,8 +69,10 @@ def storage_of(owner: DataCenter | None, uid: UUID, *, ability: str) -> StorageD
 
 def takes_no_disks(domain: StorageDomain) -> Reason:
     """Why no template's disk can be brought there."""
-    text = _("%(provider)s takes no disks from here: its templates are made there, and assigned here. Choose another.")
-    return Reason("takes_no_disks", text % {"provider": domain.provider.name}, "storage_domain")
+    text = _(
+        "%(name)s takes no disks from here: its templates are made on its engine, and assigned here. Choose another."
+    )
+    return Reason("takes_no_disks", text % {"name": domain.name}, "storage_domain")
 
 
 def refuse(reasons: list[Reason]) -> None:

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from compute import selectors
 from compute.actions import screen_reasons
 from compute.diagnosis import Told
+from compute.forms.kept import Kept, Typed, opened, seal
 from compute.forms.providers import ProviderForm, form_of
 from compute.services import providers as services
 from compute.services.providers import NotReached, ProviderEdit
@@ -25,7 +26,6 @@ from portal.common.errors import PortalError
 from portal.common.http import actor_of
 from portal.common.kinds import kind_title
 from portal.common.login_first import login_required
-from portal.common.sealed import SealBroken, seal_json, unseal_json
 from portal.hypervisors.models import Provider
 from portal.hypervisors.registry import kinds
 
@@ -114,17 +114,18 @@ def _edit(actor: Actor, form: ProviderForm, row: Provider) -> ProviderEdit:
 
 def _secrets(actor: Actor, form: ProviderForm) -> dict[str, str]:
     """What was typed now, else at the try before."""
+    return dict(_kept(actor, form).secrets)
+
+
+def _kept(actor: Actor, form: ProviderForm) -> Kept:
     names = (*form.secrets, *form.shown_secrets)
     typed = {name: form.cleaned_data[name] for name in names if form.cleaned_data[name].strip()}
-    return _opened(actor, form.cleaned_data["kept"]) | typed
+    return opened(form.cleaned_data["kept"], _typed(actor, form)).with_typed(typed)
 
 
-def _opened(actor: Actor, kept: str) -> dict[str, str]:
-    try:
-        found = unseal_json(kept)
-    except (SealBroken, ValueError):
-        return {}
-    return dict(found["secrets"]) if found.get("for") == str(actor.uid) else {}
+def _typed(actor: Actor, form: ProviderForm) -> Typed:
+    given = form.cleaned_data
+    return Typed(actor.uid, given["kind"], given.get("address", ""), form.trusted_ca)
 
 
 def _form_page(
@@ -154,8 +155,9 @@ def _form_page(
             steps = done
     if form.errors:
         status = HTTPStatus.BAD_REQUEST
-    context |= {"steps": steps, "kept": _kept_names(request, form), "form": _blanked(actor_of(request), form)}
-    context |= _opened_parts(form, steps)
+    context |= {"steps": steps, "kept": _kept_names(request, form), **_found(steps)}
+    found_ca = (context["found_ca"] or {}).get("ca_pem", "")
+    context |= {"form": _blanked(actor_of(request), form, found_ca=found_ca), **_opened_parts(form)}
     context["kinds"] = [(kind, kind_title(kind)) for kind in kinds()] if row is None else []
     return render(request, "compute/provider_form.html", SECTION | context, status=status)
 
@@ -168,15 +170,21 @@ def _form(request: HttpRequest, row: Provider | None) -> ProviderForm:
     return form_of(kind)(request.POST or None, initial=_initial(row) | {"kind": kind}, kinds=known)
 
 
-def _opened_parts(form: ProviderForm, steps: tuple[Told, ...]) -> dict[str, Any]:
-    """Which parts of the form stand open, and what the test found that can be pinned."""
+def _found(steps: tuple[Told, ...]) -> dict[str, Any]:
+    """What the test found that can be pinned."""
+    return {
+        "found_key": next((step.data for step in steps if step.data.get("host_key")), None),
+        "found_ca": next((step.data for step in steps if step.data.get("ca_pem")), None),
+    }
+
+
+def _opened_parts(form: ProviderForm) -> dict[str, Any]:
+    """Which parts of the form stand open."""
     address = str(form["address"].value() or "")
     return {
         "kind": str(form["kind"].value()),
         "open_ssh": not address or address.startswith("qemu+ssh"),
         "open_tls": address.startswith("qemu+tls"),
-        "found_key": next((step.data for step in steps if step.data.get("host_key")), None),
-        "found_ca": next((step.data for step in steps if step.data.get("ca_pem")), None),
     }
 
 
@@ -192,23 +200,23 @@ def _kept_names(request: HttpRequest, form: ProviderForm) -> list[str]:
     return sorted(set(_secrets(actor_of(request), form)) & set(form.secrets)) if _is_read(form) else []
 
 
-def _blanked(actor: Actor, form: ProviderForm) -> ProviderForm:
-    """The form without the secrets in it: they go back sealed."""
+def _blanked(actor: Actor, form: ProviderForm, *, found_ca: str) -> ProviderForm:
+    """The form without the secrets in it: they go back sealed, for where they were typed for (``forms.kept``)."""
     if not form.is_bound:
         return form
     data = cast("QueryDict", form.data).copy()
-    secrets = _secrets(actor, form) if _is_read(form) else {}
+    kept = seal(_kept(actor, form), _typed(actor, form), found_ca=found_ca) if _is_read(form) else ""
     for name in form.secrets:
         data[name] = ""
     if "ca_pem" in getattr(form, "cleaned_data", {}):
         data["ca_pem"] = form.trusted_ca
-    data["kept"] = seal_json({"for": str(actor.uid), "secrets": secrets}) if secrets else ""
+    data["kept"] = kept
     form.data = data
     return form
 
 
 def _is_read(form: ProviderForm) -> bool:
-    return form.is_bound and form.cleaned_data.keys() >= {"kept", *form.secrets, *form.shown_secrets}
+    return form.is_bound and form.cleaned_data.keys() >= {"kept", "kind", *form.secrets, *form.shown_secrets}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -110,11 +110,11 @@ def _places(actor: Actor, source: Source) -> dict[str, list[tuple[str, str]]]:
 
 
 def _unfit(actor: Actor, whose: list[tuple[str, str]], source: Source) -> list[Reason]:
-    """Why storage domains that could be chosen by their data centers are not offered: of each provider once."""
+    """Why storage domains that could be chosen by their data centers are not offered."""
     rows: dict[Any, StorageDomain] = {}
     for value, _name in whose:
         owner = None if value == INSTITUTE else get_data_center(actor, UUID(value))
-        rows |= {row.provider_id: row for row in selectors.storage_without(owner, ability=source.ability)}
+        rows |= {row.pk: row for row in selectors.storage_without(owner, ability=source.ability)}
     return [takes_no_disks(row) for row in rows.values() if source.provider_uid in {None, row.provider_id}]
 
 

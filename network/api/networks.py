@@ -39,6 +39,9 @@ class NetworkSerializer(OfZone, serializers.Serializer):
     zone = serializers.CharField(
         source="zone_name", help_text="Of an engine's network, for those who may see providers."
     )
+    is_management = serializers.BooleanField(
+        help_text="An engine reaches its hosts by it: machines that are on it could reach them too."
+    )
     status = serializers.ChoiceField(choices=NetworkStatus.choices)
     vnic_profiles = VnicProfileSerializer(many=True)
 

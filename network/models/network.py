@@ -28,6 +28,8 @@ class Network(UidModel):
     status = models.CharField(max_length=20, choices=NetworkStatus.choices, default=NetworkStatus.CREATING)
     status_at = models.DateTimeField(null=True, blank=True)
     is_found = models.BooleanField(default=False, db_default=False)
+    # By it an engine reaches its hosts: machines on it could, too.
+    is_management = models.BooleanField(default=False, db_default=False)
     # The engine's zone that it is in, by external id and by name.
     zone = models.CharField(max_length=100, blank=True, db_default="")
     zone_name = models.CharField(max_length=255, blank=True, db_default="")

@@ -70,6 +70,13 @@ class Driver(ABC):
 
     kind: ClassVar[str]
 
+    # The secrets that its log-in may take, by name; no other is kept for it.
+    secrets: ClassVar[tuple[str, ...]] = ()
+
+    # Those of them that a log-in tells to whoever answers at the address, who could use them from then on: never sent
+    # elsewhere than where they were given for. What only proves that one has it (a key) is none of them.
+    told_secrets: ClassVar[frozenset[str]] = frozenset()
+
     # The oldest version of the API that this driver has been tried with; a diagnosis warns of an older one.
     oldest: ClassVar[tuple[int, ...]] = ()
 

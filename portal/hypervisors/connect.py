@@ -15,6 +15,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from portal.common import sealed
+from portal.hypervisors.allowed import with_allowed
 from portal.hypervisors.base import Driver, Watch, no_progress
 from portal.hypervisors.engine_found import Making
 from portal.hypervisors.errors import Denied, HypervisorError
@@ -141,7 +142,7 @@ def connection_of(provider: Provider) -> Connection:
         provider_uid=provider.uid,
         username=provider.username,
         ca_pem=provider.ca_pem,
-        options={str(key): str(value) for key, value in provider.options.items()},
+        options=with_allowed(provider.options),
         secrets={key: str(value) for key, value in secrets.items()},
     )
 

@@ -351,6 +351,7 @@ class NetworkFound:
     zone: str = ""
     profiles: tuple[VnicProfileFound, ...] = ()  # of an engine's network; what a card on it names
     clusters: tuple[str, ...] | None = None  # the engine's that it is attached to, by external ids; None: not told
+    is_management: bool = False  # by which an engine reaches its hosts
 
 
 @dataclass(frozen=True, slots=True)

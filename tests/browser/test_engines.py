@@ -30,7 +30,7 @@ def test_an_engine_is_connected_in_the_browser_alone(
         page.locator("form[action$='/test/'] button").click()
         page.wait_for_selector("[data-step=tls][data-status=failed]")
         look.see(page, "engine-other-ca")
-        pin_anew(page, address, look)
+        pin_anew(page, address, ovirt_engine, look)
         page.goto(f"{address}remove/")
         page.locator("form button.btn-outline-danger").click()
         page.wait_for_url(f"{portal.url}/providers/")
@@ -58,11 +58,16 @@ def connect(page: Page, portal: PortalServer, engine: EngineDouble, look: Look) 
     page.wait_for_url(re.compile(r"/providers/[0-9a-f-]{36}/"))
 
 
-def pin_anew(page: Page, address: str, look: Look) -> None:
+def pin_anew(page: Page, address: str, engine: EngineDouble, look: Look) -> None:
+    """The stored password is not sent on another CA's word: it is asked for again."""
     page.goto(f"{address}edit/")
     page.click("button[value=test]")
     page.wait_for_selector("input[name=found_ca]")
     look.see(page, "engine-pin-anew")
     page.check("input[name=found_ca]")
+    page.click("button[value=save]")
+    page.wait_for_selector("#password-error")
+    look.see(page, "engine-password-again")
+    page.fill("#password", engine.password)
     page.click("button[value=save]")
     page.wait_for_url(address)

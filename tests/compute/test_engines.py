@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from compute import selectors
+from compute.forms.launch import LaunchForm
 from compute.models import (
     Cluster,
     Disk,
@@ -23,7 +24,8 @@ from compute.models import (
 from compute.services import clusters, sharing, vms
 from compute.services.adoption import Adoption, adopt, plan_adoption
 from compute.services.clusters import ClusterEdit
-from compute.services.providers import remove_provider
+from compute.services.launch import offered
+from compute.services.providers import remove_provider, share_out
 from compute.services.template_rows import storage_of
 from compute.services.templates import TemplateEdit, delete_template, edit_template
 from compute.sync.watcher import look_at
@@ -218,9 +220,34 @@ def test_what_an_engine_decides_is_not_changed_here_and_what_it_cannot_do_is_ref
     with pytest.raises(Conflict) as refused:
         storage_of(None, east.pk, ability="disk_upload")
     assert refused.value.reasons[0].code == "takes_no_disks"
+    assert refused.value.reasons[0].text.startswith("data-east takes no disks"), "whoever reads it may know no provider"
     assert providers_for(root) == [both.provider]
     with pytest.raises(Invalid, match="engine"):
         create_network(root, both.centers["physics"], provider=both.engine, name="own", cidr="10.9.0.0/24")
+
+
+def test_the_network_of_an_engines_hosts_is_shared_out_by_hand_alone_and_warned_of(both: Both):
+    both.double.put("network", "net-hosts", name="wires", zone="east", profiles={"p": "p"}, management=True)
+    both.read()
+    row = Network.objects.get(external_id="net-hosts")
+    root, physics = both.actor("root"), both.centers["physics"]
+    share_out(root, physics, provider=both.engine)
+    assigned = Network.objects.filter(assignments__data_center=physics)
+    assert {one.external_id for one in assigned} >= {"net-east", "net-west"}
+    assert row not in assigned
+    client, warning = Client(), "the engine reaches its hosts by it"
+    client.force_login(both.users["root"])
+    page = f"/data-centers/{physics.pk}/"
+    assert client.get(page).content.decode().count(warning) == 1
+    labels = dict(LaunchForm(None, offered=offered(root)).fields["networks"].choices)
+    assert [warning in labels[str(one.pk)] for one in (row, *assigned)] == [True, *[False] * len(assigned)]
+    sharing.assign(root, physics.pk, "network", row.pk)
+    assert client.get(page).content.decode().count(warning) == 1
+    shown = client.get("/api/v1/networks/").json()["results"]
+    assert {one["name"] for one in shown if one["is_management"]} == {"wires"}
+    both.double.put("network", "net-hosts", management=False)
+    both.read()
+    assert warning not in client.get(page).content.decode()
 
 
 def test_a_found_machine_is_adopted_in_the_cluster_where_it_is(both: Both):

@@ -21,7 +21,7 @@ from portal.common import sealed
 from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted
 from portal.hypervisors import diagnosis
 from portal.hypervisors.connect import connection_of, driver_for
-from portal.hypervisors.errors import Denied
+from portal.hypervisors.errors import Denied, Unavailable
 from portal.hypervisors.libvirt.uri import Uri, parsed
 from portal.hypervisors.models import Provider
 from tests.compute.console.certificates import Authority
@@ -215,9 +215,23 @@ def test_plain_tcp_is_refused_unless_the_installation_allows_it(institute, setti
     with pytest.raises(Invalid) as refused:
         providers.try_new(root, **given, options={"plain_tcp": "yes"})
     assert refused.value.reasons[0].code == "address_tcp"
-    assert "plain_vnc" not in providers._allowed({"plain_vnc": "yes"})
     settings.ALLOW_PLAIN_TCP = True
     assert providers.try_new(root, **given).steps[-1].code == "port_closed"
+
+
+def test_what_goes_without_encryption_is_allowed_while_the_installation_does_and_no_longer(institute, settings):
+    kept = {"plain_tcp": "yes", "plain_vnc": "yes", "page": 5}
+    Provider.objects.update(kind="libvirt", address="qemu+tcp://127.0.0.1:1/system", options=kept)
+    row = Provider.objects.get()
+    assert connection_of(row).options == {"page": "5"}
+    with pytest.raises(Unavailable, match="no encryption"):
+        driver_for(row).about()
+    settings.ALLOW_PLAIN_VNC = settings.ALLOW_PLAIN_TCP = True
+    assert connection_of(row).options == {"page": "5", "plain_tcp": "yes", "plain_vnc": "yes"}
+    row = providers.connect_provider(
+        institute.actor("root"), name="new", kind="double", address=institute.provider.address
+    )
+    assert row.options == {}, "no row keeps what the settings allow"
 
 
 def test_an_old_seal_key_can_be_put_away_after_everything_was_sealed_anew(institute, settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from threading import Event
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,7 @@ from compute.models import FoundVm, Template, Vm
 from compute.operations import copies
 from compute.services import adoption, template_copies, vms
 from compute.services.adoption import Adoption
+from compute.services.providers import connect_provider, own_storage, share_out
 from compute.services.template_copies import CopyRequest
 from compute.services.template_rows import TemplateTraits
 from compute.services.wishes import VmRequest
@@ -369,3 +371,18 @@ def test_a_volume_is_not_tried_dry_for_its_hypervisor_would_be_asked_in_a_transa
     refused = client.post("/api/v1/templates/?dry_run=1", asked, content_type="application/json")
     assert (refused.status_code, refused.json()["reasons"][0]["code"]) == (400, "no_dry_run"), refused.content
     assert client.post("/api/v1/templates/", asked, content_type="application/json").status_code == 202
+
+
+def test_a_storage_domain_elsewhere_is_named_and_no_provider(institute, vm, tmp_path):
+    address = f"double://{tmp_path}/second"
+    second = connect_provider(institute.actor("root"), name="the-second", kind="double", address=address)
+    share_out(institute.actor("root"), institute.centers["physics"], provider=second)
+    domain = own_storage(second)
+    request = replace(wish(institute), storage_domain_uid=domain.pk)
+    with pytest.raises(Conflict) as refused:
+        template_copies.template_of_machine(institute.actor("physics-admin"), vm.pk, request)
+    [reason] = refused.value.reasons
+    assert (reason.code, reason.field) == ("other_provider", "storage_domain")
+    assert domain.name in reason.text
+    assert institute.provider.name not in reason.text
+    assert second.name not in reason.text

@@ -261,8 +261,14 @@ def _domain(key: str, body: Body) -> StorageDomainFound:
 
 def _network(key: str, body: Body) -> NetworkFound:
     profiles = tuple(VnicProfileFound(uid, name) for uid, name in body["profiles"].items())
-    there = {"zone": body["zone"], "clusters": tuple(body["clusters"]) if "clusters" in body else None}
-    return NetworkFound(key, body["name"], None, True, "", "", profiles=profiles, uid=key, **there)
+    clusters = tuple(body["clusters"]) if "clusters" in body else None
+    more = {
+        "zone": body["zone"],
+        "profiles": profiles,
+        "clusters": clusters,
+        "is_management": body.get("management", False),
+    }
+    return NetworkFound(key, body["name"], None, True, "", "", uid=key, **more)
 
 
 def _template(key: str, body: Body) -> TemplateFound:

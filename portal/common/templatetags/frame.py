@@ -213,6 +213,7 @@ VERB_TITLES = {
     "CLUSTER_EDIT": gettext_lazy("Changing a cluster"),
     "CLUSTER_REMOVE": gettext_lazy("Dissolving a cluster"),
     "PROVIDER_CONNECT": gettext_lazy("Connecting a provider"),
+    "PROVIDER_TEST": gettext_lazy("Testing the connection of a provider"),
     "NETWORK_CREATE": gettext_lazy("Creating a network"),
     "NETWORK_DELETE": gettext_lazy("Removing a network"),
     "TEMPLATE_CREATE": gettext_lazy("Making a template"),

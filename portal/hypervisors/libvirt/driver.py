@@ -58,6 +58,7 @@ class LibvirtDriver(Driver):
     """One libvirt URI. Connects at the first call."""
 
     kind = "libvirt"
+    secrets = ("ssh_key", "host_key", "client_certificate", "client_key")
     oldest = (9, 0)
     has_clusters = False
 

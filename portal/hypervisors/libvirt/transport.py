@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
-from portal.hypervisors.errors import Invalid
-from portal.hypervisors.libvirt.uri import SSH, TLS, Uri, parsed
+from portal.hypervisors.errors import Invalid, Unavailable
+from portal.hypervisors.libvirt.uri import SSH, TCP, TLS, Uri, parsed
 from portal.hypervisors.specs import Connection
 
 PROGRAM = Path(__file__).with_name("pinned-ssh")
@@ -37,18 +37,24 @@ ServerAliveInterval 5
 ServerAliveCountMax 3
 LogLevel ERROR
 """
+PLAIN_REFUSED = "Its address has no encryption, which the settings of this portal do not allow."
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 
 
 @contextmanager
 def reached(connection: Connection) -> Iterator[str]:
-    """The URI to open, good within the block. Raises ``Invalid`` for an address that this portal would not have taken."""
+    """The URI to open, good within the block. Raises ``Invalid`` for an address that this portal would not have taken.
+
+    ``Unavailable`` for one without encryption where the installation does not allow that (any more).
+    """
     if connection.address == "test:///default":
         yield connection.address
         return
     uri = parsed(connection.address)
     if isinstance(uri, str):
         raise Invalid(detail=f"the provider's address is not taken: {uri}")
+    if uri.scheme == TCP and connection.options.get("plain_tcp") != "yes":
+        raise Unavailable(PLAIN_REFUSED, detail="qemu+tcp:// is not allowed")
     if uri.scheme not in {SSH, TLS}:
         yield connection.address
         return

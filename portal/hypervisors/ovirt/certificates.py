@@ -41,6 +41,11 @@ def pem_of(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(Encoding.PEM).decode().strip()
 
 
+def bare(pem: str) -> str:
+    """The certificates of a text without what stands between them, which not every reader of PEM passes over."""
+    return "\n".join(map(pem_of, read(pem)))
+
+
 def fingerprint(certificate: x509.Certificate) -> str:
     """SHA-256 as ``openssl x509 -fingerprint -sha256`` shows it."""
     return _hashed(certificate.public_bytes(Encoding.DER))

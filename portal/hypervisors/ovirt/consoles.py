@@ -11,6 +11,7 @@ from ovirtsdk4 import types
 
 from portal.hypervisors.errors import Busy, Unsupported
 from portal.hypervisors.ovirt import convert, statuses
+from portal.hypervisors.ovirt.certificates import bare
 from portal.hypervisors.ovirt.connection import Session
 from portal.hypervisors.ovirt.failures import calling
 from portal.hypervisors.ovirt.looking import Looking
@@ -57,7 +58,7 @@ class Consoles:
         connection, address = self._session.connection, str(display.address)
         if vm.cluster is not None and vm.cluster.vnc_encryption:
             name = (vm.host.address if vm.host is not None else None) or address
-            ca_pem = connection.ca_pem
+            ca_pem = bare(connection.ca_pem)
             return ConsoleTarget("vnc", address, int(display.port), password, tls_ca_pem=ca_pem, tls_hostname=name)
         is_plain_allowed = connection.options.get("plain_vnc") == "yes" or _is_loopback(address)
         return ConsoleTarget("vnc", address, int(display.port), password, allow_plain=is_plain_allowed)

@@ -200,6 +200,7 @@ def network(one: Any, attached: dict[str, tuple[str, ...]] | None) -> NetworkFou
             VnicProfileFound(key(each), each.name or "") for each in known(one.vnic_profiles) if _is_plain(each)
         ),
         clusters=None if attached is None else attached.get(key(one), ()),
+        is_management=types.NetworkUsage.MANAGEMENT in (usages or ()),
     )
 
 

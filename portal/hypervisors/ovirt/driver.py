@@ -63,6 +63,8 @@ class OvirtDriver(Driver):
     """One engine. Logs in at the first call."""
 
     kind = "ovirt"
+    secrets = ("password",)
+    told_secrets = frozenset({"password"})
     oldest = OLDEST
     tries_accelerator = False
     proof_seconds = 15.0  # a log-in may take ten of them

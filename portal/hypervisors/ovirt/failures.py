@@ -28,6 +28,7 @@ from portal.hypervisors.ovirt.transport import Broken
 
 SAYS = "The engine says: %(words)s"
 LONGEST_WORDS = 300
+NO_REASON = re.compile(r"Cannot [^.!?]*\.")  # what begins each refusal: what was asked for
 OTHER_CERTIFICATE = "The engine shows a certificate that the pinned CA did not sign."
 
 # By the engine's texts (its ``AppErrors.properties``), for one code stands for many reasons; the first that fits.
@@ -59,12 +60,29 @@ _CODES: dict[int, type[HypervisorError]] = {
     429: Busy,
 }
 
+# What the engine calls its things, and what may follow that noun: any other word there is taken for a thing's name.
+_THINGS = (
+    r"(?>(?:(?:vm|disk|template|storage|data|vnic) )?(?:hosts?|domains?|clusters?|cent(?:er|re)s?|disks?|vms?|machines?|templates?"
+    r"|networks?|profiles?|quotas?|pools?|users?|groups?|snapshots?|images?|volumes?|nics?|interfaces?|labels?|names?|alias(?:es)?"
+    r"|providers?|devices?)\b)"
+)
+_SAID = (
+    r"(?:that|which|who|is|isn|are|aren|was|were|be|been|being|has|have|had|does|doesn|do|did|didn|can|cannot|could|must|may|might|will"
+    r"|not|no|already|currently|still|again|in|on|to|at|of|by|for|from|with|without|within|and|or|but|as|if|while|when|because|due|than"
+    r"|status|state|type|size|space|memory|format|configuration|version|id|list|count|limit|operation|issues?|failed|exceeds?|exceeded"
+    r"|please|running|locked|went|became|exists?|needs?|requires?|supports?|contains?|lacks?|creation|removal)"
+)
+
 _NAMES_SOMETHING = re.compile(
     r"[/\\$@<>]"  # a path, a variable that was not filled in, an account, markup
     r"|\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-"  # an id
     r"|\b\d{1,3}(?:\.\d{1,3}){3}\b|[0-9a-fA-F]{1,4}:[0-9a-fA-F]{0,4}:"  # an address
     r"|\b[\w-]+\.[A-Za-z][\w-]*"  # a name with a dot
-    r"|\b[Hh]osts?\s+(?!(?:that|which|is|are|in|on|to|with|has|have|does|do|for|and|or|of|was|were)\b)\S"  # a host's name
+    rf"|\b{_THINGS}(?:['’]s)?[\s(]+(?!{_SAID}\b)\w"  # a thing's name after its noun
+    r"|:\W*(?!(?:the|an?|there|it|this|no|not|see)\b)\w"  # names that are counted up
+    r"|\bby\s+(?!(?:an?|the|another|other|others|some|its|this|one|now)\b)\w"  # whose it is
+    r"|[\"“”«»`]|(?:^|[\s(])['‘]"  # a name between quotes
+    r"|\b\w*_\w*\b|\b(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]+"  # no word of a language
     r"|stegi-|password|token|certificate",
     re.IGNORECASE,
 )
@@ -120,7 +138,10 @@ def translated(error: Exception, *, what: str) -> HypervisorError:
 
 
 def words(text: str) -> str:
-    """What of the engine's words users may read: the sentences that name no host, address, path, id or secret."""
+    """What of the engine's words users may read: the sentences that name no host, storage domain, disk or other thing, no address, path, id or secret.
+
+    The engine's texts hold names where a noun is: so whatever follows one, and is none of the words that such texts go on with, hides its sentence.
+    """
     bare = re.sub(r"\s+", " ", text.replace("[", " ").replace("]", " ")).strip(" ,")
     sentences = re.split(r"(?<=[.!?])[\s,]+", bare)
     shown = " ".join(
@@ -158,6 +179,8 @@ def _of_fault(error: Exception, detail: str) -> HypervisorError:
         return OutcomeUnknown(detail=detail)
     kind = _kind(code, said)
     shown = words(said) if kind is not Denied else ""
+    if kind is not HypervisorError and NO_REASON.fullmatch(shown) and shown != said.strip("[]"):
+        shown = ""  # why was in what is hidden, and our own words tell it
     return kind(SAYS, figures={"words": shown}, detail=detail) if shown else kind(detail=detail)
 
 

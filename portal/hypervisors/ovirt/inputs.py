@@ -41,8 +41,9 @@ def _username_fault(name: str) -> str:
 
 
 def _of_ca(pem: str) -> Iterator[Finding]:
-    found = read(pem)
-    if not found:
+    """Several may be pasted, of which some may have had their time: what one vouches for is asked when it is tried."""
+    ends = [each.not_valid_after_utc for each in read(pem)]
+    if not ends:
         yield Finding("ca_pem", "certificate_invalid")
-    elif found[0].not_valid_after_utc < datetime.now(UTC):
-        yield Finding("ca_pem", "ca_expired", {"until": found[0].not_valid_after_utc.date().isoformat()})
+    elif max(ends) < datetime.now(UTC):
+        yield Finding("ca_pem", "ca_expired", {"until": max(ends).date().isoformat()})

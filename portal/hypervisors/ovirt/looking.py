@@ -86,7 +86,8 @@ def put_on(found: Iterable[Any], uid: UUID, portal_id: UUID) -> Any | None:
 
     Raises ``AlreadyExists`` where the names of several tell so: a copy may have been given such a name by hand.
     """
-    named, told = [], []
+    named: list[Any] = []
+    told: list[Any] = []
     for vm in found:
         for mark in marks(vm.comment):
             is_ours = (mark.marker.portal_id, mark.marker.uid) == (portal_id, uid)

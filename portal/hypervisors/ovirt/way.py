@@ -40,10 +40,10 @@ def _tls(engine: Engine, ca_pem: str) -> Finding:
     if not trusted:
         return _unpinned(engine)
     fault = fault_of(engine, trusted)
-    pinned = fingerprint(trusted[0])
+    pinned = [fingerprint(each) for each in trusted]
     if fault == "tls_other_ca":
         return _other(engine, pinned)
-    return Finding("tls", fault, {"host": engine.host, "fingerprint": pinned})
+    return Finding("tls", fault, {"host": engine.host, "fingerprint": ", ".join(pinned)})
 
 
 def _unpinned(engine: Engine) -> Finding:
@@ -52,14 +52,15 @@ def _unpinned(engine: Engine) -> Finding:
     return Finding("tls", fault or "ca_unpinned", found | {"host": engine.host})
 
 
-def _other(engine: Engine, pinned: str) -> Finding:
-    """Both fingerprints, and the CA to pin in the place of the other where the engine gives one that vouches for it."""
+def _other(engine: Engine, pinned: list[str]) -> Finding:
+    """The fingerprints of what is pinned (of several all) and of what is there, and the CA to pin in the place of the other where the engine gives one that vouches for it."""
     found, fault = _own_ca(engine)
-    if fault in NOTHING_SHOWN or found.get("fingerprint") == pinned:
+    if fault in NOTHING_SHOWN or found.get("fingerprint") in pinned:
         return Finding("tls", fault, found | {"host": engine.host})
     if not fault:
-        return Finding("tls", "ca_other", found | {"pinned": pinned})
-    return Finding("tls", "certificate_other", {"fingerprint": shown_fingerprint(engine), "pinned": pinned})
+        return Finding("tls", "ca_other", found | {"pinned": ", ".join(pinned)})
+    shown = {"fingerprint": shown_fingerprint(engine), "pinned": ", ".join(pinned)}
+    return Finding("tls", "certificate_other", shown)
 
 
 def _own_ca(engine: Engine) -> tuple[dict[str, str], str]:

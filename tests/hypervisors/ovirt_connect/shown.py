@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 from portal.hypervisors.ovirt.certificates import CA_PATH
 
@@ -22,16 +23,19 @@ class Answers(BaseHTTPRequestHandler):
 
     ca_pem = ""
     ahead = 0.0
+    asked: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         """The CA where one is given, and nothing else."""
         body = self.ca_pem.encode() if self.path == CA_PATH else b""
+        sent = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        self.asked.append(f"{self.requestline} {self.headers} {sent}")
         self.send_response(HTTPStatus.OK if body else HTTPStatus.NOT_FOUND)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    do_HEAD = do_GET  # noqa: N815 - the name that the server looks for
+    do_HEAD = do_POST = do_GET  # noqa: N815 - the names that the server looks for
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """By a clock that may be wrong."""
@@ -42,13 +46,20 @@ class Answers(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def showing(folder: Path, certificate: str, key: str, *, ca_pem: str = "", ahead: float = 0) -> Iterator[int]:
-    """A server over TLS that gives this CA as its own (none: 404), its clock so many seconds ahead; its port."""
+def showing(
+    folder: Path, certificate: str, key: str, *, ca_pem: str = "", ahead: float = 0, asked: list[str] | None = None
+) -> Iterator[int]:
+    """A server over TLS that gives this CA as its own (none: 404), its clock so many seconds ahead; its port.
+
+    What it is asked, with all that is sent along, goes into ``asked``.
+    """
     pair = folder / "shown.pem"
     pair.write_text(certificate + key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair)
-    with _serving(type("Gives", (Answers,), {"ca_pem": ca_pem, "ahead": ahead})) as server:
+    with _serving(
+        type("Gives", (Answers,), {"ca_pem": ca_pem, "ahead": ahead, "asked": [] if asked is None else asked})
+    ) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         yield server.server_port
 

@@ -24,6 +24,7 @@ from tenants.roles import sync_roles
 from tenants.services.users import create_user
 from tests.compute.console.certificates import Authority
 from tests.doubles.ovirt_engine.control import EngineDouble
+from tests.hypervisors.ovirt_connect.shown import ADDRESS, showing
 
 pytestmark = pytest.mark.long
 
@@ -123,8 +124,9 @@ def test_another_ca_stops_it_until_it_is_pinned_by_somebody(engine, root):
     with pytest.raises(Exception, match=r"does not answer|certificate"):
         driver_for(row).about()
     with pytest.raises(NotReached):
-        providers.edit_provider(root, row.pk, ProviderEdit(username="admin@internal"))
-    row = providers.edit_provider(root, row.pk, ProviderEdit(ca_pem=step.data["ca_pem"]))
+        providers.edit_provider(root, row.pk, ProviderEdit(secrets={"password": engine.password}))
+    edit = ProviderEdit(ca_pem=step.data["ca_pem"], secrets={"password": engine.password})
+    row = providers.edit_provider(root, row.pk, edit)
     assert driver_for(row).about().product.startswith("oVirt")
 
 
@@ -215,3 +217,53 @@ def test_the_form_pins_the_ca_by_a_tick_and_keeps_the_password_sealed(engine, ad
     assert admin.post(f"/providers/{row.pk}/edit/", same).status_code == HTTPStatus.FOUND
     assert Provider.objects.get().name == "renamed"
     assert connection_of(Provider.objects.get()).secrets == {"password": engine.password}
+
+
+def test_a_stored_password_goes_to_no_other_server_name_or_ca(engine, root, admin, tmp_path):
+    row = providers.connect_provider(root, name="engine", **given(engine))
+    ca, asked = Authority.make("somebody's CA"), list[str]()
+    with showing(tmp_path, *ca.leaf(ADDRESS), ca_pem=ca.pem, asked=asked) as port:
+        there = {"address": f"https://{ADDRESS}:{port}", "ca_pem": ca.pem}
+        for change in (there, {"ca_pem": ca.pem}, {"address": there["address"]}, {"username": "admin@internal"}):
+            form = {"name": "engine", "kind": "ovirt", "address": row.address, "username": row.username}
+            for action in ("test", "save"):
+                sent = form | {"ca_pem": row.ca_pem, "action": action} | change
+                page = admin.post(f"/providers/{row.pk}/edit/", sent)
+                assert page.status_code == HTTPStatus.BAD_REQUEST
+                assert 'id="password-error"' in page.content.decode()
+            refused = admin.patch(f"/api/v1/providers/{row.pk}/", change, content_type="application/json")
+            assert refused.status_code == HTTPStatus.BAD_REQUEST
+            assert [(one["field"], one["code"]) for one in refused.json()["reasons"]] == [
+                ("password", "password_missing")
+            ]
+        # Whoever types one may send it where he likes.
+        typed = admin.post(f"/providers/{row.pk}/edit/", sent | there | {"password": "of-ones-own", "action": "test"})
+        assert typed.status_code == HTTPStatus.OK
+        kept = typed.context["form"]["kept"].value()
+        assert "of-ones-own" in "".join(asked)
+    assert engine.password not in "".join(asked)
+    # What was kept of it in the form is good for that server alone.
+    elsewhere = form | {"ca_pem": row.ca_pem, "username": "admin@internal", "kept": kept, "action": "test"}
+    assert admin.post(f"/providers/{row.pk}/edit/", elsewhere).status_code == HTTPStatus.BAD_REQUEST
+    assert connection_of(Provider.objects.get()).secrets == {"password": engine.password}
+    told = Event.objects.filter(object_uid=row.pk)
+    assert told.filter(code="PROVIDER_TEST_REFUSED").count() == 5
+    assert told.get(code="PROVIDER_TEST_DONE").data["address"] == f"{there['address']}/ovirt-engine/api"
+
+
+def test_another_spelling_of_the_same_server_asks_for_no_password(engine, root):
+    row = providers.connect_provider(root, name="engine", **given(engine))
+    same = ProviderEdit(
+        address=f" {engine.url}/", username=f"{row.username} ", ca_pem=engine.ca_pem.replace("\n", "\r\n")
+    )
+    assert providers.try_connected(root, row.pk, same)[-1].status == "ok"
+
+
+def test_a_secret_that_a_kind_has_no_use_for_is_refused_beside_its_name(engine, admin):
+    for body, name in (
+        (given(engine) | {"secrets": {"password": "x", "ssh_key": "x"}}, "ssh_key"),
+        ({"kind": "libvirt", "address": "qemu:///system", "secrets": {"password": "x"}}, "password"),
+    ):
+        answer = admin.post("/api/v1/providers/test/", body, content_type="application/json")
+        assert answer.status_code == HTTPStatus.BAD_REQUEST
+        assert [(one["field"], one["code"]) for one in answer.json()["reasons"]] == [(name, "secret_unused")]

@@ -109,3 +109,4 @@ def test_a_ca_that_has_expired_says_until_when_it_was_good():
     [found] = refusals(given(ca_pem=certificate))
     assert found.code == "ca_expired"
     assert found.data["until"] in reason(found, "ovirt").text
+    assert not refusals(given(ca_pem=certificate + Authority.make("another CA").pem)), "of several one may have expired"

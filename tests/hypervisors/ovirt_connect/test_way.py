@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 from uuid import UUID
 
@@ -66,6 +67,27 @@ def test_another_ca_is_told_with_both_fingerprints_and_can_be_pinned_anew(tmp_pa
     for one in (ca, other):
         assert certificates.fingerprint(one.certificate) in last.text
     assert last.data["ca_pem"] == other.pem.strip()
+
+
+def test_of_several_cas_that_are_pasted_each_is_trusted_and_all_are_told(tmp_path, ca, other):
+    both = f"The institute's:\n{other.pem}\nκαι του oVirt:\n{ca.pem}"
+    prints = [certificates.fingerprint(one.certificate) for one in (other, ca)]
+    for signer in (ca, other):
+        with showing(tmp_path, *signer.leaf(ADDRESS), ca_pem=ca.pem) as port:
+            last = looked(port, both)
+            assert last.status == "ok"
+            assert all(one in last.text for one in prints)
+    third = Authority.make("a third CA")
+    with showing(tmp_path, *third.leaf(ADDRESS), ca_pem=ca.pem) as port:
+        assert looked(port, both).code == "ca_not_signer", "the engine's own is one of the pinned, which did not sign"
+        assert "/etc/pki/ovirt-engine/ca.pem" in looked(port).remedy
+    with showing(tmp_path, *third.leaf(ADDRESS)) as port:
+        last = looked(port, both)
+        assert last.code == "certificate_other"
+        assert all(one in last.text for one in prints)
+    # The relay of screens gets both, without what stands between them.
+    context = ssl.create_default_context(cadata=certificates.bare(both))
+    assert len(context.get_ca_certs()) == 2
 
 
 @pytest.mark.parametrize("given", ["the pinned one", "none"])

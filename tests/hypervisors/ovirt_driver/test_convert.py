@@ -22,6 +22,7 @@ from tests.hypervisors.ovirt_driver.samples import (
     NETWORK,
     PROFILE,
     TEMPLATE,
+    read,
     vm,
 )
 
@@ -58,6 +59,8 @@ def test_networks_have_their_profiles_and_those_for_storage_are_not_for_machines
     assert [profile.external_id for profile in lan.profiles] == [PROFILE]
     assert not storage.active
     assert (lan.clusters, storage.clusters) == ((CLUSTER,), ())
+    hosts = convert.network(read("<network><usages><usage>vm</usage><usage>management</usage></usages></network>"))
+    assert (hosts.is_management, lan.is_management, hosts.active) == (True, False, True)
 
 
 def test_where_clusters_do_not_tell_their_networks_nothing_is_known_of_it() -> None:

@@ -110,6 +110,42 @@ def test_an_engine_that_is_too_old_is_refused_and_a_newer_one_is_not() -> None:
         ("[Cannot run VM. VM is running.]", "Cannot run VM. VM is running."),
         (RUN, "Cannot run VM. There is no host that satisfies current scheduling constraints."),
         ("Cannot run VM. The host node7 is down.", "Cannot run VM."),
+        ("[Cannot add Virtual Disk. Low disk space on Storage Domain Fast.]", "Cannot add Virtual Disk."),
+        ("[Cannot add Virtual Disk. Low disk space on Storage Domain storage.]", "Cannot add Virtual Disk."),
+        ("Cannot run VM. Disk D is locked by VM Y.", "Cannot run VM."),
+        ("Cannot attach Virtual Disk. Disk is locked by Mallory.", "Cannot attach Virtual Disk."),
+        (
+            "[Cannot start VM. The following disks are locked: web_Disk1. Please try again in a few minutes.]",
+            "Cannot start VM. Please try again in a few minutes.",
+        ),
+        ("Cannot add VM. The Cluster Physics does not support this.", "Cannot add VM."),
+        ("Cannot add VM. Data Center Institute is down.", "Cannot add VM."),
+        ("Cannot add VM. Quota Biology exceeded.", "Cannot add VM."),
+        ("Cannot run VM. VM payroll is locked.", "Cannot run VM."),
+        ("Cannot remove Virtual Disk. Disk 'web' is attached to VM (payroll).", "Cannot remove Virtual Disk."),
+        ("The vNIC profile students is not in use.", ""),
+        ("Failed to complete VM payroll creation.", ""),
+        (
+            "Failed to complete VM creation: the volume could not be copied.",
+            "Failed to complete VM creation: the volume could not be copied.",
+        ),
+        ("The storage went away.", "The storage went away."),
+        (
+            "[Cannot add VM. The VM name is already in use, please choose a unique name and try again.]",
+            "Cannot add VM. The VM name is already in use, please choose a unique name and try again.",
+        ),
+        (
+            "Cannot run VM. The relevant Storage Domain is inaccessible. Please handle Storage Domain issues and retry the operation.",
+            "Cannot run VM. The relevant Storage Domain is inaccessible. Please handle Storage Domain issues and retry the operation.",
+        ),
+        (
+            "Cannot add VM. Not enough MAC addresses left in MAC Address Pool.",
+            "Cannot add VM. Not enough MAC addresses left in MAC Address Pool.",
+        ),
+        (
+            "Cannot edit VM. The VM is performing an operation on a Snapshot. Please wait for the operation to finish, and try again.",
+            "Cannot edit VM. The VM is performing an operation on a Snapshot. Please wait for the operation to finish, and try again.",
+        ),
         ("Host node7.example.org cannot be reached.", ""),
         ("Cannot connect to 10.0.0.7.", ""),
         ("Cannot connect to fe80::1.", ""),
@@ -125,4 +161,6 @@ def test_an_engine_that_is_too_old_is_refused_and_a_newer_one_is_not() -> None:
 def test_users_read_what_names_nothing_of_the_engines_inside(said: str, shown: str) -> None:
     assert words(said) == shown
     found = translated(fault(409, said), what="try")
-    assert found.public == (f"The engine says: {shown}" if shown else type(found).default)
+    # Where why it was is hidden, and which kind of reason it is was understood, that kind's own words say more.
+    is_bare = shown.startswith("Cannot") and shown.count(".") == 1 and type(found) is not HypervisorError
+    assert found.public == (f"The engine says: {shown}" if shown and not is_bare else type(found).default)
