@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("compute", "0016_what_an_engine_has"),
+        ("compute", "0017_templates_are_for_all_clusters_of_a_zone"),
     ]
 
     operations = [

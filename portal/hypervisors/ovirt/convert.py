@@ -183,7 +183,7 @@ def attached_networks(clusters: Iterable[Any]) -> dict[str, tuple[str, ...]] | N
     return found
 
 
-def network(one: Any, attached: dict[str, tuple[str, ...]] | None) -> NetworkFound:
+def network(one: Any, attached: dict[str, tuple[str, ...]] | None = None) -> NetworkFound:
     """A logical network; one for something else than machines is not active for us."""
     usages = one.usages
     return NetworkFound(
