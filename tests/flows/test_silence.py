@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -361,8 +362,8 @@ def test_a_machine_that_came_up_while_everything_was_read_is_not_taken_for_absen
 ):
     read = DoubleDriver.inventory
 
-    def slow(driver: DoubleDriver) -> Inventory:
-        found = read(driver)
+    def slow(driver: DoubleDriver, progress: Callable[[], None]) -> Inventory:
+        found = read(driver, progress)
         monkeypatch.setattr(DoubleDriver, "inventory", read)
         place.machine()
         connections.close_all()  # a call runs on a thread of its own
