@@ -318,8 +318,7 @@ class StorageDomainFound:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """A NAT network of a data center. ``cidr`` in CIDR form; the gateway is its first address; each card has one of the
-    rest by DHCP.
+    """A NAT network of a data center. ``cidr`` in CIDR form: its first address is the gateway's, cards have the rest by DHCP.
 
     ``name`` is the provider's name; ``uid`` derives bridge name and filter. Machines on it reach each other and public
     addresses. They never reach the hypervisor's own services, DHCP and DNS at the gateway excepted, nor addresses in
