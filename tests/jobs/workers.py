@@ -22,6 +22,16 @@ import django
 from django.conf import settings
 from django.db import connection
 
+# Settings that say where a test has its own of something.
+OWN = (
+    "FAULT_POINTS_DIR",
+    "IMAGE_SPOOL",
+    "DATA_DIR",
+    "SYSPREP_FOLDER",
+    "SYSPREP_KERNEL",
+    "SYSPREP_MODULES",
+    "SYSPREP_EMULATED",
+)
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
@@ -60,9 +70,10 @@ class Workers:
         return json.loads(self._server.stdout.readline())
 
 
-def _folders() -> dict[str, str]:
+def _folders() -> dict[str, Any]:
     """Where a test has its own of what workers share with it."""
-    return {"faults": str(settings.FAULT_POINTS_DIR), "spool": str(settings.IMAGE_SPOOL)}
+    found = {name: getattr(settings, name) for name in OWN}
+    return {name: value if isinstance(value, bool) else str(value) for name, value in found.items()}
 
 
 @contextmanager
@@ -105,7 +116,8 @@ def _forked(request: dict[str, Any]) -> int:
         return pid
     code = 1
     try:
-        settings.FAULT_POINTS_DIR, settings.IMAGE_SPOOL = request["faults"], request["spool"]
+        for name in OWN:
+            setattr(settings, name, request[name])
         {"work": _work, "call": _call}[request["act"]](request)
         code = 0
     finally:
