@@ -288,7 +288,7 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
     ),
     "sealing_fails": (
         _("Templates of machines cannot be sealed: virt-sysprep's own small machine does not start."),
-        _("The worker's log says why. Where KVM does not work, set SYSPREP_EMULATED=yes; then check again."),
+        _("The worker's log says why, with KVM and without; mend that, and check again."),
     ),
     "emulated": (
         _("Machines are emulated, and slow."),

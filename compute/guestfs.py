@@ -49,12 +49,16 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Where a program works and for how long: a folder of its own, seconds, the largest file; ``go_on`` is asked now and then."""
+    """Where a program works and for how long: a folder of its own, seconds, the largest file; ``go_on`` is asked now and then.
+
+    ``is_emulated``: without KVM.
+    """
 
     folder: Path
     seconds: float
     file_bytes: int = 0
     go_on: Callable[[], bool] = lambda: True
+    is_emulated: bool = False
 
 
 def try_out(room: Room) -> None:
@@ -106,7 +110,7 @@ def _run(program: str, arguments: list[str], room: Room) -> None:
 
 def _command(program: str, arguments: list[str], room: Room) -> list[str]:
     largest = max(room.file_bytes, MACHINE_BYTES)
-    limits = [f"--as={MEMORY_BYTES}", f"--cpu={int(room.seconds)}", f"--fsize={largest}", "--core=0"]
+    limits = [f"--as={MEMORY_BYTES}", f"--cpu={max(1, int(room.seconds))}", f"--fsize={largest}", "--core=0"]
     # The child dies with the worker that waits for it, and libguestfs ends its machine then.
     bounds = ["setpriv", "--pdeathsig", "KILL", "--no-new-privs", "prlimit", *limits, "nice", "-n", "10"]
     return [*bounds, str(Path(settings.SYSPREP_FOLDER) / program), *arguments]
@@ -123,7 +127,7 @@ def _environment(room: Room) -> dict[str, str]:
         "LIBGUESTFS_CACHEDIR": str(machine_folder()),
         "LIBGUESTFS_BACKEND": "direct",
         "LIBGUESTFS_MEMSIZE": str(MACHINE_MIB),
-        **({"LIBGUESTFS_BACKEND_SETTINGS": "force_tcg"} if settings.SYSPREP_EMULATED else {}),
+        **({"LIBGUESTFS_BACKEND_SETTINGS": "force_tcg"} if room.is_emulated else {}),
         **{name: value for name, value in kernel.items() if value},
         **ONE_ARENA,
     }

@@ -22,7 +22,11 @@ from compute.guestfs import LINUX, GuestfsFailed, NoSystem, Room
 
 log = logging.getLogger(__name__)
 
-TRY_SECONDS = 300.0  # the first try makes the small machine, which emulation makes slow
+KVM = Path("/dev/kvm")
+KVM_SECONDS, TRY_SECONDS = (
+    60.0,
+    240.0,
+)  # a KVM that does not work may hang; emulation is slow, and the first try makes the machine
 SEAL_SECONDS = 3600.0
 OFF, FAILS = "sealing_off", "sealing_fails"
 BOOT, MODULES = Path("/boot"), Path("/lib/modules")
@@ -122,18 +126,28 @@ def tried(go_on: Callable[[], bool] = lambda: True, *, anew: bool = False) -> st
     if found not in {"", FAILS}:
         return found
     if anew or _remembered() is None:
-        remember(_try_out(go_on))
+        _try_out(go_on)
     return _remembered() or ""
 
 
-def _try_out(go_on: Callable[[], bool]) -> str:
-    with spool.work(uuid4()) as folder:
-        try:
-            guestfs.try_out(Room(folder, TRY_SECONDS, go_on=go_on))
-        except GuestfsFailed as error:
-            log.warning("no copy of a machine can be sealed here: %s", error.detail)
-            return FAILS
-    return ""
+def _try_out(go_on: Callable[[], bool]) -> None:
+    for is_emulated in _ways():
+        with spool.work(uuid4()) as folder:
+            seconds = TRY_SECONDS if is_emulated else KVM_SECONDS
+            try:
+                guestfs.try_out(Room(folder, seconds, go_on=go_on, is_emulated=is_emulated))
+            except GuestfsFailed as error:
+                log.warning("sealing does not work %s KVM: %s", "without" if is_emulated else "with", error.detail)
+            else:
+                remember("", is_emulated=is_emulated)
+                return
+    remember(FAILS)
+
+
+def _ways() -> tuple[bool, ...]:
+    """Whether to emulate, in the order in which that is tried."""
+    has_kvm = not settings.SYSPREP_EMULATED and os.access(KVM, os.R_OK | os.W_OK)
+    return (False, True) if has_kvm else (True,)
 
 
 def _programs() -> list[Path]:
@@ -160,17 +174,28 @@ def _now() -> list[str]:
     return [*files, settings.SYSPREP_MODULES, str(settings.SYSPREP_EMULATED)]
 
 
-def _remembered() -> str | None:
-    """What the last try found; None before it."""
+def _read_note() -> dict[str, object]:
+    """What the last try left; empty before it, and when something has changed since."""
     try:
         note = json.loads(_note().read_text())
-        return str(note["found"]) if note["of"] == _now() else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) and note.get("of") == _now() else {}
 
 
-def remember(found: str) -> None:
+def _remembered() -> str | None:
+    """What the last try found; None before it."""
+    note = _read_note()
+    return str(note["found"]) if "found" in note else None
+
+
+def is_emulated() -> bool:
+    """Whether it works without KVM alone, as the last try found."""
+    return bool(_read_note().get("is_emulated"))
+
+
+def remember(found: str, *, is_emulated: bool = False) -> None:
     """Keep what a try with what is here now has found."""
     with spool.part_of(_note()) as part:
-        part.write_text(json.dumps({"of": _now(), "found": found}))
+        part.write_text(json.dumps({"of": _now(), "found": found, "is_emulated": is_emulated}))
         part.replace(_note())

@@ -202,7 +202,7 @@ def _sealed(ctx: StepContext, template: Template, target: Path) -> None:
     bounds = qemu_img.Bounds(CONVERT_SECONDS, file_bytes=most)
     with spool.work(template.pk) as folder:
         layer = folder / "layer.qcow2"
-        room = Room(folder, sealing.SEAL_SECONDS, file_bytes=most, go_on=_asking(ctx, text))
+        room = Room(folder, sealing.SEAL_SECONDS, most, go_on=_asking(ctx, text), is_emulated=sealing.is_emulated())
         try:
             qemu_img.overlay(layer, over=spool.fetched(template.pk), bounds=bounds)
             sealing.seal(layer, room=room, report=lambda percent: ctx.report(text, progress=percent))

@@ -139,12 +139,24 @@ def test_where_it_cannot_be_done_it_is_refused_at_once_and_tried_once(institute,
     (folder / "vmlinuz").unlink()
     assert sealing.lacking() == "sealing_kernel_missing"
     (folder / "vmlinuz").touch()
+    settings.SYSPREP_EMULATED = True
     (folder / "virt-filesystems").write_text('#!/bin/sh\necho >>"$(dirname "$0")/tries"\nexit 1\n')
     assert (sealing.lacking(), sealing.tried(), sealing.tried(), sealing.lacking()) == ("", *["sealing_fails"] * 3)
     assert (folder / "tries").read_text() == "\n"
     assert sealing.tried(anew=True) == "sealing_fails"
     (folder / "virt-sysprep").unlink()
     assert sealing.lacking() == "sealing_programs_missing"
+
+
+def test_where_kvm_does_not_work_it_is_emulated_and_that_is_remembered(settings, tmp_path, monkeypatch):
+    folder = stand_in(settings, tmp_path / "programs")
+    monkeypatch.setattr(sealing, "KVM", folder / "vmlinuz")
+    (folder / "virt-filesystems").write_text(
+        '#!/bin/sh\n[ "$LIBGUESTFS_BACKEND_SETTINGS" = force_tcg ] || exec sleep 60\n'
+    )
+    monkeypatch.setattr(sealing, "KVM_SECONDS", 0.3)
+    assert not sealing.is_emulated()
+    assert (sealing.tried(), sealing.is_emulated()) == ("", True)
 
 
 def test_volumes_are_not_sealed_and_the_api_says_so(institute, double, vm, programs):

@@ -38,12 +38,9 @@ def place(
     transactional_db: None, tmp_path: Path, libvirtd: LibvirtServer, tiny_linux_image: Path, settings: Any
 ) -> Iterator[RealPlace]:
     settings.IMAGE_SPOOL, settings.DATA_DIR = tmp_path / "spool", tmp_path
-    settings.SYSPREP_FOLDER, settings.SYSPREP_EMULATED = (
-        "/usr/bin",
-        True,
-    )  # a machine of tests may have a KVM that hangs
+    settings.SYSPREP_FOLDER = "/usr/bin"
     settings.SYSPREP_KERNEL, settings.SYSPREP_MODULES = map(str, kernel(tmp_path))
-    sealing.remember("")  # a try is one start more of what is tried here
+    sealing.remember("", is_emulated=True)  # a try is one start more; the KVM of a machine of tests may hang
     place = make_real_place(tmp_path, libvirtd, planted(tiny_linux_image, tmp_path))
     yield place
     clear_real_place(place)

@@ -30,7 +30,6 @@ OWN = (
     "SYSPREP_FOLDER",
     "SYSPREP_KERNEL",
     "SYSPREP_MODULES",
-    "SYSPREP_EMULATED",
 )
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
@@ -70,10 +69,9 @@ class Workers:
         return json.loads(self._server.stdout.readline())
 
 
-def _folders() -> dict[str, Any]:
+def _folders() -> dict[str, str]:
     """Where a test has its own of what workers share with it."""
-    found = {name: getattr(settings, name) for name in OWN}
-    return {name: value if isinstance(value, bool) else str(value) for name, value in found.items()}
+    return {name: str(getattr(settings, name)) for name in OWN}
 
 
 @contextmanager
