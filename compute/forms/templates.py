@@ -114,5 +114,7 @@ class CopiedTemplateForm(NewTemplateForm):
 
     def offer_seal(self, *, is_offered: bool) -> None:
         """With the choice to seal, or without."""
-        if not is_offered:
+        if is_offered:
+            self.fields["accept_unsealed"].label = _("Do not seal it, and I accept that")
+        else:
             del self.fields["seal"]
