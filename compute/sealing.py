@@ -160,7 +160,7 @@ def _kernels() -> Iterator[Path]:
         yield Path(settings.SYSPREP_KERNEL)
         return
     for kernel in sorted(BOOT.glob("vmlinuz-*")):
-        if (MODULES / kernel.name.removeprefix("vmlinuz-")).is_dir():
+        if os.access(MODULES / kernel.name.removeprefix("vmlinuz-"), os.R_OK | os.X_OK):
             yield kernel
 
 

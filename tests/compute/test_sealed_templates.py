@@ -156,6 +156,18 @@ def test_where_it_cannot_be_done_it_is_refused_at_once_and_tried_once(institute,
     assert sealing.lacking() == "sealing_programs_missing"
 
 
+def test_a_kernel_counts_with_its_modules_alone(settings, tmp_path, monkeypatch):
+    stand_in(settings, tmp_path / "programs")
+    settings.SYSPREP_KERNEL = ""
+    monkeypatch.setattr(sealing, "BOOT", tmp_path)
+    monkeypatch.setattr(sealing, "MODULES", tmp_path / "modules")
+    assert sealing.lacking() == "sealing_kernel_missing"
+    (tmp_path / "vmlinuz-6.1").touch()
+    assert sealing.lacking() == "sealing_kernel_missing"
+    (tmp_path / "modules" / "6.1").mkdir(parents=True)
+    assert sealing.lacking() == ""
+
+
 def test_where_kvm_does_not_work_it_is_emulated_and_that_is_remembered(settings, tmp_path, monkeypatch):
     folder = stand_in(settings, tmp_path / "programs")
     monkeypatch.setattr(sealing, "KVM", folder / "vmlinuz")
