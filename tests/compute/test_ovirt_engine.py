@@ -57,6 +57,7 @@ def patiently(job: Job, *, seconds: float = 60.0) -> Job:
     raise AssertionError(list(job.steps.values_list("name", "status", "message")))
 
 
+@pytest.mark.turns
 def test_a_machine_of_an_engine_from_wish_to_end(institute: Institute, engine: Provider):
     physics, alice = institute.centers["physics"], institute.actor("alice")
     template = Template.objects.filter(provider=engine, name="Tiny Linux").latest("version")
@@ -76,6 +77,7 @@ def test_a_machine_of_an_engine_from_wish_to_end(institute: Institute, engine: P
     assert {each.dimension: each.used for each in quota.usage(physics)}.get(Dimension.STORAGE_GIB, 0) == 0
 
 
+@pytest.mark.turns
 def test_a_machine_made_here_whose_row_was_lost_is_adopted_as_it_was_and_given_back(
     institute: Institute, engine: Provider, ovirt_engine: EngineDouble
 ):
