@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from compute.models import Vm
+from compute.models import Nic, Template, Vm
 from compute.services import vms
 from compute.services.upgrades import accept_version, look_of, upgrade_of
+from compute.services.wishes import VmRequest
 from compute.sync.inventory import sync_provider
 from compute.sync.leftovers import SEEN_AT, STEP
 from compute.sync.rebuilt import found_again
+from network.models import NetworkAssignment
 from portal.common.errors import NotFound, PreconditionFailed
 from portal.events.models import Event
 from portal.hypervisors.models import Provider
@@ -221,3 +224,56 @@ def test_a_machine_is_found_again_by_its_mark_alone_where_no_other_could_be_mean
     assert found([row("old")], there("old"), there("new")) == [], "it is there"
     assert found([row("old")], there("new", of=other)) == [], "another portal's"
     assert found([row("old"), row("new", other)], there("new")) == [], "another row's"
+
+
+def test_an_engine_may_be_set_up_anew_piece_by_piece_while_the_portal_looks_on(both: Both):
+    """Empty at first, then with everything of the same names under other ids, at last with the machine."""
+    vm = both.machine(run=False)
+    before = grants(both)
+    kinds = ("zone", "cluster", "host", "storage_domain", "network", "template")
+    had = {kind: both.double.things(kind) for kind in kinds}
+    machine = both.double.things("vm")[vm.external_id]
+    ids = [key for kind in kinds for key in had[kind]] + ["profile-east", "profile-west"]
+
+    def anew(thing: Any) -> Any:
+        text = json.dumps(thing)
+        for key in ids:
+            text = text.replace(f'"{key}"', f'"{key}-anew"')
+        return json.loads(text)
+
+    both.double.remove("vm", vm.external_id)
+    for kind in kinds:
+        for key in had[kind]:
+            both.double.remove(kind, key)
+    upgraded(both, version="1", instance="two")
+    both.read()
+    vm.refresh_from_db()
+    assert vm.is_absent
+    for kind in kinds:
+        for key, body in had[kind].items():
+            both.double.put(kind, anew(key), **anew(body) | {"name": body["name"]})
+        both.read()
+    both.double.put("vm", "another-id", **anew(machine))
+    both.read()
+    assert grants(both) == before
+    vm.refresh_from_db()
+    assert (vm.external_id, vm.status, vm.cluster.external_id) == ("another-id", "down", "big-anew")
+    template = Template.objects.get(external_id="debian-2-anew")
+    wish = VmRequest("web-2", both.centers["physics"].pk, template.pk, user_name="ada")
+    assert vms.plan_create(both.actor("alice"), wish).reasons == ()
+
+
+def grants(both: Both) -> list[Any]:
+    """What physics may use of the engine, and what its machine is on."""
+    physics = both.centers["physics"]
+    given = [
+        physics.cluster_assignments.values_list("cluster__name", "cluster", "cluster__is_gone"),
+        physics.storage_assignments.values_list("storage_domain__name", "storage_domain"),
+        physics.template_assignments.values_list("template__name", "template", "template__status"),
+        NetworkAssignment.objects.filter(data_center=physics).values_list(
+            "network__name", "network", "network__status"
+        ),
+        Nic.objects.values_list("vm", "vnic_profile", "vnic_profile__is_gone"),
+        Vm.objects.values_list("pk", "cluster", "owner"),
+    ]
+    return [set(rows) for rows in given]
