@@ -33,6 +33,7 @@ class UpgradeSerializer(serializers.Serializer):
     now = serializers.CharField(help_text="The version that answers.")
     since = serializers.DateTimeField(allow_null=True)
     waiting_deletions = serializers.IntegerField(source="deletions")
+    missing_machines = serializers.IntegerField(source="missing", help_text="Of this portal; not found there.")
     look = serializers.CharField(help_text="What was looked at, to be given back to let deletions go on.")
 
 

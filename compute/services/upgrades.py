@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.utils.translation import gettext as _
 
+from compute.choices import ABSENT
 from compute.models import Vm
 from compute.operations.vms import DeleteVm
 from compute.selectors import get_provider
@@ -26,7 +27,7 @@ from portal.jobs.models import Job
 class Upgrade:
     """What awaits a look: what became of a provider, from which version to which, since when, and what waits for it.
 
-    ``look`` stands for exactly what was looked at.
+    ``missing``: how many machines of ours were not found there at the last compare that was believed. ``look`` stands for exactly what was looked at.
     """
 
     news: News
@@ -34,6 +35,7 @@ class Upgrade:
     now: str
     since: datetime | None
     deletions: int
+    missing: int
     look: str
 
     @property
@@ -47,10 +49,17 @@ def upgrade_of(provider: Provider) -> Upgrade | None:
     news, told = provider.news, provider.told
     if news is None:
         return None
-    machines = Vm.objects.filter(provider=provider).values("pk")
-    waiting = Job.objects.filter(operation=DeleteVm.name, status__in=FORWARD, target_uid__in=machines).count()
-    was = str(provider.accepted["version"])
-    return Upgrade(news, was, told["version"], provider.changed_at, waiting, look_of(provider))
+    machines = Vm.objects.filter(provider=provider)
+    waiting = Job.objects.filter(operation=DeleteVm.name, status__in=FORWARD, target_uid__in=machines.values("pk"))
+    return Upgrade(
+        news,
+        was=str(provider.accepted["version"]),
+        now=told["version"],
+        since=provider.changed_at,
+        deletions=waiting.count(),
+        missing=machines.filter(status="unknown", status_detail=ABSENT).count(),
+        look=look_of(provider),
+    )
 
 
 def look_of(provider: Provider) -> str:

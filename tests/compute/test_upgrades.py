@@ -183,8 +183,11 @@ def test_a_super_admin_sees_what_changed_and_what_waits_and_lets_it_go_on(both: 
         assert told in page
     assert "built anew: deletions wait" in root.get("/providers/").content.decode()
     told = root.get(f"/api/v1{address}").json()["upgrade"]
-    shown = {key: told[key] for key in ("news", "was", "now", "waiting_deletions")}
-    assert shown == {"news": "rebuilt", "was": "1", "now": "3", "waiting_deletions": 1}
+    shown = {key: told[key] for key in ("news", "was", "now", "waiting_deletions", "missing_machines")}
+    assert shown == {"news": "rebuilt", "was": "1", "now": "3", "waiting_deletions": 1, "missing_machines": 0}
+    both.double.remove("vm", vm.external_id)
+    both.read()
+    assert "1 machine of this portal is not found there" in root.get(address).content.decode()
     upgraded(both, version="4", instance="two")
     both.read()
 
