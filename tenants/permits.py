@@ -43,7 +43,7 @@ class Permit(StrEnum):
     EVENT_VIEW = "EVENT_VIEW"
 
 
-OF_WHAT: dict[str, str] = {}
+OF_WHAT = {"vnic_profile": "network"}
 """The kind of object whose permits are asked of objects of another kind: of the whole for what is a part of it."""
 
 

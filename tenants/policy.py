@@ -65,6 +65,7 @@ SEE = {
     "template": Permit.TEMPLATE_VIEW,
     "image": Permit.IMAGE_VIEW,
     "network": Permit.NETWORK_VIEW,
+    "vnic_profile": Permit.NETWORK_VIEW,
     "system": Permit.SYSTEM_MANAGE,
 }
 

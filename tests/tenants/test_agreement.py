@@ -18,7 +18,7 @@ from tenants.models import User
 from tenants.permits import Permit
 from tests.edge.world import undone
 from tests.tenants.conftest import as_actor
-from tests.tenants.grant_graphs import CENTERS, PERMITS, USERS, Graph, Ground, graphs, make_ground, numbers, worth
+from tests.tenants.grant_graphs import OBJECTS, PERMITS, USERS, Graph, Ground, graphs, make_ground, numbers, worth
 
 FEW, MANY = 30, 2000
 
@@ -34,7 +34,7 @@ class Ask:
 
 
 asks = st.builds(
-    Ask, numbers(USERS), st.sampled_from(PERMITS), numbers(CENTERS + 8), st.sampled_from([True, True, True, False])
+    Ask, numbers(USERS), st.sampled_from(PERMITS), numbers(OBJECTS), st.sampled_from([True, True, True, False])
 )
 
 
