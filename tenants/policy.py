@@ -93,7 +93,8 @@ def visible(actor: Actor, permit: Permit, queryset: QuerySet[M]) -> QuerySet[M]:
     queryset = bounds.within(actor, kind, permit, queryset)
     if roles & set(mine.system):
         return queryset
-    conditions = [*_by_data_center(mine, kind, permit, roles), *_by_share(actor, kind, roles)]
+    centers = _by_data_center(mine, kind, permit, roles)
+    conditions = [*centers, *_by_share(actor, kind, roles, alone=None if centers else mine)]
     return queryset.filter(reduce(or_, conditions)) if conditions else queryset.none()
 
 
@@ -136,21 +137,32 @@ def _by_data_center(mine: Holdings, kind: Kind, permit: Permit, roles: frozenset
     return found
 
 
-def _by_share(actor: Actor, kind: Kind, roles: frozenset[str]) -> list[Q]:
-    """Single shares, of what it is a part of too, as subqueries: a thousand grants are not a thousand parameters."""
+def _by_share(actor: Actor, kind: Kind, roles: frozenset[str], *, alone: Holdings | None) -> list[Q]:
+    """Single shares, of what it is a part of too. ``alone``: there is nothing besides them, and this is what is held."""
     if kind.model in {DataCenter, System}:
         return []
-    whole, share = whole_of(kind), _shared(actor, kind, roles, "pk")
+    whole, shares = whole_of(kind), _shared(actor, kind, roles, "pk", alone)
     if whole is not None:
-        share |= _shared(actor, whole, roles, kind.whole)
+        shares += _shared(actor, whole, roles, kind.whole, alone)
+    if not shares:
+        return []
+    share = reduce(or_, shares)
     if kind.data_center_path:
         # A disabled data center's machines are nobody's for the time being.
         share &= Q(**{f"{kind.data_center_path}__enabled": True}) | Q(**{f"{kind.data_center_path}": None})
     return [share]
 
 
-def _shared(actor: Actor, kind: Kind, roles: frozenset[str], path: str) -> Q:
-    """That the object at the end of the path is one of this kind on which the actor holds one of the roles."""
+def _shared(actor: Actor, kind: Kind, roles: frozenset[str], path: str, alone: Holdings | None) -> list[Q]:
+    """That the object at the end of the path is one of this kind on which the actor holds one of the roles.
+
+    By their ids where they are few and all there is to see, from which the database then starts instead of looking through
+    everybody's. Else by subqueries: a thousand grants are not a thousand parameters, and of many a page is soon found.
+    """
+    few = alone.singles(kind) if alone is not None else None
+    if few is not None:
+        ids = sorted(uid for uid, held_there in few.items() if roles & set(held_there))
+        return [Q(**{f"{path}__in": ids})] if ids else []
     codenames = [CODENAME + role for role in roles]
     own = live(
         kind.user_grants._default_manager.filter(
@@ -162,7 +174,7 @@ def _shared(actor: Actor, kind: Kind, roles: frozenset[str], path: str) -> Q:
             group__user=actor.user, group__user__is_active=True, permission__codename__in=codenames
         )
     )
-    return Q(**{f"{path}__in": own.values("content_object")}) | Q(**{f"{path}__in": groups.values("content_object")})
+    return [Q(**{f"{path}__in": rows.values("content_object")}) for rows in (own, groups)]
 
 
 def permits_on(actor: Actor, objects: Iterable[M]) -> dict[Any, frozenset[Permit]]:
