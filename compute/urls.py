@@ -57,6 +57,7 @@ urlpatterns = [
     path("providers/<uuid:uid>/test/", providers.provider_test, name="provider-test"),
     path("providers/<uuid:uid>/enable/", providers.provider_enable, {"enabled": True}, name="provider-enable"),
     path("providers/<uuid:uid>/disable/", providers.provider_enable, {"enabled": False}, name="provider-disable"),
+    path("providers/<uuid:uid>/accept-version/", providers.provider_accept_version, name="provider-accept-version"),
     path("providers/<uuid:uid>/remove/", providers.provider_remove, name="provider-remove"),
     path("readiness/", readiness.readiness, name="readiness"),
     path("storage/", storage.storage_list, name="storage"),

@@ -13,7 +13,7 @@ from network.choices import FoundKind, FoundOwner, NetworkStatus
 from network.models import FoundNetwork, Network, NetworkAssignment, VnicProfile
 from portal.hypervisors.identity import portal_id
 from portal.hypervisors.models import Provider
-from portal.hypervisors.rows import BATCH, batches, bring, take
+from portal.hypervisors.rows import BATCH, batches, bring, follow, take
 from portal.hypervisors.specs import Inventory, NetworkFound
 
 FIELDS = ("name", "active", "forward", "bridge", "ranges", "members", "owner")
@@ -64,6 +64,22 @@ def _write_engines(provider: Provider, inventory: Inventory) -> None:
         kept.filter(pk__in=some, nics=None).delete()
     for some in batches([row.pk for row in gone]):
         _forget(some)
+
+
+def follow_networks(provider: Provider, inventory: Inventory) -> None:
+    """Of an engine that was built anew: its networks and their profiles under other ids, by the names of zone and network."""
+    zones = {zone.external_id: zone.name[:255] for zone in inventory.zones}
+    named = {one.external_id: (zones.get(one.zone, ""), one.name[:64]) for one in inventory.networks if one.zone}
+    rows = Network.objects.filter(provider=provider, is_found=True)
+    follow({row: (row.zone_name, row.name) for row in rows}, named)
+    profiles = {
+        profile.external_id: (*named[one.external_id], profile.name[:64])
+        for one in inventory.networks
+        if one.external_id in named
+        for profile in one.profiles
+    }
+    kept = VnicProfile.objects.filter(network__in=rows).exclude(external_id="").select_related("network")
+    follow({row: (row.network.zone_name, row.network.name, row.name) for row in kept}, profiles)
 
 
 def _network(one: NetworkFound) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.urls import reverse
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,6 +15,7 @@ from compute import selectors
 from compute.diagnosis import Told
 from compute.services import providers as services
 from compute.services.providers import LONGEST_SECRET, LONGEST_USERNAME, ProviderEdit
+from compute.services.upgrades import accept_version, upgrade_of
 from portal.common.actor import Actor, Door
 from portal.common.api import ApiView, ListView, answer_once
 from portal.common.http import actor_of
@@ -23,6 +24,21 @@ from portal.common.paging import ByName
 from portal.common.strict import Empty, StrictBoolean, StrictSerializer, StrictString, checked
 from portal.common.versions import etag, version_in
 from portal.hypervisors.models import Provider
+from portal.hypervisors.upgrades import News
+
+
+class UpgradeSerializer(serializers.Serializer):
+    news = serializers.ChoiceField(choices=[one.value for one in News], help_text="Another version, or another engine.")
+    was = serializers.CharField(help_text="The version that was accepted.")
+    now = serializers.CharField(help_text="The version that answers.")
+    since = serializers.DateTimeField(allow_null=True)
+    waiting_deletions = serializers.IntegerField(source="deletions")
+    missing_machines = serializers.IntegerField(source="missing", help_text="Of this portal; not found there.")
+    look = serializers.CharField(help_text="What was looked at, to be given back to let deletions go on.")
+
+
+class LookSerializer(StrictSerializer):
+    look = StrictString(max_length=64, help_text="As `upgrade` told it.")
 
 
 class ProviderSerializer(serializers.ModelSerializer):
@@ -31,11 +47,20 @@ class ProviderSerializer(serializers.ModelSerializer):
     hosts = serializers.IntegerField(source="host_count")
     product = serializers.CharField(source="about.product", default="", help_text="Empty: not read yet.")
     version = serializers.CharField(source="about.version", default="", help_text="At the last compare.")
+    upgrade = serializers.SerializerMethodField(
+        help_text="What the provider became since it was accepted: until then nothing is deleted on it; null: nothing."
+    )
+
+    @extend_schema_field(UpgradeSerializer(allow_null=True))
+    def get_upgrade(self, row: Provider) -> dict[str, Any] | None:
+        """What awaits a look."""
+        found = upgrade_of(row)
+        return dict(UpgradeSerializer(found).data) if found else None
 
     class Meta:
         model = Provider
         fields = [
-            "id", "name", "kind", "address", "username", "enabled", "status", "status_at", "status_detail", "machines", "hosts", "product", "version", "created_at",
+            "id", "name", "kind", "address", "username", "enabled", "status", "status_at", "status_detail", "machines", "hosts", "product", "version", "upgrade", "created_at",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -173,6 +198,17 @@ class ProviderTest(ApiView):
         """Try it, step by step."""
         checked(Empty, request.data)
         return Response(_diagnosis(services.try_connected(_actor(request), uid)))
+
+
+class ProviderAcceptVersion(ApiView):
+    """A provider that was upgraded or built anew."""
+
+    @extend_schema(request=LookSerializer, responses=ProviderSerializer, operation_id="providers_accept_version")
+    def post(self, request: Request, uid: UUID) -> Response:
+        """Let deletions go on there, unless it changed again since it was looked at (412)."""
+        actor = _actor(request)
+        accept_version(actor, uid, **checked(LookSerializer, request.data))
+        return _answer(actor, uid)
 
 
 def _answer(actor: Actor, uid: UUID) -> Response:

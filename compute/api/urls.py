@@ -23,6 +23,11 @@ urlpatterns = [
     path("providers/test/", providers.ProviderTry.as_view(), name="provider-try"),
     path("providers/<uuid:uid>/", providers.ProviderDetail.as_view(), name="provider"),
     path("providers/<uuid:uid>/test/", providers.ProviderTest.as_view(), name="provider-test"),
+    path(
+        "providers/<uuid:uid>/accept-version/",
+        providers.ProviderAcceptVersion.as_view(),
+        name="provider-accept-version",
+    ),
     path("providers/<uuid:uid>/networks/", inventory.FoundNetworks.as_view(), name="provider-networks"),
     path("readiness/", readiness.Readiness.as_view(), name="readiness"),
     path("clusters/", clusters.Clusters.as_view(), name="cluster-list"),

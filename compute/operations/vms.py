@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.utils.translation import gettext as _
@@ -12,7 +13,8 @@ from compute import rules
 from compute.models import Disk, Nic, Template, Vm
 from compute.operations.kept import MAKING_SECONDS, engines_template, read_back_kept, settle_made, while_away
 from compute.operations.left_behind import machine_left
-from compute.operations.machine import OFF, driver_of, read_back, ref_of, settle, vm_of
+from compute.operations.looked_at import once_looked_at
+from compute.operations.machine import OFF, driver_of, provider_of, read_back, ref_of, settle, vm_of
 from compute.sync.vms import observe
 from network.models import VnicProfile
 from portal.common.sealed import unseal_json
@@ -31,8 +33,11 @@ from portal.hypervisors.specs import (
     VmStatus,
 )
 from portal.jobs.context import JobContext
-from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, Wait, register
+from portal.jobs.operation import Act, Done, Operation, StepContext, StepDef, StepFailed, Wait, register
 from tenants import quota
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
 
 GIB = 1024**3
 LONGEST_WORDS = 500  # of an engine's
@@ -335,6 +340,10 @@ def tell_what_is_left(job: JobContext) -> None:
     settle(job)
 
 
+def _removing(name: str, title: _StrPromise, do: Act, *, give_up_after: float = 600) -> StepDef:
+    return StepDef(name, title, once_looked_at(provider_of, do), destructive=True, give_up_after=give_up_after)
+
+
 class DeleteVm(Operation):
     """Delete a machine with its disks."""
 
@@ -344,16 +353,10 @@ class DeleteVm(Operation):
     when_failed = gettext_lazy("What is left of the machine still counts in your quota. Delete it again later.")
     point_of_no_return = "undefine"
     steps = (
-        StepDef("power_off", gettext_lazy("Make sure it is off"), power_off, destructive=True),
-        StepDef("undefine", gettext_lazy("Remove the definition"), undefine, destructive=True, give_up_after=600),
-        StepDef(
-            "delete_first_boot",
-            gettext_lazy("Remove first-boot data"),
-            unmake_first_boot,
-            destructive=True,
-            give_up_after=600,
-        ),
-        StepDef("delete_disks", gettext_lazy("Delete the disks"), unmake_disks, destructive=True, give_up_after=600),
+        _removing("power_off", gettext_lazy("Make sure it is off"), power_off, give_up_after=120),
+        _removing("undefine", gettext_lazy("Remove the definition"), undefine),
+        _removing("delete_first_boot", gettext_lazy("Remove first-boot data"), unmake_first_boot),
+        _removing("delete_disks", gettext_lazy("Delete the disks"), unmake_disks),
     )
     on_finished = staticmethod(forget)
     on_failed = staticmethod(tell_what_is_left)

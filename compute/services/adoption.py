@@ -287,7 +287,7 @@ def _problems(row: FoundVm, *, reached: bool, known: set[UUID]) -> Iterable[Reas
         text = _("%(name)s runs on a cluster that is not assigned to this data center. Assign it first.")
         yield Reason("cluster_not_assigned", text % {"name": row.name}, "machines", data)
     if _uid_of(row) in known:
-        text = _("%(name)s has the id of a machine that the portal has on another provider.")
+        text = _("%(name)s has the id of a machine that the portal has already.")
         yield Reason("id_taken", text % {"name": row.name}, "machines", data)
 
 

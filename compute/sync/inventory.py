@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -25,6 +24,8 @@ from compute.sync.engines import (
 )
 from compute.sync.found import write_found
 from compute.sync.leftovers import remove_leftovers
+from compute.sync.rebuilt import follow_machines, follow_places
+from compute.sync.upgrades import note_about
 from compute.sync.vms import being_made, observe_all, settle_all
 from network.sync import write_networks
 from portal.common.actor import system_actor
@@ -35,7 +36,8 @@ from portal.hypervisors.identity import portal_id
 from portal.hypervisors.known import as_stored
 from portal.hypervisors.models import Provider, ProviderStatus
 from portal.hypervisors.rows import bring
-from portal.hypervisors.specs import About, Capabilities, HostFound, Inventory
+from portal.hypervisors.specs import Capabilities, HostFound, Inventory
+from portal.hypervisors.upgrades import News
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,10 @@ def sync_provider(provider: Provider) -> Inventory:
     began = timezone.now()
     driver = driver_for(provider)
     inventory, able = driver.inventory(), driver.capabilities()
+    news = note_about(provider, inventory.about)
     with transaction.atomic():
+        if news is News.REBUILT:
+            follow_places(provider, inventory)
         _write_hosts(provider, inventory, write_clusters(provider, inventory))
         forget_gone_clusters(provider)
         _write_storage(provider, inventory)
@@ -57,32 +62,14 @@ def sync_provider(provider: Provider) -> Inventory:
         write_templates(provider, inventory)
         write_instance_types(provider, inventory)
         check_clusters(provider)
+    if news is News.REBUILT:
+        follow_machines(provider, inventory, driver)
     held = _compare_vms(provider, inventory, began=began)
     write_found(provider, inventory)
     settle_all(provider)
-    remove_leftovers(provider, inventory, able)
-    _note_version(provider, inventory.about)
+    remove_leftovers(provider, inventory, able, waits=news is not None)
     _write_provider(provider, able, held=held)
     return inventory
-
-
-def _note_version(provider: Provider, about: About) -> None:
-    """Which product it is, in which version; another than at the last compare is recorded, once."""
-    told = asdict(about)
-    known = Provider.objects.filter(pk=provider.pk).values_list("about", flat=True).first()
-    if known is None or known == told:
-        return
-    Provider.objects.filter(pk=provider.pk).update(about=told)
-    versions = {"was": known.get("version"), "now": about.version}
-    if versions["was"] and versions["was"] != about.version:
-        record(
-            system_actor(),
-            "PROVIDER_VERSION_CHANGED",
-            outcome=Outcome.NOTED,
-            severity=Severity.WARNING,
-            subject=Subject("provider", provider.pk, provider.name),
-            data=versions,
-        )
 
 
 def _write_provider(provider: Provider, able: Capabilities, *, held: int) -> None:

@@ -39,13 +39,16 @@ LONGEST_MAKING = timedelta(days=1)
 STEP, SEEN_AT = "define", "left_seen_at"
 
 
-def remove_leftovers(provider: Provider, inventory: Inventory, able: Capabilities) -> None:
+def remove_leftovers(provider: Provider, inventory: Inventory, able: Capabilities, *, waits: bool = False) -> None:
     """Look for what recently failed creations made after all, and remove it. Raises ``Unavailable``.
 
-    Where disks come with their machine, nothing is asked but for machines that the inventory shows.
+    Where disks come with their machine, nothing is asked but for machines that the inventory shows. ``waits``: nothing may be
+    removed there yet; what is seen is kept in mind.
     """
     driver = driver_for(provider)
-    jobs = _seen_there(provider, inventory) if able.templates else _in_turn(_failed_of_late(provider))
+    jobs = _seen_there(provider, inventory, waits=waits) if able.templates else _in_turn(_failed_of_late(provider))
+    if waits:
+        return
     for job in jobs:
         try:
             found = _remove(driver, job, able)
@@ -79,10 +82,11 @@ def _in_turn(jobs: QuerySet[Job]) -> list[Job]:
 # -- where disks come with their machine
 
 
-def _seen_there(provider: Provider, inventory: Inventory) -> list[Job]:
+def _seen_there(provider: Provider, inventory: Inventory, *, waits: bool) -> list[Job]:
     """Jobs whose machine is there by its mark and has no row, and those whose machine was seen so: its disks may be left.
 
-    A machine that is still being made is left until it is not, and the time for it counts from then.
+    A machine that is still being made, or must not be removed yet (``waits``), is left until then, and the time for it counts
+    from then.
     """
     there = {
         vm.marker.uid: vm for vm in inventory.vms if vm.marker and vm.marker.portal_id == portal_id() and not vm.is_copy
@@ -91,20 +95,20 @@ def _seen_there(provider: Provider, inventory: Inventory) -> list[Job]:
     since = timezone.now() - LOOKED_FOR
     seen = Q(steps__name=STEP, steps__output__has_key=SEEN_AT, ended_at__gte=since - LONGEST_MAKING)
     jobs = _failed(provider).filter(Q(target_uid__in=list(strays)[:MOST_AT_ONCE]) | seen).distinct()[:MOST_AT_ONCE]
-    return [job for job in jobs if _is_due(job, there.get(job.target_uid), since)]
+    return [job for job in jobs if _is_due(job, there.get(job.target_uid), since, waits=waits)]
 
 
-def _is_due(job: Job, machine: VmFound | None, since: datetime) -> bool:
+def _is_due(job: Job, machine: VmFound | None, since: datetime, *, waits: bool) -> bool:
     step = job.steps.filter(name=STEP).first()
     told = step.output.get(SEEN_AT) if step is not None else None
     last = datetime.fromisoformat(told) if told else job.ended_at
     if step is None or last is None or last < since:
         return False
-    is_locked = machine is not None and machine.status is VmStatus.IMAGE_LOCKED
-    if machine is not None and (is_locked or not told):
+    is_kept = waits or (machine is not None and machine.status is VmStatus.IMAGE_LOCKED)
+    if is_kept or (machine is not None and not told):
         step.output = step.output | {SEEN_AT: timezone.now().isoformat()}
         step.save(update_fields=["output"])
-    return not is_locked
+    return not is_kept
 
 
 # -- removing

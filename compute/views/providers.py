@@ -21,6 +21,7 @@ from compute.forms.kept import Kept, Typed, opened, seal
 from compute.forms.providers import ProviderForm, form_of
 from compute.services import providers as services
 from compute.services.providers import NotReached, ProviderEdit
+from compute.services.upgrades import accept_version, upgrade_of
 from portal.common.actor import Actor
 from portal.common.errors import PortalError
 from portal.common.http import actor_of
@@ -58,6 +59,7 @@ def _detail(request: HttpRequest, row: Provider, *, steps: tuple[Told, ...] = ()
         "engine": selectors.of_engine(row),
         "steps": steps,
         "no_screens": screen_reasons(row),
+        "upgrade": upgrade_of(row),
     }
     return render(request, "compute/provider_detail.html", SECTION | context)
 
@@ -237,6 +239,15 @@ def provider_enable(request: HttpRequest, uid: UUID, *, enabled: bool) -> HttpRe
     row = services.set_provider_enabled(actor_of(request), uid, enabled=enabled)
     said = _("%(name)s is enabled again.") if enabled else _("%(name)s is disabled. Its machines run on.")
     messages.info(request, said % {"name": row.name})
+    return redirect("compute:provider", uid=uid)
+
+
+@require_POST
+@login_required
+def provider_accept_version(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Let deletions go on where it was upgraded or built anew."""
+    row = accept_version(actor_of(request), uid, look=request.POST.get("look", ""))
+    messages.success(request, _("What waited to be deleted on %(name)s goes on within a minute.") % {"name": row.name})
     return redirect("compute:provider", uid=uid)
 
 

@@ -89,6 +89,10 @@ class Driver(ABC):
     # Whether it has clusters itself, as an engine does; else the portal groups its hosts.
     has_clusters: ClassVar[bool] = True
 
+    # Whether another version of it awaits a super-admin's look before anything is removed there (``upgrades``): so for a
+    # manager that decides by itself what its API does. A host gets versions with each update of its packages.
+    waits_after_upgrade: ClassVar[bool] = False
+
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
@@ -290,6 +294,11 @@ class Driver(ABC):
     @abstractmethod
     def unadopt_vm(self, ref: VmRef) -> None:
         """Take this portal's mark off a VM again and leave it as it is; not ours or gone is success."""
+
+    def renew_mark(self, ref: VmRef) -> None:  # noqa: B027 - nothing, where marks name no ids
+        """Let the mark of a VM of ours name the id that it has now, where it names the one that it had: its manager was built
+        anew and the VM imported. Nothing to do where marks name no ids. Raises ``NotFound`` where it does not bear our mark.
+        """
 
     @abstractmethod
     def run_vm(self, ref: VmRef) -> None:

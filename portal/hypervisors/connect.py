@@ -319,6 +319,9 @@ class BoundedDriver(Driver):
     def unadopt_vm(self, ref: VmRef) -> None:
         self._change("unadopt_vm", lambda driver: driver.unadopt_vm(ref))
 
+    def renew_mark(self, ref: VmRef) -> None:
+        self._change("renew_mark", lambda driver: driver.renew_mark(ref))
+
     def run_vm(self, ref: VmRef) -> None:
         self._change("run_vm", lambda driver: driver.run_vm(ref))
 

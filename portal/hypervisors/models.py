@@ -7,6 +7,8 @@ from uuid import uuid4
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from portal.hypervisors.upgrades import News, identity, news_of
+
 
 class ProviderStatus(models.TextChoices):
     """What the watcher last saw of a provider; ``unknown`` until it looked, or when it has not for too long."""
@@ -52,7 +54,11 @@ class Provider(models.Model):
     status_at = models.DateTimeField(null=True, blank=True)
     status_detail = models.CharField(max_length=255, blank=True)
     capabilities = models.JSONField(default=dict, blank=True)
+    # Who answered last (``About``), and since when in that version and instance.
     about = models.JSONField(default=dict, blank=True)
+    changed_at = models.DateTimeField(null=True, blank=True)
+    # The version and instance that were accepted (``upgrades``).
+    accepted = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
 
     # Who watches it (``leases``): one process at a time, by database time; the fence tells an old holder from the new.
     watcher_holder = models.CharField(max_length=128, blank=True)
@@ -66,3 +72,13 @@ class Provider(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def told(self) -> dict[str, str]:
+        """Version and instance as it told them last."""
+        return identity(self.about)
+
+    @property
+    def news(self) -> News | None:
+        """What it became since it was accepted: then nothing is removed on it until a super-admin has looked."""
+        return news_of(self.accepted, self.told)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from django.db.models import Model, QuerySet
@@ -10,6 +11,7 @@ from django.db.models import Model, QuerySet
 BATCH = 500
 
 Row = TypeVar("Row", bound=Model)
+Thing = TypeVar("Thing")
 Values = Mapping[str, Any]
 
 
@@ -35,6 +37,25 @@ def bring(
         fields = list(next(iter(seen.values())))
         rows.model._default_manager.bulk_update(changed, fields, batch_size=BATCH)
     return [row for key, row in there.items() if key not in seen]
+
+
+def follow(rows: Mapping[Row, Hashable], there: Mapping[str, Hashable]) -> None:
+    """Rows by their names, of which some things are not there any more under their external ids: each of these takes the id of
+    the thing of its name that has no row. What is ``there``: names by external ids. Where two have one name, none is taken.
+    """
+    known = {_key(row) for row in rows}
+    lost = _alone({row: name for row, name in rows.items() if _key(row) not in there})
+    new = _alone({key: name for key, name in there.items() if key not in known})
+    for name in lost.keys() & new.keys():
+        row: Any = lost[name]
+        row.external_id = new[name]
+        row.save(update_fields=["external_id"])
+
+
+def _alone(named: Mapping[Thing, Hashable]) -> dict[Hashable, Thing]:
+    """What has its name alone, by its name."""
+    counts = Counter(named.values())
+    return {name: thing for thing, name in named.items() if counts[name] == 1}
 
 
 def take(row: Model, values: Values) -> bool:

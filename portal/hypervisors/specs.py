@@ -83,6 +83,7 @@ class About:
     version: str
     api_version: str
     host_name: str
+    instance: str = ""  # the id of this installation of the manager; empty where it tells none
 
 
 @dataclass(frozen=True, slots=True)

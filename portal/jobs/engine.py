@@ -156,12 +156,14 @@ def _step_done(claim: Claim, operation: type[Operation], step: Step, done: Done)
 
 
 def _wait(claim: Claim, step: Step, wait: Wait) -> float | None:
-    if _seconds_since(claim, step.first_tried_at) > wait.give_up_after:
+    since = step.started_at if wait.is_before else step.first_tried_at
+    if _seconds_since(claim, since) > wait.give_up_after:
         return _fail(claim, step, own_failure("timed_out"))
     claim.save(
         released(wait.seconds),
         step=step,
         step_values={"message": wait.message[:LONGEST_MESSAGE], "attempts": F("attempts") - 1, "failing_since": None}
+        | ({"first_tried_at": None} if wait.is_before else {})
         | progress_of(wait.progress),
     )
     return wait.seconds

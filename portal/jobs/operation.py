@@ -27,12 +27,16 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Not yet: look again in ``seconds``. ``give_up_after`` seconds since the step was first tried it fails."""
+    """Not yet: look again in ``seconds``. ``give_up_after`` seconds since the step was first tried it fails.
+
+    ``is_before``: the step may not begin yet. Whatever patience it has itself counts from when it may.
+    """
 
     seconds: float
     message: str = ""
     progress: int | None = None
     give_up_after: float = 600.0
+    is_before: bool = False
 
 
 @dataclass(frozen=True, slots=True)

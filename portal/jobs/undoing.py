@@ -20,7 +20,7 @@ def not_undone(job: Job, steps: Sequence[Step], operation: type[Operation]) -> I
     for step in reversed(steps):
         definition = known.get(step.name)
         undo = definition.undo if definition else None
-        if definition and undo and step.first_tried_at is not None and step.name not in settled:
+        if definition and undo and step.started_at is not None and step.name not in settled:
             yield step, definition, undo
 
 

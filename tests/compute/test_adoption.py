@@ -180,6 +180,7 @@ def test_machine_that_cannot_be_marked_is_nobodys_again(place, double, found):
     assert double.things("vm")[vm.external_id]["marker"] is None
 
 
+@pytest.mark.turns
 @pytest.mark.long
 def test_lost_answers_end_in_one_adoption(place, double, found):
     double.fail("adopt_vm", Fault.LOST)

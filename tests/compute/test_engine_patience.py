@@ -215,6 +215,7 @@ def test_what_is_found_long_after_a_creation_failed_is_left_for_people(both: Bot
     assert both.double.calls("delete_vm") == []
 
 
+@pytest.mark.turns
 def test_of_many_failed_creations_some_are_looked_after_at_a_time_and_all_in_turn(
     both: Both, monkeypatch: pytest.MonkeyPatch
 ):

@@ -62,6 +62,7 @@ def uploaded(institute: Any, data: bytes, **more: Any) -> Image:
     return inspected(send(institute, begin(institute, data, **more), data))
 
 
+@pytest.mark.turns
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["qcow2", "raw"])
 def test_an_image_sent_in_parts_arrives_whole_and_is_ready_once_inspected(institute, tmp_path, kind):
@@ -109,6 +110,7 @@ def test_two_tabs_that_send_the_same_file_end_with_it_once(institute):
     assert spool.uploaded(image.pk).read_bytes() == data
 
 
+@pytest.mark.turns
 @pytest.mark.long
 @examples(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(st.integers(-5, 2100), st.integers(0, 900)), max_size=25))

@@ -7,14 +7,29 @@ from typing import Any
 
 import pytest
 
-from compute.models import FoundVm, Template, Vm
+from compute.models import (
+    Cluster,
+    ClusterAssignment,
+    FoundVm,
+    Host,
+    Nic,
+    StorageAssignment,
+    StorageDomain,
+    Template,
+    TemplateAssignment,
+    Vm,
+    Zone,
+)
 from compute.services import adoption, vms
 from compute.services.adoption import Adoption
 from compute.services.providers import share_out
+from compute.services.upgrades import accept_version, look_of
 from compute.services.wishes import VmRequest
 from compute.sync.inventory import sync_provider
+from network.models import Network, NetworkAssignment
 from portal.common.actor import system_actor
 from portal.common.sealed import seal_json
+from portal.events.models import Event
 from portal.hypervisors.connect import forget
 from portal.hypervisors.models import Provider
 from portal.jobs.engine import advance
@@ -23,6 +38,7 @@ from portal.jobs.states import RUNNABLE
 from tenants import quota
 from tenants.models.quota import Dimension
 from tests.doubles.ovirt_engine.control import EngineDouble
+from tests.doubles.ovirt_engine.institute import key
 from tests.jobs.conftest import hurry
 from tests.people import Institute
 
@@ -57,6 +73,7 @@ def patiently(job: Job, *, seconds: float = 60.0) -> Job:
     raise AssertionError(list(job.steps.values_list("name", "status", "message")))
 
 
+@pytest.mark.turns
 def test_a_machine_of_an_engine_from_wish_to_end(institute: Institute, engine: Provider):
     physics, alice = institute.centers["physics"], institute.actor("alice")
     template = Template.objects.filter(provider=engine, name="Tiny Linux").latest("version")
@@ -76,6 +93,7 @@ def test_a_machine_of_an_engine_from_wish_to_end(institute: Institute, engine: P
     assert {each.dimension: each.used for each in quota.usage(physics)}.get(Dimension.STORAGE_GIB, 0) == 0
 
 
+@pytest.mark.turns
 def test_a_machine_made_here_whose_row_was_lost_is_adopted_as_it_was_and_given_back(
     institute: Institute, engine: Provider, ovirt_engine: EngineDouble
 ):
@@ -96,3 +114,66 @@ def test_a_machine_made_here_whose_row_was_lost_is_adopted_as_it_was_and_given_b
     assert vm.pk.hex in ovirt_engine.things("vms")[vm_id]["comment"]
     assert patiently(adoption.unadopt_vm(root, again.pk)).status == "finished"
     assert ovirt_engine.things("vms")[vm_id]["comment"] == ""
+
+
+@pytest.mark.parametrize("more", [(), ("vms", "disks")], ids=["ids kept", "ids new"])
+def test_an_engine_that_was_built_anew_has_the_same_machines_under_the_same_grants_and_quotas(
+    institute: Institute, engine: Provider, ovirt_engine: EngineDouble, more: tuple[str, ...]
+):
+    physics, alice, root = institute.centers["physics"], institute.actor("alice"), institute.actor("root")
+    template = Template.objects.filter(provider=engine, name="Tiny Linux").latest("version")
+    share_out(system_actor(), physics, provider=engine, templates=(template,))
+    made = []
+    for number, runs in enumerate((True, False)):
+        vm, job = vms.create_vm(alice, VmRequest(f"web-{number}", physics.pk, template.pk, user_name="ada", run=runs))
+        assert patiently(job).status == "finished", job.error
+        made.append(vm.pk)
+    assert patiently(vms.stop_vm(alice, made[0])).status == "finished"  # it has run: its mark names its id
+    sync_provider(engine)
+    before, used = standing(engine), quota.usage(physics)
+    old_ids = set(ovirt_engine.things("vms"))
+    ovirt_engine.set_vm(key("vms", "stranger-up"), status="down")
+
+    ovirt_engine.rebuild(*more)
+    for _ in range(2):
+        sync_provider(engine)
+    assert standing(engine) == before, "each row is what it was, under whatever id"
+    assert quota.usage(physics) == used
+    assert set(ovirt_engine.things("vms")) & old_ids == (set() if more else old_ids)
+    assert not FoundVm.objects.filter(marked_uid__in=made).exists()
+    assert Vm.objects.filter(pk__in=made, status="down", cluster__is_gone=False).count() == 2
+    assert Event.objects.filter(code="PROVIDER_REBUILT").count() == 1
+    assert Event.objects.filter(code="VM_FOUND_AGAIN").count() == (2 if more else 0)
+
+    wish = VmRequest("web-9", physics.pk, template.pk, user_name="ada")
+    assert not vms.plan_create(alice, wish).reasons
+    for verb in (vms.run_vm, vms.stop_vm):
+        assert patiently(verb(alice, made[1])).status == "finished"
+    deletions = [vms.delete_vm(alice, uid) for uid in made]
+    for job in deletions:
+        advance(job.pk)
+        assert "built anew" in job.steps.get(name="power_off").message
+    accept_version(root, engine.pk, look=look_of(Provider.objects.get(pk=engine.pk)))
+    for job in deletions:
+        assert patiently(job).status == "finished", job.error
+    assert {vm["name"] for vm in ovirt_engine.things("vms").values()} == {"stranger-up", "stranger-down"}
+    assert not [disk for disk in ovirt_engine.things("disks").values() if disk["alias"].startswith("stegi-")]
+
+
+def standing(engine: Provider) -> dict[str, Any]:
+    """What departments have of an engine, by our own ids: machines, what they were given, and where that is."""
+    assigned = {
+        model.__name__: set(model.objects.values_list("data_center", name))
+        for name, model in (
+            ("cluster", ClusterAssignment), ("storage_domain", StorageAssignment), ("template", TemplateAssignment),
+            ("network", NetworkAssignment),
+        )
+    }  # fmt: skip
+    rows = {
+        model.__name__: set(model.objects.filter(provider=engine).values_list("pk", "name"))
+        for model in (Cluster, Zone, Host, StorageDomain, Template, Network)
+    }
+    machines = set(Vm.objects.filter(provider=engine).values_list("pk", "owner", "cluster", "status"))
+    cards = set(Nic.objects.values_list("vm", "vnic_profile", "vnic_profile__is_gone"))
+    gone = Cluster.objects.filter(is_gone=True).count(), Network.objects.filter(status="gone").count()
+    return assigned | rows | {"Vm": machines, "Nic": cards, "gone": gone}

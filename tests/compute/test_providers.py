@@ -269,6 +269,7 @@ def watched(uid) -> bool:
     return Provider.objects.filter(pk=uid).exclude(watcher_holder="").exists()
 
 
+@pytest.mark.turns
 @pytest.mark.long
 def test_a_new_provider_is_watched_and_a_disabled_or_removed_one_let_go_of(institute, tmp_path, monkeypatch):
     monkeypatch.setattr(watcher, "RETRY_SECONDS", 0.2)
@@ -289,6 +290,7 @@ def test_a_new_provider_is_watched_and_a_disabled_or_removed_one_let_go_of(insti
         until(lambda: name not in {each.name for each in threading.enumerate()}, "the thread's end", seconds=30)
 
 
+@pytest.mark.turns
 @pytest.mark.long
 def test_a_machine_that_is_not_ours_is_found_when_it_comes_and_forgotten_when_it_goes(institute, tmp_path, monkeypatch):
     monkeypatch.setattr(watcher, "RETRY_SECONDS", 0.2)

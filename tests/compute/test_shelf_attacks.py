@@ -58,6 +58,7 @@ def vm(institute) -> Vm:
     return Vm.objects.get(pk=made.pk)
 
 
+@pytest.mark.turns
 @pytest.mark.long
 def test_IN04_a_hostile_name_is_refused_by_field_at_every_door_and_nothing_is_written(institute, vm, tmp_path):  # noqa: N802
     client, center = client_of(institute, "root"), str(institute.centers["physics"].pk)
@@ -94,6 +95,7 @@ def test_IN18_a_size_that_is_none_is_refused_by_field_and_charges_nothing(instit
     assert not QuotaCharge.objects.exists()
 
 
+@pytest.mark.turns
 @pytest.mark.long
 def test_AZ12_ids_of_another_department_are_as_good_as_none(institute, vm, tmp_path):  # noqa: N802
     image = uploaded(institute, sound(tmp_path), name="ours")

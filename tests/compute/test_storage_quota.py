@@ -192,6 +192,7 @@ def test_a_hypervisor_that_is_silent_leaves_the_review_without_sizes(institute, 
     assert adoption.plan_adoption(institute.actor("root"), wanted).unmeasured == ("mail",)
 
 
+@pytest.mark.turns
 @pytest.mark.long
 def test_the_hypervisors_of_a_review_are_asked_at_once_and_one_that_is_late_is_not_waited_for(monkeypatch):
     class Far:

@@ -168,6 +168,7 @@ def test_an_adopted_machine_is_refused_with_what_helps(institute, double):
         copied(institute, vm)
 
 
+@pytest.mark.turns
 @pytest.mark.long
 def test_a_copy_waits_its_turn_and_leaves_other_workers_free(institute, double, vm):
     _template, job = copied(institute, vm)

@@ -251,6 +251,7 @@ def test_TF17_a_template_whose_disk_was_removed_by_hand_makes_no_machine_and_can
     assert run_to_end(templates.delete_template(institute.actor("physics-admin"), template.pk).pk).status == "finished"
 
 
+@pytest.mark.turns
 @pytest.mark.long
 def test_TF13_a_hypervisor_that_is_away_for_a_while_delays_a_template_and_no_more(institute, image, tmp_path):  # noqa: N802
     double = HypervisorDouble(tmp_path / "hypervisor")

@@ -48,6 +48,7 @@ def status(provider: Provider) -> str:
     return str(Provider.objects.get(pk=provider.pk).status)
 
 
+@pytest.mark.turns
 @pytest.mark.long
 def test_a_refused_account_is_left_alone_for_minutes_and_tried_at_once_when_it_is_given_anew(
     institute: Institute, double: HypervisorDouble, monkeypatch: pytest.MonkeyPatch
@@ -93,6 +94,7 @@ def test_each_refusal_is_followed_by_a_longer_rest(institute: Institute, monkeyp
     assert seen == [0, 60, 120, 240, 600]
 
 
+@pytest.mark.turns
 @pytest.mark.long
 def test_the_lease_is_kept_while_a_compare_lasts(institute: Institute, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(watcher, "LEASE_SECONDS", 0.6)

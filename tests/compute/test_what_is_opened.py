@@ -67,6 +67,7 @@ def test_the_watch_sees_a_program_that_is_taken_in(tmp_path, bait):
     assert str(bait) in opened(log)["qemu-img"]
 
 
+@pytest.mark.turns
 def test_IN05_nothing_but_the_upload_is_opened_and_by_nobody_who_must_not(institute, tmp_path, settings, bait):  # noqa: N802
     settings.IMAGE_SPOOL = tmp_path / "spool"
     log, images = tmp_path / "log", {}

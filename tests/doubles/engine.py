@@ -68,6 +68,7 @@ class EngineDriver(DoubleDriver):
 
     kind = "engine"
     has_clusters = True
+    waits_after_upgrade = True
 
     def capabilities(self) -> Capabilities:
         with self.call("capabilities"):

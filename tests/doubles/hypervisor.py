@@ -66,7 +66,7 @@ class DoubleDriver(DoubleMachines, DoubleNetworks):
 
     def about(self) -> About:
         with self.call("about"):
-            return About(product="Double", version="1", api_version="1", host_name="double")
+            return About(product="Double", api_version="1", host_name="double", **self.store.setting("manager"))
 
     def capabilities(self) -> Capabilities:
         with self.call("capabilities"):

@@ -43,6 +43,7 @@ DEFAULTS: dict[str, Any] = {
     "removing_seconds": 0.05,
     "making_fails": "",
     "version": "1",
+    "manager": {"version": "1", "instance": "one"},  # of who answers
     "cpu": {"arch": "x86_64", "model": "Skylake", "vendor": "Intel", "features": ["aes", "avx"]},
     # Shares of all calls (0 to 1) that suffer by chance when nothing else is armed for them.
     "error_share": 0.0,

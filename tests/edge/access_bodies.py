@@ -6,6 +6,8 @@ from typing import Any
 
 from django.contrib.auth.models import Group
 
+from compute.services.upgrades import look_of
+from portal.hypervisors.models import Provider
 from tests.edge.world import World
 from tests.people import PASSWORD
 
@@ -85,6 +87,8 @@ def provider_body(world: World, operation: str) -> dict[str, Any]:
         return {"name": "renamed"}
     if operation == "POST /providers/{uid}/edit/":
         return {"name": "renamed", "kind": old.kind, "address": old.address}
+    if operation.endswith("/accept-version/"):
+        return {"look": look_of(Provider.objects.get(pk=old.pk))}
     new = {"kind": old.kind, "address": f"{old.address}2"}
     if operation in {"POST /api/v1/providers/", "POST /providers/new/"}:
         return new | {"name": "second"}

@@ -58,6 +58,7 @@ def walked(world: World, table: dict[str, str], ranks: tuple[str, ...], *, kind:
     return found
 
 
+@pytest.mark.turns
 @pytest.mark.long
 def test_AZ01_every_operation_answers_every_rank_as_the_table_says(world):  # noqa: N802
     assert walked(world, API, API_RANKS, kind="api") == API
@@ -100,6 +101,7 @@ def parameters_of_operations() -> list[tuple[str, set[str]]]:
     ]
 
 
+@pytest.mark.turns
 @pytest.mark.long
 def test_AZ01_every_page_answers_every_rank_as_the_table_says(world):  # noqa: N802
     assert walked(world, PAGES, PAGE_RANKS, kind="page") == PAGES

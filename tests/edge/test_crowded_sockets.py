@@ -64,6 +64,7 @@ def test_what_is_watched_is_found_in_the_same_queries_however_much_it_is(alice):
     assert costs[0] == costs[1]
 
 
+@pytest.mark.turns
 async def test_who_asks_again_and_again_leaves_the_others_nine_tenths_of_the_time(alice, monkeypatch):
     took, asked, done = 0.05, [], asyncio.Event()
 

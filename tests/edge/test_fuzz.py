@@ -26,7 +26,7 @@ from tests.people import PASSWORD, Institute
 pytestmark = [pytest.mark.long, pytest.mark.once]
 
 SCHEMA = "/api/v1/schema/?format=json"
-EXAMPLES = 12
+EXAMPLES, ALL_EXAMPLES = 8, 40  # of each operation; the latter with --full
 TAKES_NOTHING = [
     "GET /api/v1/factor/",
     "GET /api/v1/factor-ranks/",
@@ -47,13 +47,14 @@ class Walk:
     statuses: Counter[int] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     untried: list[str] = field(default_factory=list)
+    examples: int = EXAMPLES
 
     def walk(self, operation: Any, mode: GenerationMode) -> None:
         """Ask this operation for as many answers as there are examples; every other time of something that exists."""
         real = st.booleans() if mode is GenerationMode.POSITIVE else st.just(value=False)
 
         @settings(
-            max_examples=EXAMPLES,
+            max_examples=self.examples,
             derandomize=True,
             database=None,
             deadline=None,
@@ -115,8 +116,11 @@ def make_walk(institute: Institute) -> Walk:
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
-def test_no_request_is_answered_by_a_fault_or_by_anything_undocumented(institute: Institute, mode) -> None:
+def test_no_request_is_answered_by_a_fault_or_by_anything_undocumented(
+    institute: Institute, mode: GenerationMode, pytestconfig: pytest.Config
+) -> None:
     walk = make_walk(institute)
+    walk.examples = ALL_EXAMPLES if pytestconfig.getoption("--full") else EXAMPLES
     with on_this_connection():
         schema = schemathesis.openapi.from_wsgi(SCHEMA, get_wsgi_application(), config=CONFIG)
         for operation in schema.get_all_operations():

@@ -133,6 +133,7 @@ def test_AZ17_a_change_of_a_role_counts_with_the_next_request_of_anybody(world):
     assert "web-1" in refused.json()["reasons"][0]["text"]
 
 
+@pytest.mark.turns
 @pytest.mark.long
 def test_AZ07_who_only_reads_meets_no_secret_and_changes_nothing(world):  # noqa: N802
     """Nor does anybody else meet one: this role sees all that departments have, and a super-admin all there is."""

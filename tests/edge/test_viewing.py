@@ -75,6 +75,7 @@ def test_every_page_and_list_is_what_the_other_sees_with_a_banner(world, looking
             assert "You see the portal as alice" in seen.content.decode()
 
 
+@pytest.mark.turns
 @pytest.mark.long
 def test_every_method_that_may_change_something_is_refused_with_a_reason_of_its_own(world, looking):
     tables = {**API, **PAGES}

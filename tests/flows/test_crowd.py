@@ -51,6 +51,7 @@ def watched(place: Place) -> Iterator[list[int]]:
     watcher.join()
 
 
+@pytest.mark.turns
 def test_cc01_of_200_creations_at_once_as_many_are_accepted_as_the_quota_holds(place: Place, workers: Workers):
     quota.set_limits(place.centers["physics"], {Dimension.MACHINES: LIMIT, Dimension.VCPUS_RUNNING: None})
     api = Api(place, "alice")

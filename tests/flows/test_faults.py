@@ -138,6 +138,7 @@ def lose_for_good(trial: Trial, job: Job) -> bool:
     return True
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("operation", operations(), ids=name_of)
 def test_tf11_what_passes_is_outlasted(trial: Trial, operation: type[Operation]):
     for fault, method, nth in trial.victims(operation, PASSING):
@@ -148,6 +149,7 @@ def test_tf11_what_passes_is_outlasted(trial: Trial, operation: type[Operation])
         assert_nothing_lost(trial.place)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("operation", operations(), ids=name_of)
 def test_tf11_what_lasts_ends_the_job_undone_and_honest(trial: Trial, operation: type[Operation]):
     for fault, method, nth in trial.victims(operation, LASTING):
@@ -160,6 +162,7 @@ def test_tf11_what_lasts_ends_the_job_undone_and_honest(trial: Trial, operation:
         assert_nothing_lost(trial.place)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("operation", undone_operations(), ids=name_of)
 def test_tf11_an_undo_outlasts_any_fault_that_comes_once(trial: Trial, operation: type[Operation]):
     calls = trial.undo_calls(operation)

@@ -22,10 +22,10 @@ from tests.flows.nothing_lost import assert_nothing_lost
 from tests.flows.patience import until
 from tests.flows.place import Place
 from tests.flows.scenarios import SCENARIOS, name_of, operations, passed_points, undone_operations
-from tests.flows.shares import every_other
 from tests.jobs.conftest import hurry, run
 from tests.jobs.fixtures import Plant
 from tests.jobs.workers import Workers
+from tests.lab.turns import every_other
 
 pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 

@@ -30,8 +30,8 @@ from tests.flows.nothing_lost import assert_nothing_lost
 from tests.flows.patience import run_through, step_on, until
 from tests.flows.place import Place
 from tests.flows.scenarios import SCENARIOS, name_of, operations
-from tests.flows.shares import every_other
 from tests.flows.test_faults import assert_honest
+from tests.lab.turns import every_other
 
 pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 

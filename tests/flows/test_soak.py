@@ -15,6 +15,7 @@ from tests.jobs.workers import Workers
 pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 
+@pytest.mark.turns
 def test_tf24_60_random_operations_among_kills_and_faults_lose_nothing(
     place: Place, workers: Workers, tmp_path: Path, settings: Any
 ):

@@ -68,6 +68,7 @@ def worker(tmp_path: Path, plant: Plant, broker: Callable[[str], None], redis_se
         yield worker
 
 
+@pytest.mark.turns
 def test_tf05_a_task_that_outlives_the_visibility_time_out_is_delivered_again_and_done_once(
     worker: Worker, start: Start, world: World, plant: Plant
 ):
@@ -82,6 +83,7 @@ def test_tf05_a_task_that_outlives_the_visibility_time_out_is_delivered_again_an
     assert [step.attempts for step in job.steps.all()] == [1, 1, 1]
 
 
+@pytest.mark.turns
 def test_tf07_jobs_outlive_a_broker_and_workers_that_are_killed(worker: Worker, start: Start, world: World,
                                                                 redis_server: Any):  # fmt: skip
     first = start()

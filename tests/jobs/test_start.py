@@ -175,6 +175,7 @@ def test_requests_that_name_the_same_two_objects_in_any_order_never_hold_each_ot
     assert sum(isinstance(result, Busy) for result in results) == THREADS - 1, results
 
 
+@pytest.mark.turns
 @pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_tf09_a_broker_that_is_silent_costs_seconds_and_never_the_job(

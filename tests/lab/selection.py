@@ -10,6 +10,7 @@ from django.conf import settings
 from django.test import TransactionTestCase
 
 from tests.lab.earlier import earlier_failures, keep_failures
+from tests.lab.turns import MARKER, PLACE, without_others_turn
 
 # A fixture of a real part marks the tests that ask for it.
 MARKER_OF_FIXTURE = {
@@ -30,6 +31,8 @@ BESIDE_WHOLE = "network"  # this folder's tests go with those, so that both pass
 HEAVY = ("slapd", "samba", "libvirt", *WHOLE)
 RUN_ONCE = (*HEAVY, "once")
 LAB = "lab"
+# What pages ask the database is asked by the tests of the API too: pages take turns.
+PAGES = "pages"
 DATABASE_FIXTURES = {
     "db",
     "transactional_db",
@@ -72,6 +75,11 @@ def _mark(item: pytest.Item) -> None:
             item.add_marker(marker)
     if not any(item.get_closest_marker(part) for part in (*REAL_PARTS, "long")):
         item.add_marker("quick")
+    runs_on_both = _touches_database(item) and not _has(item, (*RUN_ONCE, "postgres"))
+    if item.path.parent.name == PAGES and runs_on_both:
+        item.add_marker(MARKER)
+    if _has(item, (MARKER,)) and not runs_on_both:
+        raise pytest.UsageError(f"{item.nodeid} cannot take turns: it does not run on both databases")
 
 
 def _place(item: pytest.Item) -> int:
@@ -87,7 +95,9 @@ def _leave_to_other_pass(config: pytest.Config, items: list[pytest.Item]) -> Non
     if not this_pass:
         return
     kept = [item for item in items if _belongs(item, this_pass)]
-    config.hook.pytest_deselected(items=[item for item in items if not _belongs(item, this_pass)])
+    if this_pass in PLACE:
+        kept = without_others_turn(kept, config)
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
     items[:] = kept
 
 

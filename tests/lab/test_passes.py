@@ -122,6 +122,34 @@ def test_each_test_of_the_whole_suite_runs_in_one_pass_on_sqlite_and_failures_of
     assert told.strip().splitlines()[-1].startswith("1 failed, 1 passed")
 
 
+def test_what_takes_turns_is_tried_once_in_a_whole_run_and_by_each_pass_in_two(suite: Path) -> None:
+    suite.write_text(
+        "import pytest\npytestmark = pytest.mark.django_db\n"
+        "@pytest.mark.turns\n@pytest.mark.parametrize('n', range(3))\ndef test_long(n): pass\ndef test_short(): pass\n"
+    )
+
+    def tried(name: str, turn: int, *options: str) -> set[str]:
+        ours = {"STEGI_TEST_PASS": name, "STEGI_TEST_TURN": str(turn)} if name else {}
+        command = [sys.executable, "-m", "pytest", *PYTEST, "--collect-only", "-q", *options, str(suite)]
+        done = subprocess.run(
+            command, env=of_no_pass() | ours, capture_output=True, text=True, check=False, timeout=120
+        )
+        return {line.rpartition("::")[2] for line in done.stdout.splitlines() if "::" in line}
+
+    every = {"test_long[0]", "test_long[1]", "test_long[2]", "test_short"}
+    assert tried("postgres", 0) == tried("rows", 1) == {"test_long[0]", "test_long[2]", "test_short"}
+    assert tried("postgres", 1) == tried("rows", 0) == {"test_long[1]", "test_short"}
+    assert tried("", 0) == tried("postgres", 0, "--full") == tried("sqlite", 0) == every
+
+
+def test_what_runs_on_one_database_cannot_take_turns(suite: Path) -> None:
+    suite.write_text("import pytest\n@pytest.mark.turns\ndef test_plain(): pass\n")
+    command = [sys.executable, "-m", "pytest", *PYTEST, str(suite)]
+    done = subprocess.run(command, env=of_no_pass(), capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode != 0
+    assert "cannot take turns" in done.stdout + done.stderr
+
+
 def test_a_pass_that_a_signal_ends_fails_the_run() -> None:
     assert [_verdict(codes, has_failed=False) for codes in ([0, -9], [5, -11], [0, 5], [5, 5])] == [1, 1, 0, 5]
     assert _verdict([0, 0], has_failed=True) == 1

@@ -34,7 +34,7 @@ from tests.tenants.grant_graphs import (
     worth,
 )
 
-FEW, MANY = 30, 2000
+FEW, MANY, ALL = 30, 400, 2000
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,15 @@ def test_all_ways_to_ask_agree_on_some_graphs(ground, db, graph, ask):
 @pytest.mark.long
 @pytest.mark.once
 @pytest.mark.timeout(600)
-@settings(every, max_examples=MANY)
-@given(graphs, asks)
-def test_all_ways_to_ask_agree_on_thousands_of_graphs(ground, db, graph, ask):
-    agree(ground, graph, ask)
+def test_all_ways_to_ask_agree_on_hundreds_of_graphs(ground, db, pytestconfig):
+    """On thousands with ``--full``."""
+
+    @settings(every, max_examples=ALL if pytestconfig.getoption("--full") else MANY)
+    @given(graphs, asks)
+    def look(graph: Graph, ask: Ask) -> None:
+        agree(ground, graph, ask)
+
+    look()
 
 
 def test_few_single_shares_are_asked_for_by_their_ids_and_many_are_not(ground, db):

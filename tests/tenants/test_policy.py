@@ -183,6 +183,7 @@ def test_what_may_not_be_seen_answers_as_if_it_were_not_there(people):
         assert caught.value.data == {}
 
 
+@pytest.mark.turns
 @pytest.mark.long
 def test_authorize_explain_permits_on_and_visible_agree(people):
     """On a random graph of grants, for everybody, every permit and every data center."""

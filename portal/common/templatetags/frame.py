@@ -157,6 +157,8 @@ EVENT_TITLES = {
     "CLUSTER_PROBLEM_FOUND": gettext_lazy("The hosts of a cluster do not fit together any more"),
     "PROVIDER_COMPARE_HELD": gettext_lazy("Many machines seem to have vanished at once, which was not believed"),
     "PROVIDER_VERSION_CHANGED": gettext_lazy("Another version of a provider"),
+    "PROVIDER_REBUILT": gettext_lazy("Another engine answers for a provider"),
+    "VM_FOUND_AGAIN": gettext_lazy("A machine came back under another id"),
     "VM_LEFTOVER_REMOVED": gettext_lazy("What a failed creation had left over was removed"),
 }
 
@@ -214,6 +216,7 @@ VERB_TITLES = {
     "CLUSTER_REMOVE": gettext_lazy("Dissolving a cluster"),
     "PROVIDER_CONNECT": gettext_lazy("Connecting a provider"),
     "PROVIDER_TEST": gettext_lazy("Testing the connection of a provider"),
+    "PROVIDER_ACCEPT_VERSION": gettext_lazy("Letting deletions go on after an upgrade"),
     "NETWORK_CREATE": gettext_lazy("Creating a network"),
     "NETWORK_DELETE": gettext_lazy("Removing a network"),
     "TEMPLATE_CREATE": gettext_lazy("Making a template"),

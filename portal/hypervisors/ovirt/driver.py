@@ -67,6 +67,7 @@ class OvirtDriver(Driver):
     told_secrets = frozenset({"password"})
     oldest = OLDEST
     tries_accelerator = False
+    waits_after_upgrade = True
     proof_seconds = 15.0  # a log-in may take ten of them
 
     def __init__(self, connection: Connection) -> None:
@@ -194,6 +195,9 @@ class OvirtDriver(Driver):
 
     def unadopt_vm(self, ref: VmRef) -> None:
         self._machines.unadopt_vm(ref)
+
+    def renew_mark(self, ref: VmRef) -> None:
+        self._machines.renew_mark(ref)
 
     def run_vm(self, ref: VmRef) -> None:
         self._machines.run_vm(ref)

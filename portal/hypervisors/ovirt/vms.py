@@ -105,6 +105,18 @@ class Machines:
             if vm is not None and mark is not None:
                 self._write_comment(vm, without_mark(vm.comment, mark), correlation("unadopt_vm", ref.uid))
 
+    def renew_mark(self, ref: VmRef) -> None:
+        """Of a machine that was imported as a new one. A mark that names no machine yet stays so: its first start is to come."""
+        with calling("mark machine", mutates=True):
+            vm = self._there(ref.external_id)
+            mark = self._looking.mark(vm, ref.uid)
+            if mark is None:
+                raise NotFound(GONE, detail=f"machine {ref.external_id} has no mark of {ref.uid}")
+            pin = pin_of(convert.key(vm))
+            if mark.pin not in {"", pin}:
+                comment = with_mark(vm.comment, Mark(mark.marker, pin))
+                self._write_comment(vm, comment, correlation("renew_mark", ref.uid))
+
     def _there(self, external_id: str) -> Any:
         try:
             with calling("look up machine"):

@@ -108,6 +108,7 @@ def test_a_repeat_with_the_same_key_is_refused_for_the_answer_held_a_secret(api)
     assert IdempotencyKey.objects.get().answer == {}
 
 
+@pytest.mark.turns
 @pytest.mark.long
 def test_CO13_a_person_and_a_machine_have_so_many_consoles_and_room_again_when_one_ends(api, world):  # noqa: N802
     world.grant("bob")

@@ -155,6 +155,7 @@ def test_CO06_works_with_the_channel_layer_down(watchful, settings):  # noqa: N8
     assert ended(watchful, opened, socket) == (4401, "login_ended")
 
 
+@pytest.mark.turns
 def test_CO06_a_push_closes_long_before_the_next_look(portal, settings, redis_server):  # noqa: N802
     hosts = {"hosts": [{"address": redis_server.url}]}
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": hosts}}

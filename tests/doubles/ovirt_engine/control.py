@@ -177,6 +177,12 @@ class EngineDouble(Server):
         found = self._call("password_of", vm=vm)
         return (found[0], found[1]) if found else None
 
+    def rebuild(self, *more: str) -> None:
+        """Another engine, set up by the same names, into which the storage was imported: machines, disks and templates have
+        the ids that they had. ``more`` kinds that have not: ``vms`` and ``disks``, all of them switched off.
+        """
+        self._call("rebuild", kinds=["datacenters", "clusters", "hosts", "networks", "vnicprofiles", *more])
+
     def renew_certificate(self) -> None:
         """Another CA and certificate, from the next start on."""
         self._call("renew_certificate")

@@ -6,6 +6,7 @@ import json
 import secrets
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from tests.doubles.ovirt_engine import certificates, institute
 from tests.doubles.ovirt_engine.asked import Asked
@@ -33,7 +34,7 @@ class Controls:
             "put": self._put, "calls": self._calls, "violations": lambda: list(engine.check.violations),
             "advance": self._world.advance, "expire_tokens": self._world.tokens.clear, "grant": self._grant,
             "revoke": self._revoke, "event": self._event, "guest": self._guest, "renew_certificate": self._renew,
-            "password_of": self._password_of,
+            "password_of": self._password_of, "rebuild": self._rebuild,
         }  # fmt: skip
 
     def answer(self, asked: Asked) -> Reply:
@@ -143,6 +144,12 @@ class Controls:
     def _renew(self) -> None:
         """New certificates, which hold from the next start on."""
         certificates.renew(self._world.folder)
+
+    def _rebuild(self, kinds: list[str]) -> None:
+        """Another engine, with what the old one had: things of these kinds under other ids."""
+        self._world.store.rename({key: str(uuid4()) for kind in kinds for key in self._world.store.of(kind)})
+        self._world.configure({"instance": str(uuid4())})
+        self._world.tokens.clear()
 
 
 def _numbered(value: Any, number: int) -> Any:

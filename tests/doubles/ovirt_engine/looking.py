@@ -196,7 +196,7 @@ def api(world: World, asked: Asked) -> Answer:
     tree = {
         "@links": [(name, f"{BASE}/{name}") for name in LINKS],
         "product_info": {
-            "instance_id": "6d8f2d4c-54f5-11ec-8a2f-00163e16f2b1", "name": "oVirt Engine", "vendor": "ovirt.org",
+            "instance_id": world.settings.instance, "name": "oVirt Engine", "vendor": "ovirt.org",
             "version": {
                 "build": build, "full_version": f"{world.settings.version}-1.el8", "major": major,
                 "minor": minor, "revision": revision,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -43,6 +43,17 @@ class Store:
         if record is not None:
             self._write(json.dumps([kind, key, None]) + "\n")
         return record
+
+    def rename(self, ids: Mapping[str, str]) -> None:
+        """Give records other ids, wherever they are spoken of."""
+        for kind, records in self._kinds.items():
+            for key, record in list(records.items()):
+                text = json.dumps(record)
+                for old, new in ids.items():
+                    text = text.replace(f'"{old}"', f'"{new}"')
+                if (renamed := json.loads(text)) != record:
+                    self.drop(kind, key)
+                    self.put(kind, renamed)
 
     def flush(self) -> None:
         """Hand what was written to the kernel."""

@@ -24,6 +24,7 @@ class Settings:
     """What a test may set. Times in seconds of the double's clock."""
 
     version: str = "4.5.6"
+    instance: str = "6d8f2d4c-54f5-11ec-8a2f-00163e16f2b1"
     strict: bool = True
     unknown_fields: bool = False  # an element that no schema knows, in every thing
     thin_seconds: float = 0.15

@@ -1,0 +1,31 @@
+"""What a run of the whole suite takes turns in: half on each of the two databases, the other half the next day.
+
+With ``--full``, and in a run on one database or of a selection, nothing takes turns: all is tried.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
+import pytest
+
+T = TypeVar("T")
+PLACE: Final = {"postgres": 0, "rows": 1}  # the two passes of a whole run that take turns
+MARKER: Final = "turns"
+
+
+def every_other(cases: Sequence[T], config: pytest.Config) -> Sequence[T]:
+    """Those of this pass. Which of the two begins with the first one changes from day to day, so that each meets each case."""
+    place = PLACE.get(os.environ.get("STEGI_TEST_PASS", ""))
+    if place is None or len(cases) < 2 or config.getoption("--full"):
+        return cases
+    return cases[(place + int(os.environ["STEGI_TEST_TURN"])) % 2 :: 2]
+
+
+def without_others_turn(items: Sequence[pytest.Item], config: pytest.Config) -> list[pytest.Item]:
+    """All but the tests marked ``turns`` whose turn is the other pass's; both passes must be given the same ones."""
+    turning = [item for item in items if item.get_closest_marker(MARKER)]
+    mine = set(every_other(turning, config))
+    return [item for item in items if item in mine or not item.get_closest_marker(MARKER)]
