@@ -86,8 +86,8 @@ def install(*, packages: Sequence[str], locks: Sequence[str], browser_libraries:
         install_packages(*packages)
         if "run" in packages:
             open_kvm()
-        if "seal" in packages:
-            make_module_folder()
+        if "seal" in packages and not MODULES.exists():  # supermin looks there, though it is told of a kernel elsewhere
+            _logged(as_root(["mkdir", "-p", str(MODULES)]), seconds=60)
         if browser_libraries and not _node_is_there():
             install_packages("node")
         python = install_python(*locks)
@@ -123,12 +123,6 @@ def open_kvm() -> None:
     done = _logged(as_root(["sh", "-c", 'chgrp kvm "$1" && chmod 660 "$1"', "sh", str(KVM)]), seconds=60)
     if done.returncode != 0:
         say(f"{KVM} stays closed to libvirt's QEMU, which makes libvirt slow: {_telling_line(done.stdout)}")
-
-
-def make_module_folder() -> None:
-    """supermin (5.2) looks at /lib/modules though it is told of a kernel elsewhere; where no kernel is installed there is none."""
-    if not MODULES.exists():
-        _logged(as_root(["mkdir", "-p", str(MODULES)]), seconds=60)
 
 
 def wanted_packages(*lists: str) -> list[str]:

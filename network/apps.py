@@ -10,19 +10,31 @@ class NetworkConfig(AppConfig):
 
     def ready(self) -> None:
         """Kinds and operations."""
-        from network.models import Network, NetworkGroupGrant, NetworkUserGrant
+        from network import models
         from network.operations.networks import register_all
         from tenants.policy import Kind, register_kind
 
         register_kind(
             Kind(
                 "network",
-                Network,
+                models.Network,
                 data_center_path="owner",
                 assignment_path="assignments__data_center",
-                user_grants=NetworkUserGrant,
-                group_grants=NetworkGroupGrant,
+                user_grants=models.NetworkUserGrant,
+                group_grants=models.NetworkGroupGrant,
                 title=gettext_lazy("Networks"),
+            )
+        )
+        register_kind(
+            Kind(
+                "vnic_profile",
+                models.VnicProfile,
+                data_center_path="network__owner",
+                assignment_path="network__assignments__data_center",
+                whole="network",
+                user_grants=models.VnicProfileUserGrant,
+                group_grants=models.VnicProfileGroupGrant,
+                title=gettext_lazy("vNIC profiles"),
             )
         )
         register_all()

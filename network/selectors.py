@@ -16,15 +16,14 @@ def networks(actor: Actor) -> QuerySet[Network]:
     return policy.visible(actor, Permit.NETWORK_VIEW, Network.objects.all())
 
 
-def usable_networks(actor: Actor) -> QuerySet[Network]:
-    """The networks this actor may attach machines to."""
-    return policy.visible(actor, Permit.NETWORK_USE, Network.objects.all()).order_by("name", "uid")
+def vnic_profiles(actor: Actor) -> QuerySet[VnicProfile]:
+    """The vNIC profiles this actor may see: with their network, or alone. Of such a one's network the name is his to know."""
+    return policy.visible(actor, Permit.NETWORK_VIEW, VnicProfile.objects.select_related("network"))
 
 
 def usable_vnic_profiles(actor: Actor, data_center: DataCenter) -> QuerySet[VnicProfile]:
-    """The vNIC profiles of networks that the data center owns or was assigned, and that work now."""
+    """Those that this actor may put cards on, of networks that the data center owns or was assigned and that work now."""
     own = Q(network__owner=data_center) | Q(network__assignments__data_center=data_center)
-    networks = usable_networks(actor).values("pk")
     works = {"network__status": "operational", "is_gone": False}
-    rows = VnicProfile.objects.filter(own, network__in=networks, **works).select_related("network")
-    return rows.distinct().order_by("name", "uid")
+    rows = VnicProfile.objects.filter(own, **works).select_related("network")
+    return policy.visible(actor, Permit.NETWORK_USE, rows).distinct().order_by("name", "uid")

@@ -9,5 +9,6 @@ app_name = "network"
 
 urlpatterns = [
     path("networks/<uuid:uid>/who/", who, {"kind": "network"}, name="network-who"),
+    path("vnic-profiles/<uuid:uid>/who/", who, {"kind": "vnic_profile"}, name="vnic-profile-who"),
     path("data-centers/<uuid:uid>/networks/new/", views.network_create, name="network-create"),
 ]

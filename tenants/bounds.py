@@ -44,6 +44,8 @@ def within(actor: Actor, kind: Kind, permit: Permit, rows: QuerySet[M]) -> Query
         return rows
     ids = sorted(actor.bounds.objects)
     reached = Q(pk__in=ids)
+    if kind.whole:
+        reached |= Q(**{f"{kind.whole}__in": ids})
     if kind.data_center_path:
         reached |= Q(**{f"{kind.data_center_path}__in": ids})
     if kind.assignment_path and permit in ASSIGNED:
@@ -52,7 +54,7 @@ def within(actor: Actor, kind: Kind, permit: Permit, rows: QuerySet[M]) -> Query
 
 
 def narrowed(actor: Actor, ways: list[Way], *, reached: set[UUID], used_by: set[UUID]) -> list[Way]:
-    """What is left of the ways to an object: ``reached`` is it and its data center, ``used_by`` those it is assigned to."""
+    """What is left of the ways to an object: ``reached`` is it and what it is in, ``used_by`` the data centers it is assigned to."""
     objects = actor.bounds.objects
     if objects is None or objects & reached:
         return ways

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from tenants.permits import Permit
+from tenants.permits import Permit, noun_of
 from tenants.predefined import OF_SYSTEM, RANKS
 
 SYSTEM, DATA_CENTER = "system", "data_center"
@@ -21,7 +21,7 @@ def fits(permits: Collection[str], kind: str) -> bool:
         return True
     if OF_SYSTEM.intersection(permits):
         return False
-    return kind == DATA_CENTER or (f"{kind.upper()}_VIEW" in permits and Permit.DATA_CENTER_VIEW not in permits)
+    return kind == DATA_CENTER or (f"{noun_of(kind)}_VIEW" in permits and Permit.DATA_CENTER_VIEW not in permits)
 
 
 def humblest_first(codename: str, permits: Iterable[str]) -> tuple[int, int, str]:

@@ -18,7 +18,7 @@ from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Now
 
 from portal.common.actor import Actor
-from tenants.kinds import kinds
+from tenants.kinds import Kind, kinds
 from tenants.models import (
     DataCenter,
     DataCenterGroupGrant,
@@ -30,6 +30,7 @@ from tenants.models import (
 from tenants.models.data_center import SYSTEM_UID
 
 CODENAME = "role_"  # of guardian's permission for a role
+FEW = 100  # single grants that are read to be asked for by their objects' ids
 
 _look: ContextVar[dict[UUID, Holdings] | None] = ContextVar("look", default=None)
 
@@ -60,6 +61,7 @@ class Holdings:
 
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
+        self._singles: dict[str, dict[UUID, dict[str, str]] | None] = {}
 
     @cached_property
     def permits(self) -> dict[str, frozenset[str]]:
@@ -67,14 +69,20 @@ class Holdings:
         return {code: frozenset(permits) for code, permits in Role.objects.values_list("codename", "permits")}
 
     @cached_property
+    def _above(self) -> dict[UUID, dict[str, str]]:
+        """Those on the system and on data centers, in one query."""
+        tables = ((SystemUserGrant, SystemGroupGrant), (DataCenterUserGrant, DataCenterGroupGrant))
+        return _by_object(_all([rows for pair in tables for rows in _grants(self._actor, *pair)]))
+
+    @cached_property
     def system(self) -> dict[str, str]:
         """The roles held on the system."""
-        return held(self._actor, SystemUserGrant, SystemGroupGrant).roles(SYSTEM_UID)
+        return self._above.get(SYSTEM_UID, {})
 
     @cached_property
     def centers(self) -> Held:
         """The roles held on data centers, the disabled ones too."""
-        return held(self._actor, DataCenterUserGrant, DataCenterGroupGrant)
+        return Held({uid: roles for uid, roles in self._above.items() if uid != SYSTEM_UID})
 
     @cached_property
     def _known(self) -> dict[UUID, bool]:
@@ -90,6 +98,13 @@ class Holdings:
     def disabled(self) -> set[UUID]:
         """Every disabled data center, whoever holds what there."""
         return {uid for uid, enabled in self._known.items() if not enabled}
+
+    def singles(self, kind: Kind) -> dict[UUID, dict[str, str]] | None:
+        """The roles held on single objects of a kind, by object; None when there are more than ``FEW`` grants."""
+        if kind.name not in self._singles:
+            rows = list(_all(_grants(self._actor, kind.user_grants, kind.group_grants))[: FEW + 1])
+            self._singles[kind.name] = _by_object(rows) if len(rows) <= FEW else None
+        return self._singles[kind.name]
 
     def roles_with(self, permit: str) -> frozenset[str]:
         """The roles that have this permit."""
@@ -111,9 +126,13 @@ def live(rows: QuerySet[Any]) -> QuerySet[Any]:
 
 def held(actor: Actor, users: Any, groups: Any, only: Iterable[UUID] | None = None) -> Held:
     """The roles on objects of one kind, whose tables of grants these are, in one query; ``only`` these objects."""
-    found: dict[UUID, dict[str, str]] = {}
+    return Held(_by_object(_all(_grants(actor, users, groups, only))))
+
+
+def _grants(actor: Actor, users: Any, groups: Any, only: Iterable[UUID] | None = None) -> list[Any]:
+    """(object, codename, group) of what an actor holds in a group or himself."""
     if users is None or groups is None or actor.user is None or not actor.user.is_active:
-        return Held(found)
+        return []
     # Asked of the row, not of the object in hand: an open socket holds its user for hours.
     own = live(users._default_manager.filter(user=actor.user, user__is_active=True))
     through = live(groups._default_manager.filter(group__user=actor.user, group__user__is_active=True))
@@ -122,10 +141,20 @@ def held(actor: Actor, users: Any, groups: Any, only: Iterable[UUID] | None = No
         own, through = own.filter(content_object__in=ids), through.filter(content_object__in=ids)
     of_groups = through.order_by().values_list("content_object_id", "permission__codename", "group__name")
     of_himself = own.order_by().values_list("content_object_id", "permission__codename", Value(""))
-    for uid, codename, name in of_groups.union(of_himself, all=True):
+    return [of_groups, of_himself]
+
+
+def _all(parts: list[Any]) -> Any:
+    """The rows of all parts, in one query."""
+    return parts[0].union(*parts[1:], all=True) if parts else []
+
+
+def _by_object(rows: Iterable[tuple[UUID, str, str]]) -> dict[UUID, dict[str, str]]:
+    found: dict[UUID, dict[str, str]] = {}
+    for uid, codename, name in rows:
         roles, role = found.setdefault(uid, {}), codename.removeprefix(CODENAME)
         roles[role] = name and roles.get(role, name)
-    return Held(found)
+    return found
 
 
 def people_of(data_center: DataCenter) -> set[UUID]:

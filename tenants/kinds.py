@@ -14,14 +14,16 @@ from tenants.models import DataCenter
 class Kind:
     """A noun that grants are on or inherit to. Paths are from the model to its data center, in the ORM's terms.
 
-    ``assignment_path`` leads to the data centers that may *use* it; only the permits of use pass along it. ``page`` names the
-    address of one object's page; ``of_maker`` the roles that whoever makes one gets on it (``services.makers``).
+    ``assignment_path`` leads to the data centers that may *use* it; only the permits of use pass along it. ``whole`` is the field
+    of what it is a part of, an object of another kind: a role on that holds on its parts. ``page`` names the address of one
+    object's page; ``of_maker`` the roles that whoever makes one gets on it (``services.makers``).
     """
 
     name: str
     model: type[Model]
     data_center_path: str = ""
     assignment_path: str = ""
+    whole: str = ""
     user_grants: Any = None  # guardian's tables, whose subject fields differ
     group_grants: Any = None
     title: Any = ""  # of many, in words
@@ -50,6 +52,18 @@ def kind_of(model: type[Model]) -> Kind:
 def kind_named(name: str) -> Kind | None:
     """The kind of that name; None when there is none."""
     return next((kind for kind in kinds() if kind.name == name), None)
+
+
+def whole_of(kind: Kind) -> Kind | None:
+    """The kind of what objects of this kind are parts of; None for most."""
+    return kind_of(kind.model._meta.get_field(kind.whole).related_model) if kind.whole else None  # type: ignore[arg-type]
+
+
+def around(target: Model) -> tuple[Model, ...]:
+    """The object, what it is a part of, and its data center: a role on any of them holds on it, as one on the system does."""
+    kind = kind_of(type(target))
+    found = (target, getattr(target, kind.whole) if kind.whole else None, owner_of(target))
+    return tuple(dict.fromkeys(one for one in found if one is not None))
 
 
 def owner_of(target: Model) -> DataCenter | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext_lazy as _
 
-from tenants.permits import Permit
+from tenants.permits import Permit, noun_of
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -72,14 +72,14 @@ def permits_for(kind: str) -> tuple[Permit, ...]:
         return tuple(Permit)
     if kind in ABOVE:
         return tuple(permit for permit in Permit if not permit.startswith(EVERYWHERE))
-    prefix = f"{kind.upper()}_"
+    prefix = f"{noun_of(kind)}_"
     own = {permit for permit in Permit if permit.startswith(prefix) and not permit.endswith("_CREATE")}
     return tuple(permit for permit in Permit if permit in own or permit in ON_ANYTHING)
 
 
 def permit_title(permit: Permit, kind: str) -> StrOrPromise:
     """What a permit allows, said on an object of this kind; the permit's own name where we have no words."""
-    verb = permit.removeprefix(f"{kind.upper()}_")
+    verb = permit.removeprefix(f"{noun_of(kind)}_")
     if verb != permit and verb in OF_IT:
         return OF_IT[verb]
     return TITLES.get(permit, permit.value)
@@ -88,7 +88,7 @@ def permit_title(permit: Permit, kind: str) -> StrOrPromise:
 def in_order(permits: Iterable[Permit], kind: str) -> list[Permit]:
     """These permits as people read them: first the verbs of an object of this kind itself, as in ``OF_IT``."""
     verbs = list(OF_IT)
-    prefix = f"{kind.upper()}_"
+    prefix = f"{noun_of(kind)}_"
 
     def place(permit: Permit) -> int:
         verb = permit.removeprefix(prefix)

@@ -43,6 +43,15 @@ class Permit(StrEnum):
     EVENT_VIEW = "EVENT_VIEW"
 
 
+OF_WHAT = {"vnic_profile": "network"}
+"""The kind of object whose permits are asked of objects of another kind: of the whole for what is a part of it."""
+
+
+def noun_of(kind: str) -> str:
+    """With what the permits begin that are asked of objects of this kind (``VM``, ``DATA_CENTER`` ...)."""
+    return OF_WHAT.get(kind, kind).upper()
+
+
 VIEWING = frozenset(permit for permit in Permit if permit.value.endswith("_VIEW"))
 """What a token that may only read can do at most."""
 

@@ -5,7 +5,7 @@ upgrades after them), as far as their verbs exist here. Its words for ours:
 
     CREATE_VM, DELETE_VM, EDIT_VM_PROPERTIES, RUN_VM ...  VM_CREATE, VM_DELETE, VM_EDIT, VM_RUN ...
     CREATE_VM on a template                               TEMPLATE_USE
-    CONFIGURE_VM_NETWORK on a vNIC profile                NETWORK_USE on its network
+    CONFIGURE_VM_NETWORK on a vNIC profile                NETWORK_USE on it
     CREATE_DISK, ACCESS_IMAGE_STORAGE                     IMAGE_UPLOAD
     DELETE_DISK                                           IMAGE_DELETE
     MANIPULATE_PERMISSIONS                                GRANT

@@ -15,8 +15,8 @@ from django.db.models import Model
 from portal.common.actor import Actor
 from tenants.fitting import fits
 from tenants.holdings import CODENAME, Holdings, held, holdings, live
-from tenants.kinds import Kind, kind_of, owner_of
-from tenants.models import DataCenter, DataCenterGroupGrant, DataCenterUserGrant
+from tenants.kinds import Kind, around, kind_of, owner_of
+from tenants.models import DataCenter
 from tenants.models.data_center import SYSTEM_UID
 from tenants.permits import Permit
 
@@ -45,7 +45,7 @@ class Remedy:
 
 
 def remedy(asker: Actor, permit: str, target: Model) -> Remedy:
-    """What would give somebody this permit on the target, told to this asker. Seven queries at most."""
+    """What would give somebody this permit on the target, told to this asker. Ten queries at most."""
     kind, mine = kind_of(type(target)), holdings(asker)
     owner = owner_of(target)
     scope = _lowest(target, kind, owner)
@@ -54,7 +54,7 @@ def remedy(asker: Actor, permit: str, target: Model) -> Remedy:
     if not fitting:
         scope, fitting = Scope("system", SYSTEM_UID), having
     roles = tuple(sorted(fitting, key=lambda code: (len(fitting[code]), code)))
-    return Remedy(roles, scope, _givers(asker, kind, target, owner, roles[0]) if roles else ())
+    return Remedy(roles, scope, _givers(asker, target, owner, roles[0]) if roles else ())
 
 
 def _lowest(target: Model, kind: Kind, owner: DataCenter | None) -> Scope:
@@ -64,23 +64,26 @@ def _lowest(target: Model, kind: Kind, owner: DataCenter | None) -> Scope:
     return Scope("data_center", owner.pk, owner.name) if owner else Scope("system", SYSTEM_UID)
 
 
-def _givers(asker: Actor, kind: Kind, target: Model, owner: DataCenter | None, role: str) -> tuple[str, ...]:
+def _givers(asker: Actor, target: Model, owner: DataCenter | None, role: str) -> tuple[str, ...]:
     """Who holds all that the role has, and may give: by the roles with which one may give, each subject by its own."""
     mine = holdings(asker)
     sees_owner = owner is not None and _sees(mine, owner)
-    near: list[tuple[Any, str]] = []
-    if kind.user_grants is not None and type(target) is not DataCenter and target.pk != SYSTEM_UID:
-        own = held(asker, kind.user_grants, kind.group_grants, only=[target.pk])
-        if sees_owner or own.by_object:
-            near = [(kind.user_grants, "user"), (kind.group_grants, "group")]
-    far: list[tuple[Any, str]] = [(DataCenterUserGrant, "user"), (DataCenterGroupGrant, "group")] if sees_owner else []
     found: dict[str, set[str]] = {}
-    for tables, where in ((near, target), (far, owner)):
-        for table, who in tables:
+    for where in around(target):
+        kind = kind_of(type(where))
+        if where.pk == SYSTEM_UID or not (sees_owner or _holds(asker, kind, where)):
+            continue
+        for table, who in ((kind.user_grants, "user"), (kind.group_grants, "group")):
             for name, code in _giving(mine, table, who, where):
                 found.setdefault(name, set()).update(mine.permits[code])
     wanted = mine.permits[role]
     return tuple(name for name, permits in found.items() if wanted <= permits)[:MOST_NAMED]
+
+
+def _holds(asker: Actor, kind: Kind, where: Model) -> bool:
+    """Whether the asker holds something on a single object, and so may know who else does."""
+    is_single = not isinstance(where, DataCenter)
+    return is_single and bool(held(asker, kind.user_grants, kind.group_grants, only=[where.pk]).by_object)
 
 
 def _sees(mine: Holdings, center: DataCenter) -> bool:
@@ -88,7 +91,7 @@ def _sees(mine: Holdings, center: DataCenter) -> bool:
     return bool(seeing & set(mine.system) or (center.enabled and seeing & set(mine.centers.roles(center.pk))))
 
 
-def _giving(mine: Holdings, table: Any, who: str, where: Model | None) -> list[tuple[str, str]]:
+def _giving(mine: Holdings, table: Any, who: str, where: Model) -> list[tuple[str, str]]:
     """(name, role) of those who may give roles on this, by name."""
     codenames = [CODENAME + code for code in mine.roles_with(Permit.GRANT)]
     rows = live(table._default_manager.filter(content_object=where, permission__codename__in=codenames))

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from compute.models import Template
 from compute.services.wishes import VmRequest, can_clone
+from network.models import VnicProfile
 from portal.common.forms import PageForm
 from portal.common.kinds import kind_title
 from portal.common.units import mib_text
@@ -22,6 +23,8 @@ from tenants.models import DataCenter
 MEMORY_MIB = (256, 512, 1024, 2048, 4096, 8192, 16384)
 VCPUS = (1, 2, 4, 8)
 LONGEST_KEYS = 20_000  # characters
+MOST_NICS = 8
+USUAL, NO_NIC = "", "none"  # what a card can be on besides vNIC profiles, by uid
 
 
 class VmForm(PageForm):
@@ -37,6 +40,16 @@ class VmForm(PageForm):
         label=_("SSH public key"), required=False, max_length=LONGEST_KEYS, widget=forms.Textarea
     )
     description = forms.CharField(label=_("Description"), required=False, max_length=2000)
+    nics = forms.MultipleChoiceField(
+        label=_("Network cards"),
+        required=False,
+        error_messages={
+            "invalid_choice": _(
+                "A network that was chosen is not for machines of this template in this data center, or not for you. "
+                "Choose another."
+            )
+        },
+    )
     run = forms.BooleanField(label=_("Run it when it is ready"), required=False)
     clone = forms.BooleanField(label=_("Copy the template's disks whole"), required=False)
 
@@ -47,6 +60,7 @@ class VmForm(PageForm):
         templates: Sequence[Template],
         data_centers: Sequence[DataCenter],
         initial: dict[str, Any] | None = None,
+        profiles: Sequence[VnicProfile] = (),
         names_providers: bool = False,
     ) -> None:
         super().__init__(data, initial=initial)
@@ -55,6 +69,8 @@ class VmForm(PageForm):
         self.offers_clone = any(can_clone(row) for row in templates)
         self._field("template").choices = [(str(row.pk), _label(row, self.places)) for row in templates]
         self._field("data_center").choices = [(str(row.pk), row.name) for row in data_centers]
+        self.profiles = {str(row.pk): _wired(row) for row in profiles}
+        self._field("nics").choices = [(USUAL, ""), (NO_NIC, ""), *self.profiles.items()]
         as_template = [("", gettext("As the template has it"))]
         self._field("memory_mib").choices = as_template + [(str(mib), mib_text(mib)) for mib in MEMORY_MIB]
         self._field("vcpus").choices = as_template + [(str(count), str(count)) for count in VCPUS]
@@ -77,9 +93,45 @@ class VmForm(PageForm):
             hostname="",
             ssh_authorized_keys=keys,
             description=values["description"],
+            vnic_profile_uids=self._nics(),
             run=values["run"],
             clone=values["clone"],
         )
+
+    def clean_nics(self) -> list[str]:
+        """The cards in their order, without those that are none."""
+        found = [value for value in self.cleaned_data["nics"] if value != NO_NIC]
+        if len(found) > MOST_NICS:
+            raise forms.ValidationError(
+                gettext("A machine is made with %(most)d network cards at most.") % {"most": MOST_NICS}
+            )
+        return found
+
+    def _nics(self) -> tuple[UUID, ...] | None:
+        """None where it was left to the portal: nothing was to be chosen, or the one card is as usual."""
+        found: list[str] = self.cleaned_data["nics"]
+        if "nics" not in self.data or found == [USUAL]:
+            return None
+        return tuple(UUID(uid) for value in found if (uid := value or next(iter(self.profiles), "")))
+
+    def nic_names(self) -> list[str]:
+        """On what the cards will be, in words."""
+        uids = self._nics()
+        return [*self.profiles.values()][:1] if uids is None else [self.profiles[str(uid)] for uid in uids]
+
+    def nic_rows(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """A choice for each card, what is chosen and what is offered, and one for another card.
+
+        What is not offered any more is not shown: another template or data center was chosen meanwhile.
+        """
+        before = [value for value in self["nics"].value() or [USUAL] if value != NO_NIC]
+        chosen = [value for value in before if value == USUAL or value in self.profiles][:MOST_NICS]
+        if before and not chosen:
+            chosen = [USUAL]
+        usual = gettext("As usual: %(name)s") % {"name": next(iter(self.profiles.values()), "")}
+        none, profiles = (NO_NIC, gettext("No network card")), list(self.profiles.items())
+        rows = [(value, [(USUAL, usual), none, *profiles]) for value in chosen or [NO_NIC]]
+        return rows + [(NO_NIC, [none, *profiles])] * (0 < len(chosen) < MOST_NICS)
 
     def cards(self) -> list[tuple[Template, str]]:
         """The templates to choose from, each with what tells it from others that are called the same."""
@@ -116,6 +168,11 @@ def _told_apart(rows: Sequence[Template], *, names_providers: bool) -> dict[UUID
             numbers[words] += 1
             told[uid] = (*words, gettext("number %(number)d") % {"number": numbers[words]})
     return {uid: ", ".join(words) for uid, words in told.items()}
+
+
+def _wired(row: VnicProfile) -> str:
+    """A vNIC profile in words: its network's name, and its own where that is another."""
+    return row.network.name if row.name == row.network.name else f"{row.network.name}: {row.name}"
 
 
 def _kind(row: Template) -> str:

@@ -98,26 +98,35 @@ def resolved(actor: Actor, request: VmRequest) -> Wish:
 def _profiles(
     actor: Actor, data_center: DataCenter, template: Template, uids: tuple[UUID, ...] | None
 ) -> tuple[VnicProfile, ...]:
-    """Of networks on the template's own provider, and in its zone: the machine will be there."""
-    domain = template.storage_domain
-    usable = usable_vnic_profiles(actor, data_center).filter(network__provider=domain.provider_id)
-    if template.is_engines:
-        usable = usable.filter(network__zone__in=domain.zones)
+    """Those that were chosen, or the first that is offered; if there is none, the first: why not is told of that one."""
+    usable = _usable(actor, data_center, template)
     if uids is None:
-        return _first_reached(usable, data_center) if template.is_engines else tuple(usable[:1])
+        return tuple(_reached(usable, data_center, template)[:1] or usable[:1])
     found = {profile.pk: profile for profile in usable.filter(pk__in=uids)}
     if len(found) != len(set(uids)):
-        raise NotFound(_("There is no such vNIC profile, or you may not use it in this data center."))
+        text = _("There is no such vNIC profile, or you may not use it in this data center.")
+        raise NotFound(text, reasons=(Reason("vnic_profile_unknown", text, "nics"),))
     return tuple(found[uid] for uid in uids)
 
 
-def _first_reached(usable: QuerySet[VnicProfile], data_center: DataCenter) -> tuple[VnicProfile, ...]:
-    """The first whose network is attached to a cluster of the data center, else the first: why not is told of that one."""
+def offered_profiles(actor: Actor, data_center: DataCenter, template: Template) -> list[VnicProfile]:
+    """The vNIC profiles on which the cards of a machine of this template can be there; the first is where one is by itself."""
+    return _reached(_usable(actor, data_center, template), data_center, template)
+
+
+def _usable(actor: Actor, data_center: DataCenter, template: Template) -> QuerySet[VnicProfile]:
+    """Of networks on the template's own provider, and in its zone: the machine will be there."""
+    domain = template.storage_domain
+    usable = usable_vnic_profiles(actor, data_center).filter(network__provider=domain.provider_id)
+    return usable.filter(network__zone__in=domain.zones) if template.is_engines else usable
+
+
+def _reached(usable: QuerySet[VnicProfile], data_center: DataCenter, template: Template) -> list[VnicProfile]:
+    """Of an engine's those whose network is attached to a cluster of the data center."""
+    if not template.is_engines:
+        return list(usable)
     mine = set(data_center.cluster_assignments.values_list("cluster__external_id", flat=True))
-    rows = list(usable)
-    reached = (row for row in rows if any(row.network.is_in(cluster) for cluster in mine))
-    first = next(reached, next(iter(rows), None))
-    return (first,) if first else ()
+    return [row for row in usable if any(row.network.is_in(cluster) for cluster in mine)]
 
 
 def rule_reasons(wish: Wish) -> list[Reason]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from http import HTTPStatus
 from secrets import token_urlsafe
 from typing import Any
@@ -12,12 +12,14 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from compute import selectors
 from compute.forms.vms import VmForm, proposed_name
 from compute.services import vms
+from compute.services.wishes import offered_profiles
 from compute.versions import latest
 from compute.views import parts
 from portal.common.actor import Actor
@@ -41,7 +43,7 @@ def vm_create(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     if request.method != "POST":
         if typed := kept_values(request):
-            return _form_page(request, _form(actor, None, initial=typed | _ticked(typed)))
+            return _form_page(request, _form(actor, None, initial=_again(typed)))
         name, template = request.GET.get("name", ""), request.GET.get("template", "")
         form = _form(actor, None, name=name, template=template)
         if template and form.initial["template"] != template:
@@ -49,9 +51,10 @@ def vm_create(request: HttpRequest) -> HttpResponse:
         return _form_page(request, form)
     form = _form(actor, request.POST)
     action = request.POST.get("action", "review")
+    if action == "nics":
+        return render(request, "compute/partials/_vm_nic_choice.html", {"form": form, "oob": True})
     if action == "edit":
-        form = _form(actor, None, initial=request.POST.dict() | _ticked(request.POST))
-        return _form_page(request, form)
+        return _form_page(request, _form(actor, None, initial=_again(request.POST)))
     if not form.is_valid():
         return _form_page(request, form, preview=action == "preview")
     if action == "create":
@@ -59,9 +62,10 @@ def vm_create(request: HttpRequest) -> HttpResponse:
     return _review(request, form, preview=action == "preview")
 
 
-def _ticked(given: Container[str]) -> dict[str, bool]:
-    """The boxes, which a browser does not send where they are not ticked."""
-    return {name: name in given for name in ("run", "clone")}
+def _again(given: MultiValueDict[str, str]) -> dict[str, Any]:
+    """What was posted, to be shown in the form once more; boxes are not sent by a browser where they are not ticked."""
+    ticked = {name: name in given for name in ("run", "clone")}
+    return given.dict() | ticked | {"nics": given.getlist("nics")}
 
 
 def _form(
@@ -80,9 +84,16 @@ def _form(
             "user_name": "",
             "run": True,
         }
-    names_providers = policy.holds_everywhere(actor, Permit.PROVIDER_VIEW)
+    given = initial if data is None else data
+    template_row = next((row for row in templates if str(row.pk) == given.get("template")), None)
+    center = next((row for row in data_centers if str(row.pk) == given.get("data_center")), None)
     return VmForm(
-        data, templates=templates, data_centers=data_centers, initial=initial, names_providers=names_providers
+        data,
+        templates=templates,
+        data_centers=data_centers,
+        initial=initial,
+        profiles=offered_profiles(actor, center, template_row) if center and template_row else (),
+        names_providers=policy.holds_everywhere(actor, Permit.PROVIDER_VIEW),
     )
 
 
@@ -135,7 +146,7 @@ def _review(request: HttpRequest, form: VmForm, *, preview: bool) -> HttpRespons
 
 def _posted(request: HttpRequest) -> list[tuple[str, str]]:
     """The form's values as they were posted, to be posted again from the review."""
-    return [(name, request.POST[name]) for name in VmForm.base_fields if name in request.POST]
+    return [(name, value) for name in VmForm.base_fields for value in request.POST.getlist(name)]
 
 
 def _create(request: HttpRequest, form: VmForm) -> HttpResponse:

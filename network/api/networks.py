@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from network import selectors, services
 from network.choices import NetworkStatus
-from network.models import Network
+from network.models import Network, VnicProfile
 from portal.common.actor import Actor, Door
 from portal.common.api import ListView, answer_once
 from portal.common.errors import Invalid, Reason
@@ -46,6 +46,10 @@ class NetworkSerializer(OfZone, serializers.Serializer):
     vnic_profiles = VnicProfileSerializer(many=True)
 
 
+class SeenVnicProfileSerializer(VnicProfileSerializer):
+    network = serializers.CharField(source="network.name", help_text="The name of its network.")
+
+
 class NewNetworkSerializer(StrictSerializer):
     name = StrictString(max_length=200)
     data_center = StrictUuid()
@@ -56,6 +60,17 @@ class NewNetworkSerializer(StrictSerializer):
 class StartedNetworkSerializer(serializers.Serializer):
     network = NetworkSerializer()
     job = JobSerializer()
+
+
+class VnicProfiles(ListView):
+    """The vNIC profiles one may see, those of networks that one does not see too: what a machine's card can be put on."""
+
+    serializer_class = SeenVnicProfileSerializer
+    pagination_class = ByName
+
+    def get_queryset(self) -> QuerySet[VnicProfile]:
+        """Through the policy."""
+        return selectors.vnic_profiles(_actor(self.request)) if self.request.user else VnicProfile.objects.none()
 
 
 class Networks(ListOfZones, ListView):

@@ -1,4 +1,4 @@
-from network.models.grants import NetworkGroupGrant, NetworkUserGrant
+from network.models.grants import NetworkGroupGrant, NetworkUserGrant, VnicProfileGroupGrant, VnicProfileUserGrant
 from network.models.network import FoundNetwork, Network, NetworkAssignment, VnicProfile
 
 __all__ = [
@@ -8,4 +8,6 @@ __all__ = [
     "NetworkGroupGrant",
     "NetworkUserGrant",
     "VnicProfile",
+    "VnicProfileGroupGrant",
+    "VnicProfileUserGrant",
 ]

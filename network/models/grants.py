@@ -1,11 +1,11 @@
-"""Where django-guardian keeps the grants on networks."""
+"""Where django-guardian keeps the grants on networks and on their vNIC profiles."""
 
 from __future__ import annotations
 
 from django.db import models
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
-from network.models.network import Network
+from network.models.network import Network, VnicProfile
 from tenants.models.grants import GrantBase
 
 
@@ -18,6 +18,20 @@ class NetworkUserGrant(GrantBase, UserObjectPermissionBase):
 
 class NetworkGroupGrant(GrantBase, GroupObjectPermissionBase):
     content_object = models.ForeignKey(Network, on_delete=models.CASCADE)
+
+    class Meta(GroupObjectPermissionBase.Meta):
+        pass
+
+
+class VnicProfileUserGrant(GrantBase, UserObjectPermissionBase):
+    content_object = models.ForeignKey(VnicProfile, on_delete=models.CASCADE)
+
+    class Meta(UserObjectPermissionBase.Meta):
+        pass
+
+
+class VnicProfileGroupGrant(GrantBase, GroupObjectPermissionBase):
+    content_object = models.ForeignKey(VnicProfile, on_delete=models.CASCADE)
 
     class Meta(GroupObjectPermissionBase.Meta):
         pass

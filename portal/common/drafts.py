@@ -15,6 +15,7 @@ from django.contrib import messages
 from django.core.signing import BadSignature, Signer
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext as _
 
 from portal.common.login_first import View, log_in_first
@@ -50,11 +51,11 @@ def _ended(request: HttpRequest, fields: list[str]) -> HttpResponse:
     if request.method == "POST" and request.htmx:  # type: ignore[attr-defined]
         # A part of the page: loaded anew, it would take with it what was typed.
         return render(request, "partials/_log_in_ended.html")
-    values = {name: request.POST[name] for name in fields if name in request.POST}
+    typed = {name: request.POST.getlist(name) for name in fields if name in request.POST}
     whose = _signed_by_us(request.POST.get("whose", ""))
-    if not whose or not values or sum(map(len, values.values())) > MOST_CHARACTERS:
+    if not whose or not typed or sum(len(text) for texts in typed.values() for text in texts) > MOST_CHARACTERS:
         return log_in_first(request)
-    draft = seal_json({"whose": whose, "path": request.path, "values": values})
+    draft = seal_json({"whose": whose, "path": request.path, "typed": typed})
     context = {"next": request.path, "username": "", "draft": draft, "ended": True}
     return render(request, "tenants/login.html", context, status=401)
 
@@ -83,7 +84,7 @@ def keep_draft(request: HttpRequest) -> None:
         request.session[FIELD] = draft
 
 
-def kept_values(request: HttpRequest) -> dict[str, str] | None:
+def kept_values(request: HttpRequest) -> MultiValueDict[str, str] | None:
     """What this user had typed into the form of this address when his log-in ended; once, and nobody else's."""
     if getattr(request, "real_user", None) is not None:
         return None  # the draft of who really sits there waits until he is himself again
@@ -91,8 +92,7 @@ def kept_values(request: HttpRequest) -> dict[str, str] | None:
         draft = unseal_json(request.session.pop(FIELD, ""))
     except SealBroken:
         return None
-    if (draft.get("whose"), draft.get("path")) != (str(request.user.pk), request.path):
+    if (draft.get("whose"), draft.get("path")) != (str(request.user.pk), request.path) or "typed" not in draft:
         return None
     messages.info(request, _("Your log-in had ended. What you had typed is here again."))
-    values: dict[str, str] = draft["values"]
-    return values
+    return MultiValueDict(draft["typed"])

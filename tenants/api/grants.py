@@ -57,7 +57,9 @@ class NewGrantSerializer(StrictSerializer):
 
 
 class Grants(ListView):
-    """The users to whom something was given on an object itself. ``kind``: vm, template, image, network, data_center, system."""
+    """The users to whom something was given on an object itself. ``kind``: vm, template, image, network, vnic_profile,
+    data_center, system.
+    """
 
     rehearsed = ("POST",)
     guarded = True

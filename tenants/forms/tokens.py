@@ -22,6 +22,7 @@ KINDS = {
     "vm": _("Machines"),
     "template": _("Templates"),
     "network": _("Networks"),
+    "vnic_profile": _("vNIC profiles"),
 }
 
 

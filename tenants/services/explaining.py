@@ -14,7 +14,7 @@ from portal.common.actor import Actor
 from portal.common.errors import Invalid, NotFound, PortalError, Reason
 from tenants import policy
 from tenants.holdings import CODENAME, live
-from tenants.kinds import kind_named, kind_of, kinds, owner_of
+from tenants.kinds import around, kind_named, kind_of, kinds, owner_of
 from tenants.models import DataCenter, Directory, Role, System, User
 from tenants.models.data_center import SYSTEM_UID
 from tenants.permit_words import in_order, permits_for
@@ -135,8 +135,7 @@ def _knows(asker: Actor, user: User, target: Model) -> bool:
     owner = owner_of(target)
     if owner is not None and Permit.GRANT in policy.permits_on(asker, [owner])[owner.pk]:
         return user.pk in people_of(owner)
-    seen = [scope for scope in (target, owner) if scope is not None]
-    return any(_grants(scope, user).exists() for scope in seen if kind_of(type(scope)).user_grants is not None)
+    return any(_grants(scope, user).exists() for scope in around(target))
 
 
 def _grants(scope: Model, user: User) -> Any:
@@ -176,12 +175,13 @@ def _chain(asker: Actor, subject: Actor, target: Model, found: Explanation) -> t
     groups = _directories({way["group"] for way in ways})
     ends = _expiries(subject.user, found)
     places = {way["uid"] for way in ways if way["ancestor"] == "data_center"}
-    centers = dict(DataCenter.objects.filter(pk__in=places).order_by().values_list("pk", "name"))
+    scopes = dict(DataCenter.objects.filter(pk__in=places).order_by().values_list("pk", "name"))
+    scopes |= {SYSTEM_UID: ""} | {scope.pk: str(scope) for scope in around(target) if scope.pk != SYSTEM_UID}
     return tuple(
         Link(
             way["role"],
             names.get(way["role"], ""),
-            Scope(way["ancestor"], way["uid"], _name(way, centers, target)),
+            Scope(way["ancestor"], way["uid"], scopes[way["uid"]]),
             assigned=way["assigned"],
             group=way["group"],
             directory=groups.get(way["group"], ""),
@@ -189,12 +189,6 @@ def _chain(asker: Actor, subject: Actor, target: Model, found: Explanation) -> t
         )
         for way in ways
     )
-
-
-def _name(way: dict[str, Any], centers: dict[UUID, str], target: Model) -> str:
-    if way["ancestor"] == "system":
-        return ""
-    return centers.get(way["uid"], str(target))
 
 
 def _role_names(codenames: Any) -> dict[str, str]:

@@ -18,7 +18,7 @@ from portal.events.codes import Outcome
 from portal.events.record import Subject, record
 from tenants import policy
 from tenants.holdings import CODENAME, live
-from tenants.kinds import kind_of, owner_of
+from tenants.kinds import around, kind_of, owner_of
 from tenants.models import Role, System, User
 from tenants.services.role_uses import tables
 
@@ -44,9 +44,8 @@ def end_of(actor: Actor, permits: Iterable[str], target: Model) -> datetime | No
 
 
 def _ways(actor: Actor, target: Model) -> Iterable[tuple[str, datetime | None]]:
-    """The roles held on the object, its data center and the system, himself or through a group, and when each ends."""
-    scopes = {scope for scope in (target, owner_of(target), policy.system()) if scope is not None}
-    for scope in scopes:
+    """The roles held on the object, on what is around it and on the system, himself or through a group, and when each ends."""
+    for scope in {*around(target), policy.system()}:
         kind = kind_of(type(scope))
         own = live(kind.user_grants._default_manager.filter(content_object=scope, user=actor.user))
         through = live(kind.group_grants._default_manager.filter(content_object=scope, group__user=actor.user))

@@ -16,7 +16,7 @@ from django.db.models import Model, Q, QuerySet
 from portal.common.actor import Actor
 from tenants import policy
 from tenants.holdings import CODENAME, live
-from tenants.kinds import Kind, kind_named, kind_of, owner_of
+from tenants.kinds import Kind, around, kind_named, kind_of
 from tenants.models import DataCenter, Directory, Role, User
 from tenants.models.data_center import SYSTEM_UID
 from tenants.permit_words import permits_for
@@ -90,7 +90,7 @@ class HoldersPage:
 def holders(actor: Actor, target: Model, *, cursor: Cursor | None = None, size: int = PER_PAGE) -> HoldersPage:
     """Who holds a role that means something on an object, groups first, then users by user name, a page of them.
 
-    Told are the roles on the object and on its data center to whoever may give roles on the object; those on a data center
+    Told are the roles on the object, what it is a part of and its data center to whoever may give roles on the object; those on a data center
     that may merely use it to whoever may give roles there; those on the whole system, and the members of groups, to
     super-admins. Raises ``NotFound`` or ``NotPermitted`` for everybody else.
     """
@@ -142,22 +142,17 @@ class _Place:
 
 def _places(actor: Actor, target: Model) -> list[_Place]:
     """Where roles on an object may be held, as far as this actor may know of it. Raises as ``holders``."""
-    kind, center_kind = kind_of(type(target)), kind_of(DataCenter)
     users = _users_of(actor, target)
-    found = [_Place(center_kind, users, assigned=True)] if users else []
+    found = [_Place(kind_of(DataCenter), users, assigned=True)] if users else []
     if Permit.GRANT not in policy.permits_on(actor, [target])[target.pk]:
         if not found:
             policy.authorize(actor, Permit.GRANT, target)
         return found
-    owner = owner_of(target)
-    if kind.user_grants is not None and type(target) is not DataCenter:
-        found.insert(0, _Place(kind, {target.pk: str(target)}))
-    if owner is not None:
-        found.insert(0, _Place(center_kind, {owner.pk: owner.name}))
+    near = [_Place(kind_of(type(one)), {one.pk: str(one)}) for one in reversed(around(target))]
     system = kind_named("system")
     if system is not None and policy.holds_everywhere(actor, Permit.GRANT) and target.pk != SYSTEM_UID:
-        found.insert(0, _Place(system, {SYSTEM_UID: ""}))
-    return found
+        near.insert(0, _Place(system, {SYSTEM_UID: ""}))
+    return near + found
 
 
 def _users_of(actor: Actor, target: Model) -> dict[UUID, str]:

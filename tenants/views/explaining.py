@@ -28,6 +28,7 @@ WHO = {
     "template": "compute:template-who",
     "data_center": "tenants:data-center-who",
     "network": "network:network-who",
+    "vnic_profile": "network:vnic-profile-who",
     "image": "compute:image-who",
 }
 

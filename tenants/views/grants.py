@@ -26,6 +26,7 @@ SECTIONS = {
     "template": "templates",
     "image": "images",
     "network": "data_centers",
+    "vnic_profile": "data_centers",
     "system": "users",
 }
 

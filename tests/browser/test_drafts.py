@@ -13,6 +13,8 @@ def test_what_was_typed_is_there_after_the_next_log_in(chromium: Browser, portal
     with look.of(chromium, portal, "alice", provoked=(401,)) as page:
         page.goto(f"{portal.url}/machines/new/")
         expect(page.locator("#summary .meters")).to_be_visible()
+        page.select_option("#nic-2", index=1)
+        expect(page.locator("#nic-3")).to_be_visible()
         page.context.clear_cookies(name="sessionid")
         page.fill("#name", "kept-1")
         page.fill("#description", "Πεδίο δοκιμών")
@@ -28,4 +30,5 @@ def test_what_was_typed_is_there_after_the_next_log_in(chromium: Browser, portal
         page.wait_for_url("**/machines/new/")
         expect(page.locator("#name")).to_have_value("kept-1")
         expect(page.locator("#description")).to_have_value("Πεδίο δοκιμών")
+        expect(page.locator("#nic-3")).to_be_visible()
         look.see(page, "wizard-kept")

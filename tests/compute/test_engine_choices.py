@@ -12,7 +12,7 @@ from django.test import Client
 
 from compute import selectors
 from compute.forms.vms import differences
-from compute.models import Cluster, FoundVm, StorageDomain, Template, Zone
+from compute.models import Cluster, FoundVm, StorageDomain, Template, Vm, Zone
 from compute.services import launch, sharing, vms
 from compute.services.adoption import Adoption, adopt, plan_adoption
 from compute.services.templates import TemplateEdit, edit_template
@@ -189,3 +189,47 @@ def test_how_a_machine_is_made_is_asked_apart_from_its_first_log_in(both: Both):
     assert ('name="clone"' in card, 'name="user_name"' in card) == (True, False)
     sharing.unassign(both.actor("root"), both.centers["physics"].pk, "template", both.debian.pk)
     assert 'name="clone"' not in alice.get("/machines/new/").content.decode()
+
+
+def offered(form: Any) -> list[set[str]]:
+    """Of each card of the form the networks to choose from."""
+    return [{label for value, label in choices if value not in {"", "none"}} for _value, choices in form.nic_rows()]
+
+
+def test_the_form_offers_each_card_the_networks_that_its_machine_can_be_on_and_no_others(both: Both):
+    both.double.put("network", "net-z", name="zoo", zone="east", profiles={"p-z": "zoo", "p-y": "yak"})
+    both.double.put("network", "net-x", name="xen", zone="east", profiles={"p-x": "xen"}, clusters=[])
+    both.read()
+    for name in ("net-z", "net-x"):
+        sharing.assign(
+            both.actor("root"), both.centers["physics"].pk, "network", Network.objects.get(external_id=name).pk
+        )
+    client = client_of(both, "alice")
+    theirs = str(VnicProfile.objects.get(network__owner=both.centers["informatics"]).pk)
+    asked = {"name": "web-1", "data_center": str(both.centers["physics"].pk), "template": str(both.template.pk)}
+
+    def post(action: str, *nics: str, **more: str) -> Any:
+        return client.post("/machines/new/", asked | {"action": action, "nics": list(nics)} | more)
+
+    # The first choice is what is made without one; another card can be added, and there is nobody else's network.
+    assert offered(post("nics", "").context["form"]) == [{"physics"}, {"physics"}]
+    refused = post("review", theirs)
+    assert (refused.status_code, list(refused.context["form"].errors)) == (400, ["nics"])
+    assert refused.content.decode().count(theirs) == 0
+    # Another template: what is on another provider, in another zone, or attached to none of the clusters, is not offered.
+    asked["template"] = str(both.debian.pk)
+    yak = str(VnicProfile.objects.get(external_id="p-y").pk)
+    page = post("nics", str(VnicProfile.objects.get(network__owner=both.centers["physics"]).pk))
+    assert offered(page.context["form"]) == [{"lan", "zoo", "zoo: yak"}] * 2
+    assert [value for value, _choices in page.context["form"].nic_rows()] == ["", "none"]
+    assert 'hx-swap-oob="true"' in page.content.decode()
+    review = post("review", yak, "", "none")
+    assert "zoo: yak" in review.content.decode()
+    assert [value for name, value in review.context["values"] if name == "nics"] == [yak, "", "none"]
+    made = {"two": (yak, "", "none"), "none": ("none", "none"), "usual": ("",)}
+    for name, nics in made.items():
+        assert post("create", *nics, name=name, key=name.ljust(32, "k")).status_code == 302
+    wired = {name: [nic.vnic_profile.name for nic in Vm.objects.get(name=name).nics.order_by("name")] for name in made}
+    assert wired == {"two": ["yak", "lan"], "none": [], "usual": ["lan"]}
+    again = post("edit", yak, "none")
+    assert [value for value, _choices in again.context["form"].nic_rows()] == [yak, "none"]

@@ -31,6 +31,7 @@ NOUNS = {
     "clusters": "cluster",
     "images": "image",
     "networks": "network",
+    "vnic-profiles": "vnic_profile",
     "templates": "template",
     "roles": "custom_role",
     "grants": "data_center",

@@ -110,12 +110,16 @@ def test_the_number_of_queries_grows_with_nothing(world):
         assert len(caught) <= MOST_QUERIES, rank
 
 
-@pytest.mark.parametrize("noun", ["data-centers", "templates", "images", "networks"])
+@pytest.mark.parametrize("noun", ["data-centers", "templates", "images", "networks", "vnic-profiles"])
 def test_every_noun_has_the_page_and_a_link_to_it(world, noun):
-    uid = {"data-centers": "data_center", "templates": "template", "images": "image", "networks": "network"}[noun]
-    client, address = world.browser("admin"), f"/{noun}/{world.ids[uid]}/who/"
+    uid = world.ids[noun.replace("-", "_").removesuffix("s")]
+    client, address = world.browser("admin"), f"/{noun}/{uid}/who/"
     page = client.get(address).content.decode()
     assert "physics-admin" in page
     assert "/explain/?object=" in page
-    linked = {"images": "/images/", "networks": f"/data-centers/{world.ids['data_center']}/"}
-    assert address in client.get(linked.get(noun, f"/{noun}/{world.ids[uid]}/")).content.decode()
+    linked = {
+        "images": "/images/",
+        "networks": f"/data-centers/{world.ids['data_center']}/",
+        "vnic-profiles": f"/networks/{world.ids['network']}/who/",
+    }
+    assert address in client.get(linked.get(noun, f"/{noun}/{uid}/")).content.decode()

@@ -13,7 +13,7 @@ from django.db.models import CharField, JSONField, Model, Q, QuerySet, TextField
 
 from compute.models import Template, Vm
 from compute.services.images import ImageRequest, create_image
-from network.models import Network
+from network.models import Network, VnicProfile
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tenants.models import User
@@ -51,6 +51,7 @@ HIDDEN = {
         for noun in ("Template", "Image", "Network")
         for who in ("User", "Group")
     },
+    **{f"VnicProfile{who}Grant": Q(content_object__network__owner="{p}") for who in ("User", "Group")},
     **dict.fromkeys(("FoundVm", "FoundNetwork", "DirectoryGroup", "Group"), Q()),
 }
 # The institute's own, which departments may be shown; and rows of which the text is only ever a word of ours, or a hash.
@@ -90,7 +91,7 @@ READ |= {
     "mac",
 }
 READ |= {"cidr", "icon", "reason", "protocol", "permits", "chosen", "ranges", "members", "forward"}
-SHOWN_BY_ID = {"Vm", "Image", "Template", "Network", "Job", "User", "DataCenter"}
+SHOWN_BY_ID = {"Vm", "Image", "Template", "Network", "VnicProfile", "Job", "User", "DataCenter"}
 RANKS = {"api": ("outsider", "other_admin", "reader"), "page": ("outsider", "other_admin")}
 
 
@@ -168,6 +169,7 @@ def own(world: World) -> World:
     ids = world.ids | {"data_center": str(informatics.pk), "target": str(informatics.pk), "image": str(image.pk)}
     ids |= {"vm": made["vm"]["id"], "job": made["job"]["id"], "user": str(world.place.users["charlie"].pk)}
     ids["network"] = str(Network.objects.get(owner=informatics).pk)
+    ids["vnic_profile"] = str(VnicProfile.objects.get(network__owner=informatics).pk)
     reader = create_token(world.place.actor("charlie"), name="reads", scope="read", expires_in=3600)[1]
     mine = World(world.place, Vm.objects.get(name="mine"), Job.objects.get(pk=made["job"]["id"]), ids=ids)
     mine.tokens, mine.sessions = world.tokens | {"reader": reader}, world.sessions

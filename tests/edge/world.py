@@ -18,7 +18,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from compute.models import Cluster, FoundVm, Host, Image, Vm
 from compute.services.consoles import ConsoleRequest, open_console
 from compute.services.images import ImageRequest, create_image
-from network.models import FoundNetwork, Network
+from network.models import FoundNetwork, Network, VnicProfile
 from portal.common.actor import system_actor
 from portal.common.models import Session
 from portal.common.sealed import seal
@@ -96,6 +96,7 @@ def ids_of_what_is_there(world: World) -> dict[str, str]:
         "host": str(Host.objects.get().pk),
         "storage_domain": str(place.template.storage_domain_id),
         "network": str(Network.objects.get(owner=place.centers["physics"]).pk),
+        "vnic_profile": str(VnicProfile.objects.get(network__owner=place.centers["physics"]).pk),
         "provider": str(place.provider.pk),
         "vm": str(world.vm.pk),
         "job": str(world.job.pk),

@@ -33,7 +33,7 @@ def log_in(demo, client, page: str, name: str, password: str = "") -> object:
 @pytest.mark.parametrize("action", ["review", "create", "edit"])
 def test_values_are_there_again_after_the_log_in_and_once(demo, posted, action):
     client, values = posted
-    answer = client.post("/machines/new/", values | {"action": action, "key": "k" * 32})
+    answer = client.post("/machines/new/", values | {"action": action, "key": "k" * 32, "nics": ["", "none"]})
     assert answer.status_code == HTTPStatus.UNAUTHORIZED
     page = answer.content.decode()
     assert "survivor" not in page, "sealed"
@@ -42,6 +42,7 @@ def test_values_are_there_again_after_the_log_in_and_once(demo, posted, action):
     form = back.context["form"]
     assert {name: form[name].value() for name in TYPED} == TYPED
     assert form["run"].value() is True
+    assert form["nics"].value() == ["", "none"], "all of what has several values"
     assert "What you had typed is here again." in back.content.decode()
     assert client.get("/machines/new/").context["form"]["name"].value() == "alice-1"
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from hypothesis import strategies as st
 
 from compute.models import Cluster, Image, StorageDomain, Template, TemplateAssignment, Vm
-from network.models import Network, NetworkAssignment
+from network.models import Network, NetworkAssignment, VnicProfile
 from portal.hypervisors.models import Provider
 from tenants import policy
 from tenants.holdings import CODENAME
@@ -23,6 +23,7 @@ from tenants.models import DataCenter, Role, User
 from tenants.permits import VIEWING, Permit
 
 USERS, GROUPS, CENTERS, ROLES = 3, 2, 3, 3
+OBJECTS = CENTERS + 10  # besides the system
 OFFERED = ("VM_VIEW", "VM_RUN", "TEMPLATE_VIEW", "TEMPLATE_USE", "TEMPLATE_EDIT", "NETWORK_USE", "IMAGE_VIEW",
            "DATA_CENTER_VIEW", "GRANT", "NO_SUCH_PERMIT")  # fmt: skip
 PERMITS = tuple(Permit(name) for name in OFFERED if name != "NO_SUCH_PERMIT")
@@ -63,7 +64,7 @@ graphs = st.builds(
     roles=st.lists(st.frozensets(st.sampled_from(OFFERED), max_size=5), min_size=ROLES, max_size=ROLES),
     grants=st.lists(
         st.builds(
-            Grant, numbers(USERS + GROUPS), numbers(ROLES), numbers(1 + CENTERS + 8), st.sampled_from([*LIVE, EXPIRED])
+            Grant, numbers(USERS + GROUPS), numbers(ROLES), numbers(1 + OBJECTS), st.sampled_from([*LIVE, EXPIRED])
         ),
         max_size=8,
     ),
@@ -79,7 +80,7 @@ graphs = st.builds(
 class Ground:
     """The objects that graphs are laid over: the system, data centers, and two machines, templates, networks and images.
 
-    Of each pair the first belongs to the first data center; the second to another, or to the institute.
+    Each network has a vNIC profile. Of each pair the first belongs to the first data center; the second to another, or to the institute.
     """
 
     users: list[User] = field(default_factory=list)
@@ -161,6 +162,9 @@ def make_ground() -> Ground:
             Image(name="i", owner=owner, format="raw", size_bytes=1) for owner in owners
         ),
     }
+    objects["vnic_profile"] = VnicProfile.objects.bulk_create(
+        VnicProfile(name="p", network=network) for network in objects["network"]
+    )
     permissions = {}
     for model in {type(policy.system()), DataCenter, *(type(rows[0]) for rows in objects.values())}:
         for number in range(ROLES):
@@ -176,11 +180,12 @@ def worth(ground: Ground, graph: Graph, user: int, permit: Permit, target: Any) 
         return False
     asleep = {ground.centers[number].pk for number in graph.disabled}
     owner = _owner(target)
-    uses = {ground.centers[center].pk for noun, center in graph.assigned if target is _assignable(ground)[noun]}
+    whole = target.network if type(target) is VnicProfile else target
+    uses = {ground.centers[center].pk for noun, center in graph.assigned if whole is _assignable(ground)[noun]}
     for where in _held(ground, graph, user, permit):
         if where == policy.system().pk or (where == owner and owner not in asleep):
             return True
-        if where == target.pk and type(target) is not DataCenter and owner not in asleep:
+        if where in {target.pk, whole.pk} and type(target) is not DataCenter and owner not in asleep:
             return True
         if where in uses and where not in asleep and permit in ASSIGNED:
             return True
@@ -200,6 +205,8 @@ def _held(ground: Ground, graph: Graph, user: int, permit: Permit) -> Iterator[U
 def _owner(target: Any) -> UUID | None:
     if type(target) is DataCenter:
         return target.pk
+    if type(target) is VnicProfile:
+        return target.network.owner_id
     return target.data_center_id if type(target) is Vm else target.owner_id
 
 

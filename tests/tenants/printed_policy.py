@@ -9,14 +9,15 @@ from tenants.fitting import fits
 from tenants.permits import Permit
 from tenants.predefined import PREDEFINED
 
-KINDS = ("system", "data_center", "vm", "template", "image", "network")
+KINDS = ("system", "data_center", "vm", "template", "image", "network", "vnic_profile")
 HEAD = """# The policy in print
 
 What each role that comes with the portal holds, and on what it can be given. Printed from the code by
 `python -m tests.tenants.printed_policy > docs/policy.md`; a test compares the two.
 
 A role given on the whole system holds on every data center, one given on a data center on everything in it. Of what a data
-center may merely use (an assigned template or network), only seeing and using come through.
+center may merely use (an assigned template or network), only seeing and using come through. One given on a network holds on
+its vNIC profiles; the permits that are asked of a vNIC profile are the network's.
 """
 
 

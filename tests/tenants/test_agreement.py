@@ -6,19 +6,33 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from compute.models import Vm
 from portal.common.actor import Actor
 from portal.common.errors import NotFound, NotPermitted
-from tenants import policy
+from tenants import holdings, policy
 from tenants.models import User
 from tenants.permits import Permit
 from tests.edge.world import undone
 from tests.tenants.conftest import as_actor
-from tests.tenants.grant_graphs import CENTERS, PERMITS, USERS, Graph, Ground, graphs, make_ground, numbers, worth
+from tests.tenants.grant_graphs import (
+    CENTERS,
+    OBJECTS,
+    PERMITS,
+    USERS,
+    Grant,
+    Graph,
+    Ground,
+    graphs,
+    make_ground,
+    numbers,
+    worth,
+)
 
 FEW, MANY, ALL = 30, 400, 2000
 
@@ -31,11 +45,13 @@ class Ask:
     permit: Permit
     row: int
     is_look: bool
+    few: int  # single grants that are asked for by their ids
 
 
 asks = st.builds(
-    Ask, numbers(USERS), st.sampled_from(PERMITS), numbers(CENTERS + 8), st.sampled_from([True, True, True, False])
-)
+    Ask, numbers(USERS), st.sampled_from(PERMITS), numbers(OBJECTS),
+    st.sampled_from([True, True, True, False]), st.sampled_from([holdings.FEW, 1, 0]),
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +66,7 @@ def agree(ground: Ground, graph: Graph, ask: Ask) -> None:
     with undone():
         ground.lay(graph)
         actor = as_actor(User.objects.get(pk=ground.users[ask.user].pk), scope=graph.scope)
-        with policy.one_look() if ask.is_look else nullcontext():
+        with patch.object(holdings, "FEW", ask.few), policy.one_look() if ask.is_look else nullcontext():
             for rows in ground.of_kinds():
                 fresh = list(type(rows[0])._default_manager.filter(pk__in=[row.pk for row in rows]))
                 held = policy.permits_on(actor, fresh)
@@ -101,3 +117,19 @@ def test_all_ways_to_ask_agree_on_hundreds_of_graphs(ground, db, pytestconfig):
         agree(ground, graph, ask)
 
     look()
+
+
+def test_few_single_shares_are_asked_for_by_their_ids_and_many_are_not(ground, db):
+    """Else the database looks through everybody's machines for the few, or is sent thousands of ids."""
+    nobody: frozenset[Any] = frozenset()
+    on_vm = Grant(0, 0, 1 + CENTERS, None)
+    graph = Graph([frozenset({"VM_VIEW"})] * 3, [on_vm], nobody, nobody, nobody, nobody, "write")
+    with undone():
+        ground.lay(graph)
+        asked = {}
+        for few in (1, 0):
+            with patch.object(holdings, "FEW", few):
+                rows = policy.visible(as_actor(ground.users[0]), Permit.VM_VIEW, Vm.objects.all())
+                assert list(rows) == ground.objects["vm"][:1]
+            asked[few] = str(rows.query)
+        assert {few: "usergrant" in sql for few, sql in asked.items()} == {1: False, 0: True}

@@ -32,11 +32,11 @@ from tests.tenants.conftest import as_actor
 def test_a_role_is_given_where_it_means_something():
     on = {
         kind: {role.codename for role in PREDEFINED if fits(role.permits, kind)}
-        for kind in ("vm", "template", "network", "image", "data_center", "system")
+        for kind in ("vm", "template", "network", "vnic_profile", "image", "data_center", "system")
     }
     assert on["vm"] == {"user-role", "user-vm-manager"}
     assert on["template"] == {"user-template-based-vm", "template-owner"}
-    assert on["network"] == {"vnic-profile-user"}
+    assert on["network"] == on["vnic_profile"] == {"vnic-profile-user"}
     assert on["image"] == {"disk-operator"}
     assert on["system"] - on["data_center"] == {"super-admin"}
     assert not fits({"VM_VIEW", "SYSTEM_MANAGE"}, "vm")

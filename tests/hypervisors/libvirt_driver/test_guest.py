@@ -10,6 +10,7 @@ from pathlib import Path
 from portal.hypervisors.base import Watch
 from portal.hypervisors.specs import InitialRun, VmRef, VmStatus
 from tests.hypervisors.contract.things import MIB, Things, eventually
+from tests.hypervisors.libvirt_driver.guest_told import guest_comes_to
 from tests.lab.libvirt_server import LibvirtServer
 
 
@@ -40,16 +41,16 @@ def test_a_guest_gets_its_address_reboots_and_shuts_down_when_asked(
     ref = driver.create_vm(replace(spec, first_boot=first_boot))
     watch = driver.watch()
     driver.run_vm(ref)
-    eventually(lambda: driver.addresses(ref), "an address")
+    guest_comes_to(libvirtd, ref, lambda: driver.addresses(ref), "an address")
     [address] = driver.addresses(ref)
     assert (address.mac, address.source) == (spec.nics[0].mac, "lease")
     assert ip_address(address.ip) in ip_network(network.cidr)
-    eventually(lambda: listens(libvirtd, ref), "the agent")
+    guest_comes_to(libvirtd, ref, lambda: listens(libvirtd, ref), "the agent")
     assert driver.addresses(ref) == (address,), "the agent says the same, which is not said twice"
 
     driver.reboot_vm(ref)
     eventually(lambda: told(watch, "rebooted"), "the news of the reboot")
-    eventually(lambda: listens(libvirtd, ref), "the agent, once more")
+    guest_comes_to(libvirtd, ref, lambda: listens(libvirtd, ref), "the agent, once more")
     assert things.status(ref) is VmStatus.UP
     assert driver.addresses(ref) == (address,)
 
