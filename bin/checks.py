@@ -99,7 +99,7 @@ def parse(arguments: Sequence[str]) -> Request:
 
 def install_for(request: Request) -> None:
     """All that the tests will want, guest included: in the lab there is no network to fetch anything from."""
-    lists = ["base"] if request.quick else ["base", "run", "test", "tiny-linux"]
+    lists = ["base"] if request.quick else ["base", "run", "test", "tiny-linux", "seal"]
     install.install(packages=lists, locks=["base", "test"])
     if not request.quick and (_is_older(GUEST_IMAGE, GUEST) or not GUEST_PACKAGES.is_dir()):
         _build_guest()

@@ -32,16 +32,21 @@ POLICY: Final = Path("/usr/sbin/policy-rc.d")
 # file that a killed one left behind.
 POLICY_MARK: Final = "put here by the install step of Stegi, and removed when it ends"
 POLICY_TEXT: Final = f"#!/bin/sh\n# {POLICY_MARK}\nexit 101\n"
-# Programs we start ourselves. Freshly installed they must not come up at the machine's next boot either.
+# Programs we start ourselves, or that come along with others. Freshly installed they must not come up at the machine's next boot either.
 PROGRAMS_ONLY: Final = {
+    "dmeventd": ("dm-event.socket",),
+    "lvm2": ("blk-availability.service", "lvm2-lvmpolld.socket", "lvm2-monitor.service"),
+    "mdadm": ("mdadm-shutdown.service",),
     "openssh-server": ("ssh.service",),
     "postgresql": ("postgresql.service",),
     "redis-server": ("redis-server.service",),
     "samba": ("smbd.service", "nmbd.service", "samba-ad-dc.service"),
     "slapd": ("slapd.service",),
+    "uuid-runtime": ("uuidd.socket",),
     "winbind": ("winbind.service",),
 }
 KVM: Final = Path("/dev/kvm")
+MODULES: Final = Path("/lib/modules")
 OLDEST_NODE: Final = 18
 APT_SECONDS: Final = 1800
 PIP_SECONDS: Final = 1800
@@ -81,6 +86,8 @@ def install(*, packages: Sequence[str], locks: Sequence[str], browser_libraries:
         install_packages(*packages)
         if "run" in packages:
             open_kvm()
+        if "seal" in packages and not MODULES.exists():  # supermin looks there, though it is told of a kernel elsewhere
+            _logged(as_root(["mkdir", "-p", str(MODULES)]), seconds=60)
         if browser_libraries and not _node_is_there():
             install_packages("node")
         python = install_python(*locks)
@@ -97,9 +104,11 @@ def install_packages(*lists: str) -> list[str]:
     missing = missing_packages(wanted_packages(*lists))
     if missing:
         say(f"{len(missing)} Debian packages: {_shortened(missing)}")
+        lacking = missing_packages(list(PROGRAMS_ONLY))
         with _alone(Path("/var/lib/dpkg")), _no_service_starts():
             _apt_install(missing)
-        _disable_at_boot(missing)
+        still = missing_packages(lacking) if lacking else []
+        _disable_at_boot([name for name in lacking if name not in still])
     return missing
 
 

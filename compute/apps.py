@@ -57,7 +57,7 @@ def _register_kinds() -> None:
 
 
 def _register_operations() -> None:
-    from compute.operations import adoption, copies, images, launch, power, readiness, templates, vms
+    from compute.operations import adoption, copies, images, launch, power, readiness, sealed_copies, templates, vms
 
-    for module in (images, vms, power, templates, copies, adoption, readiness, launch):
+    for module in (images, vms, power, templates, copies, sealed_copies, adoption, readiness, launch):
         module.register_all()

@@ -33,6 +33,7 @@ TITLES: dict[str, str | Promise] = {
     "database_port": _("Port of the database"),
     "broker_port": _("Port of the message broker"),
     "directory_port": _("Port of a directory"),
+    "sealing": _("Sealing of templates"),
 }
 
 # Beside a step that went well.
@@ -56,6 +57,7 @@ WELL: dict[str, str | Promise] = {
     "database_port": _("%(host)s listens on port %(port)s."),
     "broker_port": _("%(host)s listens on port %(port)s."),
     "directory_port": _("%(host)s listens on port %(port)s."),
+    "sealing": _("Templates of machines can be sealed: virt-sysprep was tried."),
 }
 # What was looked for and cannot be seen from here.
 UNKNOWN = {"clock_unknown", "clock_not_told", "migration_unknown", "neighbours_unknown", "virtualization_unknown"}
@@ -269,6 +271,24 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
     "screens_need_ssh": (
         _("Screens of machines on this hypervisor cannot be reached: they listen on its own loopback alone."),
         _("A super-admin can connect it over SSH (qemu+ssh://), which reaches them."),
+    ),
+    "sealing_off": (
+        _("Templates of machines are not sealed: it is switched off."),
+        _("Set SYSPREP_FOLDER in the environment."),
+    ),
+    "sealing_programs_missing": (
+        _("Templates of machines cannot be sealed: virt-sysprep is not on the portal's machine."),
+        _("Install guestfs-tools (apt-get install --no-install-recommends guestfs-tools), and check again."),
+    ),
+    "sealing_kernel_missing": (
+        _("Templates of machines cannot be sealed: there is no kernel that the portal may read."),
+        _(
+            "Install linux-image-cloud-amd64 and let the portal's user read /boot/vmlinuz-*, or name one by SYSPREP_KERNEL."
+        ),
+    ),
+    "sealing_fails": (
+        _("Templates of machines cannot be sealed: virt-sysprep's own small machine does not start."),
+        _("The worker's log says why, with KVM and without; mend that, and check again."),
     ),
     "emulated": (
         _("Machines are emulated, and slow."),

@@ -13,6 +13,9 @@ MEMORY_BYTES = 1024**3  # of addresses: qemu-img's threads and caches want more 
 # that was too much for the bound, and qemu-img could start no thread.
 ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}
 SOUND = (0, 3)  # 3: clusters that nobody uses, which the conversion leaves out
+BLOCK_BYTES = (
+    4096  # of nearly every file system; what is forgotten are whole clusters, and an image has 64 KiB of them else
+)
 OVERHEAD_BYTES = 64 * 1024**2  # what a qcow2 image has beside its data, and a little more
 OVERHEAD_SHARE = 64
 
@@ -56,6 +59,14 @@ def convert(source: Path, *, said: str, target: Path, bounds: Bounds) -> None:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def overlay(path: Path, *, over: Path, bounds: Bounds) -> None:
+    """Make a qcow2 image that lies over another one, which is never written then. It forgets single blocks of a file system."""
+    layout = ["-o", f"cluster_size={BLOCK_BYTES}", "-b", str(over), "-F", "qcow2"]
+    done = _run(["create", "-q", "-f", "qcow2", *layout, str(path)], bounds=bounds)
+    if done.returncode != 0:
+        raise QemuImgFailed(f"create ended with {done.returncode}: {_tail(done.stderr)}")
 
 
 def most_bytes(virtual_bytes: int) -> int:

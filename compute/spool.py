@@ -9,11 +9,11 @@ import time
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 
-UPLOADED, CONVERTED = "upload", "qcow2"
+UPLOADED, CONVERTED, FETCHED, WORK = "upload", "qcow2", "fetched", "work"
 WAIT_SECONDS = 10.0  # for another part of the same image
 LOOK_SECONDS = 0.02
 YOUNG_SECONDS = 3600.0  # a file may be there a little before its row, or be a conversion at work
@@ -34,6 +34,34 @@ def uploaded(uid: UUID) -> Path:
 def converted(uid: UUID) -> Path:
     """Where an image is that was converted for a template of this uid."""
     return folder() / f"{uid}.{CONVERTED}"
+
+
+def fetched(uid: UUID) -> Path:
+    """Where a disk is that was brought here to be sealed for a template of this uid."""
+    return folder() / f"{uid}.{FETCHED}"
+
+
+@contextmanager
+def part_of(path: Path) -> Iterator[Path]:
+    """A file of one try's own, to be put in the place of ``path`` when it is whole; gone at the end otherwise."""
+    part = path.with_name(f"{path.name.partition('.')[0]}.{uuid4().hex}.part")
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def work(uid: UUID) -> Iterator[Path]:
+    """A folder of one try's own, gone at the end; what a killed try left goes first."""
+    for torso in folder().glob(f"{uid}.*.{WORK}"):
+        shutil.rmtree(torso, ignore_errors=True)
+    path = folder() / f"{uid}.{uuid4().hex}.{WORK}"
+    path.mkdir(mode=0o700)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def free_bytes() -> int:
@@ -131,7 +159,10 @@ def _place(number: int) -> int | None:
 def remove(uid: UUID) -> None:
     """All files of an image, or of a template that is made; already gone is done."""
     for path in folder().glob(f"{uid}.*"):
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def strays(known: Container[UUID]) -> Iterator[UUID]:

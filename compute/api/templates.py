@@ -114,7 +114,12 @@ class NewTemplateSerializer(TemplateEditSerializer):
     vm = StrictUuid(required=False, help_text="One that is off; it stays as it is.")
     volume = VolumeSerializer(required=False, help_text="For super-admins.")
     accept_unsealed = StrictBoolean(
-        default=False, help_text="Of a machine or a volume: its identity, keys and logs are in the copy. Must be true."
+        default=False,
+        help_text="Of a machine or a volume: its identity, keys and logs are in the copy. Must be true unless it is sealed.",
+    )
+    seal = StrictBoolean(
+        default=False,
+        help_text="Of a machine: they are taken out of the copy, where the portal has virt-sysprep for it.",
     )
     storage_domain = StrictUuid(help_text="One that the data center may use.")
     data_center = StrictUuid(allow_null=True, help_text="Whose it is; null: the institute's.")
@@ -149,8 +154,9 @@ class Templates(ListView):
         sources = {name: data.pop(name, None) for name in SOURCES}
         kind, source = _only_one(sources)
         place = (data.pop("storage_domain"), data.pop("data_center"), data.pop("next_version"))
-        accept, traits = data.pop("accept_unsealed"), TemplateTraits(**data)
-        wish = CopyRequest(traits, *place, accept)
+        accept, seal = data.pop("accept_unsealed"), data.pop("seal")
+        traits = TemplateTraits(**data)
+        wish = CopyRequest(traits, *place, accept, seal)
         offer = _offer(request, actor, source) if kind == "volume" else None
 
         def make() -> tuple[Template, Job]:

@@ -92,6 +92,17 @@ class NewTemplateForm(TemplateForm):
 class CopiedTemplateForm(NewTemplateForm):
     """The same of a machine or a volume, which is copied with all that is in it."""
 
+    # Of machines alone, and only where that can be done (``offer_seal``).
+    seal = forms.BooleanField(
+        label=_("Seal it"),
+        required=False,
+        initial=True,
+        help_text=_(
+            "virt-sysprep takes out of the copy what makes the machine that machine; the machine stays as it is. That lasts some "
+            "minutes more. Users, their passwords and files, programs and settings stay in it."
+        ),
+    )
+
     accept_unsealed = forms.BooleanField(
         label=_("It is not sealed, and I accept that"),
         required=False,
@@ -100,3 +111,10 @@ class CopiedTemplateForm(NewTemplateForm):
             "users, passwords. cloud-init makes new SSH host keys; take out the rest in the machine itself before."
         ),
     )
+
+    def offer_seal(self, *, is_offered: bool) -> None:
+        """With the choice to seal, or without."""
+        if is_offered:
+            self.fields["accept_unsealed"].label = _("Do not seal it, and I accept that")
+        else:
+            del self.fields["seal"]

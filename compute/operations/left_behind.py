@@ -44,8 +44,10 @@ def _domain(disk: dict[str, str]) -> str:
 
 def template_left(job: Job, step: str) -> list[str]:
     """Of making a template."""
-    if step == "convert":
+    if step in {"convert", "seal"}:
         return [_file(spool.converted(job.target_uid).name)]
+    if step == "fetch":
+        return [_file(spool.fetched(job.target_uid).name)]
     row = Template.objects.select_related("storage_domain__provider").filter(pk=job.target_uid).first()
     if row is None:
         return []

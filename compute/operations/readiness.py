@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
-from compute import own_ports
+from compute import own_ports, sealing
 from compute.models import Host, ReadinessResult, StorageDomain
 from compute.readiness_rules import DomainState, HostState, graded, known_findings
 from portal.hypervisors.connect import connection_of
@@ -49,9 +49,15 @@ def _neighbours(provider: Provider) -> tuple[str, ...]:
 
 
 def look_at_portal(ctx: StepContext) -> None:
-    """What the portal itself is used by and uses: its ports, each by its purpose."""
-    _write(own_ports.look(own_ports.wanted()), None)
+    """What the portal itself is used by and uses: its ports, each by its purpose, and whether it can seal disks."""
+    _write([*own_ports.look(own_ports.wanted()), *_sealing()], None)
     ctx.fault_point("looked")
+
+
+def _sealing() -> list[Finding]:
+    """Tried anew; nothing is told where it is switched off."""
+    lacking = sealing.tried(anew=True)
+    return [] if lacking == sealing.OFF else [Finding("sealing", lacking, is_warning=bool(lacking))]
 
 
 def _hosts(provider: Provider) -> list[HostState]:
@@ -103,7 +109,7 @@ class CheckReadiness(Operation):
     audit_verb = "READINESS_CHECK"
     when_failed = gettext_lazy("What was found until then is kept. Check again.")
     steps = (
-        StepDef("portal", gettext_lazy("Look at the portal's own ports"), look_at_portal),
+        StepDef("portal", gettext_lazy("Look at the portal itself"), look_at_portal),
         StepDef("look", gettext_lazy("Look at each provider and its hosts"), look),
     )
 

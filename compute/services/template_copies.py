@@ -9,9 +9,11 @@ from uuid import UUID
 
 from django.utils.translation import gettext as _
 
-from compute import rules, selectors
+from compute import rules, sealing, selectors
+from compute.diagnosis import FOUND
 from compute.models import StorageDomain, Template, Vm
 from compute.operations.copies import TemplateOfMachine, TemplateOfVolume
+from compute.operations.sealed_copies import SealedTemplateOfMachine
 from compute.services.template_rows import (
     TemplateTraits,
     gate_of,
@@ -45,13 +47,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CopyRequest:
-    """A template to copy. ``data_center_uid`` None: the institute's. ``accept_unsealed``: that identity, keys and logs come along."""
+    """A template to copy. ``data_center_uid`` None: the institute's.
+
+    ``seal``: identity, keys and logs are taken out, of machines alone; else ``accept_unsealed``: that they come along.
+    """
 
     traits: TemplateTraits
     storage_domain_uid: UUID
     data_center_uid: UUID | None = None
     next_version: bool = False
     accept_unsealed: bool = False
+    seal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,7 @@ def template_of_machine(actor: Actor, vm_uid: UUID, request: CopyRequest) -> tup
     with attempt(actor, "TEMPLATE_CREATE", Subject("template", None, request.traits.name)) as trial:
         vm = get_machine(actor, vm_uid)
         owner, domain, before = _place(actor, request, vm.provider)
-        _refuse([*why_not(vm), *_other_center_reasons(vm, owner)])
+        _refuse([*why_not(vm), *_other_center_reasons(vm, owner), *_seal_reasons(request)])
         disk = vm.disks.first()
         size = disk.size_gib if disk is not None else 1
         template = write(request.traits, owner, domain, disk_gib=size, before=before, is_sealed=False)
@@ -78,8 +84,9 @@ def template_of_machine(actor: Actor, vm_uid: UUID, request: CopyRequest) -> tup
         trial.subject = subject_of(template)
         locks = (Lock("vm", vm.pk, exclusive=False),)
         gate = gate_of(Permit.TEMPLATE_CREATE, owner)
-        job = start(actor, TemplateOfMachine, template, gate, locks=locks, params={"vm": str(vm.pk)})
-        trial.data = {"vm": str(vm.pk)}
+        operation = SealedTemplateOfMachine if request.seal else TemplateOfMachine
+        job = start(actor, operation, template, gate, locks=locks, params={"vm": str(vm.pk)})
+        trial.data = {"vm": str(vm.pk), "seal": request.seal}
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
     return template, job
 
@@ -154,6 +161,7 @@ def template_of_volume(actor: Actor, domain: StorageDomain, offer: Offer, reques
     """
     with attempt(actor, "TEMPLATE_CREATE", Subject("template", None, request.traits.name)) as trial:
         policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+        refuse(_volume_reasons(request))
         owner, target, before = _place(actor, request, domain.provider)
         _refuse([*offer.reasons, *_room_reasons(target, offer.volume.allocated_bytes)])
         size = rules.gib_of(offer.volume.size_bytes)
@@ -188,8 +196,26 @@ def _place(
     return owner, domain, version_before(actor, owner, request)
 
 
+def cannot_seal() -> str:
+    """Why copies of machines cannot be sealed here, for whoever would like to; empty where they can."""
+    found = sealing.lacking()
+    return str(FOUND[found][0]) if found else ""
+
+
+def _seal_reasons(request: CopyRequest) -> list[Reason]:
+    if not request.seal or not (why := cannot_seal()):
+        return []
+    text = _("%(why)s Make it without sealing, or ask a super-admin.") % {"why": why}
+    return [Reason("sealing_unavailable", text, "seal")]
+
+
+def _volume_reasons(request: CopyRequest) -> list[Reason]:
+    text = _("Copies of volumes are not sealed: make a machine from it, and a sealed template of that machine.")
+    return [Reason("volume_not_sealed", text, "seal")] if request.seal else []
+
+
 def _unsealed_reasons(request: CopyRequest) -> list[Reason]:
-    if request.accept_unsealed:
+    if request.accept_unsealed or request.seal:
         return []
     text = _("The copy is not sealed: the machine's identity, keys and logs are in it. Say that you accept that.")
     return [Reason("not_sealed", text, "accept_unsealed")]

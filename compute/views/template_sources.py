@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.http import QueryDict
 
-from compute import rules
+from compute import rules, sealing
 from compute.forms.templates import CopiedTemplateForm, NewTemplateForm
 from compute.models import Template, Vm
 from compute.services import images, template_copies, templates
@@ -29,7 +29,8 @@ class Source:
     """``name`` for people; ``owner_uid`` of the data center that is proposed (None: the institute); ``back`` an address' name.
 
     ``provider_uid``: storage domains of this provider alone can take it. ``is_bound``: to that data center, or the institute.
-    ``make`` does what the form says. ``ability``: what a provider must be capable of to take it.
+    ``make`` does what the form says. ``ability``: what a provider must be capable of to take it. ``seals``: its copy can be
+    sealed; ``cannot_seal``: why it cannot, for whoever would like to.
     """
 
     name: str
@@ -41,6 +42,20 @@ class Source:
     provider_uid: UUID | None = None
     is_bound: bool = False
     ability: str = "disk_upload"
+    seals: bool = False
+    cannot_seal: str = ""
+
+    def form_of(self, data: Any, **more: Any) -> NewTemplateForm:
+        """Its form, with the choices that there are for it."""
+        form = self.form(data, **more)
+        if isinstance(form, CopiedTemplateForm):
+            form.offer_seal(is_offered=self.seals)
+        return form
+
+    @property
+    def taken_out(self) -> list[str]:
+        """What sealing takes out."""
+        return [str(part.text) for part in sealing.PARTS] if self.seals else []
 
 
 def source_of(actor: Actor, query: QueryDict) -> Source:
@@ -70,10 +85,11 @@ def _machine(actor: Actor, uid: UUID) -> Source:
     def make(form: NewTemplateForm) -> tuple[Template, Job]:
         return template_copies.template_of_machine(actor, vm.pk, _wish(form))
 
-    back = ("compute:vm-detail", (vm.pk,))
+    back, why = ("compute:vm-detail", (vm.pk,)), template_copies.cannot_seal()
     return Source(
         vm.name, _traits_of(vm), make, back, CopiedTemplateForm,
         owner_uid=vm.data_center_id, provider_uid=vm.provider_id, is_bound=True, ability="disk_copy",
+        seals=not why, cannot_seal=why,
     )  # fmt: skip
 
 
@@ -92,7 +108,8 @@ def _volume(actor: Actor, domain_uid: UUID, name: str) -> Source:
 
 def _wish(form: NewTemplateForm) -> CopyRequest:
     domain, owner, next_version = form.place()
-    return CopyRequest(form.traits(), domain, owner, next_version, form.cleaned_data["accept_unsealed"])
+    accept, seal = form.cleaned_data["accept_unsealed"], form.cleaned_data.get("seal", False)
+    return CopyRequest(form.traits(), domain, owner, next_version, accept, seal)
 
 
 def _traits_of(vm: Vm) -> TemplateTraits:

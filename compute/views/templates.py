@@ -81,7 +81,7 @@ def template_create(request: HttpRequest) -> HttpResponse:
     initial = {name: getattr(source.traits, name) for name in TemplateTraits.__dataclass_fields__}
     initial |= {"data_center": source.owner_uid or INSTITUTE}
     places = _places(actor, source)
-    form = source.form(_posted(request), initial=initial, places=places)
+    form = source.form_of(_posted(request), initial=initial, places=places)
 
     def work() -> HttpResponse:
         _template, job = source.make(form)

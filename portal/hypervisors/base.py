@@ -215,6 +215,13 @@ class Driver(ABC):
         """How much of a copy that another call makes is there by now; None where there is none, or nobody can tell."""
 
     @abstractmethod
+    def download_disk(self, ref: DiskRef, *, take: Callable[[bytes], None]) -> None:
+        """Hand over all bytes of a disk of ours as its file has them, in order and in small parts, to ``take``.
+
+        What ``take`` raises ends it and comes out unchanged. Raises ``NotFound`` for one that is not there or not whole.
+        """
+
+    @abstractmethod
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
         """The volumes in a storage domain by name, ours and others', ``MOST_VOLUMES`` at most. Raises ``NotFound``."""
 

@@ -54,7 +54,7 @@ READ_ALL = 60.0  # without progress, where there is any to tell
 CHANGE = 45.0
 PROVE = 90.0  # the first ``capabilities`` starts a tiny machine to try the accelerator
 COPY = 3600.0  # a disk is copied by the hypervisor itself, and nothing tells how far it is
-IDLE_UPLOAD = 60.0  # an upload may last, but not stand still
+IDLE_UPLOAD = 60.0  # an upload or a download may last, but not stand still
 
 
 def driver_for(provider: Provider) -> BoundedDriver:
@@ -267,6 +267,22 @@ class BoundedDriver(Driver):
 
     def copied_bytes(self, spec: DiskSpec) -> int | None:
         return self._read("copied_bytes", lambda driver: driver.copied_bytes(spec))
+
+    def download_disk(self, ref: DiskRef, *, take: Callable[[bytes], None]) -> None:
+        pulse = Pulse()
+
+        def beating(part: bytes) -> None:
+            pulse.beat()
+            take(part)
+            pulse.beat()
+
+        self._lane.call(
+            "download_disk",
+            lambda driver: driver.download_disk(ref, take=beating),
+            seconds=IDLE_UPLOAD,
+            mutates=False,
+            pulse=pulse,
+        )
 
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
         return self._read("volumes", lambda driver: driver.volumes(storage_domain), seconds=READ_ALL)

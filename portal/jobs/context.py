@@ -73,6 +73,10 @@ class JobContext:
         values: dict[str, Any] = {"message": message[:LONGEST_MESSAGE]}
         self.claim.save({}, step=self.step, step_values=values | progress_of(progress))
 
+    def is_cancelled(self) -> bool:
+        """Whether the job was cancelled since this step began; asked of the database."""
+        return Job.objects.filter(uid=self.job_uid, cancel_requested_at__isnull=False).exists()
+
     def remember(self, **output: Any) -> None:
         """Keep something as the step's output now, for a second try of it. Raises ``LeaseLost``."""
         if self.step is None:

@@ -75,6 +75,9 @@ class StepContext(Protocol):
     def report(self, message: str, *, progress: int | None = None) -> None:
         """Tell the watchers how far the step is (saved under the fence, pushed to the page)."""
 
+    def is_cancelled(self) -> bool:
+        """Whether somebody wants the job to end: a long step looks now and then, and comes back early with a ``Wait``."""
+
     def remember(self, **output: Any) -> None:
         """Keep something as the step's output before it is done: what a second try must know of the first."""
 

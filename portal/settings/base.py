@@ -195,6 +195,11 @@ IMAGE_MOST_BYTES = env.number("IMAGE_MOST_GIB", 64) * 1024**3
 IMAGE_MOST_VIRTUAL_BYTES = env.number("IMAGE_MOST_VIRTUAL_GIB", 256) * 1024**3
 SLOW_WORK_AT_ONCE = env.number("SLOW_WORK_AT_ONCE", 1)  # conversions and copies, each of which holds a worker
 IMAGE_SPARE_BYTES = env.number("IMAGE_SPARE_MIB", 1024) * 1024**2  # of the spool's file system uploads leave this free
+# Sealing copies of machines: the folder that has virt-sysprep and its sisters (empty: never), the kernel of the small machine in
+# which they look at a disk with the modules of that kernel (empty: the newest in /boot), and whether it is emulated though there is KVM.
+SYSPREP_FOLDER = env.text("SYSPREP_FOLDER", "/usr/bin")
+SYSPREP_KERNEL, SYSPREP_MODULES = env.text("SYSPREP_KERNEL", ""), env.text("SYSPREP_MODULES", "")
+SYSPREP_EMULATED = env.flag("SYSPREP_EMULATED", default=False)
 IMAGE_UPLOAD_HOURS = 24  # an upload that nobody went on with for so long is swept away
 
 LANGUAGE_CODE = "en"

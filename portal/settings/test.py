@@ -35,3 +35,4 @@ if "REDIS_URL" not in os.environ:
 HYPERVISOR_DRIVERS = {"double": "tests.doubles.hypervisor.DoubleDriver", "engine": "tests.doubles.engine.EngineDriver"}
 FAULT_POINTS_DIR = os.environ.get("FAULT_POINTS_DIR", "")
 IMAGE_SPARE_BYTES = 0
+SYSPREP_FOLDER = ""  # tests that seal name their own

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,12 @@ def _of_machine(place: Place, name: str) -> Job:
     return template_of_machine(place.actor("physics-admin"), vm.pk, _copied(place, name))[1]
 
 
+def _sealed_of_machine(place: Place, name: str) -> Job:
+    vm = place.spare(running=False)
+    wish = replace(_copied(place, name), accept_unsealed=False, seal=True)
+    return template_of_machine(place.actor("physics-admin"), vm.pk, wish)[1]
+
+
 def _of_volume(place: Place, name: str) -> Job:
     head = sound(place.folder)[: 1 << 16]
     key = place.double.plant_volume(f"{name}.qcow2", head, size=8 << 20)
@@ -151,6 +157,7 @@ SCENARIOS: dict[str, Scenario] = {
     "compute.import_template": Scenario(_import),
     "compute.make_template": Scenario(_make),
     "compute.template_of_machine": Scenario(_of_machine),
+    "compute.sealed_template_of_machine": Scenario(_sealed_of_machine),
     "compute.template_of_volume": Scenario(_of_volume),
     "compute.delete_template": Scenario(_unmake),
     "compute.inspect_image": Scenario(_inspect),

@@ -22,6 +22,15 @@ import django
 from django.conf import settings
 from django.db import connection
 
+# Settings that say where a test has its own of something.
+OWN = (
+    "FAULT_POINTS_DIR",
+    "IMAGE_SPOOL",
+    "DATA_DIR",
+    "SYSPREP_FOLDER",
+    "SYSPREP_KERNEL",
+    "SYSPREP_MODULES",
+)
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
@@ -62,7 +71,7 @@ class Workers:
 
 def _folders() -> dict[str, str]:
     """Where a test has its own of what workers share with it."""
-    return {"faults": str(settings.FAULT_POINTS_DIR), "spool": str(settings.IMAGE_SPOOL)}
+    return {name: str(getattr(settings, name)) for name in OWN}
 
 
 @contextmanager
@@ -105,7 +114,8 @@ def _forked(request: dict[str, Any]) -> int:
         return pid
     code = 1
     try:
-        settings.FAULT_POINTS_DIR, settings.IMAGE_SPOOL = request["faults"], request["spool"]
+        for name in OWN:
+            setattr(settings, name, request[name])
         {"work": _work, "call": _call}[request["act"]](request)
         code = 0
     finally:

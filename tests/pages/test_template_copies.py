@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from html import unescape
 from http import HTTPStatus
 from typing import Any
 
 import pytest
 
+from compute import sealing
 from compute.models import StorageDomain, Template, Vm
 from compute.services import vms
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
+from tests.compute.fake_sysprep import stand_in
 from tests.compute.image_files import sound
 
 
@@ -49,6 +52,24 @@ def test_an_admin_makes_a_template_of_a_machine_that_is_off_and_says_that_it_is_
     row = Template.objects.get(name="golden")
     assert (row.status, row.has_cloud_init) == ("ok", vm.template.has_cloud_init)
     assert "Not sealed" in admin.get(f"/templates/{row.pk}/").content.decode()
+
+
+def test_where_it_can_be_sealed_that_is_proposed_with_what_it_takes_out_and_elsewhere_the_page_says_why_not(
+    demo, vm, settings, tmp_path
+):
+    admin, address = demo.browser("physics-admin"), f"/templates/new/?machine={vm.pk}"
+    page = admin.get(address)
+    assert "seal" not in page.context["form"].fields
+    assert "Templates of machines are not sealed: it is switched off." in unescape(page.content.decode())
+    stand_in(settings, tmp_path / "programs")
+    page = admin.get(address)
+    assert page.context["form"]["seal"].value() is True
+    assert all(f"<li>{part.text}</li>" in page.content.decode() for part in sealing.PARTS)
+    made = admin.post(address, filled(page))
+    assert made.status_code == HTTPStatus.FOUND, made.content
+    assert run_to_end(Job.objects.get(operation="compute.sealed_template_of_machine").pk).status == "finished"
+    row = Template.objects.get(name="golden")
+    assert "Not sealed" not in admin.get(f"/templates/{row.pk}/").content.decode()
 
 
 def test_a_machine_that_runs_has_the_button_off_with_its_reason_and_the_form_refuses(demo):

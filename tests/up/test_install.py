@@ -47,6 +47,18 @@ def test_services_stay_denied_only_as_long_even_when_installing_fails(policy: Pa
     assert not policy.exists()
 
 
+def test_what_came_along_does_not_start_at_the_next_boot_and_what_was_there_is_left_alone(
+    policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, disabled = {"mdadm"}, list[str]()
+    monkeypatch.setattr(install, "wanted_packages", lambda *_lists: ["guestfs-tools"])
+    monkeypatch.setattr(install, "missing_packages", lambda wanted: [name for name in wanted if name not in there])
+    monkeypatch.setattr(install, "_apt_install", lambda _missing: there.update({"guestfs-tools", "lvm2"}))
+    monkeypatch.setattr(install, "_disable_at_boot", disabled.extend)
+    assert install.install_packages("seal") == ["guestfs-tools"]
+    assert disabled == ["lvm2"]
+
+
 def test_the_machines_own_policy_is_left_alone(policy: Path) -> None:
     policy.write_text("#!/bin/sh\nexit 0\n")
     policy.chmod(0o750)

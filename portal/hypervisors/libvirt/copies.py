@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +16,10 @@ from portal.hypervisors.errors import Busy, Invalid, NotFound
 from portal.hypervisors.libvirt import names, storage_xml
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
-from portal.hypervisors.libvirt.storage import LOST_AND_FOUND, Storage
+from portal.hypervisors.libvirt.storage import LOST_AND_FOUND, Storage, abort
 from portal.hypervisors.libvirt.storage_xml import VolumeFacts
 from portal.hypervisors.libvirt.xml import parse
-from portal.hypervisors.specs import DiskFound, DiskSpec, VolumeFound, VolumeRef
+from portal.hypervisors.specs import DiskFound, DiskRef, DiskSpec, VolumeFound, VolumeRef
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,23 @@ class Copies:
             except libvirt.libvirtError as error:
                 if is_missing(error):  # its file is not made yet
                     return None
+                raise
+
+    def download_disk(self, ref: DiskRef, *, take: Callable[[bytes], None]) -> None:
+        """By a stream, as its file is; what lies below a linked clone is not in it."""
+        name = self._storage.volume_name(ref)
+        with calling("download disk"):
+            pool = self._storage.pool_of(ref.storage_domain)
+            if not self._storage.is_complete(pool, name):
+                raise NotFound("The disk is not there.", detail=f"no whole volume {name}")
+            stream = self._session.libvirt().newStream(0)
+            self._volume(ref.storage_domain, name).download(stream, 0, 0, 0)
+            try:
+                for part in iter(lambda: stream.recv(PART), b""):
+                    take(part)
+                stream.finish()
+            except BaseException:
+                abort(stream)
                 raise
 
     def _copy(self, pool: Any, name: str, spec: DiskSpec, source: VolumeRef) -> None:

@@ -142,6 +142,9 @@ class LibvirtDriver(Driver):
     def copied_bytes(self, spec: DiskSpec) -> int | None:
         return self._copies.copied_bytes(spec)
 
+    def download_disk(self, ref: DiskRef, *, take: Callable[[bytes], None]) -> None:
+        self._copies.download_disk(ref, take=take)
+
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
         return self._copies.volumes(storage_domain)
 

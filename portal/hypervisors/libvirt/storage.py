@@ -278,7 +278,7 @@ class Storage:
                 sent += len(chunk)
             stream.finish()
         except BaseException:
-            _abort(stream)
+            abort(stream)
             raise
         return sent
 
@@ -385,8 +385,9 @@ def _uses(domain: Any, pool: str, volume: str, path: str) -> bool:
     )
 
 
-def _abort(stream: Any) -> None:
+def abort(stream: Any) -> None:
+    """End a stream early; never raises."""
     try:
         stream.abort()
     except libvirt.libvirtError as error:
-        log.debug("aborting an upload: %s", error)
+        log.debug("aborting a stream: %s", error)

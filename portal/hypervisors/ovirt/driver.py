@@ -150,6 +150,9 @@ class OvirtDriver(Driver):
     def copied_bytes(self, spec: DiskSpec) -> int | None:
         return None
 
+    def download_disk(self, ref: DiskRef, *, take: Callable[[bytes], None]) -> None:
+        raise Unsupported(detail="the bytes of a disk")
+
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
         return self._disks.volumes(storage_domain)
 

@@ -51,6 +51,29 @@ def test_a_copy_of_a_linked_clone_stands_alone_and_all_else_stays_as_it_was(thin
     assert things.driver.find_disk(made.ref) == made
 
 
+def test_a_disk_is_handed_over_as_its_file_is_and_whoever_takes_it_can_end_that(things: Things, tmp_path: Path) -> None:
+    ref, parts = uploaded(things, tmp_path), list[bytes]()
+    things.driver.download_disk(ref, take=parts.append)
+    assert b"".join(parts) == sound_again(tmp_path)
+
+    def refuse(_part: bytes) -> None:
+        raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        things.driver.download_disk(ref, take=refuse)
+    parts.clear()
+    things.driver.download_disk(ref, take=parts.append)
+    assert b"".join(parts) == sound_again(tmp_path), "the connection is as good as before"
+    things.driver.delete_disk(ref)
+    with pytest.raises(NotFound):
+        things.driver.download_disk(ref, take=parts.append)
+
+
+def sound_again(folder: Path) -> bytes:
+    """What ``sound`` made there."""
+    return (folder / "disk.qcow2").read_bytes()
+
+
 def test_a_copy_asked_for_several_times_at_once_is_one(things: Things, tmp_path: Path) -> None:
     source, spec = source_of(things, uploaded(things, tmp_path)), copy_spec(things)
     made = at_once(things.world, lambda driver: driver.copy_disk(spec, source=source))

@@ -1,0 +1,215 @@
+"""Templates of machines that are sealed: what is told, what is refused, and what a cancelled one leaves."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from compute import guestfs, qemu_img, sealing, spool
+from compute.guestfs import GuestfsFailed, Room
+from compute.models import Template, Vm
+from compute.services import template_copies
+from portal.common.errors import Conflict, Invalid
+from portal.jobs.context import JobContext
+from portal.jobs.control import cancel_job
+from portal.jobs.engine import run_to_end
+from portal.jobs.models import Job
+from tests.compute.fake_sysprep import FAILS, MARK, said_to, stand_in
+from tests.compute.test_template_copies import double, machine, wish
+from tests.doubles.hypervisor_state import HypervisorDouble
+from tests.doubles.hypervisor_storage import DoubleStorage
+from tests.flows.patience import until
+
+__all__ = ["double"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def programs(settings: Any, tmp_path: Path) -> Path:
+    return stand_in(settings, tmp_path / "programs")
+
+
+@pytest.fixture
+def vm(institute: Any) -> Vm:
+    """A machine of alice's that is off."""
+    return machine(institute, run=False)
+
+
+def asked(institute: Any, vm: Vm) -> tuple[Template, Job]:
+    request = wish(institute, accept_unsealed=False, seal=True)
+    return template_copies.template_of_machine(institute.actor("physics-admin"), vm.pk, request)
+
+
+def has_ended(folder: Path) -> bool:
+    """Whether what a program started is gone, or waits to be forgotten; the kernel takes a moment."""
+    try:
+        stat = Path(f"/proc/{(folder / 'child').read_text().strip()}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat.split()[2] in {"Z", "X"}
+
+
+def assert_nothing_is_left(double: HypervisorDouble, template: Template) -> None:
+    assert not Template.objects.filter(pk=template.pk).exists()
+    assert str(template.pk) not in str(double.things("disk").keys())
+    assert list(spool.folder().iterdir()) == []
+
+
+def test_what_is_sent_in_the_place_of_the_copy_is_sealed_and_alone(institute, double, vm, programs, tmp_path):
+    before = double.things("vm"), double.things("disk")
+    template, job = asked(institute, vm)
+    ended = run_to_end(job.pk)
+    assert ended.status == "finished", ended.error
+    template.refresh_from_db()
+    assert (template.status, template.is_sealed) == ("ok", True)
+    things = double.things("disk")
+    [key] = things.keys() - before[1].keys()
+    stored = double.store.folder / f"{things.pop(key)['sha256']}.bytes"
+    bounds = qemu_img.Bounds(60, file_bytes=1 << 31)
+    qemu_img.check(stored, bounds=bounds)
+    assert bytes([MARK]) * 512 in stored.read_bytes()
+    assert (double.things("vm"), things) == before
+    assert list(spool.folder().iterdir()) == []
+    [told] = said_to(programs, "virt-sysprep")
+    assert {"--no-network", "--format=qcow2"} <= set(told)
+    [operations] = [words for words in told if "," in words and "hostkeys" in words]
+    assert set(operations.split(",")) == {name for part in sealing.PARTS for name in part.operations} | {"customize"}
+
+
+@pytest.mark.parametrize(
+    ("systems", "sysprep", "code"),
+    [((), "", "unknown_system"), (("linux", "windows"), "", "not_linux"), (("linux",), FAILS, "failed")],
+)
+def test_what_virt_sysprep_does_not_know_is_refused_with_the_remedy(
+    institute, double, vm, settings, tmp_path, systems, sysprep, code
+):
+    folder = stand_in(settings, tmp_path / "programs", systems=systems, sysprep=sysprep)
+    template, job = asked(institute, vm)
+    ended = run_to_end(job.pk)
+    assert (ended.status, ended.error["code"]) == ("failed", f"seal_{code}")
+    assert "make the template without sealing" in ended.error["text"]
+    assert said_to(folder, "virt-sparsify") == []
+    assert_nothing_is_left(double, template)
+
+
+def test_a_cancelled_one_stops_in_the_midst_and_leaves_nothing(institute, double, vm, settings, tmp_path, monkeypatch):
+    folder = stand_in(settings, tmp_path / "programs", sysprep='sleep 60 & echo $! >"$(dirname "$0")/child"; wait')
+    monkeypatch.setattr(guestfs, "ASK_SECONDS", 0.05)
+    template, job = asked(institute, vm)
+    look = JobContext.is_cancelled
+
+    def cancel(self: JobContext) -> bool:
+        if (folder / "child").exists() and (folder / "child").read_text():
+            cancel_job(job.pk)
+        return look(self)
+
+    monkeypatch.setattr(JobContext, "is_cancelled", cancel)
+    began = time.monotonic()
+    ended = run_to_end(job.pk)
+    assert (ended.status, ended.error["code"]) == ("aborted", "cancelled")
+    assert time.monotonic() - began < 30
+    until(lambda: has_ended(folder), seconds=10)
+    assert_nothing_is_left(double, template)
+
+
+def test_a_copy_that_is_not_what_it_must_be_gets_to_none_of_the_programs(
+    institute, double, vm, programs, monkeypatch, tmp_path
+):
+    evil = tmp_path / "evil.qcow2"
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", evil, "1M"], check=True
+    )
+    monkeypatch.setattr(DoubleStorage, "download_disk", lambda _self, _ref, *, take: take(evil.read_bytes()))
+    template, job = asked(institute, vm)
+    assert run_to_end(job.pk).error["code"] == "seal_failed"
+    assert said_to(programs, "virt-sysprep") == []
+    assert_nothing_is_left(double, template)
+
+
+def test_more_bytes_than_the_disk_can_have_are_not_taken(institute, double, vm, programs, monkeypatch):
+    monkeypatch.setattr(qemu_img, "most_bytes", lambda _size: 1000)
+    template, job = asked(institute, vm)
+    assert run_to_end(job.pk).error["code"] == "copy_too_large"
+    assert_nothing_is_left(double, template)
+
+
+def test_where_it_cannot_be_done_it_is_refused_at_once_and_tried_once(institute, vm, settings, tmp_path):
+    with pytest.raises(Conflict) as refused:
+        asked(institute, vm)
+    assert [(reason.code, reason.field) for reason in refused.value.reasons] == [("sealing_unavailable", "seal")]
+    folder = stand_in(settings, tmp_path / "programs")
+    (folder / "vmlinuz").unlink()
+    assert sealing.lacking() == "sealing_kernel_missing"
+    (folder / "vmlinuz").touch()
+    settings.SYSPREP_EMULATED = True
+    (folder / "virt-filesystems").write_text('#!/bin/sh\necho >>"$(dirname "$0")/tries"\nexit 1\n')
+    assert (sealing.lacking(), sealing.tried(), sealing.tried(), sealing.lacking()) == ("", *["sealing_fails"] * 3)
+    assert (folder / "tries").read_text() == "\n"
+    assert sealing.tried(anew=True) == "sealing_fails"
+    (folder / "virt-sysprep").unlink()
+    assert sealing.lacking() == "sealing_programs_missing"
+
+
+def test_a_kernel_counts_with_its_modules_alone(settings, tmp_path, monkeypatch):
+    stand_in(settings, tmp_path / "programs")
+    settings.SYSPREP_KERNEL = ""
+    monkeypatch.setattr(sealing, "BOOT", tmp_path)
+    monkeypatch.setattr(sealing, "MODULES", tmp_path / "modules")
+    assert sealing.lacking() == "sealing_kernel_missing"
+    (tmp_path / "vmlinuz-6.1").touch()
+    assert sealing.lacking() == "sealing_kernel_missing"
+    (tmp_path / "modules" / "6.1").mkdir(parents=True)
+    assert sealing.lacking() == ""
+
+
+def test_where_kvm_does_not_work_it_is_emulated_and_that_is_remembered(settings, tmp_path, monkeypatch):
+    folder = stand_in(settings, tmp_path / "programs")
+    monkeypatch.setattr(sealing, "KVM", folder / "vmlinuz")
+    (folder / "virt-filesystems").write_text(
+        '#!/bin/sh\n[ "$LIBGUESTFS_BACKEND_SETTINGS" = force_tcg ] || exec sleep 60\n'
+    )
+    monkeypatch.setattr(sealing, "KVM_SECONDS", 0.3)
+    assert not sealing.is_emulated()
+    assert (sealing.tried(), sealing.is_emulated()) == ("", True)
+
+
+def test_volumes_are_not_sealed_and_the_api_says_so(institute, double, vm, programs):
+    name = double.plant_volume("golden.qcow2", b"", size=8 << 20)
+    root, domain = institute.actor("root"), institute.template.storage_domain_id
+    offer = template_copies.get_offer(root, domain, name)
+    with pytest.raises(Invalid, match="of that machine"):
+        template_copies.template_of_volume(root, *offer, wish(institute, seal=True))
+    client = Client()
+    client.force_login(institute.users["physics-admin"])
+    body = {
+        "name": "g",
+        "storage_domain": str(domain),
+        "data_center": str(vm.data_center_id),
+        "vm": str(vm.pk),
+        "seal": True,
+    }
+    made = client.post("/api/v1/templates/", body, content_type="application/json")
+    assert made.status_code == 202, made.content
+    assert made.json()["job"]["operation"] == "compute.sealed_template_of_machine"
+
+
+def test_the_programs_get_nothing_of_ours_and_end_with_all_they_started(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET_KEY", "not for them")
+    folder = stand_in(
+        settings,
+        tmp_path / "programs",
+        sysprep='env >"$(dirname "$0")/env"; sleep 60 & echo $! >"$(dirname "$0")/child"; wait',
+    )
+    work = tmp_path / "work"
+    work.mkdir()
+    with pytest.raises(GuestfsFailed, match="longer than"):
+        guestfs.sysprep(tmp_path / "none", [], Room(work, seconds=1))
+    assert "not for them" not in (folder / "env").read_text()
+    assert "LIBGUESTFS_BACKEND=direct" in (folder / "env").read_text()
+    until(lambda: has_ended(folder), seconds=10)
