@@ -84,6 +84,7 @@ def debugfs(raw: Path, commands: str, *, write: bool = False) -> str:
     return subprocess.run(command, input=commands, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.timeout(600)  # two starts of the programs' own machine, emulated, and one of the guest
 def test_a_sealed_template_holds_nothing_of_the_machine_is_whole_and_boots(
     place: RealPlace, workers: Workers, tmp_path: Path
 ) -> None:
