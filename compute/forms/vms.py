@@ -108,16 +108,22 @@ class VmForm(PageForm):
         return found
 
     def _nics(self) -> tuple[UUID, ...] | None:
-        """None where it was left to the portal: nothing was to be chosen, or the one card is as usual."""
+        """None where it was left to the portal, the one card being as usual. Where nothing is offered there is no card."""
         found: list[str] = self.cleaned_data["nics"]
+        if not self.profiles:
+            return ()
         if "nics" not in self.data or found == [USUAL]:
             return None
         return tuple(UUID(uid) for value in found if (uid := value or next(iter(self.profiles), "")))
 
+    def chosen_nics(self) -> list[str]:
+        """The vNIC profiles that the cards will be on, by uid, that of a card as usual too."""
+        uids = self._nics()
+        return [*self.profiles][:1] if uids is None else [str(uid) for uid in uids]
+
     def nic_names(self) -> list[str]:
         """On what the cards will be, in words."""
-        uids = self._nics()
-        return [*self.profiles.values()][:1] if uids is None else [self.profiles[str(uid)] for uid in uids]
+        return [self.profiles[uid] for uid in self.chosen_nics()]
 
     def nic_rows(self) -> list[tuple[str, list[tuple[str, str]]]]:
         """A choice for each card, what is chosen and what is offered, and one for another card.
