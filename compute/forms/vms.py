@@ -69,7 +69,7 @@ class VmForm(PageForm):
         self.offers_clone = any(can_clone(row) for row in templates)
         self._field("template").choices = [(str(row.pk), _label(row, self.places)) for row in templates]
         self._field("data_center").choices = [(str(row.pk), row.name) for row in data_centers]
-        self.profiles = {str(row.pk): _wired(row) for row in profiles}
+        self.profiles = {str(row.pk): str(row) for row in profiles}
         self._field("nics").choices = [(USUAL, ""), (NO_NIC, ""), *self.profiles.items()]
         as_template = [("", gettext("As the template has it"))]
         self._field("memory_mib").choices = as_template + [(str(mib), mib_text(mib)) for mib in MEMORY_MIB]
@@ -174,11 +174,6 @@ def _told_apart(rows: Sequence[Template], *, names_providers: bool) -> dict[UUID
             numbers[words] += 1
             told[uid] = (*words, gettext("number %(number)d") % {"number": numbers[words]})
     return {uid: ", ".join(words) for uid, words in told.items()}
-
-
-def _wired(row: VnicProfile) -> str:
-    """A vNIC profile in words: its network's name, and its own where that is another."""
-    return row.network.name if row.name == row.network.name else f"{row.network.name}: {row.name}"
 
 
 def _kind(row: Template) -> str:
