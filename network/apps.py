@@ -23,6 +23,7 @@ class NetworkConfig(AppConfig):
                 user_grants=models.NetworkUserGrant,
                 group_grants=models.NetworkGroupGrant,
                 title=gettext_lazy("Networks"),
+                zone="zone_name",
             )
         )
         register_kind(
@@ -35,6 +36,7 @@ class NetworkConfig(AppConfig):
                 user_grants=models.VnicProfileUserGrant,
                 group_grants=models.VnicProfileGroupGrant,
                 title=gettext_lazy("vNIC profiles"),
+                zone="network__zone_name",
             )
         )
         register_all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import Q, QuerySet
+from django.db.models import Case, Q, QuerySet, Value, When
 
 from network.models import Network, VnicProfile
 from portal.common.actor import Actor
@@ -22,8 +22,16 @@ def vnic_profiles(actor: Actor) -> QuerySet[VnicProfile]:
 
 
 def usable_vnic_profiles(actor: Actor, data_center: DataCenter) -> QuerySet[VnicProfile]:
-    """Those that this actor may put cards on, of networks that the data center owns or was assigned and that work now."""
+    """Those that this actor may put cards on, of networks that the data center owns or was assigned and that work now.
+
+    Its own networks first, then the assigned ones, then what was given him of networks that he may not use whole: the first
+    is where a card is by itself, and one more role on a vNIC profile moves nobody's.
+    """
     own = Q(network__owner=data_center) | Q(network__assignments__data_center=data_center)
     works = {"network__status": "operational", "is_gone": False}
+    whole = policy.visible(actor, Permit.NETWORK_USE, Network.objects.all()).order_by().values("pk")
+    rank = Case(
+        When(~Q(network__in=whole), then=Value(2)), When(network__owner=data_center, then=Value(0)), default=Value(1)
+    )
     rows = VnicProfile.objects.filter(own, **works).select_related("network")
-    return policy.visible(actor, Permit.NETWORK_USE, rows).distinct().order_by("name", "uid")
+    return policy.visible(actor, Permit.NETWORK_USE, rows).distinct().order_by(rank, "name", "uid")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, Model, OuterRef, Q
 from django.utils import timezone
 
 from network.choices import FoundKind, FoundOwner, NetworkStatus
@@ -15,6 +17,8 @@ from portal.hypervisors.identity import portal_id
 from portal.hypervisors.models import Provider
 from portal.hypervisors.rows import BATCH, batches, bring, follow, take
 from portal.hypervisors.specs import Inventory, NetworkFound
+from tenants.holdings import live
+from tenants.kinds import kind_of
 
 FIELDS = ("name", "active", "forward", "bridge", "ranges", "members", "owner")
 Key = tuple[str, str]
@@ -61,7 +65,7 @@ def _write_engines(provider: Provider, inventory: Inventory) -> None:
     left = [row.pk for row in bring(kept, profiles, of={})]
     for some in batches(left):
         kept.filter(pk__in=some, is_gone=False).update(is_gone=True)
-        kept.filter(pk__in=some, nics=None).delete()
+        kept.filter(pk__in=some).exclude(_has_cards() | _has_roles(VnicProfile)).delete()
     for some in batches([row.pk for row in gone]):
         _forget(some)
 
@@ -90,11 +94,24 @@ def _network(one: NetworkFound) -> dict[str, Any]:
 
 
 def _forget(uids: Sequence[Any]) -> None:
-    """Gone from the engine: what machines or data centers have of it stays, marked."""
+    """Gone from the engine: what machines or data centers have of it, or people roles on, stays, marked."""
     some = Network.objects.filter(pk__in=uids)
     some.exclude(status=NetworkStatus.GONE).update(status=NetworkStatus.GONE, status_at=timezone.now())
-    used = Exists(VnicProfile.objects.filter(network=OuterRef("pk"), nics__isnull=False))
-    some.exclude(used | Exists(NetworkAssignment.objects.filter(network=OuterRef("pk")))).delete()
+    profiles = VnicProfile.objects.filter(_has_cards() | _has_roles(VnicProfile), network=OuterRef("pk"))
+    assigned = NetworkAssignment.objects.filter(network=OuterRef("pk"))
+    some.exclude(Exists(profiles) | Exists(assigned) | _has_roles(Network)).delete()
+
+
+def _has_cards() -> Q:
+    """That a machine has a card on a vNIC profile."""
+    return Q(nics__isnull=False)
+
+
+def _has_roles(model: type[Model]) -> Q:
+    """That somebody was given a role on the object that is not over: it counts again when the object comes back."""
+    kind = kind_of(model)
+    tables = (live(table._default_manager.all()) for table in (kind.user_grants, kind.group_grants))
+    return reduce(or_, (Q(pk__in=rows.values("content_object")) for rows in tables))
 
 
 def _seen(inventory: Inventory) -> Iterator[tuple[Key, dict[str, Any]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from tenants.models import DataCenter
 
@@ -16,7 +16,7 @@ class Kind:
 
     ``assignment_path`` leads to the data centers that may *use* it; only the permits of use pass along it. ``whole`` is the field
     of what it is a part of, an object of another kind: a role on that holds on its parts. ``page`` names the address of one
-    object's page; ``of_maker`` the roles that whoever makes one gets on it (``services.makers``).
+    object's page; ``zone`` the path to the name of the engine's zone that it is in; ``of_maker`` the roles that whoever makes one gets on it (``services.makers``).
     """
 
     name: str
@@ -28,6 +28,7 @@ class Kind:
     group_grants: Any = None
     title: Any = ""  # of many, in words
     page: str = ""
+    zone: str = ""
     of_maker: tuple[str, ...] = ()
 
 
@@ -59,11 +60,34 @@ def whole_of(kind: Kind) -> Kind | None:
     return kind_of(kind.model._meta.get_field(kind.whole).related_model) if kind.whole else None  # type: ignore[arg-type]
 
 
+def with_whole(kind: Kind) -> QuerySet[Any]:
+    """Every object of a kind, each read with what it is a part of."""
+    rows = kind.model._default_manager.all()
+    return rows.select_related(kind.whole) if kind.whole else rows
+
+
+def zone_of(target: Model) -> str:
+    """The name of the engine's zone that an object is in; empty for most."""
+    found: Any = target
+    for step in filter(None, kind_of(type(target)).zone.split("__")):
+        found = getattr(found, step)
+    return found if isinstance(found, str) else ""
+
+
 def around(target: Model) -> tuple[Model, ...]:
     """The object, what it is a part of, and its data center: a role on any of them holds on it, as one on the system does."""
     kind = kind_of(type(target))
     found = (target, getattr(target, kind.whole) if kind.whole else None, owner_of(target))
     return tuple(dict.fromkeys(one for one in found if one is not None))
+
+
+def users_of(target: Model) -> QuerySet[DataCenter]:
+    """The data centers that may merely use an object, those that are not disabled."""
+    path = kind_of(type(target)).assignment_path
+    if not path:
+        return DataCenter.objects.none()
+    ids = type(target)._default_manager.filter(pk=target.pk, **{f"{path}__isnull": False}).values(path)
+    return DataCenter.objects.filter(pk__in=ids, enabled=True)
 
 
 def owner_of(target: Model) -> DataCenter | None:

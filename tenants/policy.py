@@ -24,10 +24,10 @@ from django.utils.translation import gettext as _
 from portal.common.access import access_changed
 from portal.common.actor import Actor
 from portal.common.errors import NotFound, NotPermitted
-from tenants import bounds
+from tenants import bounds, shares
 from tenants.bounds import Way
-from tenants.holdings import CODENAME, Holdings, held, holdings, live, one_look, people_of
-from tenants.kinds import Kind, kind_of, register_kind, whole_of
+from tenants.holdings import CODENAME, Holdings, holdings, one_look, people_of
+from tenants.kinds import Kind, kind_of, register_kind
 from tenants.models import (
     DataCenter,
     Role,
@@ -82,7 +82,8 @@ def system() -> System:
 def visible(actor: Actor, permit: Permit, queryset: QuerySet[M]) -> QuerySet[M]:
     """The rows on which this actor holds the permit: literal data-center ids first, then single shares.
 
-    Four queries of its own at most, whatever the number of grants and objects; the rest is one WHERE.
+    Four queries of its own at most, five of what is a part of something, whatever the number of grants and objects; the rest
+    is one WHERE.
     """
     if actor.is_system:
         return queryset
@@ -94,7 +95,7 @@ def visible(actor: Actor, permit: Permit, queryset: QuerySet[M]) -> QuerySet[M]:
     if roles & set(mine.system):
         return queryset
     centers = _by_data_center(mine, kind, permit, roles)
-    conditions = [*centers, *_by_share(actor, kind, roles, alone=None if centers else mine)]
+    conditions = [*centers, *shares.by_share(actor, kind, roles, alone=None if centers else mine)]
     return queryset.filter(reduce(or_, conditions)) if conditions else queryset.none()
 
 
@@ -137,46 +138,6 @@ def _by_data_center(mine: Holdings, kind: Kind, permit: Permit, roles: frozenset
     return found
 
 
-def _by_share(actor: Actor, kind: Kind, roles: frozenset[str], *, alone: Holdings | None) -> list[Q]:
-    """Single shares, of what it is a part of too. ``alone``: there is nothing besides them, and this is what is held."""
-    if kind.model in {DataCenter, System}:
-        return []
-    whole, shares = whole_of(kind), _shared(actor, kind, roles, "pk", alone)
-    if whole is not None:
-        shares += _shared(actor, whole, roles, kind.whole, alone)
-    if not shares:
-        return []
-    share = reduce(or_, shares)
-    if kind.data_center_path:
-        # A disabled data center's machines are nobody's for the time being.
-        share &= Q(**{f"{kind.data_center_path}__enabled": True}) | Q(**{f"{kind.data_center_path}": None})
-    return [share]
-
-
-def _shared(actor: Actor, kind: Kind, roles: frozenset[str], path: str, alone: Holdings | None) -> list[Q]:
-    """That the object at the end of the path is one of this kind on which the actor holds one of the roles.
-
-    By their ids where they are few and all there is to see, from which the database then starts instead of looking through
-    everybody's. Else by subqueries: a thousand grants are not a thousand parameters, and of many a page is soon found.
-    """
-    few = alone.singles(kind) if alone is not None else None
-    if few is not None:
-        ids = sorted(uid for uid, held_there in few.items() if roles & set(held_there))
-        return [Q(**{f"{path}__in": ids})] if ids else []
-    codenames = [CODENAME + role for role in roles]
-    own = live(
-        kind.user_grants._default_manager.filter(
-            user=actor.user, user__is_active=True, permission__codename__in=codenames
-        )
-    )
-    groups = live(
-        kind.group_grants._default_manager.filter(
-            group__user=actor.user, group__user__is_active=True, permission__codename__in=codenames
-        )
-    )
-    return [Q(**{f"{path}__in": rows.values("content_object")}) for rows in (own, groups)]
-
-
 def permits_on(actor: Actor, objects: Iterable[M]) -> dict[Any, frozenset[Permit]]:
     """For each object the permits held on it; a bounded number of queries for any number of objects of one kind."""
     rows = list(objects)
@@ -200,10 +161,10 @@ def _ways(actor: Actor, model: type[Model], rows: list[M]) -> list[tuple[M, list
     mine = holdings(actor)
     above = [Way(role, how, "system", SYSTEM_UID) for role, how in mine.system.items()]
     centers, enabled = mine.centers, mine.enabled
-    shares = _shares(actor, kind, rows)
+    singles = shares.shares_of(actor, kind, rows)
     owners = _centers_of(model, kind.data_center_path, rows)
     users = _centers_of(model, kind.assignment_path, rows)
-    disabled = mine.disabled if any(share.roles for share in shares) else set()
+    disabled = mine.disabled if any(share.roles for share in singles) else set()
     found = []
     for row in rows:
         ways = list(above)
@@ -214,37 +175,10 @@ def _ways(actor: Actor, model: type[Model], rows: list[M]) -> list[tuple[M, list
                 Way(role, how, "data_center", center, assigned=True) for role, how in centers.roles(center).items()
             ]
         if not owners.get(row.pk, set()) & disabled:
-            ways += [way for share in shares for way in share.ways(row.pk)]
-        reached = {row.pk} | owners.get(row.pk, set()) | {share.on[row.pk] for share in shares}
+            ways += [way for share in singles for way in share.ways(row.pk)]
+        reached = {row.pk} | owners.get(row.pk, set()) | {share.on[row.pk] for share in singles}
         found.append((row, bounds.narrowed(actor, ways, reached=reached, used_by=users.get(row.pk, set()))))
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Share:
-    """The roles held on single objects of a kind. ``on``: for each row the object that counts, itself or what it is a part of."""
-
-    kind: str
-    on: dict[Any, UUID]
-    roles: dict[UUID, dict[str, str]]
-
-    def ways(self, pk: Any) -> list[Way]:
-        """Those to this row."""
-        uid = self.on[pk]
-        return [Way(role, how, self.kind, uid) for role, how in self.roles.get(uid, {}).items()]
-
-
-def _shares(actor: Actor, kind: Kind, rows: list[M]) -> list[_Share]:
-    """What the actor holds on each of these rows, and on what they are parts of; one query each."""
-    if kind.model in {DataCenter, System}:
-        return []
-    found, whole = [(kind, {row.pk: row.pk for row in rows})], whole_of(kind)
-    if whole is not None:
-        found.append((whole, {row.pk: getattr(row, f"{kind.whole}_id") for row in rows}))
-    return [
-        _Share(each.name, on, held(actor, each.user_grants, each.group_grants, only=set(on.values())).by_object)
-        for each, on in found
-    ]
 
 
 def _centers_of(model: type[Model], path: str, rows: list[M]) -> dict[Any, set[UUID]]:

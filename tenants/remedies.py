@@ -45,7 +45,7 @@ class Remedy:
 
 
 def remedy(asker: Actor, permit: str, target: Model) -> Remedy:
-    """What would give somebody this permit on the target, told to this asker. Ten queries at most."""
+    """What would give somebody this permit on the target, told to this asker. Twelve queries at most."""
     kind, mine = kind_of(type(target)), holdings(asker)
     owner = owner_of(target)
     scope = _lowest(target, kind, owner)

@@ -69,7 +69,7 @@ class VmForm(PageForm):
         self.offers_clone = any(can_clone(row) for row in templates)
         self._field("template").choices = [(str(row.pk), _label(row, self.places)) for row in templates]
         self._field("data_center").choices = [(str(row.pk), row.name) for row in data_centers]
-        self.profiles = {str(row.pk): _wired(row) for row in profiles}
+        self.profiles = {str(row.pk): str(row) for row in profiles}
         self._field("nics").choices = [(USUAL, ""), (NO_NIC, ""), *self.profiles.items()]
         as_template = [("", gettext("As the template has it"))]
         self._field("memory_mib").choices = as_template + [(str(mib), mib_text(mib)) for mib in MEMORY_MIB]
@@ -108,16 +108,22 @@ class VmForm(PageForm):
         return found
 
     def _nics(self) -> tuple[UUID, ...] | None:
-        """None where it was left to the portal: nothing was to be chosen, or the one card is as usual."""
+        """None where it was left to the portal, the one card being as usual. Where nothing is offered there is no card."""
         found: list[str] = self.cleaned_data["nics"]
+        if not self.profiles:
+            return ()
         if "nics" not in self.data or found == [USUAL]:
             return None
         return tuple(UUID(uid) for value in found if (uid := value or next(iter(self.profiles), "")))
 
+    def chosen_nics(self) -> list[str]:
+        """The vNIC profiles that the cards will be on, by uid, that of a card as usual too."""
+        uids = self._nics()
+        return [*self.profiles][:1] if uids is None else [str(uid) for uid in uids]
+
     def nic_names(self) -> list[str]:
         """On what the cards will be, in words."""
-        uids = self._nics()
-        return [*self.profiles.values()][:1] if uids is None else [self.profiles[str(uid)] for uid in uids]
+        return [self.profiles[uid] for uid in self.chosen_nics()]
 
     def nic_rows(self) -> list[tuple[str, list[tuple[str, str]]]]:
         """A choice for each card, what is chosen and what is offered, and one for another card.
@@ -168,11 +174,6 @@ def _told_apart(rows: Sequence[Template], *, names_providers: bool) -> dict[UUID
             numbers[words] += 1
             told[uid] = (*words, gettext("number %(number)d") % {"number": numbers[words]})
     return {uid: ", ".join(words) for uid, words in told.items()}
-
-
-def _wired(row: VnicProfile) -> str:
-    """A vNIC profile in words: its network's name, and its own where that is another."""
-    return row.network.name if row.name == row.network.name else f"{row.network.name}: {row.name}"
 
 
 def _kind(row: Template) -> str:

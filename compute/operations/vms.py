@@ -17,6 +17,8 @@ from compute.operations.looked_at import once_looked_at
 from compute.operations.machine import OFF, driver_of, provider_of, read_back, ref_of, settle, vm_of
 from compute.sync.vms import observe
 from network.models import VnicProfile
+from portal.common.errors import NotFound as Hidden
+from portal.common.errors import NotPermitted
 from portal.common.sealed import unseal_json
 from portal.hypervisors.base import Driver
 from portal.hypervisors.engine_found import MakingState
@@ -33,8 +35,11 @@ from portal.hypervisors.specs import (
     VmStatus,
 )
 from portal.jobs.context import JobContext
+from portal.jobs.gate import ask_gate
 from portal.jobs.operation import Act, Done, Operation, StepContext, StepDef, StepFailed, Wait, register
 from tenants import quota
+from tenants.kinds import kind_of
+from tenants.permits import Permit
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -64,13 +69,24 @@ def _nic(nic: Nic, profile: VnicProfile) -> NicSpec:
 
 
 def place(ctx: StepContext) -> Done:
-    """The provider answers, and the storage domain has room for the disk's first growth."""
+    """Its networks are still his who asked, the provider answers, and the storage domain has room for the disk's first growth."""
     vm = vm_of(ctx)
+    for nic in vm.nics.select_related("vnic_profile__network"):
+        _ask_again(ctx, nic.vnic_profile)
     about = driver_of(vm).about()
     for disk in _disks(vm):
         if disk.storage_domain.status != "active":
             raise NoCapacity(_("The storage domain is not active. Ask an administrator of the data center."))
     return Done({"host": about.host_name[:60]})
+
+
+def _ask_again(ctx: StepContext, profile: VnicProfile) -> None:
+    """A role on a vNIC profile may have ended since it was chosen."""
+    try:
+        ask_gate(ctx.actor, Permit.NETWORK_USE, kind_of(VnicProfile).name, profile.pk)
+    except (NotPermitted, Hidden) as error:
+        text = _("You may not use the network %(name)s any more. Choose another, or ask for a role on it.")
+        raise StepFailed(text % {"name": profile.network.name}, code="network_not_permitted") from error
 
 
 def make_disks(ctx: StepContext) -> None:

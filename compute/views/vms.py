@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from compute import selectors
-from compute.forms.vms import VmForm, proposed_name
+from compute.forms.vms import NO_NIC, VmForm, proposed_name
 from compute.services import vms
 from compute.services.wishes import offered_profiles
 from compute.versions import latest
@@ -138,7 +138,7 @@ def _review(request: HttpRequest, form: VmForm, *, preview: bool) -> HttpRespons
     context |= {
         "template_name": dict(form.fields["template"].choices)[form.cleaned_data["template"]],  # type: ignore[attr-defined]
         "data_center_name": dict(form.fields["data_center"].choices)[form.cleaned_data["data_center"]],  # type: ignore[attr-defined]
-        "values": _posted(request),
+        "values": _reviewed(request, form),
         "whose": whose_form(actor.uid),
     }
     return render(request, "compute/vm_review.html", context)
@@ -147,6 +147,12 @@ def _review(request: HttpRequest, form: VmForm, *, preview: bool) -> HttpRespons
 def _posted(request: HttpRequest) -> list[tuple[str, str]]:
     """The form's values as they were posted, to be posted again from the review."""
     return [(name, value) for name in VmForm.base_fields for value in request.POST.getlist(name)]
+
+
+def _reviewed(request: HttpRequest, form: VmForm) -> list[tuple[str, str]]:
+    """The same to be made as it was reviewed: on these very networks, whatever is usual by then."""
+    rest = [(name, value) for name, value in _posted(request) if name != "nics"]
+    return rest + [("nics", uid) for uid in form.chosen_nics() or [NO_NIC]]
 
 
 def _create(request: HttpRequest, form: VmForm) -> HttpResponse:

@@ -47,7 +47,12 @@ class NetworkSerializer(OfZone, serializers.Serializer):
 
 
 class SeenVnicProfileSerializer(VnicProfileSerializer):
-    network = serializers.CharField(source="network.name", help_text="The name of its network.")
+    network_name = serializers.CharField(source="network.name")
+    status = serializers.ChoiceField(
+        source="network.status",
+        choices=NetworkStatus.choices,
+        help_text="Of its network: cards come on an operational one.",
+    )
 
 
 class NewNetworkSerializer(StrictSerializer):
@@ -63,7 +68,11 @@ class StartedNetworkSerializer(serializers.Serializer):
 
 
 class VnicProfiles(ListView):
-    """The vNIC profiles one may see, those of networks that one does not see too: what a machine's card can be put on."""
+    """The vNIC profiles one may see, those of networks that one does not see too, and those that are gone from their engine.
+
+    A card can be put on one that is not gone, whose network is operational and may be used by the machine's data center, by
+    whoever holds NETWORK_USE on it.
+    """
 
     serializer_class = SeenVnicProfileSerializer
     pagination_class = ByName

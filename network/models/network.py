@@ -89,7 +89,7 @@ class FoundNetwork(UidModel):
 
 
 class VnicProfile(UidModel):
-    """What a NIC may be: a network with its filter. Belongs to its network's owner."""
+    """What a NIC may be: a network with its filter. Belongs to its network's owner. ``str`` reads its network."""
 
     name = models.CharField(_("name"), max_length=64)
     network = models.ForeignKey(Network, on_delete=models.CASCADE, related_name="vnic_profiles")
@@ -105,7 +105,8 @@ class VnicProfile(UidModel):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        """With its network's name: many networks have a profile of the same name."""
+        return self.network.name if self.name == self.network.name else f"{self.network.name}: {self.name}"
 
 
 class NetworkAssignment(UidModel):

@@ -29,9 +29,13 @@ def unregister_gate(check: GateCheck) -> None:
 
 def pass_gate(job: Job) -> None:
     """Raise when the job's actor may no longer do it. A job with a permit and no gate to ask is a fault of set-up."""
-    if not job.permit or job.permit_uid is None:
-        return
+    if job.permit and job.permit_uid is not None:
+        ask_gate(actor_of_job(job), job.permit, job.permit_kind, job.permit_uid)
+
+
+def ask_gate(actor: Actor, permit: str, kind: str, uid: UUID) -> None:
+    """Raise when a job's actor does not hold the permit on an object any more: for what a step needs besides the job's own."""
     if not _GATES:
         raise RuntimeError("no gate is registered: jobs with a permit cannot run")
     for check in _GATES:
-        check(actor_of_job(job), job.permit, job.permit_kind, job.permit_uid)
+        check(actor, permit, kind, uid)

@@ -254,6 +254,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "ENUM_NAME_OVERRIDES": {
         "VmStatus": "compute.choices.VmStatusChoice",
         "CheckStatus": "compute.choices.CheckStatus",
+        "NetworkStatusEnum": "network.choices.NetworkStatus",
         "DirectoryKind": "tenants.models.directory.DirectoryKind",
     },
 }

@@ -71,7 +71,7 @@ class Grants(ListView):
         if not self.request.user:
             return User.objects.none()
         self._target = _target(self.request, self.kwargs["kind"], self.kwargs["uid"])
-        return services.users_of(self._target)
+        return services.users_of(_actor(self.request), self._target)
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """A page of them, with what they were given read at once."""
@@ -102,7 +102,7 @@ class GroupGrants(ApiView):
     def get(self, request: Request, kind: str, uid: UUID) -> Response:
         """All of them, by name."""
         target = _target(request, kind, uid)
-        found = services.grantees(target, services.groups_of(target))
+        found = services.grantees(target, services.groups_of(_actor(request), target))
         return Response(GroupGranteesSerializer({"groups": found}).data)
 
 

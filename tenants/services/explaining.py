@@ -21,6 +21,7 @@ from tenants.permit_words import in_order, permits_for
 from tenants.permits import Permit
 from tenants.policy import SEE, Explanation, people_of
 from tenants.remedies import Remedy, Scope, remedy
+from tenants.services.told import gives, people_told, places_told
 
 LONGEST = 200  # of what is asked, as far as it is repeated
 
@@ -111,7 +112,7 @@ def object_of(asker: Actor, text: str) -> Model:
 
 def may_ask_for_others(asker: Actor, target: Model) -> bool:
     """Whether the asker administers the object: whoever may give roles on it may ask why others may or may not."""
-    return Permit.GRANT in policy.permits_on(asker, [target])[target.pk]
+    return gives(asker, target)
 
 
 def subject_of(asker: Actor, target: Model, user: str) -> Actor:
@@ -133,9 +134,12 @@ def _knows(asker: Actor, user: User, target: Model) -> bool:
     if policy.holds_everywhere(asker, Permit.USER_MANAGE):
         return True
     owner = owner_of(target)
-    if owner is not None and Permit.GRANT in policy.permits_on(asker, [owner])[owner.pk]:
+    if owner is not None and gives(asker, owner):
         return user.pk in people_of(owner)
-    return any(_grants(scope, user).exists() for scope in around(target))
+    told = people_told(asker, target)
+    if told is not None and user.pk not in told.users:
+        return False
+    return any(_grants(scope, user).exists() for scope in places_told(asker, target))
 
 
 def _grants(scope: Model, user: User) -> Any:
@@ -169,8 +173,9 @@ def _obstacle(subject: Actor, target: Model, found: Explanation, helping: Remedy
 def _chain(asker: Actor, subject: Actor, target: Model, found: Explanation) -> tuple[Link, ...]:
     ways = found.derivation
     if subject is not asker and not policy.holds_everywhere(asker, Permit.GRANT):
-        # Who runs the institute is none of a department's matter.
-        ways = tuple(way if way["ancestor"] != "system" else way | {"role": "", "group": ""} for way in ways)
+        # Who runs the institute is none of a department's matter, nor what is given on all of which it has a part.
+        told = {scope.pk for scope in places_told(asker, target)} | {way["uid"] for way in ways if way["assigned"]}
+        ways = tuple(way if way["uid"] in told else way | {"role": "", "group": ""} for way in ways)
     names = _role_names({way["role"] for way in ways})
     groups = _directories({way["group"] for way in ways})
     ends = _expiries(subject.user, found)
@@ -181,7 +186,7 @@ def _chain(asker: Actor, subject: Actor, target: Model, found: Explanation) -> t
         Link(
             way["role"],
             names.get(way["role"], ""),
-            Scope(way["ancestor"], way["uid"], scopes[way["uid"]]),
+            Scope(way["ancestor"], way["uid"], scopes.get(way["uid"], "")),
             assigned=way["assigned"],
             group=way["group"],
             directory=groups.get(way["group"], ""),

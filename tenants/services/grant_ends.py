@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -18,8 +17,9 @@ from portal.events.codes import Outcome
 from portal.events.record import Subject, record
 from tenants import policy
 from tenants.holdings import CODENAME, live
-from tenants.kinds import around, kind_of, owner_of
+from tenants.kinds import around, kind_of, owner_of, users_of
 from tenants.models import Role, System, User
+from tenants.permits import ASSIGNED, Permit
 from tenants.services.role_uses import tables
 
 FIRST_LOOK = timedelta(days=1)  # how far back the first telling looks
@@ -36,20 +36,24 @@ def end_of(actor: Actor, permits: Iterable[str], target: Model) -> datetime | No
     wanted = set(permits)
     ends: dict[str, datetime] = {}
     worth = dict(Role.objects.values_list("codename", "permits"))
-    for codename, expires_at in _ways(actor, target):
-        for permit in wanted.intersection(worth.get(codename.removeprefix(CODENAME), ())):
+    for codename, expires_at, meant in _ways(actor, target):
+        for permit in wanted.intersection(worth.get(codename.removeprefix(CODENAME), ()), meant):
             ends[permit] = max(ends.get(permit, expires_at or NEVER), expires_at or NEVER)
     first = min(ends.values(), default=NEVER)
     return None if first == NEVER else first
 
 
-def _ways(actor: Actor, target: Model) -> Iterable[tuple[str, datetime | None]]:
-    """The roles held on the object, on what is around it and on the system, himself or through a group, and when each ends."""
-    for scope in {*around(target), policy.system()}:
+def _ways(actor: Actor, target: Model) -> Iterable[tuple[str, datetime | None, frozenset[Permit]]]:
+    """The roles held on the object, on what is around it and on the system, and on the data centers that may merely use it,
+    himself or through a group; when each ends, and the permits that it can be worth there.
+    """
+    near = [(scope, frozenset(Permit)) for scope in {*around(target), policy.system()}]
+    for scope, meant in [*near, *((center, ASSIGNED) for center in users_of(target))]:
         kind = kind_of(type(scope))
         own = live(kind.user_grants._default_manager.filter(content_object=scope, user=actor.user))
         through = live(kind.group_grants._default_manager.filter(content_object=scope, group__user=actor.user))
-        yield from chain(*(rows.values_list("permission__codename", "expires_at") for rows in (own, through)))
+        for rows in (own, through):
+            yield from ((code, end, meant) for code, end in rows.values_list("permission__codename", "expires_at"))
 
 
 def tell_of_ends() -> int:

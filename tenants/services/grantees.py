@@ -17,11 +17,12 @@ from portal.common.actor import Actor
 from portal.common.errors import Invalid, NotFound, Reason
 from tenants import policy
 from tenants.holdings import CODENAME
-from tenants.kinds import kind_named, kind_of, kinds, owner_of
-from tenants.models import DataCenter, DirectoryGroup, Role, User
+from tenants.kinds import kind_named, kind_of, owner_of
+from tenants.models import DirectoryGroup, Role, User
 from tenants.permits import Permit
 from tenants.selectors import roles_for
 from tenants.services.grants import grant_role, revoke_role
+from tenants.services.told import gives, groups_in, people_told
 
 PER_PAGE = 50
 MOST_GROUPS = 200
@@ -83,15 +84,18 @@ def roles_to_give(actor: Actor, target: Model) -> tuple[list[Role], list[Role]]:
     ]
 
 
-def users_of(target: Model) -> QuerySet[User]:
-    """The users to whom something was given on the object itself."""
+def users_of(actor: Actor, target: Model) -> QuerySet[User]:
+    """The users to whom something was given on the object itself, of whom this actor is told."""
     rows = kind_of(type(target)).user_grants._default_manager.filter(content_object=target)
-    return User.objects.filter(pk__in=rows.values("user"))
+    told = people_told(actor, target)
+    return User.objects.filter(pk__in=(rows if told is None else rows.filter(user__in=told.users)).values("user"))
 
 
-def groups_of(target: Model) -> list[Group]:
-    """The groups to which something was given on the object itself, by name."""
+def groups_of(actor: Actor, target: Model) -> list[Group]:
+    """The groups to which something was given on the object itself, by name, of which this actor is told."""
     rows = kind_of(type(target)).group_grants._default_manager.filter(content_object=target)
+    told = people_told(actor, target)
+    rows = rows if told is None else rows.filter(group__in=told.groups)
     return list(Group.objects.filter(pk__in=rows.values("group")).order_by("name")[:MOST_GROUPS])
 
 
@@ -114,11 +118,11 @@ def grantees(target: Model, subjects: Sequence[User | Group]) -> list[Grantee]:
     return [Grantee(one, titles.get(one.pk, str(one)), tuple(found.get(one.pk, ()))) for one in subjects]
 
 
-def page_of(target: Model, *, after: str = "") -> tuple[list[Grantee], str]:
+def page_of(actor: Actor, target: Model, *, after: str = "") -> tuple[list[Grantee], str]:
     """Groups first, then a page of users by user name; and the user name to go on from, empty at the end."""
-    users = list(users_of(target).filter(username__gt=after).order_by("username")[: PER_PAGE + 1])
+    users = list(users_of(actor, target).filter(username__gt=after).order_by("username")[: PER_PAGE + 1])
     more = users[PER_PAGE - 1].username if len(users) > PER_PAGE else ""
-    groups = [] if after else grantees(target, groups_of(target))
+    groups = [] if after else grantees(target, groups_of(actor, target))
     return [*groups, *grantees(target, users[:PER_PAGE])], more
 
 
@@ -131,7 +135,7 @@ def give(actor: Actor, target: Model, request: GrantRequest) -> Grantee:
     policy.authorize(actor, Permit.GRANT, target)
     if bool(request.user) == bool(request.group):
         raise _invalid("user", _("Name a user or a group, one of the two."))
-    near = None if _rules_around(actor, target) else _near(target)
+    near = None if _rules_around(actor, target) else _near(actor, target)
     subject = _user(request.user, near) if request.user else _group(request.group, near)
     grant_role(actor, request.role, subject, target, expires_at=request.expires_at)
     return grantees(target, [subject])[0]
@@ -140,9 +144,9 @@ def give(actor: Actor, target: Model, request: GrantRequest) -> Grantee:
 def take(actor: Actor, target: Model, *, role: str, user: UUID | None = None, group: int | None = None) -> Grantee:
     """Take back what was given on an object. Raises ``NotFound`` for what nobody of that kind holds there."""
     policy.authorize(actor, Permit.GRANT, target)
-    subject: Any = users_of(target).filter(pk=user).first() if user else None
+    subject: Any = users_of(actor, target).filter(pk=user).first() if user else None
     if group is not None:
-        subject = next((one for one in groups_of(target) if one.pk == group), None)
+        subject = next((one for one in groups_of(actor, target) if one.pk == group), None)
     found = grantees(target, [subject])[0] if subject is not None else None
     if found is None or role not in {given.role for given in found.roles}:
         raise NotFound(_("Nobody of that kind was given that role here."))
@@ -150,13 +154,8 @@ def take(actor: Actor, target: Model, *, role: str, user: UUID | None = None, gr
     return found
 
 
-def rules(actor: Actor, target: Model) -> bool:
-    """Whether the actor may give roles on an object."""
-    return Permit.GRANT in policy.permits_on(actor, [target])[target.pk]
-
-
 def _rules_around(actor: Actor, target: Model) -> bool:
-    return rules(actor, owner_of(target) or policy.system())
+    return gives(actor, owner_of(target) or policy.system())
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,22 +167,13 @@ class _Near:
     place: str
 
 
-def _near(target: Model) -> _Near:
+def _near(actor: Actor, target: Model) -> _Near:
     center = owner_of(target)
     if center is None:
-        return _Near(users_of(target), Group.objects.filter(pk__in=[one.pk for one in groups_of(target)]), str(target))
+        there = [one.pk for one in groups_of(actor, target)]
+        return _Near(users_of(actor, target), Group.objects.filter(pk__in=there), str(target))
     users = User.objects.filter(pk__in=policy.people_of(center), is_active=True, service_of=None)
-    return _Near(users, Group.objects.filter(pk__in=_group_ids(center)), center.name)
-
-
-def _group_ids(center: DataCenter) -> set[int]:
-    found: set[int] = set()
-    for kind in kinds():
-        path = "content_object" if kind.model is DataCenter else f"content_object__{kind.data_center_path}"
-        if path != "content_object__":
-            rows = kind.group_grants._default_manager.filter(**{path: center})
-            found.update(rows.values_list("group_id", flat=True))
-    return found
+    return _Near(users, Group.objects.filter(pk__in=groups_in(center)), center.name)
 
 
 def _user(name: str, near: _Near | None) -> User:

@@ -16,12 +16,13 @@ from django.db.models import Model, Q, QuerySet
 from portal.common.actor import Actor
 from tenants import policy
 from tenants.holdings import CODENAME, live
-from tenants.kinds import Kind, around, kind_named, kind_of
+from tenants.kinds import Kind, kind_named, kind_of, users_of
 from tenants.models import DataCenter, Directory, Role, User
 from tenants.models.data_center import SYSTEM_UID
 from tenants.permit_words import permits_for
 from tenants.permits import ASSIGNED, Permit
 from tenants.remedies import Scope
+from tenants.services.told import Told, gives, people_told, places_told
 
 PER_PAGE = 50
 ORDER = ("group", "user")  # groups first, each by name
@@ -90,9 +91,10 @@ class HoldersPage:
 def holders(actor: Actor, target: Model, *, cursor: Cursor | None = None, size: int = PER_PAGE) -> HoldersPage:
     """Who holds a role that means something on an object, groups first, then users by user name, a page of them.
 
-    Told are the roles on the object, what it is a part of and its data center to whoever may give roles on the object; those on a data center
-    that may merely use it to whoever may give roles there; those on the whole system, and the members of groups, to
-    super-admins. Raises ``NotFound`` or ``NotPermitted`` for everybody else.
+    Told are the roles on the object and its data center to whoever may give roles on the object; those on what it is a part of,
+    and of a part of the institute's those of other departments' people, to whoever may give roles on the whole; those on a
+    data center that may merely use it to whoever may give roles there; those on the whole system, and the members of
+    groups, to super-admins. Raises ``NotFound`` or ``NotPermitted`` for everybody else.
     """
     of = _Grants(actor, target, _places(actor, target))
     place = cursor or Cursor(ORDER[0])
@@ -115,7 +117,7 @@ def holders(actor: Actor, target: Model, *, cursor: Cursor | None = None, size: 
 
 def may_see_holders(actor: Actor, target: Model) -> bool:
     """Whether ``holders`` would answer, for links that lead there."""
-    return Permit.GRANT in policy.permits_on(actor, [target])[target.pk] or bool(_users_of(actor, target))
+    return gives(actor, target) or bool(_users_of(actor, target))
 
 
 def _cursor(rows: list[tuple[str, Any]], *, backward: bool) -> str:
@@ -133,22 +135,29 @@ class _Place:
     kind: Kind
     names: dict[UUID, str]
     assigned: bool = False
+    told: Told | None = None  # of whom alone; None: of all
 
     def rows(self, who: str, codenames: list[str]) -> QuerySet[Any]:
         """The live grants of these roles there, to users or to groups."""
         table = self.kind.user_grants if who == "user" else self.kind.group_grants
-        return live(table._default_manager.filter(content_object__in=self.names, permission__codename__in=codenames))
+        rows = live(table._default_manager.filter(content_object__in=self.names, permission__codename__in=codenames))
+        if self.told is None:
+            return rows
+        return rows.filter(user__in=self.told.users) if who == "user" else rows.filter(group__in=self.told.groups)
 
 
 def _places(actor: Actor, target: Model) -> list[_Place]:
     """Where roles on an object may be held, as far as this actor may know of it. Raises as ``holders``."""
     users = _users_of(actor, target)
     found = [_Place(kind_of(DataCenter), users, assigned=True)] if users else []
-    if Permit.GRANT not in policy.permits_on(actor, [target])[target.pk]:
+    if not gives(actor, target):
         if not found:
             policy.authorize(actor, Permit.GRANT, target)
         return found
-    near = [_Place(kind_of(type(one)), {one.pk: str(one)}) for one in reversed(around(target))]
+    near = [
+        _Place(kind_of(type(one)), {one.pk: str(one)}, told=people_told(actor, one) if one == target else None)
+        for one in reversed(places_told(actor, target))
+    ]
     system = kind_named("system")
     if system is not None and policy.holds_everywhere(actor, Permit.GRANT) and target.pk != SYSTEM_UID:
         near.insert(0, _Place(system, {SYSTEM_UID: ""}))
@@ -157,11 +166,9 @@ def _places(actor: Actor, target: Model) -> list[_Place]:
 
 def _users_of(actor: Actor, target: Model) -> dict[UUID, str]:
     """The data centers that may merely use an object, of those where the actor may give roles, with their names."""
-    path = kind_of(type(target)).assignment_path
-    if not path:
+    if not kind_of(type(target)).assignment_path:
         return {}
-    ids = type(target)._default_manager.filter(pk=target.pk, **{f"{path}__isnull": False}).values(path)
-    rows = policy.visible(actor, Permit.GRANT, DataCenter.objects.filter(pk__in=ids, enabled=True))
+    rows = policy.visible(actor, Permit.GRANT, users_of(target))
     return dict(rows.order_by().values_list("pk", "name"))
 
 

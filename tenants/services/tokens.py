@@ -19,11 +19,12 @@ from portal.common.sealed import keyed_hash
 from portal.events.record import Subject, attempt
 from tenants import bounds, policy
 from tenants.holdings import CODENAME, live
-from tenants.kinds import kinds
+from tenants.kinds import kinds, with_whole
 from tenants.models import ApiToken, DataCenter, Role, System, User
 from tenants.permits import Permit
 from tenants.services.grants import hold_role
 from tenants.services.people import authorize_people, persons, roles_to_give
+from tenants.services.told import naming
 
 USED_EVERY = timedelta(minutes=1)
 SHORTEST_SECONDS = 60
@@ -146,8 +147,9 @@ def revoke_service_token(actor: Actor, data_center: UUID, uid: UUID) -> None:
 
 def choosable(actor: Actor, *, most: int) -> dict[str, list[tuple[UUID, str]]]:
     """What a token can be for, by kind of object: as far as the actor sees it, ``most`` of each."""
+    name = naming(actor)
     return {
-        kind.name: [(row.pk, str(row)) for row in policy.visible(actor, seen, kind.model._default_manager.all())[:most]]
+        kind.name: [(row.pk, name(row)) for row in policy.visible(actor, seen, with_whole(kind))[:most]]
         for kind in kinds()
         if (seen := policy.SEE.get(kind.name)) and kind.model is not System
     }

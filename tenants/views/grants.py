@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
+from portal.common.actor import Actor
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from tenants.forms.grants import GrantForm
@@ -19,6 +20,7 @@ from tenants.kinds import kind_of, owner_of
 from tenants.models import System
 from tenants.services import grantees as services
 from tenants.services.grantees import GrantRequest
+from tenants.services.told import gives, naming
 
 SECTIONS = {
     "vm": "machines",
@@ -49,8 +51,8 @@ def grants(request: HttpRequest, kind: str, uid: UUID) -> HttpResponse:
     if request.method == "POST" and (grantee := form.tried(work)):
         messages.success(request, _("%(name)s has the role now.") % {"name": grantee.name})
         return redirect("tenants:grants", kind=kind, uid=uid)
-    rows, more = services.page_of(target, after=request.GET.get("after", "")[:150])
-    context = {"section": SECTIONS.get(kind, ""), "kind": kind, "target": target, "title": _title(target)}
+    rows, more = services.page_of(actor, target, after=request.GET.get("after", "")[:150])
+    context = {"section": SECTIONS.get(kind, ""), "kind": kind, "target": target, "title": _title(actor, target)}
     context |= {"rows": rows, "more": more, "form": form, "beyond": beyond, "crumbs": _crumbs(target)}
     return render(request, "tenants/grants.html", context, status=400 if form.errors else 200)
 
@@ -65,15 +67,15 @@ def grant_take(request: HttpRequest, kind: str, uid: UUID) -> HttpResponse:
     number = int(group) if group.isascii() and group.isdigit() and len(group) < 10 else None
     found = services.take(actor, target, role=request.POST.get("role", "")[:64], user=user, group=number)
     messages.info(request, _("The role of %(name)s was taken back.") % {"name": found.name})
-    if services.rules(actor, target):
+    if gives(actor, target):
         return redirect("tenants:grants", kind=kind, uid=uid)
     return redirect("home")  # it was his own by which he could look at this page
 
 
-def _title(target: Model) -> str:
+def _title(actor: Actor, target: Model) -> str:
     if isinstance(target, System):
         return _("Roles on the whole system")
-    return _("Roles on %(name)s") % {"name": target}
+    return _("Roles on %(name)s") % {"name": naming(actor)(target)}
 
 
 def _crumbs(target: Model) -> list[tuple[str, str]]:

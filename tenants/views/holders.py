@@ -15,7 +15,7 @@ from portal.common.actor import Actor
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from tenants import policy
-from tenants.kinds import Kind, kind_of, kinds, owner_of, whole_of
+from tenants.kinds import Kind, kind_of, kinds, owner_of, whole_of, with_whole
 from tenants.permit_words import permit_titles
 from tenants.permits import Permit
 from tenants.services.explaining import may_ask_for_others, object_of
@@ -49,7 +49,7 @@ def _beside(actor: Actor, target: Model) -> dict[str, Any]:
 
 
 def _parts(kind: Kind, target: Model) -> QuerySet[Any]:
-    return kind.model._default_manager.filter(**{kind.whole: target})
+    return with_whole(kind).filter(**{kind.whole: target})
 
 
 def holders_shown(request: HttpRequest, target: Model) -> dict[str, Any]:

@@ -16,10 +16,13 @@ from compute.models import Cluster, FoundVm, StorageDomain, Template, Vm, Zone
 from compute.services import launch, sharing, vms
 from compute.services.adoption import Adoption, adopt, plan_adoption
 from compute.services.templates import TemplateEdit, edit_template
+from compute.services.wishes import resolved
 from network.models import Network, VnicProfile
+from portal.common.actor import system_actor
 from portal.common.errors import Conflict, Invalid
 from portal.hypervisors.models import Provider
-from tenants.models import DataCenter
+from tenants import policy
+from tenants.models import DataCenter, DataCenterUserGrant
 from tests.engines import Both, the_both
 
 GREEK = {"Accept-Language": "el"}
@@ -223,9 +226,18 @@ def test_the_form_offers_each_card_the_networks_that_its_machine_can_be_on_and_n
     assert offered(page.context["form"]) == [{"lan", "zoo", "zoo: yak"}] * 2
     assert [value for value, _choices in page.context["form"].nic_rows()] == ["", "none"]
     assert 'hx-swap-oob="true"' in page.content.decode()
+    whole = client.get("/machines/new/").content.decode()
+    parts = whole.count('"action":"nics"')
+    assert (parts, whole.count('hx-sync="#wizard:replace"')) == (parts, parts), (
+        "a later choice takes the earlier's place"
+    )
+    assert "htmx:oobAfterSwap from:#wizard" in whole, "what it will use is asked again with the cards that came"
     review = post("review", yak, "", "none")
     assert "zoo: yak" in review.content.decode()
-    assert [value for name, value in review.context["values"] if name == "nics"] == [yak, "", "none"]
+    lan = str(VnicProfile.objects.get(external_id="profile-east").pk)
+    assert [value for name, value in review.context["values"] if name == "nics"] == [yak, lan], (
+        "what was reviewed is made"
+    )
     made = {"two": (yak, "", "none"), "none": ("none", "none"), "usual": ("",)}
     for name, nics in made.items():
         assert post("create", *nics, name=name, key=name.ljust(32, "k")).status_code == 302
@@ -233,3 +245,44 @@ def test_the_form_offers_each_card_the_networks_that_its_machine_can_be_on_and_n
     assert wired == {"two": ["yak", "lan"], "none": [], "usual": ["lan"]}
     again = post("edit", yak, "none")
     assert [value for value, _choices in again.context["form"].nic_rows()] == [yak, "none"]
+
+
+def test_where_no_network_is_offered_the_machine_is_made_without_a_card_as_the_page_says(both: Both):
+    both.double.put("network", "net-east", clusters=[])
+    both.read()
+    client, physics = client_of(both, "alice"), str(both.centers["physics"].pk)
+    page = client.get(f"/machines/new/?template={both.debian.pk}").content.decode()
+    assert ("the machine gets no network card" in page, 'name="nics"' in page) == (True, False)
+    asked = {"name": "web-1", "data_center": physics, "template": str(both.debian.pk)}
+    review = client.post("/machines/new/", asked | {"action": "review"})
+    assert "No network cards." in review.content.decode()
+    assert ("nics", "none") in review.context["values"]
+    assert client.post("/machines/new/", asked | {"action": "create", "key": "k" * 32}).status_code == 302
+    assert not Vm.objects.get(name="web-1").nics.exists()
+
+
+def test_a_card_as_usual_is_on_the_departments_own_network_first_and_one_more_role_moves_nobodys(both: Both):
+    physics, alice = both.centers["physics"], both.users["alice"]
+    for name in ("net-a", "net-b"):
+        both.double.put("network", name, name=name, zone="east", profiles={f"{name}-p": f"a {name}"})
+    both.read()
+    lan, first, second = (Network.objects.get(external_id=name) for name in ("net-east", "net-a", "net-b"))
+
+    def usual(*, given: Network | None = None) -> str:
+        if given is not None:
+            policy.grant(system_actor(), "vnic-profile-user", alice, given.vnic_profiles.get())
+        [profile] = resolved(both.actor("alice"), both.wish()).profiles
+        return profile.network.name
+
+    sharing.assign(both.actor("root"), physics.pk, "network", first.pk)
+    assert usual() == "net-a", "of the assigned ones by name"
+    Network.objects.filter(pk=lan.pk).update(owner=physics)
+    assert usual() == "lan"
+    # Without a role on the department's networks: what she may use whole, before what is a single vNIC profile.
+    DataCenterUserGrant.objects.filter(user=alice, content_object=physics).delete()
+    for role in ("vm-creator", "quota-consumer"):
+        policy.grant(system_actor(), role, alice, physics)
+    policy.grant(system_actor(), "user-template-based-vm", alice, both.debian)
+    policy.grant(system_actor(), "vnic-profile-user", alice, first)
+    sharing.assign(both.actor("root"), physics.pk, "network", second.pk)
+    assert (usual(), usual(given=lan), usual(given=second)) == ("net-a",) * 3

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from compute import selectors
 from compute.forms.launch import LaunchForm
@@ -30,16 +31,18 @@ from compute.services.template_rows import storage_of
 from compute.services.templates import TemplateEdit, delete_template, edit_template
 from compute.sync.watcher import look_at
 from compute.versions import latest
-from network.models import Network, VnicProfile
+from network.models import Network, NetworkAssignment, VnicProfile, VnicProfileUserGrant
 from network.services import create_network, providers_for
+from portal.common.actor import system_actor
 from portal.common.errors import Conflict, Invalid, NotFound
 from portal.events.models import Event
 from portal.hypervisors.models import Provider
 from portal.jobs.control import cancel_job
 from portal.jobs.engine import advance
 from portal.jobs.models import Job
-from tenants import quota
+from tenants import policy, quota
 from tenants.models.quota import Dimension
+from tenants.permits import Permit
 from tests.doubles.hypervisor_state import Fault
 from tests.engines import Both, the_both
 from tests.jobs.conftest import hurry, run
@@ -107,6 +110,31 @@ def test_what_is_gone_is_forgotten_unless_something_depends_on_it(both: Both):
     both.read()
     assert both.debian.status == "ok"
     assert not Cluster.objects.filter(is_gone=True).exists()
+
+
+def test_what_people_have_roles_on_comes_back_to_them_when_it_is_on_the_engine_again(both: Both):
+    bob, double = both.users["bob"], both.double
+    two = {"profile-west": "lan", "profile-lab": "lab"}
+    double.put("network", "net-west", profiles=two)
+    both.read()
+    kept = VnicProfile.objects.get(external_id="profile-lab")
+    policy.grant(system_actor(), "vnic-profile-user", bob, kept)
+    double.put("network", "net-west", profiles={"profile-west": "lan"})
+    both.read()
+    assert VnicProfile.objects.get(pk=kept.pk).is_gone
+    # The whole network likewise, though no data center has it any more.
+    NetworkAssignment.objects.filter(network=kept.network).delete()
+    double.remove("network", "net-west")
+    both.read()
+    assert list(kept.network.vnic_profiles.values_list("external_id", "is_gone")) == [("profile-lab", True)]
+    double.put("network", "net-west", name="lan", zone="west", profiles=two)
+    both.read()
+    assert not VnicProfile.objects.get(pk=kept.pk).is_gone
+    assert policy.explain(both.actor("bob"), Permit.NETWORK_USE, kept).allowed
+    double.put("network", "net-west", profiles={"profile-west": "lan"})
+    VnicProfileUserGrant.objects.update(expires_at=timezone.now())
+    both.read()
+    assert not VnicProfile.objects.filter(pk=kept.pk).exists(), "nobody has anything of it"
 
 
 def test_a_machine_of_an_engine_is_made_seen_and_deleted_like_any_other(both: Both):

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from compute.models import Image, Template
-from network.models import Network, VnicProfile, VnicProfileUserGrant
+from network.models import Network
 from portal.common.actor import system_actor
 from tenants import policy
 from tenants.kinds import kinds
@@ -185,52 +185,6 @@ def test_oVirts_roles_together_let_an_outsider_make_a_machine_and_none_is_spare(
         assert make() in {403, 404}, role
         grant_role(system_actor(), role, charlie, target)
     assert make() == 200
-
-
-def test_AZ12_who_was_given_one_vnic_profile_sees_and_uses_that_alone(world):  # noqa: N802
-    physics, charlie = world.place.centers["physics"], world.place.users["charlie"]
-    network = Network.objects.get(pk=world.ids["network"])
-    given, other = (VnicProfile.objects.create(name=name, network=network) for name in ("lab", "staff"))
-    for role, target in (("vm-creator", physics), ("quota-consumer", physics)):
-        grant_role(system_actor(), role, charlie, target)
-    client = world.api("outsider")
-
-    def seen() -> set[str]:
-        return {one["id"] for one in client.get("/api/v1/vnic-profiles/").json()["results"]}
-
-    def make(profile: VnicProfile) -> int:
-        wish = {"name": "web-9", "data_center": str(physics.pk), "template": world.ids["template"]}
-        wish |= {"nics": [{"vnic_profile": str(profile.pk)}]}
-        return client.post("/api/v1/vms/?dry_run=1", wish, content_type=JSON).status_code
-
-    def explained(profile: VnicProfile) -> Any:
-        return client.get(f"/api/v1/explain/?permit=NETWORK_USE&object=vnic_profile:{profile.pk}")
-
-    his = seen()
-    here, asked = grants("vnic_profile", str(given.pk)), {"role": "vnic-profile-user", "user": "charlie"}
-    assert world.api("other_admin").post(here, asked, content_type=JSON).status_code == 404
-    assert world.api("admin").post(here, asked, content_type=JSON).status_code == 201
-    assert seen() - his == {str(given.pk)}
-    [row] = [one for one in client.get("/api/v1/vnic-profiles/").json()["results"] if one["id"] == str(given.pk)]
-    assert row == {"id": str(given.pk), "name": "lab", "is_gone": False, "network": network.name}
-    assert str(network.pk) not in client.get("/api/v1/networks/").content.decode()
-    assert (make(given), make(other)) == (200, 404)
-    assert [way["on"]["kind"] for way in explained(given).json()["derivation"]] == ["vnic_profile"]
-    assert explained(other).status_code == 404
-    # On the network it is all of its profiles, and the way is told.
-    policy.grant(system_actor(), "vnic-profile-user", charlie, network)
-    assert (make(other), make(given)) == (200, 200)
-    [way] = explained(other).json()["derivation"]
-    assert way["on"] == {"kind": "network", "id": str(network.pk), "name": network.name}
-    told = world.api("admin").get(f"/api/v1/vnic-profiles/{given.pk}/holders/").json()["results"]
-    [of_charlie] = [one for one in told if one["name"] == "charlie"]
-    assert {role["on"]["kind"] for role in of_charlie["roles"]} == {"network", "vnic_profile"}
-    policy.revoke(system_actor(), "vnic-profile-user", charlie, network)
-    physics.enabled = False
-    physics.save()
-    assert seen() == his, "a department that is disabled shares nothing"
-    given.delete()
-    assert not VnicProfileUserGrant.objects.exists(), "what was given on it went along"
 
 
 def test_AZ03_no_parameter_widens_a_list_of_roles_or_grants(world):  # noqa: N802
