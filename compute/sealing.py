@@ -18,7 +18,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from compute import guestfs, spool
-from compute.guestfs import LINUX, GuestfsFailed, NoSystem, Room
+from compute.guestfs import LINUX, GuestfsFailed, LeftOut, NoSystem, Room
 
 log = logging.getLogger(__name__)
 
@@ -34,18 +34,32 @@ BOOT, MODULES = Path("/boot"), Path("/lib/modules")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Something that is taken out: by operations of virt-sysprep's, and as files that it deletes by name."""
+    """Something that is taken out: by operations of virt-sysprep's, and as files that it deletes or empties by name.
+
+    An operation goes on where a file cannot be removed; a delete by name is an error then. So what is secret is named too.
+    """
 
     text: str | Promise
     operations: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    emptied: tuple[str, ...] = ()
 
 
 # Nothing that makes a system work as its makers set it up: users, passwords, programs, their settings and timers stay.
 PARTS = (
-    Part(_("SSH host keys"), ("ssh-hostkeys",), ("/etc/dropbear/dropbear_*_host_key",)),
-    Part(_("The SSH keys of its users, those that let them in and their own"), ("ssh-userdir",)),
-    Part(_("The machine id, and the seed of random numbers"), ("machine-id",), ("/var/lib/systemd/random-seed",)),
+    Part(_("SSH host keys"), ("ssh-hostkeys",), ("/etc/ssh/*_host_*", "/etc/dropbear/dropbear_*_host_key")),
+    Part(
+        _("The SSH keys of its users in /root, /home and /var/lib, those that let them in and their own"),
+        ("ssh-userdir",),
+        ("/{root,home/*,var/lib/*}/.ssh",),
+    ),
+    # virt-sysprep's last operation writes a new id where there is none, which all its machines would have.
+    Part(
+        _("The machine id, and the seed of random numbers"),
+        ("machine-id",),
+        ("/var/lib/systemd/random-seed",),
+        ("/etc/machine-id",),
+    ),
     Part(
         _("Logs, reports of crashes, and who was logged in"),
         ("logfiles", "abrt-data", "crash-data", "pacct-log", "utmp"),
@@ -59,17 +73,22 @@ PARTS = (
         _("DHCP leases, and what ties it to its network cards"),
         ("dhcp-client-state", "dhcp-server-state", "udev-persistent-net", "net-hostname", "net-hwaddr"),
     ),
-    Part(_("Histories of shells, mail, temporary files"), ("bash-history", "mail-spool", "tmp-files")),
+    Part(
+        _("Histories in /root and /home (files named .*_history), mail, temporary files"),
+        ("bash-history", "mail-spool", "tmp-files"),
+        ("/{root,home/*}/.*_history",),
+    ),
     Part(_("Old copies of the files of passwords"), ("passwd-backups",)),
     Part(
         _("Kerberos keys of the machine, and its registrations with vendors"),
         ("kerberos-hostkeytab", "rh-subscription-manager", "rhn-systemid", "yum-uuid"),
+        ("/etc/krb5.keytab",),
     ),
 )
 
 
 class SealRefused(Exception):
-    """A disk cannot be sealed; ``code`` is "unknown_system", "not_linux" or "failed"."""
+    """A disk cannot be sealed; ``code`` is "unknown_system", "not_linux", "left_out" or "failed"."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         self.code = code
@@ -81,7 +100,8 @@ def arguments() -> list[str]:
     """What virt-sysprep is told, all of it by name: what another version does unasked is not done."""
     operations = [name for part in PARTS for name in part.operations]
     files = [f"--delete={name}" for part in PARTS for name in part.files]
-    return ["--operations", ",".join([*operations, "customize"]), *files]
+    emptied = [f"--write={name}:" for part in PARTS for name in part.emptied]
+    return ["--operations", ",".join([*operations, "customize"]), *files, *emptied]
 
 
 def seal(image: Path, *, room: Room, report: Callable[[int], None]) -> None:
@@ -99,6 +119,8 @@ def seal(image: Path, *, room: Room, report: Callable[[int], None]) -> None:
         report(90)
     except NoSystem as error:
         raise SealRefused("unknown_system", error.detail) from error
+    except LeftOut as error:
+        raise SealRefused("left_out", error.detail) from error
     except GuestfsFailed as error:
         raise SealRefused("failed", error.detail) from error
 

@@ -53,6 +53,11 @@ REFUSED = {
         "virt-sysprep seals Linux alone, and another system is on this disk. Take out in the machine what makes it that machine "
         "(Windows: sysprep), and make the template without sealing."
     ),
+    "left_out": gettext_lazy(
+        "A file system of this machine could not be mounted or cleaned, so that something would stay in the copy: /etc/fstab names "
+        "one that is not there, or its kind is not known here. Mend that in the machine and try again, or take out in it what makes "
+        "it that machine, and make the template without sealing."
+    ),
     "failed": gettext_lazy(
         "The disk could not be sealed: its file systems are damaged, or too large for the time there is. Check them in the machine "
         "and try again, or take out in it what makes it that machine, and make the template without sealing."

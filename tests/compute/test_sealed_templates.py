@@ -84,7 +84,12 @@ def test_what_is_sent_in_the_place_of_the_copy_is_sealed_and_alone(institute, do
 
 @pytest.mark.parametrize(
     ("systems", "sysprep", "code"),
-    [((), "", "unknown_system"), (("linux", "windows"), "", "not_linux"), (("linux",), FAILS, "failed")],
+    [
+        ((), "", "unknown_system"),
+        (("linux", "windows"), "", "not_linux"),
+        (("linux",), FAILS, "failed"),
+        (("linux",), "echo 'virt-sysprep: warning: mount: /dev/sdb1: no such device (ignored)' >&2", "left_out"),
+    ],
 )
 def test_what_virt_sysprep_does_not_know_is_refused_with_the_remedy(
     institute, double, vm, settings, tmp_path, systems, sysprep, code
@@ -96,6 +101,36 @@ def test_what_virt_sysprep_does_not_know_is_refused_with_the_remedy(
     assert "make the template without sealing" in ended.error["text"]
     assert said_to(folder, "virt-sparsify") == []
     assert_nothing_is_left(double, template)
+
+
+TRACE = "libguestfs: trace: "
+LISTED = 'list_filesystems = ["/dev/sda1", "xfs", "/dev/sda2", "swap", "/dev/sda3", "unknown"]'
+FAILED = "mount_options = -1 (error)"
+
+
+@pytest.mark.parametrize(
+    ("program", "lines", "is_sealed"),
+    [
+        ("sysprep", [f'{TRACE}sysprep: mount_options "" "/dev/sdb1" "/srv"', f"{TRACE}sysprep: {FAILED}"], False),
+        ("sysprep", [f'{TRACE}rm "/root/.bash_history"', f"{TRACE}rm = -1 (error)"], True),
+        ("sysprep", [f'{TRACE}glob_expand = ["/tmp/log file (ignored)"]'], True),
+        ("sparsify", ["virt-sparsify: warning: fstrim operation is not supported on /dev/sda1 (vfat)."], False),
+        ("sparsify", [TRACE + LISTED, f'{TRACE}mount_options "discard" "/dev/sda1" "/"', TRACE + FAILED], False),
+        ("sparsify", [TRACE + LISTED, f'{TRACE}mount_options "discard" "/dev/sda2" "/"', TRACE + FAILED], True),
+        ("sparsify", [TRACE + LISTED, f'{TRACE}mount_options "discard" "/dev/sda1" "/"', f"{TRACE}mount_options = 0"], True),
+    ],
+)  # fmt: skip
+def test_what_a_program_left_out_is_not_sealed_although_it_ended_well(settings, tmp_path, program, lines, is_sealed):
+    told = tmp_path / "told"
+    told.write_text("\n".join([*lines, ""]))
+    stand_in(settings, tmp_path / "programs", **{"sysprep": "", program: f"cat {told} >&2"})
+    room = Room(tmp_path, seconds=20)
+    if is_sealed:
+        sealing.seal(tmp_path / "none", room=room, report=lambda _percent: None)
+    else:
+        with pytest.raises(sealing.SealRefused) as refused:
+            sealing.seal(tmp_path / "none", room=room, report=lambda _percent: None)
+        assert refused.value.code == "left_out"
 
 
 def test_a_cancelled_one_stops_in_the_midst_and_leaves_nothing(institute, double, vm, settings, tmp_path, monkeypatch):
