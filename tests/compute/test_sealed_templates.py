@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from compute import guestfs, qemu_img, sealing, spool
 from compute.guestfs import GuestfsFailed, Room
 from compute.models import Template, Vm
+from compute.operations import sealed_copies
 from compute.services import template_copies
 from portal.common.errors import Conflict, Invalid
 from portal.jobs.context import JobContext
 from portal.jobs.control import cancel_job
 from portal.jobs.engine import run_to_end
-from portal.jobs.models import Job
-from tests.compute.fake_sysprep import FAILS, MARK, said_to, stand_in
+from portal.jobs.models import Job, Step
+from tests.compute.fake_sysprep import FAILS, MARK, SEALS, said_to, stand_in
+from tests.compute.image_files import sound
 from tests.compute.test_template_copies import double, machine, wish
 from tests.doubles.hypervisor_state import HypervisorDouble
 from tests.doubles.hypervisor_storage import DoubleStorage
@@ -137,6 +143,7 @@ def test_a_cancelled_one_stops_in_the_midst_and_leaves_nothing(institute, double
     folder = stand_in(settings, tmp_path / "programs", sysprep='sleep 60 & echo $! >"$(dirname "$0")/child"; wait')
     monkeypatch.setattr(guestfs, "ASK_SECONDS", 0.05)
     template, job = asked(institute, vm)
+    Step.objects.filter(job=job).update(first_tried_at=timezone.now() - timedelta(hours=1))  # it waited in turn
     look = JobContext.is_cancelled
 
     def cancel(self: JobContext) -> bool:
@@ -160,11 +167,65 @@ def test_a_copy_that_is_not_what_it_must_be_gets_to_none_of_the_programs(
     subprocess.run(
         ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", evil, "1M"], check=True
     )
-    monkeypatch.setattr(DoubleStorage, "download_disk", lambda _self, _ref, *, take: take(evil.read_bytes()))
+    for brought in (evil.read_bytes(), sound(tmp_path)[: 1 << 17]):  # the second was cut off
+        with monkeypatch.context() as patch:
+            patch.setattr(DoubleStorage, "download_disk", lambda _self, _ref, *, take, brought=brought: take(brought))
+            template, job = asked(institute, vm)
+            assert run_to_end(job.pk).error["code"] == "seal_broken"
+        assert said_to(programs, "virt-sysprep") == []
+        assert_nothing_is_left(double, template)
+
+
+def test_a_killed_try_leaves_nothing_for_the_next_one_and_what_was_brought_goes_once_it_is_sealed(
+    institute, double, vm, settings, tmp_path, monkeypatch
+):
+    listed = f"ls {spool.folder()} >{tmp_path}/listed"
+    stand_in(settings, tmp_path / "programs", sysprep=f"{listed}\n{SEALS}")
     template, job = asked(institute, vm)
-    assert run_to_end(job.pk).error["code"] == "seal_failed"
-    assert said_to(programs, "virt-sysprep") == []
+    (spool.folder() / f"{template.pk}.killed.part").touch()
+    sent: list[set[str]] = []
+    upload = DoubleStorage.upload_disk
+
+    def look(self: DoubleStorage, *args: Any, **more: Any) -> Any:
+        sent.append({path.name for path in spool.folder().iterdir()})
+        return upload(self, *args, **more)
+
+    monkeypatch.setattr(DoubleStorage, "upload_disk", look)
+    assert run_to_end(job.pk).status == "finished"
+    assert "killed" not in (tmp_path / "listed").read_text()
+    assert sent == [{spool.converted(template.pk).name}]
+
+
+@pytest.mark.parametrize("way", ["brought", "told", "dwindling"])
+def test_a_folder_that_gets_full_is_said_to_be_full(institute, double, vm, settings, tmp_path, monkeypatch, way):
+    told = "echo 'virt-sysprep: error: No space left on device' >&2; exit 1"
+    stand_in(settings, tmp_path / "programs", sysprep=told if way == "told" else "sleep 60")
+    monkeypatch.setattr(guestfs, "ASK_SECONDS", 0.05)
+    if way == "brought":
+        full = OSError(errno.ENOSPC, "No space left on device")
+        monkeypatch.setattr(sealed_copies._Bringing, "take", Mock(side_effect=full))
+    if way == "dwindling":
+        monkeypatch.setattr(sealed_copies, "LEAST_BYTES", 1 << 60)
+    template, job = asked(institute, vm)
+    assert run_to_end(job.pk, timeout=30).error["code"] == "spool_full"
     assert_nothing_is_left(double, template)
+
+
+def test_a_copy_that_is_not_removed_is_not_taken_for_the_sealed_one(institute, double, vm, programs, monkeypatch):
+    before, delete, tries = double.things("disk"), DoubleStorage.delete_disk, []
+
+    def later(self: DoubleStorage, *args: Any, **more: Any) -> None:
+        tries.append(args)
+        if len(tries) > 1:
+            delete(self, *args, **more)
+
+    monkeypatch.setattr(DoubleStorage, "delete_disk", later)
+    monkeypatch.setattr(sealed_copies, "CLEAR_SECONDS", 0.05)
+    _template, job = asked(institute, vm)
+    assert run_to_end(job.pk).status == "finished"
+    things = double.things("disk")
+    [key] = things.keys() - before.keys()
+    assert bytes([MARK]) * 512 in (double.store.folder / f"{things[key]['sha256']}.bytes").read_bytes()
 
 
 def test_more_bytes_than_the_disk_can_have_are_not_taken(institute, double, vm, programs, monkeypatch):
