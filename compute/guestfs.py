@@ -22,7 +22,7 @@ PROGRAMS = ("virt-filesystems", "virt-sysprep", "virt-sparsify")
 MEMORY_BYTES = 8 * 1024**3  # of addresses: QEMU reserves far more than it uses
 MACHINE_MIB = 768  # the memory of the small machine
 MACHINE_BYTES = 5 * 1024**3  # the largest file that it is made of
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.05
 ASK_SECONDS = 2.0  # between two questions whether to go on
 COMPLAINT_BYTES = 64 * 1024  # of what a program said last
 LINUX = "linux"
@@ -177,15 +177,11 @@ def machine_folder() -> Path:
 
 
 def _wait(child: subprocess.Popen[bytes], program: str, room: Room) -> None:
+    """Until it has ended; its process id is kept, for its group (``_end``)."""
     until = time.monotonic() + room.seconds
     asked = time.monotonic()
-    while True:
-        try:
-            child.wait(timeout=LOOK_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
-        else:
-            return
+    while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        time.sleep(LOOK_SECONDS)
         now = time.monotonic()
         if now > until:
             raise GuestfsFailed(f"{program} took longer than {room.seconds:.0f} s")
@@ -196,10 +192,9 @@ def _wait(child: subprocess.Popen[bytes], program: str, room: Room) -> None:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """The program with all that it started, where it has not ended by itself."""
-    if child.poll() is None:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+    """The program with all that it started in its group, which may be there still when it has ended by itself."""
+    os.killpg(child.pid, signal.SIGKILL)  # it was not waited for yet, so the group is its own
+    child.wait()
 
 
 def _complaint(path: Path) -> str:

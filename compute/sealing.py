@@ -5,10 +5,13 @@ virt-sysprep works on a private copy. Deleting a file leaves its bytes on the di
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -18,7 +21,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from compute import guestfs, spool
-from compute.guestfs import LINUX, GuestfsFailed, LeftOut, NoSystem, Room
+from compute.guestfs import LINUX, GuestfsFailed, LeftOut, NoSystem, Room, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,7 @@ KVM_SECONDS, TRY_SECONDS = (
     240.0,
 )  # a KVM that does not work may hang; emulation is slow, and the first try makes the machine
 SEAL_SECONDS = 3600.0
+WAIT_SECONDS = 1.0  # between two looks whether another process still tries
 OFF, FAILS = "sealing_off", "sealing_fails"
 BOOT, MODULES = Path("/boot"), Path("/lib/modules")
 
@@ -142,14 +146,45 @@ def lacking() -> str:
 def tried(go_on: Callable[[], bool] = lambda: True, *, anew: bool = False) -> str:
     """The same for certain: libguestfs' machine is started once, and again only when something here has changed, or ``anew``.
 
-    Raises ``Stopped``.
+    One process tries at a time, and whoever waited for it takes what it found. Where nothing can be written here it fails, and nothing
+    is remembered of that. Raises ``Stopped``.
     """
     found = lacking()
-    if found not in {"", FAILS}:
+    if found not in {"", FAILS} or (not anew and _remembered() is not None):
         return found
-    if anew or _remembered() is None:
-        _try_out(go_on)
-    return _remembered() or ""
+    try:
+        before = _read_note().get("try")
+        with _alone(go_on):
+            if _remembered() is None or (anew and _read_note().get("try") == before):
+                _try_out(go_on)
+        return _remembered() or ""
+    except OSError as error:
+        log.warning("sealing cannot be tried: %s", error)
+        return FAILS
+
+
+@contextmanager
+def _alone(go_on: Callable[[], bool]) -> Iterator[None]:
+    """While no other process tries. The kernel gives the lock back when its holder dies."""
+    handle = os.open(
+        guestfs.machine_folder() / "try.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+    )
+    try:
+        while not _has_locked(handle):
+            if not go_on():
+                raise Stopped
+            time.sleep(WAIT_SECONDS)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _has_locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _try_out(go_on: Callable[[], bool]) -> None:
@@ -219,5 +254,5 @@ def is_emulated() -> bool:
 def remember(found: str, *, is_emulated: bool = False) -> None:
     """Keep what a try with what is here now has found."""
     with spool.part_of(_note()) as part:
-        part.write_text(json.dumps({"of": _now(), "found": found, "is_emulated": is_emulated}))
+        part.write_text(json.dumps({"of": _now(), "found": found, "is_emulated": is_emulated, "try": uuid4().hex}))
         part.replace(_note())

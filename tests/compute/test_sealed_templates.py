@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import subprocess
 import time
 from datetime import timedelta
@@ -16,9 +17,9 @@ from django.utils import timezone
 
 from compute import guestfs, qemu_img, sealing, spool
 from compute.guestfs import GuestfsFailed, Room
-from compute.models import Template, Vm
+from compute.models import ReadinessResult, Template, Vm
 from compute.operations import sealed_copies
-from compute.services import template_copies
+from compute.services import readiness, template_copies
 from portal.common.errors import Conflict, Invalid
 from portal.jobs.context import JobContext
 from portal.jobs.control import cancel_job
@@ -252,6 +253,52 @@ def test_where_it_cannot_be_done_it_is_refused_at_once_and_tried_once(institute,
     assert sealing.lacking() == "sealing_programs_missing"
 
 
+def test_whoever_waits_for_a_try_takes_what_it_found_and_hears_a_cancel(settings, tmp_path, monkeypatch):
+    folder = stand_in(settings, tmp_path / "programs")
+    settings.SYSPREP_EMULATED = True
+    (folder / "virt-filesystems").write_text('#!/bin/sh\necho >>"$(dirname "$0")/tries"\nexit 1\n')
+    monkeypatch.setattr(sealing, "WAIT_SECONDS", 0.01)
+    asked: list[bool] = []
+
+    def go_on() -> bool:
+        asked.append(True)
+        if len(asked) == 1:
+            sealing.remember("")  # the other one
+            other.close()
+        return True
+
+    lock = guestfs.machine_folder() / "try.lock"
+    with lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert (sealing.tried(go_on, anew=True), sealing.lacking()) == ("", "")
+    assert not (folder / "tries").exists()
+    with lock.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(guestfs.Stopped):
+            sealing.tried(lambda: False, anew=True)
+
+
+def test_a_try_without_room_fails_and_is_not_remembered_and_readiness_tells_and_hears_a_cancel(
+    institute, settings, tmp_path, monkeypatch
+):
+    folder = stand_in(settings, tmp_path / "programs")
+    settings.SYSPREP_EMULATED, spool_folder = True, settings.IMAGE_SPOOL
+    settings.IMAGE_SPOOL = folder / "vmlinuz"
+    assert (sealing.tried(anew=True), sealing.lacking()) == ("sealing_fails", "")
+    job = readiness.check_readiness(institute.actor("root"))
+    assert run_to_end(job.pk).status == "finished"
+    assert ReadinessResult.objects.get(step="sealing").code == "sealing_fails"
+    settings.IMAGE_SPOOL = spool_folder
+    monkeypatch.setattr(guestfs, "ASK_SECONDS", 0.05)
+    (folder / "virt-filesystems").write_text("#!/bin/sh\nexec sleep 60\n")
+    job = readiness.check_readiness(institute.actor("root"))
+    report = JobContext.report
+    monkeypatch.setattr(
+        JobContext, "report", lambda self, *args, **more: (cancel_job(job.pk), report(self, *args, **more))
+    )
+    assert run_to_end(job.pk, timeout=30).status == "aborted"
+
+
 def test_a_kernel_counts_with_its_modules_alone(settings, tmp_path, monkeypatch):
     stand_in(settings, tmp_path / "programs")
     settings.SYSPREP_KERNEL = ""
@@ -308,4 +355,7 @@ def test_the_programs_get_nothing_of_ours_and_end_with_all_they_started(settings
         guestfs.sysprep(tmp_path / "none", [], Room(work, seconds=1))
     assert "not for them" not in (folder / "env").read_text()
     assert "LIBGUESTFS_BACKEND=direct" in (folder / "env").read_text()
+    until(lambda: has_ended(folder), seconds=10)
+    (folder / "virt-sysprep").write_text('#!/bin/sh\nsleep 60 & echo $! >"$(dirname "$0")/child"\n')
+    guestfs.sysprep(tmp_path / "none", [], Room(work, seconds=20))
     until(lambda: has_ended(folder), seconds=10)
