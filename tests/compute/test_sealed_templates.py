@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
+from uuid import uuid4
 
 import pytest
 from django.test import Client
@@ -322,7 +323,7 @@ def test_where_kvm_does_not_work_it_is_emulated_and_that_is_remembered(settings,
     assert (sealing.tried(), sealing.is_emulated()) == ("", True)
 
 
-def test_volumes_are_not_sealed_and_the_api_says_so(institute, double, vm, programs):
+def test_volumes_and_images_are_not_sealed_and_the_api_says_so(institute, double, vm, programs):
     name = double.plant_volume("golden.qcow2", b"", size=8 << 20)
     root, domain = institute.actor("root"), institute.template.storage_domain_id
     offer = template_copies.get_offer(root, domain, name)
@@ -337,6 +338,10 @@ def test_volumes_are_not_sealed_and_the_api_says_so(institute, double, vm, progr
         "vm": str(vm.pk),
         "seal": True,
     }
+    other = {name: value for name, value in body.items() if name != "vm"} | {"image": str(uuid4())}
+    refused = client.post("/api/v1/templates/", other, content_type="application/json")
+    [reason] = refused.json()["reasons"]
+    assert (refused.status_code, reason["code"], reason["field"]) == (400, "image_not_sealed", "seal")
     made = client.post("/api/v1/templates/", body, content_type="application/json")
     assert made.status_code == 202, made.content
     assert made.json()["job"]["operation"] == "compute.sealed_template_of_machine"
