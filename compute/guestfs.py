@@ -22,13 +22,20 @@ PROGRAMS = ("virt-filesystems", "virt-sysprep", "virt-sparsify")
 MEMORY_BYTES = 8 * 1024**3  # of addresses: QEMU reserves far more than it uses
 MACHINE_MIB = 768  # the memory of the small machine
 MACHINE_BYTES = 5 * 1024**3  # the largest file that it is made of
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.05
 ASK_SECONDS = 2.0  # between two questions whether to go on
 COMPLAINT_BYTES = 64 * 1024  # of what a program said last
 LINUX = "linux"
 # virt-sysprep does nothing to what is no Linux, and says so nowhere else.
 KIND = re.compile(r'libguestfs: trace: (?:\S+: )?inspect_get_type = "(\w+)"')
 NOTHING_FOUND = "no operating systems were found"
+# Both go on, and end well, where a file system cannot be mounted or told to forget, or a log cannot be removed. What is not removed for
+# another reason ends them: all that matters is deleted by name as well (``sealing.PARTS``), and a failing delete is an error.
+LEFT_OUT = re.compile(r"(?!libguestfs: trace: ).*(?:\(ignored\)|fstrim operation is not supported on )")
+CALL = re.compile(r"libguestfs: trace: (?:\S+: )?(list_filesystems = |mount\w* )(.*)")
+WORD = re.compile(r'"((?:[^"\\]|\\.)*)"')
+MOUNT_FAILED = "= -1 (error)"
+NO_FILES = {"swap", "unknown"}  # kinds of what is no file system, which nobody can mount
 
 
 class GuestfsFailed(Exception):
@@ -41,6 +48,10 @@ class GuestfsFailed(Exception):
 
 class NoSystem(GuestfsFailed):
     """There is no system on the disk that libguestfs knows."""
+
+
+class LeftOut(GuestfsFailed):
+    """It ended well, and did not do a part of its work."""
 
 
 class Stopped(Exception):
@@ -72,7 +83,7 @@ def try_out(room: Room) -> None:
 def sysprep(image: Path, arguments: list[str], room: Room) -> set[str]:
     """Let virt-sysprep change a qcow2 disk. The kinds of systems that it found there ("linux", "windows"), by its own trace.
 
-    Raises ``GuestfsFailed``, its kind ``NoSystem`` where nothing was recognized.
+    Raises ``GuestfsFailed``, its kind ``NoSystem`` where nothing was recognized, ``LeftOut`` where a part was not sealed.
     """
     try:
         _run("virt-sysprep", ["--quiet", "-x", "--no-network", *arguments, "--format=qcow2", "-a", str(image)], room)
@@ -80,13 +91,38 @@ def sysprep(image: Path, arguments: list[str], room: Room) -> set[str]:
         if NOTHING_FOUND in error.detail:
             raise NoSystem(error.detail) from error
         raise
-    with (room.folder / "stderr").open(errors="replace") as trace:
-        return {found[1] for line in trace if (found := KIND.match(line))}
+    trace = room.folder / "stderr"
+    _refuse_left_out(trace)
+    with trace.open(errors="replace") as lines:
+        return {found[1] for line in lines if (found := KIND.match(line))}
 
 
 def forget_free_space(image: Path, room: Room) -> None:
-    """Let a qcow2 disk forget what its file systems do not use: what was removed stands there still."""
-    _run("virt-sparsify", ["--quiet", "--in-place", "--format=qcow2", str(image)], room)
+    """Let a qcow2 disk forget what its file systems do not use: what was removed stands there still.
+
+    Raises ``GuestfsFailed``, its kind ``LeftOut`` where one of them did not.
+    """
+    _run("virt-sparsify", ["--quiet", "-x", "--in-place", "--format=qcow2", str(image)], room)
+    _refuse_left_out(room.folder / "stderr")
+
+
+def _refuse_left_out(trace: Path) -> None:
+    """Only its complaints and its trace tell what a program left out that ended well."""
+    kinds: dict[str, str] = {}
+    device = ""
+    with trace.open(errors="replace") as lines:
+        for line in lines:
+            if LEFT_OUT.match(line):
+                raise LeftOut(line.strip()[-400:])
+            if (call := CALL.match(line)) is None:
+                continue
+            words = WORD.findall(call[2])
+            if call[1].startswith("list"):
+                kinds = dict(zip(words[::2], words[1::2], strict=False))
+            elif len(words) > 1:
+                device = words[-2]
+            elif call[2].startswith(MOUNT_FAILED) and kinds.get(device) not in NO_FILES:
+                raise LeftOut(f"{device} was not mounted")
 
 
 def _run(program: str, arguments: list[str], room: Room) -> None:
@@ -141,15 +177,11 @@ def machine_folder() -> Path:
 
 
 def _wait(child: subprocess.Popen[bytes], program: str, room: Room) -> None:
+    """Until it has ended; its process id is kept, for its group (``_end``)."""
     until = time.monotonic() + room.seconds
     asked = time.monotonic()
-    while True:
-        try:
-            child.wait(timeout=LOOK_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
-        else:
-            return
+    while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        time.sleep(LOOK_SECONDS)
         now = time.monotonic()
         if now > until:
             raise GuestfsFailed(f"{program} took longer than {room.seconds:.0f} s")
@@ -160,10 +192,9 @@ def _wait(child: subprocess.Popen[bytes], program: str, room: Room) -> None:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """The program with all that it started, where it has not ended by itself."""
-    if child.poll() is None:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+    """The program with all that it started in its group, which may be there still when it has ended by itself."""
+    os.killpg(child.pid, signal.SIGKILL)  # it was not waited for yet, so the group is its own
+    child.wait()
 
 
 def _complaint(path: Path) -> str:

@@ -5,10 +5,13 @@ virt-sysprep works on a private copy. Deleting a file leaves its bytes on the di
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -18,7 +21,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from compute import guestfs, spool
-from compute.guestfs import LINUX, GuestfsFailed, NoSystem, Room
+from compute.guestfs import LINUX, GuestfsFailed, LeftOut, NoSystem, Room, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -28,24 +31,39 @@ KVM_SECONDS, TRY_SECONDS = (
     240.0,
 )  # a KVM that does not work may hang; emulation is slow, and the first try makes the machine
 SEAL_SECONDS = 3600.0
+WAIT_SECONDS = 1.0  # between two looks whether another process still tries
 OFF, FAILS = "sealing_off", "sealing_fails"
 BOOT, MODULES = Path("/boot"), Path("/lib/modules")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Something that is taken out: by operations of virt-sysprep's, and as files that it deletes by name."""
+    """Something that is taken out: by operations of virt-sysprep's, and as files that it deletes or empties by name.
+
+    An operation goes on where a file cannot be removed; a delete by name is an error then. So what is secret is named too.
+    """
 
     text: str | Promise
     operations: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    emptied: tuple[str, ...] = ()
 
 
 # Nothing that makes a system work as its makers set it up: users, passwords, programs, their settings and timers stay.
 PARTS = (
-    Part(_("SSH host keys"), ("ssh-hostkeys",), ("/etc/dropbear/dropbear_*_host_key",)),
-    Part(_("The SSH keys of its users, those that let them in and their own"), ("ssh-userdir",)),
-    Part(_("The machine id, and the seed of random numbers"), ("machine-id",), ("/var/lib/systemd/random-seed",)),
+    Part(_("SSH host keys"), ("ssh-hostkeys",), ("/etc/ssh/*_host_*", "/etc/dropbear/dropbear_*_host_key")),
+    Part(
+        _("The SSH keys of its users in /root, /home and /var/lib, those that let them in and their own"),
+        ("ssh-userdir",),
+        ("/{root,home/*,var/lib/*}/.ssh",),
+    ),
+    # virt-sysprep's last operation writes a new id where there is none, which all its machines would have.
+    Part(
+        _("The machine id, and the seed of random numbers"),
+        ("machine-id",),
+        ("/var/lib/systemd/random-seed",),
+        ("/etc/machine-id",),
+    ),
     Part(
         _("Logs, reports of crashes, and who was logged in"),
         ("logfiles", "abrt-data", "crash-data", "pacct-log", "utmp"),
@@ -59,17 +77,22 @@ PARTS = (
         _("DHCP leases, and what ties it to its network cards"),
         ("dhcp-client-state", "dhcp-server-state", "udev-persistent-net", "net-hostname", "net-hwaddr"),
     ),
-    Part(_("Histories of shells, mail, temporary files"), ("bash-history", "mail-spool", "tmp-files")),
+    Part(
+        _("Histories in /root and /home (files named .*_history), mail, temporary files"),
+        ("bash-history", "mail-spool", "tmp-files"),
+        ("/{root,home/*}/.*_history",),
+    ),
     Part(_("Old copies of the files of passwords"), ("passwd-backups",)),
     Part(
         _("Kerberos keys of the machine, and its registrations with vendors"),
         ("kerberos-hostkeytab", "rh-subscription-manager", "rhn-systemid", "yum-uuid"),
+        ("/etc/krb5.keytab",),
     ),
 )
 
 
 class SealRefused(Exception):
-    """A disk cannot be sealed; ``code`` is "unknown_system", "not_linux" or "failed"."""
+    """A disk cannot be sealed; ``code`` is "unknown_system", "not_linux", "left_out" or "failed"."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         self.code = code
@@ -81,7 +104,8 @@ def arguments() -> list[str]:
     """What virt-sysprep is told, all of it by name: what another version does unasked is not done."""
     operations = [name for part in PARTS for name in part.operations]
     files = [f"--delete={name}" for part in PARTS for name in part.files]
-    return ["--operations", ",".join([*operations, "customize"]), *files]
+    emptied = [f"--write={name}:" for part in PARTS for name in part.emptied]
+    return ["--operations", ",".join([*operations, "customize"]), *files, *emptied]
 
 
 def seal(image: Path, *, room: Room, report: Callable[[int], None]) -> None:
@@ -99,6 +123,8 @@ def seal(image: Path, *, room: Room, report: Callable[[int], None]) -> None:
         report(90)
     except NoSystem as error:
         raise SealRefused("unknown_system", error.detail) from error
+    except LeftOut as error:
+        raise SealRefused("left_out", error.detail) from error
     except GuestfsFailed as error:
         raise SealRefused("failed", error.detail) from error
 
@@ -120,14 +146,45 @@ def lacking() -> str:
 def tried(go_on: Callable[[], bool] = lambda: True, *, anew: bool = False) -> str:
     """The same for certain: libguestfs' machine is started once, and again only when something here has changed, or ``anew``.
 
-    Raises ``Stopped``.
+    One process tries at a time, and whoever waited for it takes what it found. Where nothing can be written here it fails, and nothing
+    is remembered of that. Raises ``Stopped``.
     """
     found = lacking()
-    if found not in {"", FAILS}:
+    if found not in {"", FAILS} or (not anew and _remembered() is not None):
         return found
-    if anew or _remembered() is None:
-        _try_out(go_on)
-    return _remembered() or ""
+    try:
+        before = _read_note().get("try")
+        with _alone(go_on):
+            if _remembered() is None or (anew and _read_note().get("try") == before):
+                _try_out(go_on)
+        return _remembered() or ""
+    except OSError as error:
+        log.warning("sealing cannot be tried: %s", error)
+        return FAILS
+
+
+@contextmanager
+def _alone(go_on: Callable[[], bool]) -> Iterator[None]:
+    """While no other process tries. The kernel gives the lock back when its holder dies."""
+    handle = os.open(
+        guestfs.machine_folder() / "try.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+    )
+    try:
+        while not _has_locked(handle):
+            if not go_on():
+                raise Stopped
+            time.sleep(WAIT_SECONDS)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _has_locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _try_out(go_on: Callable[[], bool]) -> None:
@@ -197,5 +254,5 @@ def is_emulated() -> bool:
 def remember(found: str, *, is_emulated: bool = False) -> None:
     """Keep what a try with what is here now has found."""
     with spool.part_of(_note()) as part:
-        part.write_text(json.dumps({"of": _now(), "found": found, "is_emulated": is_emulated}))
+        part.write_text(json.dumps({"of": _now(), "found": found, "is_emulated": is_emulated, "try": uuid4().hex}))
         part.replace(_note())

@@ -51,6 +51,12 @@ def part_of(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def drop_parts(uid: UUID) -> None:
+    """What killed tries left of the files of an image or a template; for whoever alone writes them now."""
+    for torso in folder().glob(f"{uid}.*.part"):
+        torso.unlink(missing_ok=True)
+
+
 @contextmanager
 def work(uid: UUID) -> Iterator[Path]:
     """A folder of one try's own, gone at the end; what a killed try left goes first."""

@@ -155,6 +155,7 @@ class Templates(ListView):
         kind, source = _only_one(sources)
         place = (data.pop("storage_domain"), data.pop("data_center"), data.pop("next_version"))
         accept, seal = data.pop("accept_unsealed"), data.pop("seal")
+        _refuse_sealing(kind, seal=seal)
         traits = TemplateTraits(**data)
         wish = CopyRequest(traits, *place, accept, seal)
         offer = _offer(request, actor, source) if kind == "volume" else None
@@ -213,6 +214,13 @@ def _only_one(sources: dict[str, Any]) -> tuple[str, Any]:
         field = named[1][0] if named else "image"
         raise Invalid(text, reasons=(Reason("source_ambiguous" if named else "source_missing", text, field),))
     return named[0]
+
+
+def _refuse_sealing(kind: str, *, seal: bool) -> None:
+    """Nobody is to believe that an image is sealed; of volumes the service says it."""
+    if seal and kind == "image":
+        text = _("Images are not sealed: make a machine from it, and a sealed template of that machine.")
+        raise Invalid(text, reasons=(Reason("image_not_sealed", text, "seal"),))
 
 
 def _answer(template: Template) -> Response:

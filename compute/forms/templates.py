@@ -99,7 +99,8 @@ class CopiedTemplateForm(NewTemplateForm):
         initial=True,
         help_text=_(
             "virt-sysprep takes out of the copy what makes the machine that machine; the machine stays as it is. That lasts some "
-            "minutes more. Users, their passwords and files, programs and settings stay in it."
+            "minutes more. Users, their passwords and files, programs and settings stay in it. SSH host keys are made anew by "
+            "cloud-init; without it the system must make them at its own start (Fedora's does, many do not), or SSH lets nobody in."
         ),
     )
 

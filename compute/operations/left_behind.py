@@ -44,10 +44,10 @@ def _domain(disk: dict[str, str]) -> str:
 
 def template_left(job: Job, step: str) -> list[str]:
     """Of making a template."""
-    if step in {"convert", "seal"}:
+    if step == "convert":
         return [_file(spool.converted(job.target_uid).name)]
-    if step == "fetch":
-        return [_file(spool.fetched(job.target_uid).name)]
+    if step == "seal":
+        return [_file(path(job.target_uid).name) for path in (spool.fetched, spool.converted)]
     row = Template.objects.select_related("storage_domain__provider").filter(pk=job.target_uid).first()
     if row is None:
         return []

@@ -6,10 +6,13 @@ from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from compute import own_ports, sealing
+from compute.guestfs import Stopped
 from compute.models import Host, ReadinessResult, StorageDomain
+from compute.operations.asking import going_on, stopped
 from compute.readiness_rules import DomainState, HostState, graded, known_findings
 from portal.hypervisors.connect import connection_of
 from portal.hypervisors.diagnosis import look_around
@@ -48,15 +51,20 @@ def _neighbours(provider: Provider) -> tuple[str, ...]:
     return tuple(others.order_by("name").values_list("name", flat=True).distinct())
 
 
-def look_at_portal(ctx: StepContext) -> None:
+def look_at_portal(ctx: StepContext) -> Wait | None:
     """What the portal itself is used by and uses: its ports, each by its purpose, and whether it can seal disks."""
-    _write([*own_ports.look(own_ports.wanted()), *_sealing()], None)
+    try:
+        found = [*own_ports.look(own_ports.wanted()), *_sealing(ctx)]
+    except Stopped:
+        return stopped()
+    _write(found, None)
     ctx.fault_point("looked")
+    return None
 
 
-def _sealing() -> list[Finding]:
-    """Tried anew; nothing is told where it is switched off."""
-    lacking = sealing.tried(anew=True)
+def _sealing(ctx: StepContext) -> list[Finding]:
+    """Tried anew; nothing is told where it is switched off. Raises ``Stopped``."""
+    lacking = sealing.tried(going_on(ctx, _("It is tried out whether disks can be sealed here.")), anew=True)
     return [] if lacking == sealing.OFF else [Finding("sealing", lacking, is_warning=bool(lacking))]
 
 

@@ -12,11 +12,13 @@ NONE = "echo 'virt-sysprep: error: no operating systems were found in the guest 
 FAILS = "echo 'virt-sysprep: error: the file system is damaged' >&2; exit 1"
 
 
-def stand_in(settings: Any, folder: Path, *, systems: tuple[str, ...] = ("linux",), sysprep: str = SEALS) -> Path:
-    """Let the portal use stand-ins that find these systems on every disk; ``sysprep`` is what one does, in the shell's words."""
+def stand_in(
+    settings: Any, folder: Path, *, systems: tuple[str, ...] = ("linux",), sysprep: str = SEALS, sparsify: str = ""
+) -> Path:
+    """Let the portal use stand-ins that find these systems on every disk; ``sysprep`` and ``sparsify``: what they do, in the shell's words."""
     folder.mkdir(exist_ok=True)
     told = "\n".join(TOLD.format(name) for name in systems) or NONE
-    scripts = {"virt-filesystems": "", "virt-sparsify": "", "virt-sysprep": f"{told}\n{sysprep}"}
+    scripts = {"virt-filesystems": "", "virt-sparsify": sparsify, "virt-sysprep": f"{told}\n{sysprep}"}
     for name, script in scripts.items():
         (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >>"{folder}/log"\n{script}\n')
         (folder / name).chmod(0o755)
