@@ -271,3 +271,14 @@ def test_a_launch_offers_and_proposes_what_the_chosen_clusters_reach_and_tells_w
     assert leave(2, reached=2, clusters=[str(ours.pk)], storage_domains=[str(both.template.storage_domain_id)]).context[
         "form"
     ]["network_provider"].value() == str(both.provider.pk)
+
+
+def test_templates_of_one_name_are_told_apart_on_the_data_centers_page_and_in_the_search(both: Both):
+    admin = client_of(both, "physics-admin")
+    sharing.assign(
+        both.actor("root"), both.centers["physics"].pk, "template", Template.objects.get(external_id="debian").pk
+    )
+    for path in (f"/data-centers/{both.centers['physics'].pk}/", "/search/?q=tiny"):
+        page = " ".join(admin.get(path).content.decode().replace('<span class="text-secondary">', "").split())
+        for uid, place in {both.debian.pk: "on engine, version 2", both.template.pk: "on double, version 1"}.items():
+            assert f'href="/templates/{uid}/">Tiny Linux ({place})' in page, path
