@@ -10,11 +10,12 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from compute import selectors
-from compute.models import Cluster, Host, StorageDomain, Template, Zone
+from compute.models import Cluster, Host, StorageDomain, Template
 from compute.operations.launch import GIVEN, shared
 from compute.selectors import clusters_with_hosts, first_of, without_use
 from compute.shareables import SHAREABLE
 from compute.versions import latest_first
+from compute.zones import with_zones
 from network.choices import NetworkStatus
 from network.models import Network
 from portal.common.actor import Actor
@@ -94,7 +95,7 @@ def offers(actor: Actor, clusters: Collection[UUID] = ()) -> dict[str, Offer]:
         "templates": _offer(latest_first(ready), reach.has_template if reach else None),
         "providers": Offer(tuple(row for row in able if reach is None or row.pk in reach.providers)),
     }
-    _name_zones(found["storage_domains"].rows)
+    with_zones(found["storage_domains"].rows)
     return found
 
 
@@ -105,11 +106,3 @@ def _offer(rows: QuerySet[Any], fits: Callable[[Any], bool] | None) -> Offer:
     fitting = [row for row in everything if fits(row)]
     shown = tuple(fitting[: selectors.MOST_OFFERED])
     return Offer(shown, len(fitting) - len(shown), len(everything) - len(fitting))
-
-
-def _name_zones(rows: Collection[StorageDomain]) -> None:
-    """Of an engine's domains the names of their zones (``zone_names``), in one query."""
-    wanted = {uid for row in rows for uid in row.zones}
-    names = {row.external_id: row.name for row in Zone.objects.filter(external_id__in=wanted)} if wanted else {}
-    for row in rows:
-        row.zone_names = ", ".join(sorted(names[uid] for uid in row.zones if uid in names))  # type: ignore[attr-defined]

@@ -164,6 +164,20 @@ def test_zones_are_told_to_those_who_may_see_providers_and_in_their_words(both: 
         assert listed["big"] == zone
         assert client.get(f"/api/v1/clusters/{big}/").json()["zone"] == zone
         assert ("East" in client.get(f"/clusters/{big}/").content.decode()) == bool(zone)
+    both.double.put("network", "net-bare", name="bare", zone="east", profiles={})
+    both.read()
+    provider = root.get(f"/providers/{both.engine.pk}/")
+    shown = {row.name: row.profile_names for row in provider.context["networks"] if row.name == "bare" or row.known}
+    assert (shown["bare"], shown["lan"]) == ([], ["lan"])
+    assert {row.name: row.zone_names for row in provider.context["storage_domains"]}["data-east"] == "East"
+    text = provider.content.decode()
+    said = (
+        "none: no machine can be on it",
+        "the size of a machine is chosen freely",
+        "<th>Function</th>",
+        "Leads elsewhere",
+    )
+    assert [one in text for one in said] == [True, True, True, False]
     Zone.objects.filter(name="East").update(status="not_operational")
     page = f"/providers/{both.engine.pk}/"
     assert "not operational" in root.get(page).content.decode()
