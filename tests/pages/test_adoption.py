@@ -50,8 +50,15 @@ def test_super_admin_reviews_adopts_protects_and_gives_back(demo, mail):
     run_to_end(Job.objects.get(target_uid=vm.pk).pk)
     assert "Every machine on the connected hypervisors" in client.get("/unassigned/").content.decode()
     here = f"/machines/{vm.pk}/"
-    assert "Give back" in client.get(here).content.decode()
-    assert "Give back" not in demo.browser("alice").get(here).content.decode()
+    page = client.get(here).content.decode()
+    assert ("Give back" in page, "<dt>Adopted</dt>" in page, "<dt>Created</dt>" in page) == (True, True, False)
+    delete = next(one for one in page.split("<a ") if 'data-verb="delete"' in one)
+    assert (f'href="{here}confirm/unadopt/"' in delete, "Super-admins can let go of it: Give back." in delete) == (
+        True,
+        True,
+    )
+    assert "asks for one while it starts" not in page
+    assert "confirm/unadopt/" not in demo.browser("alice").get(here).content.decode()
     pushed = page_parts.vm(demo.actor("admin"), vm.pk)
     assert f'hx-post="{here}protect/"' in pushed, "a form that came over the socket has no token of its own"
     client.post(f"{here}protect/")
