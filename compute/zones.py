@@ -12,14 +12,14 @@ from portal.common.actor import Actor
 
 
 def with_zones(rows: Iterable[StorageDomain]) -> list[StorageDomain]:
-    """The same rows, each with the names of its zones (``zone_names``); one query in all."""
+    """The same rows, each with the names of its zones (``zones_text``); one query in all."""
     told = list(rows)
     wanted = {uid for row in told for uid in row.zones}
     known = Zone.objects.filter(external_id__in=wanted) if wanted else ()
     names = {(row.provider_id, row.external_id): row.name for row in known}
     for row in told:
         there = [names[key] for uid in row.zones if (key := (row.provider_id, uid)) in names]
-        row.zone_names = ", ".join(sorted(there))  # type: ignore[attr-defined]
+        row.zones_text = ", ".join(sorted(there))  # type: ignore[attr-defined]
     return told
 
 
