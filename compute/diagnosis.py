@@ -299,6 +299,10 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
 # What is said in other words of one kind of provider: beside what went well, and of what was found.
 OF_KIND = {"ovirt": (diagnosis_ovirt.WELL, diagnosis_ovirt.FOUND)}
 
+# What is to be compared and pinned at the first connection.
+DECISIONS = {"ca_unpinned", "host_key_unpinned"}
+COMMANDS = (diagnosis_ovirt.SHOW_CA,)
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -311,6 +315,21 @@ class Told:
     text: str
     remedy: str
     data: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_decision(self) -> bool:
+        """Whether nothing is wrong, and whoever connects it has to compare and decide."""
+        return self.code in DECISIONS
+
+    @property
+    def command(self) -> str:
+        """What to type on the host for the remedy, which ends with it."""
+        return next((one for one in COMMANDS if self.remedy.endswith(one)), "")
+
+    @property
+    def advice(self) -> str:
+        """The remedy without the command."""
+        return self.remedy.removesuffix(self.command).rstrip()
 
 
 def told(found: Sequence[Finding], kind: str = "") -> tuple[Told, ...]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+# On the engine: the fingerprint of its CA.
+SHOW_CA = "openssl x509 -noout -fingerprint -sha256 -in /etc/pki/ovirt-engine/ca.pem"
+
 WELL: dict[str, str | Promise] = {
     "tls": _("Its certificate is good by the pinned CA %(fingerprint)s."),
     "version": _("%(product)s, API %(api)s"),

@@ -309,7 +309,7 @@ def adopted_reasons(verb: str, *, adopted: bool) -> list[Reason]:
     if verb != "delete" or not adopted:
         return []
     text = _(
-        "This machine was adopted, not made here, so the portal does not delete it. A super-admin can give it back."
+        "This machine was adopted, not made here, so the portal does not delete it. Super-admins can let go of it: Give back."
     )
     return [Reason("adopted", text)]
 

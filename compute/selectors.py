@@ -218,7 +218,10 @@ def resources(actor: Actor, data_center: DataCenter) -> list[Resources]:
         "cluster": (_("Clusters"), Cluster.objects.select_related("provider", "zone").filter(has_hosts)),
         "storage_domain": (_("Storage domains"), StorageDomain.objects.select_related("provider")),
         "network": (_("Networks"), Network.objects.filter(owner=None).select_related("provider")),
-        "template": (_("Templates"), Template.objects.filter(owner=None).select_related("provider")),
+        "template": (
+            _("Templates"),
+            Template.objects.filter(owner=None).select_related("provider", "storage_domain__provider"),
+        ),
     }
     gone = {"network": {"status": "gone"}, "template": {"status": "gone"}}
     found = []
@@ -227,7 +230,8 @@ def resources(actor: Actor, data_center: DataCenter) -> list[Resources]:
         free = rows.exclude(assignments__data_center=data_center).exclude(**gone.get(kind, {"pk": None}))
         if kind == "storage_domain":
             free = without_use(free)
-        ordered = latest_first(free) if kind == "template" else free.order_by("name", "uid")
+        last = ("is_management",) if kind == "network" else ()
+        ordered = latest_first(free) if kind == "template" else free.order_by(*last, "name", "uid")
         found.append(Resources(kind, title, assigned, *(first_of(ordered) if giving else ())))
     return found
 

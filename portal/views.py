@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from compute import selectors
 from compute.choices import VmStatusChoice
+from compute.forms.vms import told_apart
 from compute.views import parts
 from compute.views.listing import NEWEST, Listing
 from portal.common.http import actor_of
@@ -24,7 +25,7 @@ from portal.context import THEME_COOKIE, THEMES, frame_of
 from portal.job_access import get_job
 from portal.jobs.feed import job_json
 from portal.jobs.states import JobStatus
-from tenants import quota
+from tenants import policy, quota
 from tenants.selectors import data_centers, jobs, users
 from tenants.views.jobs import job_parts, jobs_page
 
@@ -90,7 +91,9 @@ def _found(request: HttpRequest, listing: Listing) -> dict[str, Any]:
         "templates": selectors.visible_templates(actor).filter(**named).order_by("name", "uid"),
         "users": users(actor, query=listing.query) if frame_of(request).manages_users else (),
     }
-    return {noun: list(rows[:IN_SEARCH]) for noun, rows in every.items()}
+    found = {noun: list(rows[:IN_SEARCH]) for noun, rows in every.items()}
+    told_apart(found["templates"], names_providers=policy.holds_everywhere(actor, policy.Permit.PROVIDER_VIEW))
+    return found
 
 
 @require_safe

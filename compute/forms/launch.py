@@ -11,7 +11,8 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from compute.models import Cluster, StorageDomain, Template
-from compute.services.launch import LaunchRequest, NewAdmin, Offer, OwnNetwork
+from compute.services.launch import LaunchRequest, NewAdmin, OwnNetwork
+from compute.services.launch_offers import Offer
 from network.models import Network
 from portal.common.units import bytes_text, mib_text
 from tenants.forms.people import LONGEST_PASSWORD, QuotaForm
@@ -83,6 +84,7 @@ class LaunchForm(QuotaForm):
         help_text=_("At least 12 characters; a few words are best."),
     )
     continues = forms.UUIDField(required=False, widget=forms.HiddenInput)
+    reached = forms.CharField(required=False, max_length=1, widget=forms.HiddenInput)  # the last stage that was shown
 
     def __init__(self, data: Any, *, offered: Mapping[str, Offer], initial: dict[str, Any] | None = None) -> None:
         super().__init__(data, initial=initial)
@@ -91,7 +93,12 @@ class LaunchForm(QuotaForm):
             self._choose(name, [(str(row.pk), label(row)) for row in offered[name].rows])
             self.fields[name].help_text = f"{self.fields[name].help_text} {_rest_of(offered[name])}".strip()
         none = ("", gettext("None: it has no network of its own"))
-        self._choose("network_provider", [*((str(row.pk), row.name) for row in offered["providers"].rows), none])
+        able = [(str(row.pk), row.name) for row in offered["providers"].rows]
+        self._choose("network_provider", [*able, none])
+        self.makes_networks = bool(able)
+        self.fields["network_provider"].help_text = gettext(
+            "On engines none can be made: choose one of those that the engine has."
+        )
 
     def _choose(self, name: str, choices: list[tuple[str, str]]) -> None:
         self.fields[name].choices = choices  # type: ignore[attr-defined]
@@ -149,7 +156,8 @@ def _template_label(row: Template) -> str:
 def _storage_label(row: StorageDomain) -> str:
     figures = {"free": bytes_text(row.free_bytes), "total": bytes_text(row.total_bytes)}
     room = gettext("%(free)s free of %(total)s") % figures
-    return f"{row.name} ({row.provider.name}): {room}, {row.get_status_display()}"
+    where = _where(row.provider, getattr(row, "zones_text", ""))
+    return f"{row.name} ({where}): {room}, {row.get_status_display()}"
 
 
 LABELS: dict[str, Callable[[Any], str]] = {
@@ -162,27 +170,69 @@ LABELS: dict[str, Callable[[Any], str]] = {
 
 def _rest_of(offer: Offer) -> str:
     """What to say of those that are not named."""
-    if not offer.more:
-        return ""
-    text = ngettext(
-        "%(count)s more is not listed here. It can be given over the API.",
-        "%(count)s more are not listed here. They can be given over the API.",
-        offer.more,
-    )
-    return text % {"count": offer.more}
+    said = []
+    if offer.apart:
+        text = ngettext(
+            "%(count)s is left out: the chosen clusters do not reach it.",
+            "%(count)s are left out: the chosen clusters do not reach them.",
+            offer.apart,
+        )
+        said.append(text % {"count": offer.apart})
+    if offer.more:
+        text = ngettext(
+            "%(count)s more is not listed here. It can be given over the API.",
+            "%(count)s more are not listed here. They can be given over the API.",
+            offer.more,
+        )
+        said.append(text % {"count": offer.more})
+    return " ".join(said)
 
 
 def proposed(offered: Mapping[str, Offer]) -> dict[str, Any]:
-    """What a new wizard has filled in: what there is no choice of, every template of the portal's own, and a network of its own."""
+    """What is filled in for what the chosen clusters reach: where there is no choice the one, of every template the latest
+    version, and a network of its own where one can be made.
+    """
     clusters = offered["clusters"].rows
-    ready = [row for row in offered["storage_domains"].rows if row.status == "active"]
+    ready = [row for row in offered["storage_domains"].rows if row.status == "active" and row.holds_disks]
     return {
         "clusters": [str(row.pk) for row in clusters if len(clusters) == 1],
         "storage_domains": [str(row.pk) for row in ready if len(ready) == 1],
-        "templates": [str(row.pk) for row in offered["templates"].rows if not row.is_engines],
+        "templates": [str(row.pk) for row in offered["templates"].rows if not row.has_later],
         "network_provider": next((str(row.pk) for row in offered["providers"].rows), ""),
         "network_name": "lan",
     }
+
+
+def carried_on(values: Mapping[str, Any], offered: Mapping[str, Offer], *, at: int) -> dict[str, Any]:
+    """What was entered up to this stage as the next goes on with it.
+
+    Of later stages what the chosen clusters do not reach is dropped, and a stage that was not shown yet, or where nothing is
+    left, has what is proposed.
+    """
+    carried, proposal = dict(values), proposed(offered)
+    reached = stage_in(values.get("reached"))
+    for number, stage in enumerate(STAGES[at + 1 :], start=at + 1):
+        for name in set(stage.fields) & set(proposal):
+            before = values.get(name)
+            kept = _kept_of(before, name, offered)
+            carried[name] = proposal[name] if number > reached or (before and not kept) else kept
+    return carried
+
+
+def _kept_of(value: Any, name: str, offered: Mapping[str, Offer]) -> Any:
+    offer = offered.get({"network_provider": "providers"}.get(name, name))
+    if offer is None:
+        return value
+    there = {str(row.pk) for row in offer.rows}
+    if isinstance(value, list):
+        return [one for one in value if one in there]
+    return value if value in there else ""
+
+
+def stage_in(text: Any) -> int:
+    """The number of the stage that a form names; 0 for what is none."""
+    text = str(text or "")
+    return min(len(STAGES) - 1, int(text)) if text.isascii() and text.isdigit() and len(text) == 1 else 0
 
 
 def entered(wanted: LaunchRequest) -> dict[str, Any]:
@@ -197,6 +247,7 @@ def entered(wanted: LaunchRequest) -> dict[str, Any]:
         "network_cidr": own.cidr if own else "",
         "admin": wanted.admin,
         "continues": str(wanted.continues or ""),
+        "reached": str(len(STAGES) - 1),
         **{name: [str(uid) for uid in getattr(wanted, name)] for name in kinds},
         **{str(name): str(limit) for name, limit in wanted.limits.items() if limit is not None},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -157,6 +157,15 @@ def differences(templates: Sequence[Template], *, names_providers: bool) -> dict
     for alike in named.values():
         if len(alike) > 1:
             told |= _told_apart(alike, names_providers=names_providers)
+    return told
+
+
+def told_apart(rows: Iterable[Template], *, names_providers: bool) -> list[Template]:
+    """The same rows, each with what tells it from the others (``place``), as the form for machines says it."""
+    told = list(rows)
+    places = differences(told, names_providers=names_providers)
+    for row in told:
+        row.place = places.get(row.pk, "")  # type: ignore[attr-defined]
     return told
 
 

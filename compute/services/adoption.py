@@ -29,6 +29,7 @@ from tenants import policy, quota
 from tenants.models import DataCenter, User
 from tenants.models.quota import Dimension
 from tenants.permits import Permit
+from tenants.quota import Forecast
 from tenants.services.makers import give_to_owner
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,16 @@ class AdoptionPlan:
     def unmeasured(self) -> tuple[str, ...]:
         """The names of those whose disks cannot be measured: they are not counted."""
         return tuple(one.name for one in self.candidates if one.disk_gib is None)
+
+    @property
+    def over(self) -> tuple[Forecast, ...]:
+        """The limits that would be passed: of the data center, of the owner, and of groups of his."""
+        return tuple(one for one in self.quota if one.limit is not None and one.after > one.limit)
+
+    @property
+    def hindered(self) -> tuple[str, ...]:
+        """Whose people could then make and start nothing that needs more of it: ``data_center``, ``user``, ``group``."""
+        return tuple(sorted({one.subject for one in self.over if one.reasons}))
 
 
 def unassigned(actor: Actor, *, query: str = "") -> QuerySet[FoundVm]:

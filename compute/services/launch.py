@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4, uuid5
@@ -12,11 +12,11 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
-from compute.models import Host, StorageDomain
+from compute.models import Host
 from compute.operations.launch import ADMIN, GIVEN, LaunchDataCenter, shared
-from compute.selectors import clusters_with_hosts, data_domains, first_of, without_use
+from compute.selectors import data_domains
+from compute.services.launch_offers import Offer, offers
 from compute.shareables import SHAREABLE
-from compute.versions import latest_first
 from network import rules
 from network.choices import NetworkStatus
 from network.models import Network
@@ -316,12 +316,17 @@ def _network_reasons(wanted: LaunchRequest, made: Network | None, uid: UUID | No
         yield Reason("provider_invalid", text, "network_provider")
         return
     if not capabilities_of(provider).networks:
-        text = _("No network can be made on %(name)s. Assign one that it has, or choose another provider.")
+        text = _(
+            "No network can be made on %(name)s. Choose none, and assign a network that it has; or choose another provider."
+        )
         yield Reason("networks_unsupported", text % {"name": provider.name}, "network_provider")
         return
     clusters = _chosen("cluster", wanted.clusters)
     if clusters and not _providers_of(clusters).filter(provider=provider).exists():
-        text = _("No host of the chosen clusters is on this provider: machines could not use the network.")
+        text = _(
+            "No host of the chosen clusters is on this provider: machines could not use the network. Choose a provider of "
+            "these clusters, or none."
+        )
         yield Reason("network_apart", text, "network_provider")
     fields = {"name": "network_name", "cidr": "network_cidr"}
     for reason in _range_reasons(own, provider):
@@ -356,23 +361,7 @@ def _account(username: str) -> User | None:
 # -- what can be chosen
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What can be chosen for a field. ``more``: how many there are besides."""
-
-    rows: tuple[Any, ...]
-    more: int = 0
-
-
-def offered(actor: Actor) -> dict[str, Offer]:
-    """What can be chosen, field by field, at most 200 each, and the providers a network can be made on."""
+def offered(actor: Actor, clusters: Collection[UUID] = ()) -> dict[str, Offer]:
+    """What can be chosen with these clusters, field by field, as ``offers``; for those who may launch."""
     authorize_launch(actor)
-    rows: dict[str, Any] = {name: shared(SHAREABLE[kind]).order_by("name", "uid") for kind, name in GIVEN.items()}
-    rows["clusters"] = clusters_with_hosts(actor).order_by("name", "uid")
-    domains = StorageDomain.objects.select_related("provider").order_by("name", "uid")
-    rows["storage_domains"] = without_use(domains)
-    rows["templates"] = latest_first(rows["templates"].filter(status="ok").select_related("provider"))
-    rows["networks"] = rows["networks"].exclude(status=NetworkStatus.GONE).select_related("provider")
-    enabled = Provider.objects.filter(enabled=True).order_by("name", "uid")
-    able = tuple(row for row in enabled if capabilities_of(row).networks)
-    return {name: Offer(*first_of(found)) for name, found in rows.items()} | {"providers": Offer(able)}
+    return offers(actor, clusters)

@@ -109,7 +109,9 @@ def get_machine(actor: Actor, vm_uid: UUID) -> Vm:
 def why_not(vm: Vm) -> list[Reason]:
     """Why no template can be made of a machine as it was last seen."""
     if vm.adopted:
-        text = _("This machine was adopted: its disks are not the portal's. A super-admin can copy its volume.")
+        text = _(
+            "This machine was adopted: its disks are not the portal's. Super-admins can copy its volume, or let go of it: Give back."
+        )
         return [Reason("adopted", text)]
     if not capabilities_of(vm.provider).disk_copy:
         text = _("The hypervisor of this machine copies no disks for the portal. Make the template there.")

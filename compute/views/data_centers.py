@@ -13,12 +13,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from compute import health, selectors
 from compute.forms.data_centers import DataCenterForm
+from compute.forms.vms import told_apart
 from compute.services import sharing
 from compute.services.launch import unfinished_launch
 from portal.common.actor import Actor
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
-from tenants import quota
+from tenants import policy, quota
 from tenants.models import DataCenter
 from tenants.selectors import get_data_center
 from tenants.services.data_centers import (
@@ -57,11 +58,17 @@ def data_center_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     """One data center: its quota, and what of the institute's it may use."""
     actor = actor_of(request)
     row = get_data_center(actor, uid)
+    resources = selectors.resources(actor, row)
+    given = {kind.kind: kind.assigned for kind in resources}["template"]
+    told_apart(given, names_providers=policy.holds_everywhere(actor, policy.Permit.PROVIDER_VIEW))
     context = {
         "data_center": row,
+        "linked": set(
+            selectors.all_templates(actor).filter(pk__in=[one.pk for one in given]).values_list("pk", flat=True)
+        ),
         "may": selectors.rights_over_data_centers(actor, row),
         "meters": quota.usage(row),
-        "resources": selectors.resources(actor, row),
+        "resources": resources,
         "networks": selectors.own_networks(row),
         "degraded": health.degradations(row),
         "unfinished": unfinished_launch(row),

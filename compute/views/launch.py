@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from secrets import token_urlsafe
 from typing import Any
+from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -13,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from compute.forms.launch import OF_STEPS, STAGES, LaunchForm, entered, proposed
+from compute.forms.launch import OF_STEPS, STAGES, LaunchForm, carried_on, entered, proposed, stage_in
 from compute.services import launch as service
 from compute.services.launch import LaunchPlan
 from portal.common.actor import Actor
@@ -27,6 +28,7 @@ from tenants.views.asked import uid_or_none
 
 SECTION = {"section": "data_centers"}
 REVIEW = len(STAGES) - 1
+OF_OWN_NETWORK = {"network_name", "network_cidr"}
 NEVER_KEPT = {"password"}  # typed on the page that sends it, and told by none
 
 
@@ -36,25 +38,40 @@ NEVER_KEPT = {"password"}  # typed on the page that sends it, and told by none
 def data_center_launch(request: HttpRequest) -> HttpResponse:
     """The wizard. For super-admins. ``?continues=`` a launch that failed shows what was entered there, where it failed."""
     actor = actor_of(request)
-    offered = service.offered(actor)
     if request.method != "POST":
-        return _enter(request, actor, offered)
-    form, at = LaunchForm(request.POST, offered=offered), _at(request)
+        return _enter(request, actor)
+    values, at = _posted(request), _at(request)
+    offered = service.offered(actor, _uids(values.get("clusters", ())))
+    if request.POST.get("go") == "next":
+        values = carried_on(values, offered, at=at)
+    form = LaunchForm(values | {name: request.POST.get(name, "") for name in NEVER_KEPT}, offered=offered)
     plan = service.plan_launch(actor, form.request()) if form.is_valid() else None
     if request.POST.get("go") == "launch" and plan is not None:
         return _launch(request, actor, form, plan)
     if request.POST.get("go") == "back":
-        return _page(request, _blank(offered, _posted(request)), max(0, at - 1), plan)
+        return _page(request, _blank(offered, values), max(0, at - 1), plan)
     if (wrong := _first_wrong(form, plan.reasons if plan else (), until=at)) is not None:
         return _page(request, form, wrong, plan)
-    return _page(request, _blank(offered, _posted(request)), min(REVIEW, at + 1), plan)
+    return _page(request, _blank(offered, values | {"reached": _reached(values, at + 1)}), min(REVIEW, at + 1), plan)
 
 
-def _enter(request: HttpRequest, actor: Actor, offered: Mapping[str, Any]) -> HttpResponse:
+def _reached(values: Mapping[str, Any], at: int) -> str:
+    return str(min(REVIEW, max(at, stage_in(values.get("reached")))))
+
+
+def _uids(texts: Iterable[str]) -> list[UUID]:
+    return [uid for uid in map(uid_or_none, texts) if uid is not None]
+
+
+def _enter(request: HttpRequest, actor: Actor) -> HttpResponse:
+    offered = service.offered(actor)
     before = service.launched_before(uid_or_none(request.GET.get("continues")))
     if before is None:
+        alone = proposed(offered)["clusters"]
+        offered = service.offered(actor, _uids(alone)) if alone else offered
         return _page(request, _blank(offered, proposed(offered)), 0)
     wanted = service.request_of(before)
+    offered = service.offered(actor, wanted.clusters)
     step = before.error.get("step", "")
     names = [stage.name for stage in STAGES]
     stage = OF_STEPS.get(step, step)
@@ -110,14 +127,16 @@ def _page(
     request: HttpRequest, form: LaunchForm, at: int, plan: LaunchPlan | None = None, *, failed: str = ""
 ) -> HttpResponse:
     stage = STAGES[at]
+    shown = [name for name in stage.fields if form.makes_networks or name not in OF_OWN_NETWORK]
     context = SECTION | {
         "form": form,
         "stages": STAGES,
         "stage": stage,
         "at": at,
         "is_review": at == REVIEW,
-        "fields": {name: form[name] for name in stage.fields},
-        "kept": list(_kept(form, but=stage.fields)),
+        "fields": {name: form[name] for name in shown},
+        "kept": list(_kept(form, but=shown)),
+        "passed": {one.name for one in STAGES[: max(at, stage_in(form["reached"].value()))]},
         "chosen": {name: _names(form, name) for name in form.fields},
         "limits": [form[name] for name in map(str, Dimension) if form[name].value() not in {None, ""}],
         "plan": plan,

@@ -22,6 +22,7 @@ from compute.forms.providers import ProviderForm, form_of
 from compute.services import providers as services
 from compute.services.providers import NotReached, ProviderEdit
 from compute.services.upgrades import accept_version, upgrade_of
+from compute.zones import engine_networks, with_zones
 from portal.common.actor import Actor
 from portal.common.errors import PortalError
 from portal.common.http import actor_of
@@ -51,12 +52,13 @@ def provider_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
 
 def _detail(request: HttpRequest, row: Provider, *, steps: tuple[Told, ...] = ()) -> HttpResponse:
     actor = actor_of(request)
+    engine = selectors.of_engine(row)
     context = {
         "provider": row,
         "hosts": selectors.hosts(actor).filter(provider=row),
-        "storage_domains": selectors.storage_domains(actor).filter(provider=row),
-        "networks": selectors.found_networks(actor, row.pk),
-        "engine": selectors.of_engine(row),
+        "storage_domains": with_zones(selectors.storage_domains(actor).filter(provider=row)),
+        "networks": engine_networks(actor, row.pk) if engine else selectors.found_networks(actor, row.pk),
+        "engine": engine,
         "steps": steps,
         "no_screens": screen_reasons(row),
         "upgrade": upgrade_of(row),

@@ -267,6 +267,10 @@ def test_the_network_of_an_engines_hosts_is_shared_out_by_hand_alone_and_warned_
     client.force_login(both.users["root"])
     page = f"/data-centers/{physics.pk}/"
     assert client.get(page).content.decode().count(warning) == 1
+    [offer] = [kind for kind in selectors.resources(root, physics) if kind.kind == "network"]
+    assert offer.others[-1] == row, "after all that may be given without a thought"
+    shown = client.get(page).content.decode()
+    assert (shown.count(": management network</option>"), '<option value="">' in shown) == (1, len(offer.others) == 1)
     labels = dict(LaunchForm(None, offered=offered(root)).fields["networks"].choices)
     assert [warning in labels[str(one.pk)] for one in (row, *assigned)] == [True, *[False] * len(assigned)]
     sharing.assign(root, physics.pk, "network", row.pk)

@@ -164,7 +164,7 @@ def test_an_adopted_machine_is_refused_with_what_helps(institute, double):
     row = adoption.unassigned(institute.actor("root")).get()
     [(vm, job)] = adoption.adopt(institute.actor("root"), Adoption((row.pk,), institute.centers["physics"].pk))
     run_to_end(job.pk)
-    with pytest.raises(Conflict, match="super-admin can copy its volume"):
+    with pytest.raises(Conflict, match="Super-admins can copy its volume"):
         copied(institute, vm)
 
 

@@ -12,7 +12,9 @@ from portal import page_parts
 from portal.hypervisors.models import Provider
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
+from tenants import quota
 from tenants.models import DataCenter
+from tenants.models.quota import Dimension
 
 
 @pytest.fixture
@@ -35,14 +37,28 @@ def test_super_admin_reviews_adopts_protects_and_gives_back(demo, mail):
     assert "The owner will be Alice." in review
     assert "Machines <span" in review, "each meter says what it measures"
     assert "share of Alice" in review
+    assert "This goes over the quota" not in review
+    quota.set_limits(DataCenter.objects.get(name="physics"), {Dimension.MACHINES: 0})
+    review = client.post("/unassigned/", form(mail, "review")).content.decode()
+    assert "This goes over the quota" in review
+    assert "Machines: 1 of 0" in review
+    assert "Nobody in physics can then make, start or enlarge a machine" in review
+    assert "Alice can then make" not in review, "that share has no such limit"
     assert not Vm.objects.exists()
     assert client.post("/unassigned/", form(mail, "adopt")).status_code == HTTPStatus.FOUND
     vm = Vm.objects.get()
     run_to_end(Job.objects.get(target_uid=vm.pk).pk)
     assert "Every machine on the connected hypervisors" in client.get("/unassigned/").content.decode()
     here = f"/machines/{vm.pk}/"
-    assert "Give back" in client.get(here).content.decode()
-    assert "Give back" not in demo.browser("alice").get(here).content.decode()
+    page = client.get(here).content.decode()
+    assert ("Give back" in page, "<dt>Adopted</dt>" in page, "<dt>Created</dt>" in page) == (True, True, False)
+    delete = next(one for one in page.split("<a ") if 'data-verb="delete"' in one)
+    assert (f'href="{here}confirm/unadopt/"' in delete, "Super-admins can let go of it: Give back." in delete) == (
+        True,
+        True,
+    )
+    assert "asks for one while it starts" not in page
+    assert "confirm/unadopt/" not in demo.browser("alice").get(here).content.decode()
     pushed = page_parts.vm(demo.actor("admin"), vm.pk)
     assert f'hx-post="{here}protect/"' in pushed, "a form that came over the socket has no token of its own"
     client.post(f"{here}protect/")

@@ -204,7 +204,13 @@ def test_the_form_pins_the_ca_by_a_tick_and_keeps_the_password_sealed(engine, ad
     assert (bad.status_code, 'id="password-error"' in bad.content.decode()) == (HTTPStatus.BAD_REQUEST, True)
     seen = admin.post("/providers/new/?kind=ovirt", form | {"password": engine.password, "action": "test"})
     shown = seen.context["found_ca"]
-    assert shown["fingerprint"] in seen.content.decode()
+    text = seen.content.decode()
+    assert shown["fingerprint"] in text
+    assert ('class="step step-warning" data-step="tls"' in text, ">openssl x509" in text) == (True, True)
+    assert ('href="#pin"' in text, 'id="pin"' in text) == (True, True)
+    with_other = form | {"password": engine.password, "ca_pem": Authority.make("somebody's CA").pem, "action": "test"}
+    instead = admin.post("/providers/new/?kind=ovirt", with_other).content.decode()
+    assert ("Use this one instead" in instead, "I know why the CA changed" in instead) == (True, False)
     kept = {"kept": seen.context["form"]["kept"].value(), "found_ca": shown["ca_pem"].replace("\n", "\r\n")}
     made = admin.post("/providers/new/?kind=ovirt", form | kept | {"action": "save"})
     row = Provider.objects.get(name="engine")

@@ -1,0 +1,38 @@
+"""Where in engines things are: the names of the zones of storage domains and networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from compute.models import StorageDomain, Zone
+from compute.selectors import found_networks
+from network.models import FoundNetwork, Network
+from portal.common.actor import Actor
+
+
+def with_zones(rows: Iterable[StorageDomain]) -> list[StorageDomain]:
+    """The same rows, each with the names of its zones (``zones_text``); one query in all."""
+    told = list(rows)
+    wanted = {uid for row in told for uid in row.zones}
+    known = Zone.objects.filter(external_id__in=wanted) if wanted else ()
+    names = {(row.provider_id, row.external_id): row.name for row in known}
+    for row in told:
+        there = [names[key] for uid in row.zones if (key := (row.provider_id, uid)) in names]
+        row.zones_text = ", ".join(sorted(there))  # type: ignore[attr-defined]
+    return told
+
+
+def engine_networks(actor: Actor, provider_uid: UUID) -> list[FoundNetwork]:
+    """What ``found_networks`` finds on an engine, each with its row here (``known``; None: it has no vNIC profile, so that no
+    machine can be on it) and the names of its vNIC profiles (``profile_names``).
+    """
+    rows = list(found_networks(actor, provider_uid))
+    here = Network.objects.filter(provider=provider_uid, is_found=True).prefetch_related("vnic_profiles")
+    known = {row.external_id: row for row in here}
+    for row in rows:
+        found = known.get(row.external_id)
+        profiles = found.vnic_profiles.all() if found else ()
+        row.known = found  # type: ignore[attr-defined]
+        row.profile_names = sorted(one.name for one in profiles if not one.is_gone)  # type: ignore[attr-defined]
+    return rows
