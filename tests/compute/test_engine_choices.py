@@ -19,8 +19,10 @@ from compute.services.templates import TemplateEdit, edit_template
 from network.models import Network, VnicProfile
 from portal.common.errors import Conflict, Invalid
 from portal.hypervisors.models import Provider
+from portal.jobs.feed import job_json
 from tenants.models import DataCenter
 from tests.engines import Both, the_both
+from tests.jobs.conftest import run
 
 GREEK = {"Accept-Language": "el"}
 
@@ -66,6 +68,26 @@ def test_a_version_that_was_not_given_takes_away_none_and_what_is_not_offered_is
     chosen, offered, said = asked(client_of(both, "root"), Template.objects.get(external_id="debian"))
     assert chosen == ""
     assert said == "Tiny Linux, version 1, is not for your data centers. Choose another, or ask for it."
+
+
+def test_what_has_nothing_to_do_is_neither_promised_nor_told_as_done(both: Both):
+    alice, page = both.actor("alice"), client_of(both, "alice")
+    skipped = []
+    for name, more in {
+        "none-1": {"run": False},
+        "none-2": {},
+        "none-3": {"run": False, "template_uid": both.template.pk},
+        "none-4": {"template_uid": both.template.pk},
+    }.items():
+        promised = vms.plan_create(alice, both.wish(name, **more)).steps
+        vm, job = vms.create_vm(alice, both.wish(name, **more))
+        assert run(job).status == "finished", job.error
+        told = job_json(job)
+        assert [step["title"] for step in told["steps"] if step["status"] == "done"] == list(promised)
+        skipped.append({step["name"] for step in told["steps"] if step["status"] == "skipped"})
+        assert ("not needed" in page.get(f"/machines/{vm.pk}/").content.decode()) is bool(skipped[-1])
+    first = {"make_disks", "first_boot"}
+    assert skipped == [{"start"} | first, first, {"start"}, set()]
 
 
 def test_a_machine_comes_only_where_its_networks_are(both: Both):
