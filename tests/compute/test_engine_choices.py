@@ -90,6 +90,20 @@ def test_what_has_nothing_to_do_is_neither_promised_nor_told_as_done(both: Both)
     assert skipped == [{"start"} | first, first, {"start"}, set()]
 
 
+def test_a_machines_page_tells_of_which_version_it_is_and_where_and_its_host_to_those_who_may_see_that(both: Both):
+    vm = both.machine()
+    ours = both.machine("web-2", template_uid=both.template.pk)
+    for name, told in (("alice", False), ("root", True)):
+        client = client_of(both, name)
+        page, other = (client.get(f"/machines/{one.pk}/").content.decode() for one in (vm, ours))
+        assert ("version 2 (spring)" in page, "on engine" in page) == (True, True)
+        assert ("version " in other, "on double" in other) == (False, True)
+        assert [f">{one}<" in page for one in (vm.cluster.name, vm.host.name, both.engine.name)] == [told] * 3
+        # Cards for alice, a table for root.
+        assert client.get("/").content.decode().count("version 2 (spring)") == 1
+    assert "σε engine" in client.get(f"/machines/{vm.pk}/", headers=GREEK).content.decode()
+
+
 def test_a_machine_comes_only_where_its_networks_are(both: Both):
     root, physics = both.actor("root"), both.centers["physics"].pk
     both.double.put("network", "net-east", clusters=["small"])
@@ -186,6 +200,19 @@ def test_zones_are_told_to_those_who_may_see_providers_and_in_their_words(both: 
         assert listed["big"] == zone
         assert client.get(f"/api/v1/clusters/{big}/").json()["zone"] == zone
         assert ("East" in client.get(f"/clusters/{big}/").content.decode()) == bool(zone)
+    sharing.assign(
+        both.actor("root"), both.centers["physics"].pk, "storage_domain", StorageDomain.objects.get(name="data-east").pk
+    )
+    for name, told, words in (
+        ("root", ["East"], "of the engine's zone East"),
+        ("physics-admin", [], "shared by hosts"),
+    ):
+        reader = client_of(both, name)
+        found = {row["name"]: row for row in reader.get("/api/v1/storage-domains/").json()["results"]}
+        assert (found["data-east"]["shared"], found["data-east"]["zones"]) == (True, told)
+        page = reader.get("/storage/").content.decode()
+        assert words in page
+        assert page.count("of one host") == 1, "the one of the libvirt host"
     Zone.objects.filter(name="East").update(status="not_operational")
     page = f"/providers/{both.engine.pk}/"
     assert "not operational" in root.get(page).content.decode()
