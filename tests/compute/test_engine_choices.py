@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -63,11 +64,15 @@ def test_a_version_that_was_not_given_takes_away_none_and_what_is_not_offered_is
     sharing.assign(both.actor("root"), both.centers["informatics"].pk, "template", second.pk)
     sharing.unassign(both.actor("root"), both.centers["informatics"].pk, "template", third.pk)
     chosen, offered, said = asked(alice, second)
-    assert (chosen, set(offered)) == ("", {str(third.pk), ours})
-    assert said == "Tiny Linux has a later version than 2. Choose that one."
-    chosen, offered, said = asked(client_of(both, "root"), Template.objects.get(external_id="debian"))
-    assert chosen == ""
-    assert said == "Tiny Linux, version 1, is not for your data centers. Choose another, or ask for it."
+    assert (chosen, set(offered)) == (str(third.pk), {str(third.pk), ours})
+    assert said == "Version 3 of Tiny Linux is chosen, as it is later than version 2."
+    page = alice.get(f"/templates/{second.pk}/").content.decode()
+    assert f"?template={third.pk}" in page
+    assert "Create machine from version 3" in page
+    page = alice.get(f"/templates/{third.pk}/").content.decode()
+    assert (f"?template={third.pk}" in page, "Create machine from" in page) == (True, False)
+    assert asked(alice, Template.objects.get(external_id="debian"))[0] == "", "one that she may not see leads nowhere"
+    assert asked(client_of(both, "root"), Template.objects.get(external_id="debian"))[0] == str(third.pk)
 
 
 def test_what_has_nothing_to_do_is_neither_promised_nor_told_as_done(both: Both):
@@ -173,6 +178,7 @@ def template(
     [
         ([template(), template("Alpine")], True, []),
         ([template(), template(kind="ovirt")], False, ["on libvirt", "on oVirt"]),
+        ([template(), template(kind="ovirt", version=2)], False, ["on libvirt, version 1", "on oVirt, version 2"]),
         ([template(), template(owner="physics")], False, ["of the institute", "of physics"]),
         ([template(version=2), template(version=3, provider="b")], False, ["version 2", "version 3"]),
         ([template(), template(provider="b")], False, ["number 1", "number 2"]),
@@ -233,11 +239,21 @@ def test_a_found_machine_whose_cluster_is_not_known_is_adopted_nowhere(both: Bot
 
 def test_how_a_machine_is_made_is_asked_apart_from_its_first_log_in(both: Both):
     alice = client_of(both, "alice")
-    cards = alice.get("/machines/new/").content.decode().split("<section")
+    cards = alice.get(f"/machines/new/?template={both.debian.pk}").content.decode().split("<section")
     [card] = [one for one in cards if 'name="run"' in one]
     assert ('name="clone"' in card, 'name="user_name"' in card) == (True, False)
-    sharing.unassign(both.actor("root"), both.centers["physics"].pk, "template", both.debian.pk)
-    assert 'name="clone"' not in alice.get("/machines/new/").content.decode()
+    # It comes and goes with the template that is chosen, and stays ticked.
+    ours, theirs = str(both.template.pk), str(both.debian.pk)
+    assert 'name="clone"' not in alice.get(f"/machines/new/?template={ours}").content.decode()
+    asked = {"action": "nics", "clone": "1", "data_center": str(both.centers["physics"].pk)}
+    for template, box in ((theirs, ['name="clone" value="1" aria-describedby="clone-hint" checked']), (ours, [])):
+        part = alice.post("/machines/new/", asked | {"template": template}).content.decode()
+        assert ('id="clone"' in part, 'id="nics"' in part) == (True, True)
+        assert re.findall('name="clone"[^>]*checked', part) == box
+    # Without scripts it is refused beside the box, once.
+    page = alice.post("/machines/new/", asked | {"name": "web-1", "template": ours, "action": "review"})
+    assert page.status_code == 400
+    assert page.content.decode().count("Whole copies of this template&#x27;s disks cannot be made.") == 1
 
 
 def offered(form: Any) -> list[set[str]]:
