@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import install
 from failure import StartError
 
 FORMAT: Final = "stegi-data 1"
@@ -27,6 +29,11 @@ class DataFolder:
     """Paths of one portal's state. Everything in it is for its owner alone."""
 
     root: Path
+
+    def command(self, action: str) -> str:
+        """What to type to do that with this portal."""
+        data = "" if self.root == install.REPOSITORY / ".data" else f" --data {shlex.quote(str(self.root))}"
+        return f"bin/up{data} --{action}"
 
     @property
     def mark_file(self) -> Path:
@@ -102,7 +109,8 @@ class DataFolder:
             yield
         except BlockingIOError as error:
             raise StartError(
-                f"the portal of {self.root} already runs (or starts)", "see bin/up --status, or bin/up --stop first"
+                f"the portal of {self.root} already runs (or starts)",
+                f"see {self.command('status')}, or {self.command('stop')} first",
             ) from error
         finally:
             os.close(handle)

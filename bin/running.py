@@ -152,7 +152,7 @@ def _purge_hypervisors(options: Options, folder: DataFolder) -> None:
     if code:
         raise StartError(
             f"not everything could be deleted: {(lines or ['it said nothing'])[-1][:300]}",
-            f"mend that and run --purge again; {folder.root} is kept until then",
+            f"mend that and run {folder.command('purge')} again; {folder.root} is kept until then",
         )
 
 

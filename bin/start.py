@@ -130,7 +130,8 @@ def _announce(folder: DataFolder, where: addresses.Reach, seconds: float) -> Non
     for line in running.login_table(preparation.logins(folder)):
         say(line)
     if detached.is_child():
-        say("it runs on in the background; bin/up --status tells how it is, bin/up --stop ends it")
+        how, end = folder.command("status"), folder.command("stop")
+        say(f"it runs on in the background; {how} tells how it is, {end} ends it")
         detached.let_go(folder)
     else:
         say("Ctrl-C stops it; machines, their networks and libvirtd stay up")

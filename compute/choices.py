@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
+
+from portal.common.phrases import said
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 
 class VmStatusChoice(TextChoices):
@@ -48,6 +55,26 @@ ABSENT = "not found on the hypervisor"
 """The detail of a machine that is ``unknown`` because its hypervisor answers and does not have it."""
 HELD = "many machines seem to have vanished at once, which is not believed"
 """The detail of a provider that is up and whose inventory lacks too many machines to be true."""
+
+
+# What a driver's code tells besides the status; empty where that says it all. A code not named here is not shown.
+VM_DETAILS: dict[str, StrOrPromise] = {
+    "shut_down": "",
+    "stopped": _("its power was cut"),
+    "crashed": _("it crashed"),
+    "failed": _("its start failed"),
+    "enospc": _("no room is left for its disk"),
+    "eio": _("its disk cannot be read or written"),
+    "eperm": _("its disk may not be accessed"),
+    "eother": _("why is not known"),
+    "watchdog": _("its watchdog stopped it"),
+    "postcopy": _("in the midst of a migration"),
+}
+
+
+def detail_words(detail: str) -> str:
+    """What is kept beside a machine's status, in the reader's words: a driver's code, or a sentence of ours."""
+    return said(detail) if " " in detail else str(VM_DETAILS.get(detail, ""))
 
 
 class FoundMark(TextChoices):

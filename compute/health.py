@@ -31,11 +31,14 @@ def authorize_storage(actor: Actor) -> None:
 
 
 def storage_of(actor: Actor) -> QuerySet[StorageDomain]:
-    """The storage domains one may see, each with its assignments to data centers that one may see (``seen``)."""
+    """The storage domains one may see, with the zones of their engines.
+
+    Each has its assignments to data centers that one may see (``seen``).
+    """
     centers = policy.visible(actor, Permit.DATA_CENTER_VIEW, DataCenter.objects.all())
     seen = StorageAssignment.objects.filter(data_center__in=centers).select_related("data_center")
     ordered = Prefetch("assignments", seen.order_by("data_center__name"), to_attr="seen")
-    return selectors.storage_domains(actor).prefetch_related(ordered)
+    return selectors.storage_domains(actor).prefetch_related(ordered, "provider__zones")
 
 
 def filled(rows: QuerySet[StorageDomain], *, least: int) -> int:

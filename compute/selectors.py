@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from compute.models import Cluster, Disk, Host, InstanceType, StorageDomain, Template, Vm, Zone
-from compute.versions import latest_first
+from compute.versions import latest, latest_first
 from network.models import FoundNetwork, Network
 from portal.common.actor import Actor
 from portal.common.errors import NotFound, Reason
@@ -110,11 +110,9 @@ def usable_templates(actor: Actor, data_center: DataCenter | None = None) -> Que
     return (found.filter(owner=data_center) | found.filter(assignments__data_center=data_center)).distinct()
 
 
-def usable_somewhere(actor: Actor) -> QuerySet[Template]:
-    """Those that can be used now in a data center in which this actor may make machines."""
-    centers = usable_data_centers(actor)
-    there = Q(owner__in=centers) | Q(assignments__data_center__in=centers)
-    return usable_templates(actor).filter(there).distinct()
+def offered_templates(actor: Actor) -> QuerySet[Template]:
+    """What the form for a new machine offers: the latest versions of what this actor may use."""
+    return latest(usable_templates(actor), within=usable_data_centers(actor))
 
 
 def usable_data_centers(actor: Actor) -> QuerySet[DataCenter]:

@@ -21,6 +21,15 @@ def latest(rows: QuerySet[Template], *, within: QuerySet[DataCenter] | None = No
     return rows.exclude(_later_made()).exclude(_later_on_engine() & ~kept)
 
 
+def later_than(row: Template, rows: QuerySet[Template]) -> Template | None:
+    """The newest of these that is a later version of this template; None where there is none."""
+    if row.is_engines:
+        same = rows.filter(provider=row.provider_id, base=row.base)
+    else:
+        same = rows.filter(provider=None, name=row.name, owner=row.owner_id)
+    return same.filter(version__gt=row.version).order_by("-version").first()
+
+
 def latest_first(rows: QuerySet[Template]) -> QuerySet[Template]:
     """By name, the newest version first; those that have a later one after all others."""
     marked = rows.annotate(has_later=ExpressionWrapper(_has_later(), output_field=BooleanField()))

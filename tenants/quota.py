@@ -16,7 +16,6 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 from django.db.models import F, Q, Sum
 from django.db.models.functions import Coalesce
-from django.utils.translation import gettext_lazy
 
 from portal.common.actor import system_actor
 from portal.common.errors import QuotaExceeded, Reason
@@ -25,6 +24,7 @@ from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, record
 from tenants.models import DataCenter, QuotaAccount, QuotaCharge, User
 from tenants.models.quota import Dimension, Enforcement, SubjectKind, group_uid
+from tenants.quota_words import refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,23 +302,9 @@ def _refusal(account: QuotaAccount, amount: int, user_uid: UUID | None) -> Reaso
         "shortfall": max(0, account.used + amount - account.ceiling),
         "top_consumers": _top(account, user_uid),
     }
-    sentence = _REFUSALS[SubjectKind(account.subject_kind)]
     figures = {k: amount_text(data[k], account.dimension) for k in ("limit", "used", "requested", "shortfall")}
-    text = str(sentence) % {"dimension": Dimension(account.dimension).label, **figures}
+    text = refusal(SubjectKind(account.subject_kind), Dimension(account.dimension), figures)
     return Reason("quota_exceeded", text, data=data)
-
-
-_REFUSALS = {
-    SubjectKind.USER: gettext_lazy(
-        "Your share of %(dimension)s: limit %(limit)s, in use %(used)s, asked for %(requested)s, %(shortfall)s over. Choose less, delete or stop something, or ask for a larger quota."
-    ),
-    SubjectKind.GROUP: gettext_lazy(
-        "Your group's share of %(dimension)s: limit %(limit)s, in use %(used)s, asked for %(requested)s, %(shortfall)s over. Choose less, delete or stop something, or ask for a larger quota."
-    ),
-    SubjectKind.DATA_CENTER: gettext_lazy(
-        "The data center's %(dimension)s: limit %(limit)s, in use %(used)s, asked for %(requested)s, %(shortfall)s over. Choose less, delete or stop something, or ask for a larger quota."
-    ),
-}
 
 
 def _top(account: QuotaAccount, user_uid: UUID | None) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema, extend_schema_field
@@ -21,6 +21,7 @@ from portal.common.api import ApiView, ListView
 from portal.common.http import actor_of
 from portal.common.openapi import ReasonSerializer
 from portal.common.paging import ByName
+from tenants.api.zones import ListOfZones, OfZone
 
 
 class HostSerializer(serializers.ModelSerializer):
@@ -33,10 +34,16 @@ class HostSerializer(serializers.ModelSerializer):
         ]  # fmt: skip
 
 
-class StorageDomainSerializer(serializers.ModelSerializer):
+class StorageDomainSerializer(OfZone, serializers.ModelSerializer):
+    untold: ClassVar = {"zones": []}
     id = serializers.UUIDField(source="uid", read_only=True)
     fullness = serializers.ChoiceField(choices=["", "warning", "error"], help_text="From 80 % and from 90 % on.")
-    shared = serializers.SerializerMethodField(help_text="Whether other hosts may have it too.")
+    shared = serializers.BooleanField(source="is_shared", help_text="Whether other hosts may have it too.")
+    zones = serializers.ListField(
+        source="zone_names",
+        child=serializers.CharField(),
+        help_text="The engine's zones whose hosts all have it, for those who may see providers.",
+    )
     function = serializers.ChoiceField(
         choices=StorageFunction.choices, help_text="data: disks of machines can be made in it."
     )
@@ -46,13 +53,9 @@ class StorageDomainSerializer(serializers.ModelSerializer):
     class Meta:
         model = StorageDomain
         fields = [
-            "id", "name", "provider", "function", "type", "shared", "status", "status_at", "total_bytes", "used_bytes",
+            "id", "name", "provider", "function", "type", "shared", "zones", "status", "status_at", "total_bytes", "used_bytes",
             "free_bytes", "fullness", "promised_gib", "data_centers",
         ]  # fmt: skip
-
-    def get_shared(self, row: StorageDomain) -> bool:
-        """By what its hypervisor says of its source."""
-        return bool(row.shared_source)
 
     @extend_schema_field(serializers.ListField(child=serializers.UUIDField()))
     def get_data_centers(self, row: Any) -> list[str]:
@@ -95,7 +98,7 @@ class Hosts(ListView):
         return selectors.hosts(_actor(self.request)) if self.request.user else Host.objects.none()
 
 
-class StorageDomains(ListView):
+class StorageDomains(ListOfZones, ListView):
     """The storage domains one may see."""
 
     serializer_class = StorageDomainSerializer

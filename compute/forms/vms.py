@@ -66,7 +66,6 @@ class VmForm(PageForm):
         super().__init__(data, initial=initial)
         self._templates = {str(row.pk): row for row in templates}
         self.places = differences(templates, names_providers=names_providers)
-        self.offers_clone = any(can_clone(row) for row in templates)
         self._field("template").choices = [(str(row.pk), _label(row, self.places)) for row in templates]
         self._field("data_center").choices = [(str(row.pk), row.name) for row in data_centers]
         self.profiles = {str(row.pk): str(row) for row in profiles}
@@ -77,6 +76,12 @@ class VmForm(PageForm):
 
     def _field(self, name: str) -> Any:
         return self.fields[name]
+
+    @property
+    def offers_clone(self) -> bool:
+        """Whether the disks of the template that is chosen now can be copied whole."""
+        chosen = self._templates.get(str(self["template"].value()))
+        return chosen is not None and can_clone(chosen)
 
     def request(self) -> VmRequest:
         """What is asked for; sizes that were left to the template are the template's."""
@@ -147,8 +152,8 @@ class VmForm(PageForm):
 def differences(templates: Sequence[Template], *, names_providers: bool) -> dict[UUID, str]:
     """Of templates that are called the same what tells each from the others, and no more of it than is needed.
 
-    That is the kind of hypervisor, the owner and the version, and a number where these are alike. ``names_providers``: for
-    those who may see providers also which one it is.
+    That is the kind of hypervisor, the owner and the version, and a number where these are alike; the version is told
+    wherever there are several. ``names_providers``: for those who may see providers also which one it is.
     """
     named: dict[str, list[Template]] = {}
     for row in templates:
@@ -174,7 +179,8 @@ def _told_apart(rows: Sequence[Template], *, names_providers: bool) -> dict[UUID
     told: dict[UUID, tuple[str, ...]] = {row.pk: () for row in rows}
     for look in looks:
         seen = {row.pk: look(row) for row in rows}
-        if len(set(told.values())) < len(rows) and len(set(seen.values())) > 1:
+        needed = look is _version or len(set(told.values())) < len(rows)
+        if needed and len(set(seen.values())) > 1:
             told = {uid: (*words, seen[uid]) for uid, words in told.items()}
     counted = Counter(told.values())
     numbers: Counter[tuple[str, ...]] = Counter()

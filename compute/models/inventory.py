@@ -132,6 +132,21 @@ class StorageDomain(UidModel):
         return self.name
 
     @property
+    def is_engines(self) -> bool:
+        """Whether it is of an engine, whose domains are of all hosts of their zones; by the provider's zones."""
+        return bool(self.provider.zones.all())
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other hosts may have it too."""
+        return self.is_engines or bool(self.shared_source)
+
+    @property
+    def zone_names(self) -> list[str]:
+        """The engine's zones that it is attached to; for those who may see providers."""
+        return [zone.name for zone in self.provider.zones.all() if zone.external_id in self.zones]
+
+    @property
     def function(self) -> StorageFunction:
         """Whether machines' disks can lie in it."""
         return StorageFunction.DATA if self.holds_disks else StorageFunction.SOURCE

@@ -7,7 +7,7 @@ from typing import ClassVar
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from compute.choices import ABSENT, FoundMark, VmStatusChoice
+from compute.choices import ABSENT, FoundMark, VmStatusChoice, detail_words
 from compute.models.inventory import Cluster, Host, StorageDomain
 from compute.models.template import Template
 from network.models import VnicProfile
@@ -55,6 +55,11 @@ class Vm(UidModel):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def status_words(self) -> str:
+        """What is to be said besides the status; often nothing."""
+        return detail_words(self.status_detail)
 
     @property
     def is_absent(self) -> bool:

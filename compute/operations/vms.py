@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 GIB = 1024**3
 LONGEST_WORDS = 500  # of an engine's
+NOTHING_TO_DO = Done(skipped=True)
 UNDOING = gettext_lazy("What had been made is being undone; the quota is given back when that is done.")
 
 
@@ -89,11 +90,11 @@ def _ask_again(ctx: StepContext, profile: VnicProfile) -> None:
         raise StepFailed(text % {"name": profile.network.name}, code="network_not_permitted") from error
 
 
-def make_disks(ctx: StepContext) -> None:
+def make_disks(ctx: StepContext) -> Done:
     """A linked clone of the template's image. From an engine's template they come with the machine."""
     vm = vm_of(ctx)
     if engines_template(vm):
-        return
+        return NOTHING_TO_DO
     driver = driver_of(vm)
     for disk in _disks(vm):
         base = None
@@ -103,6 +104,7 @@ def make_disks(ctx: StepContext) -> None:
         if driver.find_disk(ref) is None:
             driver.create_disk(DiskSpec(disk.pk, ref.storage_domain, disk.size_gib * GIB, base=base))
         ctx.fault_point("made")
+    return Done()
 
 
 def unmake_disks(ctx: StepContext) -> Wait | None:
@@ -140,12 +142,14 @@ def make_first_boot(ctx: StepContext) -> Done:
     """The volume with host name, user and SSH keys, where the provider takes them so."""
     vm = vm_of(ctx)
     driver = driver_of(vm)
-    volume = None
-    if vm.sealed_initial_run and driver.capabilities().first_boot_volume:
-        domain = _disks(vm)[0].storage_domain.external_id
-        volume = driver.create_first_boot(vm.pk, initial_run(vm), storage_domain=domain)
-        ctx.fault_point("made")
-    return Done({"volume": volume.external_id, "storage_domain": volume.storage_domain} if volume else {})
+    if not vm.sealed_initial_run or not driver.capabilities().first_boot_volume:
+        return NOTHING_TO_DO
+    domain = _disks(vm)[0].storage_domain.external_id
+    volume = driver.create_first_boot(vm.pk, initial_run(vm), storage_domain=domain)
+    if volume is None:
+        return NOTHING_TO_DO
+    ctx.fault_point("made")
+    return Done({"volume": volume.external_id, "storage_domain": volume.storage_domain})
 
 
 def unmake_first_boot(ctx: StepContext) -> None:
@@ -267,7 +271,7 @@ def start(ctx: StepContext) -> Done | Wait | None:
     """Switch on, unless it is not wanted. What took an engine hours is kept where there is no room to run it now."""
     vm = vm_of(ctx)
     if not ctx.params.get("run", True):
-        return None
+        return NOTHING_TO_DO
     try:
         driver_of(vm).run_vm(ref_of(vm))
     except NoCapacity as error:
@@ -326,6 +330,16 @@ class CreateVm(Operation):
     on_finished = staticmethod(settle_made)
     on_failed = staticmethod(forget_failed)
     left_behind = staticmethod(machine_left)
+
+
+def steps_for(template: Template, *, run: bool) -> list[StepDef]:
+    """Those that have something to do for a machine of this template; the others are told as not needed."""
+    needless = {
+        "make_disks": template.is_engines,
+        "first_boot": not capabilities_of(template.storage_domain.provider).first_boot_volume,
+        "start": not run,
+    }
+    return [step for step in CreateVm.steps if not needless.get(step.name)]
 
 
 # -- delete

@@ -14,7 +14,7 @@ from compute import rules, selectors
 from compute.actions import status_reasons
 from compute.models import Cluster, Disk, Nic, Vm
 from compute.operations.power import RebootVm, RunVm, ShutDownVm, StopVm
-from compute.operations.vms import CreateVm, DeleteVm
+from compute.operations.vms import CreateVm, DeleteVm, steps_for
 from compute.services.placement import Place, place_for, run_reasons
 from compute.services.wishes import (
     NewDisk,
@@ -59,7 +59,8 @@ def plan_create(actor: Actor, request: VmRequest) -> Plan:
     laid = lay_disks(wish)
     where = (*laid.reasons, *place_for(actor, wish, laid).reasons)
     reasons = (*rule_reasons(wish), *name_reasons(wish), *where, *over_quota(meters))
-    return Plan(tuple(str(step.title) for step in CreateVm.steps), tuple(meters), reasons)
+    steps = steps_for(wish.template, run=request.run)
+    return Plan(tuple(str(step.title) for step in steps), tuple(meters), reasons)
 
 
 def over_quota(forecasts: Iterable[quota.Forecast]) -> list[Reason]:

@@ -94,6 +94,7 @@ def machine(actor: Actor, vm: Vm) -> dict[str, Any]:
         "shows_screen": _may(shown["verbs"].first, "connect"),
         "job": job_json(job) if job else None,
         "taken": taken_by([vm.pk, *vm.disks.values_list("pk", flat=True)]),
+        "sees_place": Permit.PROVIDER_VIEW in shown["permits"],
         "sees_quota": Permit.QUOTA_VIEW in selectors.permits_on_center(actor, vm.data_center),
     }
 

@@ -19,7 +19,7 @@ from compute.models import StorageDomain, Template
 from compute.services import images, templates
 from compute.services.template_rows import TemplateTraits, takes_no_disks
 from compute.services.templates import TemplateEdit
-from compute.versions import latest
+from compute.versions import later_than, latest
 from compute.views.template_sources import Source, source_of
 from portal.common.actor import Actor
 from portal.common.errors import Reason
@@ -63,12 +63,21 @@ def template_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
         "may_delete": Permit.TEMPLATE_DELETE in permits,
         "sees_holders": may_see_holders(actor, row),
         "may_grant": Permit.GRANT in permits,
+        "made_from": _made_from(actor, row),
         "is_latest": latest(Template.objects.filter(pk=row.pk)).exists(),
         "count": count,
         "names": names,
         "job": selectors.last_job_of(actor, row.pk),
     }
     return render(request, "compute/template_detail.html", SECTION | context)
+
+
+def _made_from(actor: Actor, row: Template) -> Template | None:
+    """The version of a template that this actor makes machines from: this one, or a later one; None where he makes none."""
+    if row.status != "ok":
+        return None
+    offered = selectors.offered_templates(actor)
+    return offered.filter(pk=row.pk).first() or later_than(row, offered)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

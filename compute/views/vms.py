@@ -18,9 +18,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from compute import selectors
 from compute.forms.vms import NO_NIC, VmForm, proposed_name
+from compute.models import Template
 from compute.services import vms
 from compute.services.wishes import offered_profiles
-from compute.versions import latest
+from compute.versions import later_than
 from compute.views import parts
 from portal.common.actor import Actor
 from portal.common.drafts import kept_values, login_keeping, whose_form
@@ -47,12 +48,15 @@ def vm_create(request: HttpRequest) -> HttpResponse:
         name, template = request.GET.get("name", ""), request.GET.get("template", "")
         form = _form(actor, None, name=name, template=template)
         if template and form.initial["template"] != template:
-            messages.warning(request, _why_not_offered(actor, template))
+            why, instead = _why_not_offered(actor, template)
+            messages.warning(request, why)
+            if instead is not None:
+                form = _form(actor, None, name=name, template=str(instead.pk))
         return _form_page(request, form)
     form = _form(actor, request.POST)
     action = request.POST.get("action", "review")
     if action == "nics":
-        return render(request, "compute/partials/_vm_nic_choice.html", {"form": form, "oob": True})
+        return render(request, "compute/partials/_vm_choices.html", {"form": form})
     if action == "edit":
         return _form_page(request, _form(actor, None, initial=_again(request.POST)))
     if not form.is_valid():
@@ -72,7 +76,7 @@ def _form(
     actor: Actor, data: Any, *, initial: dict[str, Any] | None = None, name: str = "", template: str = ""
 ) -> VmForm:
     places = selectors.usable_data_centers(actor)
-    templates = list(latest(selectors.usable_templates(actor), within=places))
+    templates = list(selectors.offered_templates(actor))
     data_centers = list(places)
     offered = [str(row.pk) for row in templates]
     if initial is None:
@@ -97,16 +101,18 @@ def _form(
     )
 
 
-def _why_not_offered(actor: Actor, asked: str) -> str:
-    """Why the form does not offer the template that its address names."""
+def _why_not_offered(actor: Actor, asked: str) -> tuple[str, Template | None]:
+    """Why the form does not offer the template that its address names, and the version of it that is offered instead."""
     uid = uid_or_none(asked)
     row = selectors.visible_templates(actor).filter(pk=uid).first() if uid else None
     if row is None:
-        return _("The template of this address is not there, is not ready, or is not for you to see. Choose another.")
+        why = _("The template of this address is not there, is not ready, or is not for you to see. Choose another.")
+        return why, None
     told = {"name": row.name, "version": row.version}
-    if selectors.usable_somewhere(actor).filter(pk=row.pk).exists():
-        return _("%(name)s has a later version than %(version)d. Choose that one.") % told
-    return _("%(name)s, version %(version)d, is not for your data centers. Choose another, or ask for it.") % told
+    if instead := later_than(row, selectors.offered_templates(actor)):
+        told |= {"later": instead.version}
+        return _("Version %(later)d of %(name)s is chosen, as it is later than version %(version)d.") % told, instead
+    return _("%(name)s, version %(version)d, is not for your data centers. Choose another, or ask for it.") % told, None
 
 
 def _form_page(request: HttpRequest, form: VmForm, *, preview: bool = False) -> HttpResponse:

@@ -136,11 +136,12 @@ def _act(claim: Claim, step: Step, act: Act, *, before: str, after: str) -> Done
 
 def _step_done(claim: Claim, operation: type[Operation], step: Step, done: Done) -> float | None:
     is_last = step.position + 1 >= len(claim.steps)
+    status = StepStatus.SKIPPED if done.skipped else StepStatus.DONE
     claim.save(
         {"position": step.position + 1} | ({} if is_last else released()),
         step=step,
         step_values={
-            "status": StepStatus.DONE,
+            "status": status,
             "progress": 100,
             "message": "",
             "output": done.output,
@@ -151,7 +152,7 @@ def _step_done(claim: Claim, operation: type[Operation], step: Step, done: Done)
     fault_point(fault_name(claim.job, step, "saved"))
     if not is_last:
         return 0.0
-    step.status, step.output, claim.job.position = StepStatus.DONE, done.output, step.position + 1
+    step.status, step.output, claim.job.position = status, done.output, step.position + 1
     return _finish(claim, operation)
 
 

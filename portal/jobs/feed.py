@@ -122,7 +122,7 @@ def _progress(job: Job, steps: list[Step]) -> int:
     if job.status == JobStatus.FINISHED:
         return 100
     running = sum(step.progress for step in steps if step.status == StepStatus.RUNNING)
-    done = sum(100 for step in steps if step.status == StepStatus.DONE)
+    done = sum(100 for step in steps if step.status in {StepStatus.DONE, StepStatus.SKIPPED})
     return (running + done) // max(1, len(steps))
 
 

@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The step is finished; ``output`` is small JSON that later steps and undos read. Never a secret."""
+    """The step is finished; ``output`` is small JSON that later steps and undos read. Never a secret.
+
+    ``skipped``: there was nothing to do, and nobody is told that anything was done.
+    """
 
     output: dict[str, Any] = field(default_factory=dict)
+    skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ RUNNABLE = frozenset({JobStatus.QUEUED, JobStatus.STARTED, JobStatus.UNWINDING})
 
 
 class StepStatus(TextChoices):
-    """One step's run."""
+    """One step's run; ``skipped``: there was nothing to do, or the job turned round before it began."""
 
     PENDING = "pending", _("waiting")
     RUNNING = "running", _("running")

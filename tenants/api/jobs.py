@@ -28,7 +28,9 @@ from tenants.services.jobs import LONGEST_REASON, cancel_job, close_job, retry_j
 class StepSerializer(serializers.Serializer):
     name = serializers.CharField()
     title = serializers.CharField(help_text="For people, in their language.")
-    status = serializers.ChoiceField(choices=StepStatus.choices)
+    status = serializers.ChoiceField(
+        choices=StepStatus.choices, help_text="skipped: there was nothing to do, or the job failed before it began."
+    )
     progress = serializers.IntegerField(min_value=0, max_value=100)
     message = serializers.CharField()
     started_at = serializers.DateTimeField(allow_null=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
@@ -20,12 +20,14 @@ def zones_for(actor: Actor) -> dict[str, bool]:
 
 
 class OfZone(serializers.BaseSerializer):
-    """Its ``zone`` is empty unless the context says that it may be told."""
+    """What is ``untold`` of it (its ``zone``) is empty unless the context says that it may be told."""
+
+    untold: ClassVar[dict[str, Any]] = {"zone": ""}
 
     def to_representation(self, instance: Any) -> Any:
         """Without the zone where it is not to be told."""
         told = super().to_representation(instance)
-        return told if self.context.get(TOLD) else told | {"zone": ""}
+        return told if self.context.get(TOLD) else told | self.untold
 
 
 class ListOfZones:

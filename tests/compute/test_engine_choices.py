@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,9 +22,11 @@ from network.models import Network, VnicProfile
 from portal.common.actor import system_actor
 from portal.common.errors import Conflict, Invalid
 from portal.hypervisors.models import Provider
+from portal.jobs.feed import job_json
 from tenants import policy
 from tenants.models import DataCenter, DataCenterUserGrant
 from tests.engines import Both, the_both
+from tests.jobs.conftest import run
 
 GREEK = {"Accept-Language": "el"}
 
@@ -64,11 +67,49 @@ def test_a_version_that_was_not_given_takes_away_none_and_what_is_not_offered_is
     sharing.assign(both.actor("root"), both.centers["informatics"].pk, "template", second.pk)
     sharing.unassign(both.actor("root"), both.centers["informatics"].pk, "template", third.pk)
     chosen, offered, said = asked(alice, second)
-    assert (chosen, set(offered)) == ("", {str(third.pk), ours})
-    assert said == "Tiny Linux has a later version than 2. Choose that one."
-    chosen, offered, said = asked(client_of(both, "root"), Template.objects.get(external_id="debian"))
-    assert chosen == ""
-    assert said == "Tiny Linux, version 1, is not for your data centers. Choose another, or ask for it."
+    assert (chosen, set(offered)) == (str(third.pk), {str(third.pk), ours})
+    assert said == "Version 3 of Tiny Linux is chosen, as it is later than version 2."
+    page = alice.get(f"/templates/{second.pk}/").content.decode()
+    assert f"?template={third.pk}" in page
+    assert "Create machine from version 3" in page
+    page = alice.get(f"/templates/{third.pk}/").content.decode()
+    assert (f"?template={third.pk}" in page, "Create machine from" in page) == (True, False)
+    assert asked(alice, Template.objects.get(external_id="debian"))[0] == "", "one that she may not see leads nowhere"
+    assert asked(client_of(both, "root"), Template.objects.get(external_id="debian"))[0] == str(third.pk)
+
+
+def test_what_has_nothing_to_do_is_neither_promised_nor_told_as_done(both: Both):
+    alice, page = both.actor("alice"), client_of(both, "alice")
+    skipped = []
+    for name, more in {
+        "none-1": {"run": False},
+        "none-2": {},
+        "none-3": {"run": False, "template_uid": both.template.pk},
+        "none-4": {"template_uid": both.template.pk},
+    }.items():
+        promised = vms.plan_create(alice, both.wish(name, **more)).steps
+        vm, job = vms.create_vm(alice, both.wish(name, **more))
+        assert run(job).status == "finished", job.error
+        told = job_json(job)
+        assert [step["title"] for step in told["steps"] if step["status"] == "done"] == list(promised)
+        skipped.append({step["name"] for step in told["steps"] if step["status"] == "skipped"})
+        assert ("not needed" in page.get(f"/machines/{vm.pk}/").content.decode()) is bool(skipped[-1])
+    first = {"make_disks", "first_boot"}
+    assert skipped == [{"start"} | first, first, {"start"}, set()]
+
+
+def test_a_machines_page_tells_of_which_version_it_is_and_where_and_its_host_to_those_who_may_see_that(both: Both):
+    vm = both.machine()
+    ours = both.machine("web-2", template_uid=both.template.pk)
+    for name, told in (("alice", False), ("root", True)):
+        client = client_of(both, name)
+        page, other = (client.get(f"/machines/{one.pk}/").content.decode() for one in (vm, ours))
+        assert ("version 2 (spring)" in page, "on engine" in page) == (True, True)
+        assert ("version " in other, "on double" in other) == (False, True)
+        assert [f">{one}<" in page for one in (vm.cluster.name, vm.host.name, both.engine.name)] == [told] * 3
+        # Cards for alice, a table for root.
+        assert client.get("/").content.decode().count("version 2 (spring)") == 1
+    assert "σε engine" in client.get(f"/machines/{vm.pk}/", headers=GREEK).content.decode()
 
 
 def test_a_machine_comes_only_where_its_networks_are(both: Both):
@@ -140,6 +181,7 @@ def template(
     [
         ([template(), template("Alpine")], True, []),
         ([template(), template(kind="ovirt")], False, ["on libvirt", "on oVirt"]),
+        ([template(), template(kind="ovirt", version=2)], False, ["on libvirt, version 1", "on oVirt, version 2"]),
         ([template(), template(owner="physics")], False, ["of the institute", "of physics"]),
         ([template(version=2), template(version=3, provider="b")], False, ["version 2", "version 3"]),
         ([template(), template(provider="b")], False, ["number 1", "number 2"]),
@@ -181,6 +223,19 @@ def test_zones_are_told_to_those_who_may_see_providers_and_in_their_words(both: 
         "Leads elsewhere",
     )
     assert [one in text for one in said] == [True, True, True, False]
+    sharing.assign(
+        both.actor("root"), both.centers["physics"].pk, "storage_domain", StorageDomain.objects.get(name="data-east").pk
+    )
+    for name, told, words in (
+        ("root", ["East"], "of the engine's zone East"),
+        ("physics-admin", [], "shared by hosts"),
+    ):
+        reader = client_of(both, name)
+        found = {row["name"]: row for row in reader.get("/api/v1/storage-domains/").json()["results"]}
+        assert (found["data-east"]["shared"], found["data-east"]["zones"]) == (True, told)
+        page = reader.get("/storage/").content.decode()
+        assert words in page
+        assert page.count("of one host") == 1, "the one of the libvirt host"
     Zone.objects.filter(name="East").update(status="not_operational")
     page = f"/providers/{both.engine.pk}/"
     assert "not operational" in root.get(page).content.decode()
@@ -201,11 +256,21 @@ def test_a_found_machine_whose_cluster_is_not_known_is_adopted_nowhere(both: Bot
 
 def test_how_a_machine_is_made_is_asked_apart_from_its_first_log_in(both: Both):
     alice = client_of(both, "alice")
-    cards = alice.get("/machines/new/").content.decode().split("<section")
+    cards = alice.get(f"/machines/new/?template={both.debian.pk}").content.decode().split("<section")
     [card] = [one for one in cards if 'name="run"' in one]
     assert ('name="clone"' in card, 'name="user_name"' in card) == (True, False)
-    sharing.unassign(both.actor("root"), both.centers["physics"].pk, "template", both.debian.pk)
-    assert 'name="clone"' not in alice.get("/machines/new/").content.decode()
+    # It comes and goes with the template that is chosen, and stays ticked.
+    ours, theirs = str(both.template.pk), str(both.debian.pk)
+    assert 'name="clone"' not in alice.get(f"/machines/new/?template={ours}").content.decode()
+    asked = {"action": "nics", "clone": "1", "data_center": str(both.centers["physics"].pk)}
+    for template, box in ((theirs, ['name="clone" value="1" aria-describedby="clone-hint" checked']), (ours, [])):
+        part = alice.post("/machines/new/", asked | {"template": template}).content.decode()
+        assert ('id="clone"' in part, 'id="nics"' in part) == (True, True)
+        assert re.findall('name="clone"[^>]*checked', part) == box
+    # Without scripts it is refused beside the box, once.
+    page = alice.post("/machines/new/", asked | {"name": "web-1", "template": ours, "action": "review"})
+    assert page.status_code == 400
+    assert page.content.decode().count("Whole copies of this template&#x27;s disks cannot be made.") == 1
 
 
 def offered(form: Any) -> list[set[str]]:

@@ -343,8 +343,12 @@ def test_pages_and_api_show_both_kinds_side_by_side(both: Both):
     big = root.get(f"/clusters/{Cluster.objects.get(name='big').pk}/").content.decode()
     assert "/edit/" not in big
     assert root.get(f"/templates/{both.debian.pk}/edit/").content.decode().count(" disabled") == 4
-    form = alice.get("/machines/new/").content.decode()
-    assert ("(on engine)" in form, "(on double)" in form, 'name="clone"' in form) == (True, True, True)
+    form = alice.get(f"/machines/new/?template={both.debian.pk}").content.decode()
+    assert ("(on engine, version 2)" in form, "(on double, version 1)" in form, 'name="clone"' in form) == (
+        True,
+        True,
+        True,
+    )
     wish = {"name": "web-1", "data_center": str(physics), "template": str(both.template.pk), "clone": True}
     plan = alice.post("/api/v1/vms/?dry_run=1", wish, content_type="application/json").json()
     assert [(reason["code"], reason["field"]) for reason in plan["reasons"]] == [("clone_unsupported", "clone")]

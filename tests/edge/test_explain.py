@@ -155,6 +155,12 @@ def test_the_page_says_the_same_in_so_many_queries(world, permit):
     assert {"": "VM_STOP", "VM_RUN": 'data-allowed="yes"', "VM_DELETE": "physics-admin"}[permit] in text
 
 
+def test_of_a_data_center_is_told_that_makers_may_do_everything_with_their_own(world):
+    client, told = world.browser("owner"), "gets the role UserVmManager"
+    assert told in client.get(f"/explain/?object=data_center:{world.vm.data_center_id}").content.decode()
+    assert told not in client.get(f"/explain/?object={vm(world)}").content.decode()
+
+
 def test_a_greyed_verb_leads_to_what_would_help(world):
     policy.grant(system_actor(), "user-role", world.place.users["bob"], world.vm)
     page = world.browser("peer").get(f"/machines/{world.vm.pk}/").content.decode()

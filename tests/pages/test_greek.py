@@ -7,16 +7,19 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+import libvirt
 import polib
 from django.conf import settings
 from django.utils.translation import override
 
-from compute.choices import CONSOLE_ENDINGS, IMAGE_REFUSALS
+from compute.choices import ABSENT, CONSOLE_ENDINGS, IMAGE_REFUSALS, VM_DETAILS, detail_words
 from portal.common.phrases import kept, said
 from portal.common.templatetags.frame import EVENT_TITLES
 from portal.events.codes import Outcome, code_for
 from portal.hypervisors.errors import HypervisorError
+from portal.hypervisors.libvirt import statuses
 from portal.jobs.failure import SENTENCES
+from tenants.quota_words import REMEDIES
 
 CATALOGUE = Path(settings.BASE_DIR) / "portal" / "locale" / "el" / "LC_MESSAGES" / "django.po"
 PLACEHOLDER = re.compile(r"%\([a-z_]+\)[sd]")
@@ -58,8 +61,31 @@ def test_sentences_that_wait_in_rows_have_their_greek():
         *(kept(sentence) for sentence in CONSOLE_ENDINGS.values()),
         *(kept(sentence) for sentence in IMAGE_REFUSALS.values()),
         *(kept(sentence) for sentence in SENTENCES.values()),
+        *(kept(sentence) for sentence in (*VM_DETAILS.values(), *REMEDIES.values()) if sentence),
     ]
     assert [sentence for sentence in kept_in_rows if sentence not in known] == []
+
+
+def test_every_code_that_a_driver_tells_beside_a_status_has_words_and_none_is_shown_as_it_is():
+    named = {name: value for name, value in vars(libvirt).items() if name.startswith("VIR_DOMAIN_")}
+    reasons = [
+        (state, reason)
+        for state, kind in ((libvirt.VIR_DOMAIN_PAUSED, "PAUSED"), (libvirt.VIR_DOMAIN_SHUTOFF, "SHUTOFF"))
+        for name, reason in named.items()
+        if name.startswith(f"VIR_DOMAIN_{kind}_")
+    ]
+    of_libvirt = {statuses.status(*each)[1] for each in reasons} - {""} | {statuses.NO_SPACE}
+    of_engines = {"eother", "eio", "enospc", "eperm", "postcopy"}  # its VmPauseStatus, but for those that say nothing
+    assert of_libvirt | of_engines == set(VM_DETAILS)
+    assert [text for code, text in VM_DETAILS.items() if text == code or "_" in str(text)] == []
+    assert [detail_words(told) for told in ("shut_down", "crashed", "not_heard_of", ABSENT)] == [
+        "",
+        "it crashed",
+        "",
+        ABSENT,
+    ]
+    with override("el"):
+        assert detail_words("crashed") == "κατέρρευσε"
 
 
 def test_every_event_of_a_machine_has_a_title():

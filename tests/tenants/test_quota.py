@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 from portal.common.errors import QuotaExceeded
 from portal.events.models import Event
-from tenants import quota
+from tenants import quota, quota_words
 from tenants.models import QuotaAccount, QuotaCharge
 from tenants.models.quota import Enforcement
 from tenants.quota import Consumer, Dimension
@@ -77,6 +77,13 @@ def test_a_refusal_tells_its_figures_with_their_units(people):
     with pytest.raises(QuotaExceeded) as caught:
         quota.charge(machine(), people.physics, {Dimension.MEMORY_DEFINED_MIB: 3072}, user_uid=None)
     assert "limit 2 GiB, in use 0 MiB, asked for 3 GiB, 1 GiB over" in caught.value.detail
+
+
+def test_a_refusal_says_what_helps_in_its_dimension():
+    assert set(quota_words.REMEDIES) == set(Dimension)
+    running = {Dimension.VCPUS_RUNNING, Dimension.MEMORY_RUNNING_MIB}
+    assert {dimension for dimension, text in quota_words.REMEDIES.items() if "shut" in str(text)} == running
+    assert "delete a machine" in str(quota_words.REMEDIES[Dimension.MACHINES]).lower()
 
 
 def test_grace_is_the_last_that_is_accepted(people):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import stat
 import subprocess
@@ -72,8 +73,16 @@ def test_a_path_that_no_socket_or_url_can_carry_is_refused(path: str) -> None:
 def test_a_second_holder_of_a_folder_is_refused(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path / "d")
     folder.make()
-    with folder.alone(), pytest.raises(StartError, match="already runs"), folder.alone():
+    with folder.alone(), pytest.raises(StartError, match="already runs") as refused, folder.alone():
         pass
+    assert f"bin/up --data {tmp_path}/d --stop" in str(refused.value)
+
+
+def test_what_to_type_names_the_folder_where_it_is_not_the_usual_one(tmp_path: Path) -> None:
+    folder = tmp_path / "my data"
+    words = shlex.split(DataFolder(folder).command("status"))
+    assert (words[0], parse(words[1:]).action, parse(words[1:]).data) == ("bin/up", "status", folder)
+    assert DataFolder(parse([]).data).command("stop") == "bin/up --stop"
 
 
 @pytest.mark.parametrize(
