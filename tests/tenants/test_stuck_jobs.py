@@ -32,7 +32,7 @@ def stuck(people: People) -> Job:
     )  # fmt: skip
     for position, name in enumerate(("place", "make_disks", "first_boot", "define")):
         tried = None if name == "first_boot" else timezone.now()
-        Step.objects.create(job=job, position=position, name=name, first_tried_at=tried)
+        Step.objects.create(job=job, position=position, name=name, first_tried_at=tried, started_at=tried)
     JobLock.objects.create(job=job, kind="vm", uid=job.target_uid)
     return job
 
