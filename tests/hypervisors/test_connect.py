@@ -50,6 +50,7 @@ READS: dict[str, Callable[[Driver], Any]] = {
     "disk_sizes": lambda driver: driver.disk_sizes((str(UID),)),
     "find_vm": lambda driver: driver.find_vm(UID),
     "addresses": lambda driver: driver.addresses(REF),
+    "download_disk": lambda driver: driver.download_disk(DISK, take=lambda piece: None),
 }
 CHANGES: dict[str, Callable[[Driver], Any]] = {
     "ensure_storage_domain": lambda driver: driver.ensure_storage_domain("pool", path="/pool"),
