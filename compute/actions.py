@@ -13,9 +13,9 @@ from compute.models import Vm
 from portal.common.actor import Actor
 from portal.common.errors import Reason
 from portal.hypervisors.errors import Unsupported
+from portal.hypervisors.findings import Finding
 from portal.hypervisors.models import Provider
 from portal.hypervisors.registry import driver_class
-from portal.hypervisors.specs import Finding
 from tenants import policy
 from tenants.policy import Permit
 

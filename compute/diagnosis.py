@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from compute import diagnosis_ovirt
 from portal.common.errors import Reason
-from portal.hypervisors.specs import Finding
+from portal.hypervisors.findings import Finding
 
 TITLES: dict[str, str | Promise] = {
     "name": _("Name"),

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from portal.hypervisors.specs import Finding
+from portal.hypervisors.findings import Finding
 from tenants.models import Directory
 
 SECONDS = 3.0

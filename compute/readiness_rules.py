@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from portal.hypervisors.specs import Finding
+from portal.hypervisors.findings import Finding
 
 SKEW_WARNS = 5
 SKEW_FAILS = 300

@@ -34,11 +34,23 @@ class UpgradeSerializer(serializers.Serializer):
     since = serializers.DateTimeField(allow_null=True)
     waiting_deletions = serializers.IntegerField(source="deletions")
     missing_machines = serializers.IntegerField(source="missing", help_text="Of this portal; not found there.")
+    held_machines = serializers.IntegerField(
+        source="held", help_text="Of these: so many at once, or all, that their absence was not believed."
+    )
+    followed_places = serializers.IntegerField(
+        source="followed", help_text="Places and templates with other ids now, taken for those of the same names."
+    )
+    accepted = serializers.BooleanField(
+        source="is_accepted", help_text="True: only deletions of machines that were not found there yet wait still."
+    )
     look = serializers.CharField(help_text="What was looked at, to be given back to let deletions go on.")
 
 
 class LookSerializer(StrictSerializer):
     look = StrictString(max_length=64, help_text="As `upgrade` told it.")
+    despite_missing = StrictBoolean(
+        default=False, help_text="Also delete what is not found there; needed where its absence was not believed."
+    )
 
 
 class ProviderSerializer(serializers.ModelSerializer):
@@ -205,7 +217,7 @@ class ProviderAcceptVersion(ApiView):
 
     @extend_schema(request=LookSerializer, responses=ProviderSerializer, operation_id="providers_accept_version")
     def post(self, request: Request, uid: UUID) -> Response:
-        """Let deletions go on there, unless it changed again since it was looked at (412)."""
+        """Let deletions go on there, unless it changed again since it was looked at (412), was not read yet, or too much is missing (409)."""
         actor = _actor(request)
         accept_version(actor, uid, **checked(LookSerializer, request.data))
         return _answer(actor, uid)

@@ -39,6 +39,8 @@ class Vm(UidModel):
     adopted = models.BooleanField(default=False)
     # What the disks of an adopted machine promised when it was adopted; those of one that was made here have rows.
     found_disk_gib = models.PositiveIntegerField(null=True, blank=True)
+    # The instance of its manager on which it was seen last; empty: not seen yet, or it does not matter any more.
+    seen_on = models.CharField(max_length=255, blank=True, db_default="")
     # Others depend on it (directory, DNS, mail): what would end it needs a super-admin who types its name.
     protected = models.BooleanField(default=False)
 

@@ -1,17 +1,17 @@
-"""What removes something for good waits where its manager was upgraded or built anew, until a super-admin has looked at it.
+"""What removes a machine for good waits where its manager was upgraded or built anew, until a super-admin has looked at it.
 
-Undoing what was just made does not: that was made by what is there now, or is looked for by its mark.
+Undoing what was made does not: it was made by what is there now, or is looked for by its mark.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import wraps
 
 from django.utils.translation import gettext as _
 
+from compute.models import Vm
+from compute.operations.machine import driver_of, vm_of
 from compute.sync.upgrades import note_about
-from portal.hypervisors.connect import driver_for
 from portal.hypervisors.models import Provider
 from portal.hypervisors.registry import driver_class
 from portal.hypervisors.upgrades import News
@@ -21,27 +21,42 @@ LOOK_SECONDS = 30.0
 WAIT_SECONDS = 7 * 86_400.0
 
 
-def once_looked_at(provider_of: Callable[[StepContext], Provider], do: Act) -> Act:
+def once_looked_at(do: Act) -> Act:
     """The step, which begins only where nothing awaits a look. The manager itself is asked: it may be another since the last
     compare, as where it was away meanwhile.
     """
 
     @wraps(do)
     def step(ctx: StepContext) -> Done | Wait | Kept | None:
-        return _wait(provider_of(ctx)) or do(ctx)
+        return _wait(vm_of(ctx)) or do(ctx)
 
     return step
 
 
-def _wait(provider: Provider) -> Wait | None:
-    if not driver_class(provider.kind).waits_after_upgrade:
+def _wait(vm: Vm) -> Wait | None:
+    if not driver_class(vm.provider.kind).waits_after_upgrade:
         return None
-    news = note_about(provider, driver_for(provider).about())
-    if news is None:
-        return None
-    provider.refresh_from_db(fields=["about", "accepted"])
-    text = waiting_text(news, was=provider.accepted["version"], now=provider.told["version"])
-    return Wait(LOOK_SECONDS, text, give_up_after=WAIT_SECONDS, is_before=True)
+    note_about(vm.provider, driver_of(vm).about())
+    # After the manager was asked: a look, or a compare, may have come meanwhile.
+    provider = Provider.objects.get(pk=vm.provider_id)
+    vm.refresh_from_db(fields=["seen_on"])
+    text = _why(vm, provider)
+    return Wait(LOOK_SECONDS, text, give_up_after=WAIT_SECONDS, is_before=True) if text else None
+
+
+def _why(vm: Vm, provider: Provider) -> str:
+    """Why nothing may be removed yet; empty where it may."""
+    if provider.news is not None:
+        return waiting_text(provider.news, was=provider.accepted["version"], now=provider.told["version"])
+    if not provider.is_read:
+        return _("Another engine answers than the one that was read last. What it has is read first.")
+    instance = provider.told["instance"]
+    if instance and vm.seen_on not in {"", instance}:
+        return _(
+            "The machine was not found yet on the engine that was built anew. It is deleted once it was found there, or once a "
+            "super-admin lets deletions go on despite what is missing."
+        )
+    return ""
 
 
 def waiting_text(news: News, *, was: str, now: str) -> str:

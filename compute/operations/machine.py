@@ -8,7 +8,6 @@ from compute.models import Vm
 from compute.sync.vms import observe, settle_at_end
 from portal.hypervisors.base import Driver
 from portal.hypervisors.connect import driver_for
-from portal.hypervisors.models import Provider
 from portal.hypervisors.specs import VmFound, VmRef, VmStatus
 from portal.jobs.context import JobContext
 from portal.jobs.operation import StepContext, StepFailed, Wait
@@ -22,11 +21,6 @@ def vm_of(ctx: StepContext) -> Vm:
     if vm is None:
         raise StepFailed(_("The machine is gone."), code="vm_gone")
     return vm
-
-
-def provider_of(ctx: StepContext) -> Provider:
-    """Where the machine is that the job is about. Raises ``StepFailed`` when its row is gone."""
-    return vm_of(ctx).provider
 
 
 def driver_of(vm: Vm) -> Driver:

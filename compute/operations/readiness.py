@@ -17,8 +17,8 @@ from compute.readiness_rules import DomainState, HostState, graded, known_findin
 from portal.hypervisors.connect import connection_of
 from portal.hypervisors.diagnosis import look_around
 from portal.hypervisors.errors import HypervisorError
+from portal.hypervisors.findings import Finding
 from portal.hypervisors.models import Provider
-from portal.hypervisors.specs import Finding
 from portal.jobs.operation import Done, Operation, StepContext, StepDef, Wait, register
 
 

@@ -14,9 +14,7 @@ from compute.choices import TemplateStatus
 from compute.models import Image, Template
 from compute.operations.images import promised_bytes
 from compute.operations.left_behind import template_left
-from compute.operations.looked_at import once_looked_at
 from portal.hypervisors.connect import driver_for
-from portal.hypervisors.models import Provider
 from portal.hypervisors.specs import DiskRef, DiskSpec
 from portal.jobs.context import JobContext
 from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, Wait, register
@@ -35,10 +33,6 @@ def template_of(ctx: StepContext) -> Template:
     if template is None:
         raise StepFailed(_("The template is gone."), code="template_gone")
     return template
-
-
-def _provider_of(ctx: StepContext) -> Provider:
-    return template_of(ctx).storage_domain.provider
 
 
 def disk_of(template: Template) -> DiskRef:
@@ -172,9 +166,8 @@ class DeleteTemplate(Operation):
     when_failed = gettext_lazy("The template is still there. Delete it again later.")
     point_of_no_return = "delete_disk"
     steps = (
-        StepDef(
-            "delete_disk", gettext_lazy("Delete the disk"), once_looked_at(_provider_of, delete_disk), destructive=True
-        ),
+        # It does not wait (``looked_at``): where an engine would have to be looked at, templates are its own.
+        StepDef("delete_disk", gettext_lazy("Delete the disk"), delete_disk, destructive=True),
     )
     on_finished = staticmethod(forget)
     on_failed = staticmethod(tell_what_is_left)

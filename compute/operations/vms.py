@@ -14,7 +14,7 @@ from compute.models import Disk, Nic, Template, Vm
 from compute.operations.kept import MAKING_SECONDS, engines_template, read_back_kept, settle_made, while_away
 from compute.operations.left_behind import machine_left
 from compute.operations.looked_at import once_looked_at
-from compute.operations.machine import OFF, driver_of, provider_of, read_back, ref_of, settle, vm_of
+from compute.operations.machine import OFF, driver_of, read_back, ref_of, settle, vm_of
 from compute.sync.vms import observe
 from network.models import VnicProfile
 from portal.common.errors import NotFound as Hidden
@@ -371,7 +371,7 @@ def tell_what_is_left(job: JobContext) -> None:
 
 
 def _removing(name: str, title: _StrPromise, do: Act, *, give_up_after: float = 600) -> StepDef:
-    return StepDef(name, title, once_looked_at(provider_of, do), destructive=True, give_up_after=give_up_after)
+    return StepDef(name, title, once_looked_at(do), destructive=True, give_up_after=give_up_after)
 
 
 class DeleteVm(Operation):

@@ -17,8 +17,8 @@ from portal.common.errors import Conflict
 from portal.common.phrases import kept
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt
+from portal.hypervisors.findings import Finding
 from portal.hypervisors.models import Provider
-from portal.hypervisors.specs import Finding
 from portal.jobs.models import Job
 from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
 from portal.jobs.states import RUNNABLE, JobStatus

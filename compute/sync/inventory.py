@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -25,7 +25,7 @@ from compute.sync.engines import (
 from compute.sync.found import write_found
 from compute.sync.leftovers import remove_leftovers
 from compute.sync.rebuilt import follow_machines, follow_places
-from compute.sync.upgrades import note_about
+from compute.sync.upgrades import is_to_be_followed, note_about
 from compute.sync.vms import being_made, observe_all, settle_all
 from network.sync import write_networks
 from portal.common.actor import system_actor
@@ -35,9 +35,9 @@ from portal.hypervisors.connect import driver_for
 from portal.hypervisors.identity import portal_id
 from portal.hypervisors.known import as_stored
 from portal.hypervisors.models import Provider, ProviderStatus
-from portal.hypervisors.rows import bring
+from portal.hypervisors.registry import driver_class
+from portal.hypervisors.rows import batches, bring
 from portal.hypervisors.specs import Capabilities, HostFound, Inventory
-from portal.hypervisors.upgrades import News
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,9 @@ def sync_provider(provider: Provider) -> Inventory:
     driver = driver_for(provider)
     inventory, able = driver.inventory(), driver.capabilities()
     news = note_about(provider, inventory.about)
+    follows = is_to_be_followed(provider, news)
     with transaction.atomic():
-        if news is News.REBUILT:
+        if follows:
             follow_places(provider, inventory)
         _write_hosts(provider, inventory, write_clusters(provider, inventory))
         forget_gone_clusters(provider)
@@ -62,18 +63,23 @@ def sync_provider(provider: Provider) -> Inventory:
         write_templates(provider, inventory)
         write_instance_types(provider, inventory)
         check_clusters(provider)
-    if news is News.REBUILT:
-        follow_machines(provider, inventory, driver)
+    is_whole = not follows or follow_machines(provider, inventory, driver)
     held = _compare_vms(provider, inventory, began=began)
     write_found(provider, inventory)
     settle_all(provider)
     remove_leftovers(provider, inventory, able, waits=news is not None)
-    _write_provider(provider, able, held=held)
+    instance = inventory.about.instance
+    unseen = _unseen(provider, instance)
+    _write_provider(provider, able, held=held, unseen=unseen, written_from=instance if is_whole else "")
     return inventory
 
 
-def _write_provider(provider: Provider, able: Capabilities, *, held: int) -> None:
-    """It answers. A compare that begins to be held is an alarm, once; ``held``: how many machines seem to have vanished."""
+def _write_provider(provider: Provider, able: Capabilities, *, held: int, unseen: int, written_from: str) -> None:
+    """It answers. A compare that begins to be held is an alarm, once; ``held``: how many machines seem to have vanished.
+
+    ``unseen``: how many were never seen on the instance that answers; ``written_from``: that instance, if all was read whose ids
+    may be others there.
+    """
     row, now = Provider.objects.filter(pk=provider.pk), timezone.now()
     if held and row.exclude(status_detail=HELD).exists():
         record(
@@ -84,8 +90,16 @@ def _write_provider(provider: Provider, able: Capabilities, *, held: int) -> Non
             subject=Subject("provider", provider.pk, provider.name),
             data={"machines": held},
         )
-    detail = HELD if held else ""
-    row.update(status=ProviderStatus.UP, status_at=now, status_detail=detail, capabilities=as_stored(able))
+    values = {"held": held, "unseen": unseen, "capabilities": as_stored(able), "status_detail": HELD if held else ""}
+    if written_from:
+        values["written_from"] = written_from
+    row.update(status=ProviderStatus.UP, status_at=now, **values)
+
+
+def _unseen(provider: Provider, instance: str) -> int:
+    if not instance or not driver_class(provider.kind).waits_after_upgrade:
+        return 0
+    return Vm.objects.filter(provider=provider).exclude(seen_on__in=["", instance]).count()
 
 
 def _write_hosts(provider: Provider, inventory: Inventory, clusters: Mapping[str, UUID]) -> None:
@@ -186,4 +200,11 @@ def _compare_vms(provider: Provider, inventory: Inventory, *, began: datetime) -
     now = [(vm, found.get((vm.external_id, vm.pk))) for vm in rows]
     seen = [(vm, one) for vm, one in now if one is not None or vm.pk in absent]
     observe_all(seen, places=places, began=began)
+    _write_seen_on(inventory.about.instance, (vm for vm, one in now if one is not None))
     return len(gone) if is_held else 0
+
+
+def _write_seen_on(instance: str, machines: Iterable[Vm]) -> None:
+    others = [vm.pk for vm in machines if instance and vm.seen_on != instance]
+    for some in batches(others):
+        Vm.objects.filter(pk__in=some).update(seen_on=instance)

@@ -8,7 +8,6 @@ is touched, whatever mark it bears.
 from __future__ import annotations
 
 import logging
-import time
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from compute.models import Vm
+from compute.sync.turns import turn_of
 from portal.common.actor import system_actor
 from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, record
@@ -31,10 +31,9 @@ from portal.jobs.states import JobStatus
 log = logging.getLogger(__name__)
 
 LOOKED_FOR = timedelta(minutes=15)
-# Jobs that are looked after at one compare. Of more, others each minute, so that all get their turn in time.
-MOST_AT_ONCE = 50
-TURN_SECONDS = 60
-LONGEST_MAKING = timedelta(days=1)
+MOST_AT_ONCE = 50  # jobs that are looked after at one compare; of more, all get their turn in time
+# How long after it failed a job is thought of at all: longer than an engine is made at, or waits for a look.
+LONGEST_KEPT = timedelta(days=30)
 # The step whose output keeps when such a machine was seen: at first, and the last time while it was being made.
 STEP, SEEN_AT = "define", "left_seen_at"
 
@@ -74,9 +73,7 @@ def _failed_of_late(provider: Provider) -> QuerySet[Job]:
 
 
 def _in_turn(jobs: QuerySet[Job]) -> list[Job]:
-    count = jobs.count()
-    first = int(time.time() // TURN_SECONDS) % max(1, -(-count // MOST_AT_ONCE)) * MOST_AT_ONCE
-    return list(jobs.order_by("ended_at", "pk")[first : first + MOST_AT_ONCE])
+    return list(jobs.order_by("ended_at", "pk")[turn_of(jobs.count(), most=MOST_AT_ONCE)])
 
 
 # -- where disks come with their machine
@@ -91,10 +88,12 @@ def _seen_there(provider: Provider, inventory: Inventory, *, waits: bool) -> lis
     there = {
         vm.marker.uid: vm for vm in inventory.vms if vm.marker and vm.marker.portal_id == portal_id() and not vm.is_copy
     }
-    strays = there.keys() - set(Vm.objects.filter(provider=provider).values_list("pk", flat=True))
+    strays = sorted(there.keys() - set(Vm.objects.filter(provider=provider).values_list("pk", flat=True)))
     since = timezone.now() - LOOKED_FOR
-    seen = Q(steps__name=STEP, steps__output__has_key=SEEN_AT, ended_at__gte=since - LONGEST_MAKING)
-    jobs = _failed(provider).filter(Q(target_uid__in=list(strays)[:MOST_AT_ONCE]) | seen).distinct()[:MOST_AT_ONCE]
+    late = Q(**{f"steps__output__{SEEN_AT}__gte": since.isoformat()})
+    seen = late & Q(steps__name=STEP, ended_at__gte=since - LONGEST_KEPT)
+    some = strays[turn_of(len(strays), most=MOST_AT_ONCE)]
+    jobs = _in_turn(_failed(provider).filter(Q(target_uid__in=some) | seen).distinct())
     return [job for job in jobs if _is_due(job, there.get(job.target_uid), since, waits=waits)]
 
 

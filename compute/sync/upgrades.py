@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -39,7 +40,9 @@ def _write(row: Provider, told: dict[str, str]) -> None:
     row.about, row.accepted = told, _accepted(row, told)
     if was != now:
         row.changed_at = timezone.now()
-    row.save(update_fields=["about", "accepted", "changed_at"])
+    if was["instance"] != now["instance"]:
+        row.instance_since = row.changed_at
+    row.save(update_fields=["about", "accepted", "changed_at", "instance_since"])
     if (change := news_of(was, now)) is not None:
         code, severity = EVENTS[change]
         record(
@@ -48,8 +51,22 @@ def _write(row: Provider, told: dict[str, str]) -> None:
             outcome=Outcome.NOTED,
             severity=severity,
             subject=Subject("provider", row.pk, row.name),
-            data={"was": was["version"], "now": now["version"]},
+            data=both_told(was, now),
         )
+
+
+def both_told(was: Mapping[str, Any], now: Mapping[str, str]) -> dict[str, str]:
+    """Which version and instance it was, and is, for an event."""
+    instances = {"was_instance": str(was.get("instance") or ""), "now_instance": now["instance"]}
+    return {"was": str(was.get("version") or ""), "now": now["version"]} | instances
+
+
+def is_to_be_followed(provider: Provider, news: News | None) -> bool:
+    """Whether rows may have ids of another instance: while a new one awaits its look, and until one that is back was read."""
+    if not driver_class(provider.kind).waits_after_upgrade:
+        return False
+    row = Provider.objects.filter(pk=provider.pk).first()
+    return row is not None and (news is News.REBUILT or not row.is_read)
 
 
 def _accepted(row: Provider, told: Mapping[str, str]) -> dict[str, str]:

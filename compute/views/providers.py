@@ -248,7 +248,8 @@ def provider_enable(request: HttpRequest, uid: UUID, *, enabled: bool) -> HttpRe
 @login_required
 def provider_accept_version(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Let deletions go on where it was upgraded or built anew."""
-    row = accept_version(actor_of(request), uid, look=request.POST.get("look", ""))
+    despite = "despite_missing" in request.POST
+    row = accept_version(actor_of(request), uid, look=request.POST.get("look", ""), despite_missing=despite)
     messages.success(request, _("What waited to be deleted on %(name)s goes on within a minute.") % {"name": row.name})
     return redirect("compute:provider", uid=uid)
 

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from portal.hypervisors.engine_found import Making
 from portal.hypervisors.errors import Unsupported
+from portal.hypervisors.findings import Finding, Probe
 from portal.hypervisors.specs import (
     About,
     Address,
@@ -28,13 +29,11 @@ from portal.hypervisors.specs import (
     DiskFound,
     DiskRef,
     DiskSpec,
-    Finding,
     InitialRun,
     Inventory,
     NetworkFound,
     NetworkSpec,
     NicSpec,
-    Probe,
     StorageDomainFound,
     VmFound,
     VmRef,

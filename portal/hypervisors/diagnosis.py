@@ -14,8 +14,9 @@ from concurrent.futures import Future
 
 from portal.hypervisors.base import Driver
 from portal.hypervisors.errors import Denied, HypervisorError, OutcomeUnknown, TooOld
+from portal.hypervisors.findings import Finding, Probe
 from portal.hypervisors.registry import driver_class
-from portal.hypervisors.specs import Connection, Finding, Probe
+from portal.hypervisors.specs import Connection
 
 log = logging.getLogger(__name__)
 

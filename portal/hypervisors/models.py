@@ -59,6 +59,12 @@ class Provider(models.Model):
     changed_at = models.DateTimeField(null=True, blank=True)
     # The version and instance that were accepted (``upgrades``).
     accepted = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
+    # Since when this instance answers, and of which one the ids in the rows are: of the last that was read whole.
+    instance_since = models.DateTimeField(null=True, blank=True)
+    written_from = models.CharField(max_length=255, blank=True, db_default="")
+    # Machines of ours that the last compare lacked and did not believe; those that were never seen on this instance.
+    held = models.PositiveIntegerField(default=0, db_default=0)
+    unseen = models.PositiveIntegerField(default=0, db_default=0)
 
     # Who watches it (``leases``): one process at a time, by database time; the fence tells an old holder from the new.
     watcher_holder = models.CharField(max_length=128, blank=True)
@@ -82,3 +88,8 @@ class Provider(models.Model):
     def news(self) -> News | None:
         """What it became since it was accepted: then nothing is removed on it until a super-admin has looked."""
         return news_of(self.accepted, self.told)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the ids in the rows are those of the instance that answers, as far as both are known."""
+        return self.written_from == self.told["instance"] or not (self.written_from and self.told["instance"])

@@ -10,7 +10,7 @@ import socket
 import ssl
 from ipaddress import ip_address
 
-from portal.hypervisors.specs import Finding
+from portal.hypervisors.findings import Finding
 
 SECONDS = 5.0
 # X.509 verification results of OpenSSL (x509_vfy.h).

@@ -5,7 +5,6 @@ Sizes are in the unit their name ends with; ``uid`` is always our UUID, ``extern
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -84,33 +83,6 @@ class About:
     api_version: str
     host_name: str
     instance: str = ""  # the id of this installation of the manager; empty where it tells none
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one look at a provider found. ``code`` is empty where all is well; ``data`` its figures, never a secret.
-
-    ``step`` is the step of the diagnosis (or, of an input that is refused, its field); the sentences for people are above.
-    """
-
-    step: str
-    code: str = ""
-    data: dict[str, str] = field(default_factory=dict)
-    is_warning: bool = False
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether nothing beyond it can work."""
-        return bool(self.code) and not self.is_warning
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """A look that a diagnosis takes before it connects; ``look`` blocks for up to ``seconds``, and may hang."""
-
-    step: str
-    look: Callable[[], Finding]
-    seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +242,7 @@ class VmFound:
     accelerated: bool = True
     cluster: str = ""  # the external id of the engine's cluster that it is in
     is_copy: bool = False  # its mark is that of the machine that it was copied from
+    put_on: str = ""  # how the id of the machine begins that its mark was put on, in lower case; empty: it does not say
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import logging
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
@@ -98,8 +99,10 @@ def _is_past_no_return(job: Job) -> bool:
         name = operation_named(job.operation).point_of_no_return
     except KeyError:
         return True
-    # Started or not, not its place: the step's row says whether it has begun.
-    return bool(name) and job.steps.filter(name=name).exclude(status=StepStatus.PENDING).exists()
+    # Started or not, not its place: the step's row says whether it has begun, which one that only waited for its turn has not.
+    waits = Q(status=StepStatus.RUNNING, first_tried_at__isnull=True)
+    begun = job.steps.filter(name=name).exclude(Q(status=StepStatus.PENDING) | waits)
+    return bool(name) and begun.exists()
 
 
 def _named(job: Job) -> dict[str, dict[str, str]]:

@@ -220,7 +220,7 @@ def test_of_many_failed_creations_some_are_looked_after_at_a_time_and_all_in_tur
     both: Both, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("compute.sync.leftovers.MOST_AT_ONCE", 2)
-    monkeypatch.setattr("compute.sync.leftovers.TURN_SECONDS", 1e-3)
+    monkeypatch.setattr("compute.sync.turns.TURN_SECONDS", 1e-3)
     double, looked = HypervisorDouble(both.folder / "hypervisor"), set()
     jobs = []
     for number in range(3):

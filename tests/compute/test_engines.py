@@ -299,7 +299,7 @@ def test_another_version_of_a_provider_is_noted_once_and_the_provider_goes_with_
     for _ in range(2):
         both.read()
     [event] = Event.objects.filter(code="PROVIDER_VERSION_CHANGED")
-    assert event.data == {"was": "0.9", "now": "1"}
+    assert event.data == {"was": "0.9", "now": "1", "was_instance": "", "now_instance": "one"}
     with pytest.raises(Conflict):
         remove_provider(both.actor("root"), both.engine.pk)
     for model in (Cluster, StorageDomain, Network, Template):

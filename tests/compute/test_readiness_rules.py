@@ -9,9 +9,10 @@ import pytest
 
 from compute.diagnosis import told
 from compute.readiness_rules import DomainState, HostState, graded, known_findings
+from portal.hypervisors.findings import Finding
 from portal.hypervisors.libvirt import surroundings
 from portal.hypervisors.reaching import skew
-from portal.hypervisors.specs import Connection, Finding
+from portal.hypervisors.specs import Connection
 
 
 @pytest.mark.parametrize(

@@ -24,13 +24,13 @@ from portal.hypervisors.engine_found import (
     ZoneFound,
 )
 from portal.hypervisors.errors import AlreadyExists, Busy, Invalid, NotFound, Unsupported
+from portal.hypervisors.findings import Finding
 from portal.hypervisors.specs import (
     Address,
     Capabilities,
     DiskFound,
     DiskRef,
     DiskSpec,
-    Finding,
     HostFound,
     InitialRun,
     Inventory,
@@ -167,7 +167,9 @@ class EngineDriver(DoubleDriver):
 
     def find_vm(self, uid: UUID, external_id: str = "") -> VmFound | None:
         with self.call("find_vm", uid), self.store.open() as db:
-            return next((self._found(key, body) for key, body in self._machines(db) if self._is(body, uid)), None)
+            meant = (key for key, body in self._machines(db) if self._is(body, uid) and external_id in {"", key})
+            key = next(meant, None)
+            return self._found(key, get(db, "vm", key) or {}) if key is not None else None
 
     def _found(self, key: str, body: Body) -> VmFound:
         is_off = self._status(body) in OFF | {VmStatus.IMAGE_LOCKED}

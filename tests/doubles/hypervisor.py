@@ -10,16 +10,15 @@ import time
 from collections.abc import Callable
 
 from portal.hypervisors.base import Watch, no_progress
+from portal.hypervisors.findings import Finding, Probe
 from portal.hypervisors.specs import (
     About,
     BridgeFound,
     Capabilities,
     Change,
     CpuFound,
-    Finding,
     HostFound,
     Inventory,
-    Probe,
     VmStatus,
 )
 from tests.doubles.hypervisor_machines import DoubleMachines, DoubleNetworks, network_found

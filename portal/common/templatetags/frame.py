@@ -158,6 +158,7 @@ EVENT_TITLES = {
     "PROVIDER_COMPARE_HELD": gettext_lazy("Many machines seem to have vanished at once, which was not believed"),
     "PROVIDER_VERSION_CHANGED": gettext_lazy("Another version of a provider"),
     "PROVIDER_REBUILT": gettext_lazy("Another engine answers for a provider"),
+    "PROVIDER_PLACES_FOLLOWED": gettext_lazy("Places were taken for those of the same names, under other ids"),
     "VM_FOUND_AGAIN": gettext_lazy("A machine came back under another id"),
     "VM_LEFTOVER_REMOVED": gettext_lazy("What a failed creation had left over was removed"),
 }

@@ -7,6 +7,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from portal.hypervisors.base import Driver, Watch, no_progress
+from portal.hypervisors.findings import Finding, Probe
 from portal.hypervisors.libvirt import inputs, screens, surroundings, tunnel, way
 from portal.hypervisors.libvirt.accelerator import KVM, Accelerator
 from portal.hypervisors.libvirt.connection import Session
@@ -26,13 +27,11 @@ from portal.hypervisors.specs import (
     DiskFound,
     DiskRef,
     DiskSpec,
-    Finding,
     InitialRun,
     Inventory,
     NetworkFound,
     NetworkSpec,
     NicSpec,
-    Probe,
     StorageDomainFound,
     VmFound,
     VmRef,

@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
+from portal.hypervisors.findings import Finding
 from portal.hypervisors.libvirt.host_keys import is_host_key
 from portal.hypervisors.libvirt.uri import SSH, TCP, TLS, parsed
-from portal.hypervisors.specs import Connection, Finding
+from portal.hypervisors.specs import Connection
 
 OPENSSH = "-----BEGIN OPENSSH PRIVATE KEY-----"
 BROKEN = (ValueError, UnsupportedAlgorithm)

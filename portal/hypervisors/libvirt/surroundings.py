@@ -10,10 +10,11 @@ import socket
 import subprocess
 import time
 
+from portal.hypervisors.findings import Finding, Probe
 from portal.hypervisors.libvirt.transport import SETTINGS, known_host, private_folder, write_private
 from portal.hypervisors.libvirt.uri import SSH, TCP, TLS, Uri, parsed
 from portal.hypervisors.reaching import SECONDS, addresses_of, name_back, skew
-from portal.hypervisors.specs import Connection, Finding, Probe
+from portal.hypervisors.specs import Connection
 
 CLOCK_SECONDS = 20
 PLAIN_PORT = 16509

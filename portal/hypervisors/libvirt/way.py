@@ -9,11 +9,12 @@ import socket
 import ssl
 from pathlib import Path
 
+from portal.hypervisors.findings import Finding, Probe
 from portal.hypervisors.libvirt.host_keys import fingerprint, host_keys
 from portal.hypervisors.libvirt.transport import private_folder, write_pki
 from portal.hypervisors.libvirt.uri import SSH, TLS, Uri, parsed
 from portal.hypervisors.reaching import SECONDS, name, port, verdict
-from portal.hypervisors.specs import Connection, Finding, Probe
+from portal.hypervisors.specs import Connection
 
 SOCKETS = (Path("/var/run/libvirt/libvirt-sock"), Path("/var/run/libvirt/virtqemud-sock"))
 # libvirtd says this first over TLS, when it takes the client's certificate.

@@ -264,6 +264,7 @@ def vm(one: Any, *, portal_id: UUID) -> VmFound:
         host=key(one.host),
         cluster=key(one.cluster),
         is_copy=mark is not None and not is_put_on(mark, external_id=key(one), name=one.name or ""),
+        put_on=mark.pin if mark else "",
     )
 
 

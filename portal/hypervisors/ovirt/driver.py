@@ -8,6 +8,7 @@ from uuid import UUID
 from portal.hypervisors.base import Driver, Watch, no_progress
 from portal.hypervisors.engine_found import Making
 from portal.hypervisors.errors import Unsupported
+from portal.hypervisors.findings import Finding, Probe
 from portal.hypervisors.ovirt import inputs, rights, surroundings, way
 from portal.hypervisors.ovirt.address import whole
 from portal.hypervisors.ovirt.connection import OLDEST, Session
@@ -28,13 +29,11 @@ from portal.hypervisors.specs import (
     DiskFound,
     DiskRef,
     DiskSpec,
-    Finding,
     InitialRun,
     Inventory,
     NetworkFound,
     NetworkSpec,
     NicSpec,
-    Probe,
     StorageDomainFound,
     VmFound,
     VmRef,

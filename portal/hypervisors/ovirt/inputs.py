@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from portal.hypervisors.findings import Finding
 from portal.hypervisors.ovirt.address import parsed
 from portal.hypervisors.ovirt.certificates import read
-from portal.hypervisors.specs import Connection, Finding
+from portal.hypervisors.specs import Connection
 
 LONGEST_USERNAME = 255
 # The profile is what stands after the last @: a name may hold one too (somebody@example.org@ldap).

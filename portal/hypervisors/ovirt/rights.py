@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from portal.hypervisors.specs import Connection, Finding
+from portal.hypervisors.findings import Finding
+from portal.hypervisors.specs import Connection
 
 SUPER_USER = "SuperUser"
 MOST_ROLES = 50

@@ -7,10 +7,11 @@ import ssl
 import time
 from email.utils import parsedate_to_datetime
 
+from portal.hypervisors.findings import Finding, Probe
 from portal.hypervisors.ovirt.address import Engine, parsed
 from portal.hypervisors.ovirt.certificates import CA_PATH, trusting
 from portal.hypervisors.reaching import SECONDS, name_back, skew
-from portal.hypervisors.specs import Connection, Finding, Probe
+from portal.hypervisors.specs import Connection
 
 # A Date header tells no parts of a second.
 RESOLUTION_SECONDS = 1.0

@@ -5,6 +5,7 @@ Nothing is sent there that anybody may not know: the log-in comes after its cert
 
 from __future__ import annotations
 
+from portal.hypervisors.findings import Finding, Probe
 from portal.hypervisors.ovirt.address import Engine, parsed
 from portal.hypervisors.ovirt.certificates import (
     TlsFault,
@@ -16,7 +17,7 @@ from portal.hypervisors.ovirt.certificates import (
     shown_fingerprint,
 )
 from portal.hypervisors.reaching import name, port
-from portal.hypervisors.specs import Connection, Finding, Probe
+from portal.hypervisors.specs import Connection
 
 TLS_SECONDS = 20.0
 # Where there is another CA, these stand in the way of telling which.

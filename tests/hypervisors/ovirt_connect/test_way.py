@@ -9,8 +9,9 @@ from uuid import UUID
 import pytest
 
 from compute.diagnosis import Told, told
+from portal.hypervisors.findings import Finding
 from portal.hypervisors.ovirt import certificates, surroundings, way
-from portal.hypervisors.specs import Connection, Finding
+from portal.hypervisors.specs import Connection
 from tests.compute.console.certificates import Authority
 from tests.hypervisors.ovirt_connect.shown import ADDRESS, closed, plain, showing, silent
 
