@@ -75,7 +75,7 @@ def log_in(page: Page, run: PortalRun, username: str) -> None:
 
 
 def make_machine(page: Page, public_key: str, *, where: str) -> None:
-    page.locator("label", has_text=f"(on {where})").click()
+    page.locator("label", has_text=f"(on {where}").click()
     page.fill("#user_name", "alice")
     page.fill("#ssh_authorized_keys", public_key)
     page.click("button[value=review]")
