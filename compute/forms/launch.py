@@ -156,7 +156,7 @@ def _template_label(row: Template) -> str:
 def _storage_label(row: StorageDomain) -> str:
     figures = {"free": bytes_text(row.free_bytes), "total": bytes_text(row.total_bytes)}
     room = gettext("%(free)s free of %(total)s") % figures
-    where = _where(row.provider, getattr(row, "zones_text", ""))
+    where = _where(row.provider, ", ".join(row.zone_names))
     return f"{row.name} ({where}): {room}, {row.get_status_display()}"
 
 

@@ -15,7 +15,6 @@ from compute.operations.launch import GIVEN, shared
 from compute.selectors import clusters_with_hosts, first_of, without_use
 from compute.shareables import SHAREABLE
 from compute.versions import latest_first
-from compute.zones import with_zones
 from network.choices import NetworkStatus
 from network.models import Network
 from portal.common.actor import Actor
@@ -82,9 +81,11 @@ def offers(actor: Actor, clusters: Collection[UUID] = ()) -> dict[str, Offer]:
     able = [
         row for row in Provider.objects.filter(enabled=True).order_by("name", "uid") if capabilities_of(row).networks
     ]
-    found = {
+    return {
         "clusters": Offer(*first_of(clusters_with_hosts(actor).order_by("name", "uid"))),
-        "storage_domains": _offer(without_use(domains), reach.has_domain if reach else None),
+        "storage_domains": _offer(
+            without_use(domains).prefetch_related("provider__zones"), reach.has_domain if reach else None
+        ),
         "networks": _offer(
             rows["networks"]
             .exclude(status=NetworkStatus.GONE)
@@ -95,8 +96,6 @@ def offers(actor: Actor, clusters: Collection[UUID] = ()) -> dict[str, Offer]:
         "templates": _offer(latest_first(ready), reach.has_template if reach else None),
         "providers": Offer(tuple(row for row in able if reach is None or row.pk in reach.providers)),
     }
-    with_zones(found["storage_domains"].rows)
-    return found
 
 
 def _offer(rows: QuerySet[Any], fits: Callable[[Any], bool] | None) -> Offer:

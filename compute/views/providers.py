@@ -17,12 +17,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from compute import selectors
 from compute.actions import screen_reasons
 from compute.diagnosis import Told
+from compute.engine_networks import engine_networks
 from compute.forms.kept import Kept, Typed, opened, seal
 from compute.forms.providers import ProviderForm, form_of
 from compute.services import providers as services
 from compute.services.providers import NotReached, ProviderEdit
 from compute.services.upgrades import accept_version, upgrade_of
-from compute.zones import engine_networks, with_zones
 from portal.common.actor import Actor
 from portal.common.errors import PortalError
 from portal.common.http import actor_of
@@ -56,7 +56,7 @@ def _detail(request: HttpRequest, row: Provider, *, steps: tuple[Told, ...] = ()
     context = {
         "provider": row,
         "hosts": selectors.hosts(actor).filter(provider=row),
-        "storage_domains": with_zones(selectors.storage_domains(actor).filter(provider=row)),
+        "storage_domains": selectors.storage_domains(actor).filter(provider=row).prefetch_related("provider__zones"),
         "networks": engine_networks(actor, row.pk) if engine else selectors.found_networks(actor, row.pk),
         "engine": engine,
         "steps": steps,

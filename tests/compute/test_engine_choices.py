@@ -214,7 +214,7 @@ def test_zones_are_told_to_those_who_may_see_providers_and_in_their_words(both: 
     provider = root.get(f"/providers/{both.engine.pk}/")
     shown = {row.name: row.profile_names for row in provider.context["networks"] if row.name == "bare" or row.known}
     assert (shown["bare"], shown["lan"]) == ([], ["lan"])
-    assert {row.name: row.zones_text for row in provider.context["storage_domains"]}["data-east"] == "East"
+    assert {row.name: row.zone_names for row in provider.context["storage_domains"]}["data-east"] == ["East"]
     text = provider.content.decode()
     said = (
         "none: no machine can be on it",

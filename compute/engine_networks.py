@@ -1,26 +1,12 @@
-"""Where in engines things are: the names of the zones of storage domains and networks."""
+"""What of an engine's networks is here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from uuid import UUID
 
-from compute.models import StorageDomain, Zone
 from compute.selectors import found_networks
 from network.models import FoundNetwork, Network
 from portal.common.actor import Actor
-
-
-def with_zones(rows: Iterable[StorageDomain]) -> list[StorageDomain]:
-    """The same rows, each with the names of its zones (``zones_text``); one query in all."""
-    told = list(rows)
-    wanted = {uid for row in told for uid in row.zones}
-    known = Zone.objects.filter(external_id__in=wanted) if wanted else ()
-    names = {(row.provider_id, row.external_id): row.name for row in known}
-    for row in told:
-        there = [names[key] for uid in row.zones if (key := (row.provider_id, uid)) in names]
-        row.zones_text = ", ".join(sorted(there))  # type: ignore[attr-defined]
-    return told
 
 
 def engine_networks(actor: Actor, provider_uid: UUID) -> list[FoundNetwork]:
