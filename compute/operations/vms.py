@@ -14,7 +14,7 @@ from compute.models import Disk, Nic, Template, Vm
 from compute.operations.kept import MAKING_SECONDS, engines_template, read_back_kept, settle_made, while_away
 from compute.operations.left_behind import machine_left
 from compute.operations.looked_at import once_looked_at
-from compute.operations.machine import OFF, driver_of, read_back, ref_of, settle, vm_of
+from compute.operations.machine import driver_of, read_back, ref_of, settle, vm_of
 from compute.sync.vms import observe
 from network.models import VnicProfile
 from portal.common.errors import NotFound as Hidden
@@ -257,11 +257,11 @@ def undefine(ctx: StepContext) -> Done | Wait:
     ref = VmRef(vm.pk, found.external_id) if found else ref_of(vm)
     if found is not None and found.status is VmStatus.IMAGE_LOCKED:
         return Wait(1.0, _("Waiting until the engine lets go of the machine."), give_up_after=MAKING_SECONDS)
-    if found is not None and found.status not in OFF:
+    if found is not None and found.status is not VmStatus.DOWN:
         driver.stop_vm(ref)
         ctx.fault_point("stopped")
         found = driver.find_vm(vm.pk, vm.external_id)
-        if found is not None and found.status not in OFF:
+        if found is not None and found.status is not VmStatus.DOWN:
             return Wait(0.5, _("Waiting for the power to be off."))
     driver.delete_vm(ref, nics=_nics(vm))
     return Done({"gone": True})
@@ -346,10 +346,10 @@ def steps_for(template: Template, *, run: bool) -> list[StepDef]:
 
 
 def power_off(ctx: StepContext) -> Wait | None:
-    """It must be off before its disks go."""
+    """It must be off before its disks go. One that was suspended meanwhile holds its memory in some."""
     vm = vm_of(ctx)
     found = driver_of(vm).find_vm(vm.pk, vm.external_id)
-    if found is None or found.status in OFF:
+    if found is None or found.status is VmStatus.DOWN:
         return None
     if not ctx.output("power_off").get("cut"):
         driver_of(vm).stop_vm(VmRef(vm.pk, found.external_id))
