@@ -200,6 +200,8 @@ class _Bent:
         settings, more = self._world.settings, self._fault.more
         if self._fault.fault == "job_fails":
             settings.next_making_fails = more.get("detail", "Volume creation failed")
+        elif self._fault.fault == "removal_fails":
+            settings.next_removal_fails = True
         elif self._fault.fault == "locked":
             for name in ("thin_seconds", "clone_seconds", "disk_seconds"):
                 self._before[name] = getattr(settings, name)
