@@ -144,6 +144,10 @@ class EngineDouble(Server):
         found: list[str] = self._call("plant_many", count=count, name=name, **fields)
         return found
 
+    def plant_pool(self, name: str) -> str:
+        """A pool with one machine, ``<name>-1``: its id."""
+        return str(self._call("plant_pool", name=name))
+
     def set_vm(self, vm: str, **fields: Any) -> None:
         """Change a machine as somebody else would, who leaves an event; ``put`` leaves none."""
         self._call("set_vm", vm=vm, **fields)
