@@ -9,7 +9,7 @@ import pytest
 
 from portal.common.templatetags.frame import event_title
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RECORDED = re.compile(r"""(?:\b_?attempt\(\s*[\w.()]+,\s*|audit_verb = )"([A-Z][A-Z_]+)\"""")
 
 
