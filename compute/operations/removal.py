@@ -9,8 +9,9 @@ from portal.hypervisors.errors import NotFound, RemovalFailed
 from portal.hypervisors.specs import DiskFound, DiskRef
 from portal.jobs.operation import StepContext, Wait
 
-MOST_ASKED = 3
-"""So often one removal is asked for where a disk is whole again each time."""
+MOST_ASKED = 10
+"""So often one removal is asked for where a disk is whole each time it is looked at: made anew by a call that came late, or not
+yet taken up."""
 
 
 def remove_disks(ctx: StepContext, driver: Driver, refs: list[DiskRef], *, step: str) -> Wait | None:
