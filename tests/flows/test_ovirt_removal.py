@@ -60,3 +60,18 @@ def test_a_disk_that_stays_illegal_is_told_and_paid_for_until_another_try_remove
     assert not Vm.objects.exists()
     assert not QuotaCharge.objects.exists()
     assert_nothing_lost(place)
+
+
+def test_a_machine_that_somebody_suspended_meanwhile_is_stopped_and_deleted(place: EnginePlace) -> None:
+    engine = place.engine
+    assert engine is not None
+    vm, made = place.create("web-1", run=False)
+    assert run_through(place, made, later=0.5).status == JobStatus.FINISHED
+    vm.refresh_from_db()
+    job = place.do("delete", vm)
+    engine.set_vm(vm.external_id, status="suspended")
+    engine.calls(clear=True)
+    assert run_through(place, job, later=0.5).status == JobStatus.FINISHED, last_calls(engine, job)
+    asked = [call for call in engine.calls() if call.startswith(("POST /vms/", "DELETE /vms/"))]
+    assert asked[0] == f"POST /vms/{vm.external_id}/stop", "an engine removes none that is suspended"
+    assert_nothing_lost(place)
