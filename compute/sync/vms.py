@@ -155,7 +155,9 @@ def _charge_as_seen(vm: Vm, *, charged: bool) -> None:
     """A machine that is unknown stays as it is."""
     consumer = quota.Consumer("vm", vm.pk)
     if vm.status in RUNNING and not charged and vm.status != "unknown":
-        quota.charge(consumer, vm.data_center, running_amounts(vm), user_uid=vm.owner_id, found=True)
+        # Read anew: since the machine was, it may have moved to another data center.
+        now = Vm.objects.select_related("data_center").get(pk=vm.pk)
+        quota.charge(consumer, now.data_center, running_amounts(vm), user_uid=now.owner_id, found=True)
     elif vm.status not in RUNNING and charged and vm.status != "creating":
         quota.release(consumer, RUNNING_DIMENSIONS)
 
