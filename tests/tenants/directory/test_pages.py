@@ -208,7 +208,15 @@ def test_the_sync_is_shown_as_a_difference_and_done_when_told(people, boss, open
     assert log_in(name, SECRET).status_code == 302
     assert "Nothing: all is as the directory says." in boss.get(f"{page}sync/").content.decode()
     slapd.change(group_dn, member=["cn=nobody,dc=lab,dc=example"])
-    assert f"− {group}" in boss.get(f"{page}sync/").content.decode()
+    shown = boss.get(f"{page}sync/").content.decode()
+    assert f"− {group}" in shown
+    lost = f"{Role.objects.get(codename='end-user').name}: {people.physics.name}"
+    assert lost in re.sub(r"\s+", " ", shown), "who loses what, not only which group"
+    [told] = boss.get(f"/api/v1{page}sync/").json()["groups"]
+    assert (told["group"], [(role["role"], role["name"]) for role in told["roles"]]) == (
+        group,
+        [("end-user", people.physics.name)],
+    )
     with monkeypatch.context() as patched:
         patched.setattr("tenants.views.directories.MOST_SHOWN", 0)
         assert "And 1 more person." in boss.get(f"{page}sync/").content.decode()
