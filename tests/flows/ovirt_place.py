@@ -52,7 +52,7 @@ class EnginePlace(Site):
 
     def told(self, job: Job) -> str:
         """For the message of a failure: what the job says, and the last that the engine was asked."""
-        return "\n".join([str(job.error), *self.double.calls()[-15:]])
+        return last_calls(self.double, job)
 
     def spare(self, *, running: bool) -> Vm:
         """One machine to use again and again, on or off."""
@@ -124,3 +124,8 @@ def make_engine_place(folder: Path, engine: EngineDouble) -> EnginePlace:
     place.strangers = place.look().strangers
     assert len(place.strangers) >= 3
     return place
+
+
+def last_calls(engine: EngineDouble, job: Job) -> str:
+    """For the message of a failure: what the job says, and the last that the engine was asked."""
+    return "\n".join([str(job.error), *engine.calls()[-15:]])
