@@ -41,7 +41,7 @@ class Engine:
         self.double = double
         self.connection = sdk.Connection(
             url=double.url, username=account, password=double.password_of(account),
-            ca_file=str(double.folder / "ca.pem"), timeout=20,
+            ca_file=str(double.folder / "ca.pem"), timeout=20, headers={"Correlation-Id": "by-hand"},
         )  # fmt: skip
         self.root = self.connection.system_service()
         self.vms = self.root.vms_service()
@@ -318,6 +318,16 @@ def test_what_an_engine_would_ignore_is_a_misuse(engine: Engine) -> None:
         engine.make("web-1", nics=[types.Nic(name="nic1")])
 
     assert "ignores nics" in engine.double.violations()[0]
+    engine.double.reset()
+
+
+def test_a_change_that_could_not_be_found_again_is_a_misuse(engine: Engine) -> None:
+    service = engine.vm(engine.double.plant_vm("hand-made"))
+    for do in (service.start, service.remove, lambda **more: engine.vms.add(types.Vm(name="web-1"), **more)):
+        with pytest.raises(sdk.Error):
+            do(headers={"Correlation-Id": ""})
+        assert "no Correlation-Id" in engine.double.violations()[-1]
+    assert len(engine.double.things("vms")) == 3
     engine.double.reset()
 
 
