@@ -14,9 +14,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from compute import rules, selectors
+from compute.assigned import places_of
 from compute.forms.templates import INSTITUTE, TemplateForm
 from compute.models import StorageDomain, Template
-from compute.services import images, templates
+from compute.services import images, sharing, templates
 from compute.services.template_rows import TemplateTraits, takes_no_disks
 from compute.services.templates import TemplateEdit
 from compute.versions import later_than, latest
@@ -65,6 +66,7 @@ def template_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
         "verbs": offers.of_template(actor, row, permits, _made_from(actor, row)),
         "sees_holders": may_see_holders(actor, row),
         "rights": rights_page(row),
+        "places": places_of(actor, row),
         "is_latest": latest(Template.objects.filter(pk=row.pk)).exists(),
         "count": count,
         "names": names,
@@ -147,6 +149,15 @@ def template_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
         return redirect("compute:template", uid=uid)
 
     return _form_page(request, form, work, context={"template": row})
+
+
+@require_POST
+@login_required
+def template_share(request: HttpRequest, uid: UUID, *, given: bool) -> HttpResponse:
+    """Let a data center make machines from it, or no longer."""
+    act = sharing.assign if given else sharing.unassign
+    act(actor_of(request), sharing.uid_in(request.POST.get("data_center", "")), "template", uid)
+    return redirect("compute:template", uid=uid)
 
 
 @require_POST

@@ -150,3 +150,40 @@ def test_a_refusal_of_no_services_names_a_reason_and_a_way_on(world):
     assert "Not from there." in page
     assert "/explain/?object=system" in page
     assert "None of the roles that you hold allows it" in forbidden(request, PermissionDenied()).content.decode()
+
+
+def test_a_template_tells_which_data_centers_may_use_it_of_those_one_sees(world):
+    physics, informatics = world.place.centers["physics"], world.place.centers["informatics"]
+    uid = world.place.template.pk
+
+    def told(rank):
+        page = world.browser(rank).get(f"/templates/{uid}/").content.decode().partition('class="places"')[2]
+        listed = page.partition("</ul>")[0]
+        shown = {center.pk for center in (physics, informatics) if f'/data-centers/{center.pk}/"' in listed}
+        in_api = world.api(rank).get(f"/api/v1/templates/{uid}/").json()["data_centers"]
+        assert {str(center) for center in shown} == set(in_api)
+        return shown, "unassign" in page
+
+    assert told("peer") == ({physics.pk}, False)
+    assert told("other_admin") == ({informatics.pk}, False)
+    assert told("root") == ({physics.pk, informatics.pk}, True)
+    root = world.browser("root")
+    for act, left in (("unassign", {informatics.pk}), ("assign", {physics.pk, informatics.pk})):
+        done = root.post(f"/templates/{uid}/{act}/", {"data_center": str(physics.pk)})
+        assert done.headers["Location"] == f"/templates/{uid}/"
+        assert told("root")[0] == left
+
+
+def test_super_admins_are_told_who_holds_what_on_the_whole_system(world):
+    """And nobody else: there nothing is said of a single data center's people."""
+    policy.grant(system_actor(), "read-only-admin", world.place.users["charlie"], policy.system())
+    rows = world.api("root").get("/api/v1/system/holders/").json()["results"]
+    assert {(row["name"], role["role"], role["on"]["kind"], role["on"]["name"]) for row in rows for role in row["roles"]} == {
+        ("root", "super-admin", "system", ""), ("charlie", "read-only-admin", "system", "")
+    }  # fmt: skip
+    root = world.browser("root")
+    page = root.get("/system/who/").content.decode()
+    assert "charlie" in page
+    assert "physics-admin" not in page
+    for linked in ("/users/", "/explain/?object=system"):
+        assert 'href="/system/who/"' in root.get(linked).content.decode()
