@@ -47,8 +47,10 @@ __all__ = [
     "authorize",
     "explain",
     "grant",
+    "grant_made",
     "holds_anywhere",
     "holds_everywhere",
+    "holds_in",
     "one_look",
     "people_of",
     "permits_on",
@@ -304,6 +306,20 @@ def grant(actor: Actor, role: str, subject: User | Group, target: Model, *, expi
         defaults={"grantor_uid": actor.uid, "grantor_name": actor.name, "expires_at": expires_at},
     )
     access_changed(_people(subject))
+
+
+def grant_made(actor: Actor, roles: Iterable[str], user: User, made: Model) -> None:
+    """Roles that come with an object that was just made, for whoever it is his. No socket saw it yet: none looks anew."""
+    codenames = {CODENAME + role for role in roles}
+    content_type = ContentType.objects.get_for_model(made)
+    permissions = list(Permission.objects.filter(codename__in=codenames, content_type=content_type))
+    if len(permissions) != len(codenames):
+        permissions = [_permission(row, type(made)) for row in Role.objects.filter(codename__in=roles)]
+    given = {"user": user, "content_object": made, "grantor_uid": actor.uid, "grantor_name": actor.name}
+    model, _field = _grant_model(user, made)
+    model._default_manager.bulk_create(
+        [model(permission=permission, **given) for permission in permissions], ignore_conflicts=True
+    )
 
 
 def revoke(actor: Actor, role: str, subject: User | Group, target: Model) -> None:

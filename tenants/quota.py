@@ -7,6 +7,7 @@ under load, whatever the isolation). Arithmetic as oVirt's QuotaManager has it: 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +15,11 @@ from uuid import UUID
 
 from django.contrib.auth.models import Group
 from django.db import transaction
-from django.db.models import F, Q, Sum
+from django.db.models import BigIntegerField, Case, F, Q, Sum, Value, When
 from django.db.models.functions import Coalesce
 
 from portal.common.actor import system_actor
-from portal.common.errors import QuotaExceeded, Reason
+from portal.common.errors import QuotaExceeded, Reason, overtaken
 from portal.common.units import amount_text
 from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, record
@@ -33,6 +34,9 @@ class Consumer:
 
     kind: str
     uid: UUID
+
+
+Costs = Mapping[Consumer, Mapping[Dimension, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +91,20 @@ def charge(
     It counts for the data center, for the user's share of it, and for the groups that have a share and the user in them.
     ``found`` is for use found on a hypervisor: charged whatever the limit, and shown as over.
     """
+    charge_all({consumer: amounts}, data_center, user_uid=user_uid, found=found)
+
+
+def charge_all(costs: Costs, data_center: DataCenter, *, user_uid: UUID | None, found: bool = False) -> None:
+    """The same of several consumers: all of them are charged or none, and a refusal tells of what they take together."""
     with transaction.atomic():
         hold([data_center.pk])
-        fresh = {dimension: amounts[dimension] for dimension in amounts.keys() - _charged(consumer)}
-        accounts = _open_accounts(data_center, user_uid, fresh) if fresh else []
-        _book({account: fresh[Dimension(account.dimension)] for account in accounts}, user_uid, found=found)
-        _write_charges(consumer, data_center, fresh, user_uid, accounts)
+        charges = _new_charges(costs, data_center, user_uid)
+        amounts: Counter[str] = Counter()
+        for each in charges:
+            amounts[each.dimension] += each.amount
+        accounts = _open_accounts(data_center, user_uid, amounts) if charges else []
+        _book(accounts, amounts, user_uid, found=found)
+        _write_charges(charges, accounts)
 
 
 def adjust(consumer: Consumer, amounts: Mapping[Dimension, int], *, found: bool = False) -> None:
@@ -106,7 +118,7 @@ def adjust(consumer: Consumer, amounts: Mapping[Dimension, int], *, found: bool 
             raise LookupError(f"{consumer} was never charged for {sorted(missing)}")
         for row in rows:
             more = amounts[Dimension(row.dimension)] - row.amount
-            _book(dict.fromkeys(row.accounts.all(), more), row.user_uid, found=found or more < 0)
+            _book(row.accounts.all(), {row.dimension: more}, row.user_uid, found=found or more < 0)
             QuotaCharge.objects.filter(pk=row.pk).update(amount=F("amount") + more)
 
 
@@ -114,8 +126,8 @@ def release(consumer: Consumer, dimensions: Iterable[Dimension] | None = None) -
     """Give back what a consumer was charged, in all dimensions or these; nothing charged is nothing given back."""
     with transaction.atomic():
         rows = _charges_of(consumer, Dimension if dimensions is None else dimensions)
-        for row in rows:
-            _book(dict.fromkeys(row.accounts.all(), -row.amount), row.user_uid, found=True)
+        accounts = [account for row in rows for account in row.accounts.all()]
+        _book(accounts, {row.dimension: -row.amount for row in rows}, None, found=True)
         QuotaCharge.objects.filter(pk__in=[row.pk for row in rows]).delete()
 
 
@@ -138,21 +150,13 @@ def _charges_of(consumer: Consumer, dimensions: Iterable[Dimension]) -> list[Quo
     return list(rows.prefetch_related("accounts").order_by("dimension"))
 
 
-def _charged(consumer: Consumer) -> set[str]:
-    rows = QuotaCharge.objects.filter(consumer_kind=consumer.kind, consumer_uid=consumer.uid)
-    return set(rows.values_list("dimension", flat=True))
-
-
-def _write_charges(
-    consumer: Consumer,
-    data_center: DataCenter,
-    amounts: Mapping[Dimension, int],
-    user_uid: UUID | None,
-    accounts: list[QuotaAccount],
-) -> None:
-    """The charges, and on which accounts each was booked: who leaves a group later is released where he was charged."""
-    charges = {
-        str(dimension): QuotaCharge(
+def _new_charges(costs: Costs, data_center: DataCenter, user_uid: UUID | None) -> list[QuotaCharge]:
+    """What these consumers were not charged for yet, not written yet. The data center is held."""
+    kinds, uids = zip(*((consumer.kind, consumer.uid) for consumer in costs), strict=True)
+    there = QuotaCharge.objects.filter(consumer_kind__in=set(kinds), consumer_uid__in=uids)
+    known = set(there.values_list("consumer_kind", "consumer_uid", "dimension"))
+    return [
+        QuotaCharge(
             consumer_kind=consumer.kind,
             consumer_uid=consumer.uid,
             dimension=dimension,
@@ -160,16 +164,25 @@ def _write_charges(
             amount=amount,
             user_uid=user_uid,
         )
+        for consumer, amounts in costs.items()
         for dimension, amount in amounts.items()
-    }
-    QuotaCharge.objects.bulk_create(charges.values())
+        if (consumer.kind, consumer.uid, dimension) not in known
+    ]
+
+
+def _write_charges(charges: list[QuotaCharge], accounts: list[QuotaAccount]) -> None:
+    """The charges, and on which accounts each was booked: who leaves a group later is released where he was charged."""
+    QuotaCharge.objects.bulk_create(charges)
     bookings = QuotaCharge.accounts.through
     bookings.objects.bulk_create(
-        bookings(quotacharge_id=charges[account.dimension].pk, quotaaccount_id=account.pk) for account in accounts
+        bookings(quotacharge_id=each.pk, quotaaccount_id=account.pk)
+        for each in charges
+        for account in accounts
+        if account.dimension == each.dimension
     )
 
 
-def _accounts(data_center: DataCenter, user_uid: UUID | None, dimensions: Iterable[Dimension]) -> list[QuotaAccount]:
+def _accounts(data_center: DataCenter, user_uid: UUID | None, dimensions: Iterable[str]) -> list[QuotaAccount]:
     """The accounts a charge counts on that are there, always in the same order."""
     whose = Q(subject_kind=SubjectKind.DATA_CENTER)
     if user_uid is not None:
@@ -182,9 +195,7 @@ def _accounts(data_center: DataCenter, user_uid: UUID | None, dimensions: Iterab
     return [row for row in rows if row.subject_uid not in others]
 
 
-def _open_accounts(
-    data_center: DataCenter, user_uid: UUID | None, dimensions: Iterable[Dimension]
-) -> list[QuotaAccount]:
+def _open_accounts(data_center: DataCenter, user_uid: UUID | None, dimensions: Iterable[str]) -> list[QuotaAccount]:
     """The same, those of the data center and the user opened where they are not there yet. The data center is held."""
     subjects = [(SubjectKind.DATA_CENTER, data_center.pk)]
     subjects += [(SubjectKind.USER, user_uid)] if user_uid else []
@@ -198,29 +209,39 @@ def _open_accounts(
     )
 
 
-def _book(changes: Mapping[QuotaAccount, int], user_uid: UUID | None, *, found: bool) -> None:
-    """Change what is used of each account, or none. Raises ``QuotaExceeded``."""
-    over = [
-        _refusal(account, amount, user_uid)
-        for account, amount in changes.items()
-        if amount and not _add(account, amount, found=found)
-    ]
+def _book(accounts: Iterable[QuotaAccount], amounts: Mapping[str, int], user_uid: UUID | None, *, found: bool) -> None:
+    """Change what is used of each account by the amount of its dimension, or none. Raises ``QuotaExceeded``.
+
+    The accounts were read when their data center was held; that nothing overshoots is up to the UPDATE all the same.
+    """
+    changes = {account: amounts[account.dimension] for account in accounts if amounts[account.dimension]}
+    tight = [] if found else [account for account, amount in changes.items() if not _fits(account, amount)]
+    over = [_refusal(account, changes[account], user_uid) for account in tight]
     if over:
-        raise QuotaExceeded(_sentence(over), reasons=tuple(over))
+        raise QuotaExceeded(" ".join(reason.text for reason in over), reasons=tuple(over))
+    if changes and _add(changes, found=found) != len(changes):
+        raise overtaken()
     for account, amount in changes.items():
         _tell_passed(account, amount)
 
 
-def _add(account: QuotaAccount, amount: int, *, found: bool) -> bool:
-    rows = QuotaAccount.objects.filter(pk=account.pk)
+def _fits(account: QuotaAccount, amount: int) -> bool:
+    is_free = account.limit is None or account.enforcement != Enforcement.ENFORCED
+    return is_free or account.used + amount <= account.ceiling
+
+
+def _add(changes: Mapping[QuotaAccount, int], *, found: bool) -> int:
+    """Change all of them in one UPDATE; how many had room."""
+    amounts = {account.dimension: amount for account, amount in changes.items()}
+    more = Case(
+        *(When(dimension=key, then=Value(amount)) for key, amount in amounts.items()), output_field=BigIntegerField()
+    )
+    rows = QuotaAccount.objects.filter(pk__in=[account.pk for account in changes])
     if not found:
-        fits = (
-            Q(limit__isnull=True)
-            | ~Q(enforcement=Enforcement.ENFORCED)
-            | Q(limit__gte=0, used__lte=F("limit") + F("limit") * F("grace_percent") / 100 - amount)
-        )
-        rows = rows.filter(fits)
-    return bool(rows.update(used=F("used") + amount))
+        ceiling = F("limit") + F("limit") * F("grace_percent") / 100
+        is_free = Q(limit__isnull=True) | ~Q(enforcement=Enforcement.ENFORCED)
+        rows = rows.filter(is_free | Q(limit__gte=0, used__lte=ceiling - more))
+    return rows.update(used=F("used") + more)
 
 
 def _tell_passed(account: QuotaAccount, amount: int) -> None:
@@ -286,8 +307,7 @@ def what_if(data_center: DataCenter, user_uid: UUID | None, amounts: Mapping[Dim
 
 
 def _forecast(row: QuotaAccount, amount: int, user_uid: UUID | None) -> Forecast:
-    fits = row.limit is None or row.enforcement != Enforcement.ENFORCED or row.used + amount <= row.ceiling
-    reasons = () if fits else (_refusal(row, amount, user_uid),)
+    reasons = () if _fits(row, amount) else (_refusal(row, amount, user_uid),)
     return Forecast(row.dimension, row.used, row.used + amount, row.limit, row.subject_kind, reasons)
 
 
@@ -314,10 +334,6 @@ def _top(account: QuotaAccount, user_uid: UUID | None) -> list[dict[str, Any]]:
         {"kind": kind, "id": str(uid), "amount": amount}
         for kind, uid, amount in rows.order_by("-amount").values_list("consumer_kind", "consumer_uid", "amount")[:3]
     ]
-
-
-def _sentence(over: list[Reason]) -> str:
-    return " ".join(reason.text for reason in over)
 
 
 def set_limits(

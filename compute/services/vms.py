@@ -115,8 +115,7 @@ def _charge(actor: Actor, wish: Wish, *, vm_uid: UUID, disks: Mapping[UUID, NewD
     costs = {quota.Consumer("vm", vm_uid): wish.amounts() | wish.running()}
     for uid, disk in disks.items():
         costs[quota.Consumer("disk", uid)] = {Dimension.STORAGE_GIB: disk.size_gib}
-    for consumer, amounts in costs.items():
-        quota.charge(consumer, wish.data_center, amounts, user_uid=actor.uid)
+    quota.charge_all(costs, wish.data_center, user_uid=actor.uid)
 
 
 def _vm_row(actor: Actor, wish: Wish, place: Place, *, uid: UUID) -> Vm:
