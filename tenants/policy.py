@@ -126,6 +126,18 @@ def holds_anywhere(actor: Actor, permit: Permit) -> bool:
     return actor.is_system or (bounds.carries(actor, permit) and bool(somewhere))
 
 
+def holds_in(actor: Actor, permit: Permit, data_center: DataCenter) -> bool:
+    """Whether the actor holds the permit on the data center, and with it on what is in it.
+
+    A permit that an assignment conveys also on what the data center may use: of all that there is nothing to ask one by one.
+    """
+    objects = actor.bounds.objects
+    kept = not bounds.carries(actor, permit) or (objects is not None and data_center.pk not in objects)
+    mine = holdings(actor)
+    there = mine.centers.roles(data_center.pk) if data_center.pk in mine.enabled else {}
+    return actor.is_system or (not kept and bool(mine.roles_with(permit) & {*mine.system, *there}))
+
+
 def _by_data_center(mine: Holdings, kind: Kind, permit: Permit, roles: frozenset[str]) -> list[Q]:
     reached = [uid for uid, held_there in mine.centers.by_object.items() if roles & set(held_there)]
     ids = sorted(mine.enabled.intersection(reached)) if reached else []
