@@ -236,12 +236,12 @@ def _add(changes: Mapping[QuotaAccount, int], *, found: bool) -> int:
     more = Case(
         *(When(dimension=key, then=Value(amount)) for key, amount in amounts.items()), output_field=BigIntegerField()
     )
-    rows = QuotaAccount.objects.filter(pk__in=[account.pk for account in changes])
+    rows = QuotaAccount.objects.annotate(then=F("used") + more).filter(pk__in=[account.pk for account in changes])
     if not found:
         ceiling = F("limit") + F("limit") * F("grace_percent") / 100
         is_free = Q(limit__isnull=True) | ~Q(enforcement=Enforcement.ENFORCED)
-        rows = rows.filter(is_free | Q(limit__gte=0, used__lte=ceiling - more))
-    return rows.update(used=F("used") + more)
+        rows = rows.filter(is_free | Q(limit__gte=0, then__lte=ceiling))
+    return rows.update(used=F("then"))
 
 
 def _tell_passed(account: QuotaAccount, amount: int) -> None:
