@@ -116,9 +116,9 @@ def _refuse_if_held(locks: list[Lock]) -> None:
     _queue_up(locks)
     in_the_way = [Q(kind=x.kind, uid=x.uid, **({} if x.exclusive else {"exclusive": True})) for x in locks]
     held = JobLock.objects.filter(reduce(or_, in_the_way, Q(pk__in=[])))
-    first = held.select_related("job").order_by("kind", "uid", "-exclusive", "job__created_at").first()
+    first = held.order_by("kind", "uid", "-exclusive", "pk").values_list("job", flat=True).first()
     if first is not None:
-        raise _busy(first.job)
+        raise _busy(Job.objects.get(pk=first))
 
 
 def _queue_up(locks: list[Lock]) -> None:
