@@ -324,13 +324,14 @@ def grant_made(actor: Actor, roles: Iterable[str], user: User, made: Model) -> N
     """Roles that come with an object that was just made, for whoever it is his. No socket saw it yet: none looks anew."""
     codenames = {CODENAME + role for role in roles}
     content_type = ContentType.objects.get_for_model(made)
-    permissions = list(Permission.objects.filter(codename__in=codenames, content_type=content_type))
+    there = Permission.objects.filter(codename__in=codenames, content_type=content_type).order_by()
+    permissions = list(there.values_list("pk", flat=True))
     if len(permissions) != len(codenames):
-        permissions = [_permission(row, type(made)) for row in Role.objects.filter(codename__in=roles)]
+        permissions = [_permission(row, type(made)).pk for row in Role.objects.filter(codename__in=roles)]
     given = {"user": user, "content_object": made, "grantor_uid": actor.uid, "grantor_name": actor.name}
     model, _field = _grant_model(user, made)
     model._default_manager.bulk_create(
-        [model(permission=permission, **given) for permission in permissions], ignore_conflicts=True
+        [model(permission_id=permission, **given) for permission in permissions], ignore_conflicts=True
     )
 
 
