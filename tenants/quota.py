@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import BigIntegerField, Case, F, Q, Sum, Value, When
 from django.db.models.functions import Coalesce
 
@@ -137,6 +137,8 @@ def hold(data_centers: Iterable[UUID]) -> None:
     A request books several consumers, and not all in the same order (a machine, then its disk; deleting, the other way
     round): without this, two of them can wait for each other's accounts. SQLite's transactions do this by themselves.
     """
+    if not connection.features.has_select_for_update:
+        return
     for uid in sorted(set(data_centers)):
         list(DataCenter.objects.select_for_update(no_key=True).filter(pk=uid).values_list("pk"))
 
