@@ -47,7 +47,7 @@ __all__ = [
     "authorize",
     "explain",
     "grant",
-    "grant_made",
+    "grant_owner",
     "holds_anywhere",
     "holds_everywhere",
     "holds_in",
@@ -320,18 +320,27 @@ def grant(actor: Actor, role: str, subject: User | Group, target: Model, *, expi
     access_changed(_people(subject))
 
 
-def grant_made(actor: Actor, roles: Iterable[str], user: User, made: Model) -> None:
-    """Roles that come with an object that was just made, for whoever it is his. No socket saw it yet: none looks anew."""
+def grant_owner(actor: Actor, roles: Iterable[str], user: User, target: Model) -> None:
+    """The roles that come with an object, for whose it is. Sockets are told by whoever hands on one that they may show."""
     codenames = {CODENAME + role for role in roles}
-    content_type = ContentType.objects.get_for_model(made)
+    content_type = ContentType.objects.get_for_model(target)
     there = Permission.objects.filter(codename__in=codenames, content_type=content_type).order_by()
     permissions = list(there.values_list("pk", flat=True))
     if len(permissions) != len(codenames):
-        permissions = [_permission(row, type(made)).pk for row in Role.objects.filter(codename__in=roles)]
-    given = {"user": user, "content_object": made, "grantor_uid": actor.uid, "grantor_name": actor.name}
-    model, _field = _grant_model(user, made)
+        permissions = [_permission(row, type(target)).pk for row in Role.objects.filter(codename__in=roles)]
+    given = {
+        "user": user,
+        "content_object": target,
+        "expires_at": None,
+        "grantor_uid": actor.uid,
+        "grantor_name": actor.name,
+    }
+    model, _field = _grant_model(user, target)
     model._default_manager.bulk_create(
-        [model(permission_id=permission, **given) for permission in permissions], ignore_conflicts=True
+        [model(permission_id=permission, **given) for permission in permissions],
+        update_conflicts=True,
+        unique_fields=["user", "permission", "content_object"],
+        update_fields=["grantor_uid", "grantor_name", "expires_at"],
     )
 
 

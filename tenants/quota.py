@@ -26,6 +26,7 @@ from portal.events.record import Subject, record
 from tenants.models import DataCenter, QuotaAccount, QuotaCharge, User
 from tenants.models.quota import Dimension, Enforcement, SubjectKind, group_uid
 from tenants.quota_words import refusal
+from tenants.usage import Forecast, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,45 +38,6 @@ class Consumer:
 
 
 Costs = Mapping[Consumer, Mapping[Dimension, int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """One dimension of one account."""
-
-    dimension: str
-    label: str
-    used: int
-    limit: int | None
-    threshold_percent: int
-    subject: str  # whose: the data center's, the user's, or a group's of his
-
-    @property
-    def percent(self) -> int:
-        """Used of limit; 0 when unlimited."""
-        return 0 if not self.limit else min(100, self.used * 100 // self.limit)
-
-    @property
-    def past_threshold(self) -> bool:
-        """Whether it is time to warn."""
-        return self.limit is not None and self.used * 100 > self.limit * self.threshold_percent
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """One dimension before and after a request, and why not."""
-
-    dimension: str
-    used: int
-    after: int
-    limit: int | None
-    subject: str  # whose: the data center's, the user's, or a group's of his
-    reasons: tuple[Reason, ...]
-
-    @property
-    def label(self) -> str:
-        """The dimension for people, in their language."""
-        return str(Dimension(self.dimension).label)
 
 
 def charge(
@@ -131,6 +93,18 @@ def release(consumer: Consumer, dimensions: Iterable[Dimension] | None = None) -
         QuotaCharge.objects.filter(pk__in=[row.pk for row in rows]).delete()
 
 
+def move(consumers: Iterable[Consumer], data_center: DataCenter, *, user_uid: UUID | None) -> None:
+    """Let what these were charged count in another data center, and on another user's share. Raises as ``charge`` does."""
+    with transaction.atomic():
+        costs = {
+            consumer: {Dimension(row.dimension): row.amount for row in _charges_of(consumer, Dimension)}
+            for consumer in consumers
+        }
+        for consumer in costs:
+            release(consumer)
+        charge_all(costs, data_center, user_uid=user_uid)
+
+
 def hold(data_centers: Iterable[UUID]) -> None:
     """One transaction at a time in these data centers' ledgers and in what may be placed there, until it commits.
 
@@ -154,8 +128,8 @@ def _charges_of(consumer: Consumer, dimensions: Iterable[Dimension]) -> list[Quo
 
 def _new_charges(costs: Costs, data_center: DataCenter, user_uid: UUID | None) -> list[QuotaCharge]:
     """What these consumers were not charged for yet, not written yet. The data center is held."""
-    kinds, uids = zip(*((consumer.kind, consumer.uid) for consumer in costs), strict=True)
-    there = QuotaCharge.objects.filter(consumer_kind__in=set(kinds), consumer_uid__in=uids)
+    kinds, uids = {consumer.kind for consumer in costs}, [consumer.uid for consumer in costs]
+    there = QuotaCharge.objects.filter(consumer_kind__in=kinds, consumer_uid__in=uids)
     known = set(there.values_list("consumer_kind", "consumer_uid", "dimension"))
     return [
         QuotaCharge(

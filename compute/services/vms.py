@@ -41,6 +41,7 @@ from tenants import policy, quota
 from tenants.models.quota import Dimension
 from tenants.policy import Permit
 from tenants.services.makers import give_to_owner
+from tenants.usage import Forecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Plan:
     """What would be done, in order, and what it would cost; ``reasons`` is why not, all at once."""
 
     steps: tuple[str, ...]
-    quota: tuple[quota.Forecast, ...]
+    quota: tuple[Forecast, ...]
     reasons: tuple[Reason, ...]
 
 
@@ -64,7 +65,7 @@ def plan_create(actor: Actor, request: VmRequest) -> Plan:
     return Plan(tuple(str(step.title) for step in steps), tuple(meters), reasons)
 
 
-def over_quota(forecasts: Iterable[quota.Forecast]) -> list[Reason]:
+def over_quota(forecasts: Iterable[Forecast]) -> list[Reason]:
     """Why it would be too much."""
     return [reason for forecast in forecasts for reason in forecast.reasons]
 
@@ -223,8 +224,15 @@ def _start(actor: Actor, vm_uid: UUID, verb: _Verb, confirm: str) -> Job:
             verb.operation, _target(vm), Gate(verb.permit, "vm", vm.pk), (Lock("vm", vm.pk),), _params(verb)
         )
         job = start_job(actor, request)
+        refuse_moved(vm)
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
     return job
+
+
+def refuse_moved(vm: Vm) -> None:
+    """After its lock was taken: raise ``Conflict`` where another data center has the machine since it was read."""
+    if not Vm.objects.filter(pk=vm.pk, data_center=vm.data_center_id).exists():
+        raise overtaken()
 
 
 def refuse_protected(actor: Actor, vm: Vm, verb: str, confirm: str) -> None:

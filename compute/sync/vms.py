@@ -182,7 +182,9 @@ def _charge_as_seen(vm: Vm, *, charged: dict[Dimension, int]) -> None:
     consumer, wanted = quota.Consumer("vm", vm.pk), running_amounts(vm)
     if vm.status in RUNNING and vm.status != "unknown":
         if not charged:
-            quota.charge(consumer, vm.data_center, wanted, user_uid=vm.owner_id, found=True)
+            # Read anew: since the machine was, it may have moved to another data center.
+            now = Vm.objects.select_related("data_center").get(pk=vm.pk)
+            quota.charge(consumer, now.data_center, wanted, user_uid=now.owner_id, found=True)
         elif charged != wanted:
             quota.adjust(consumer, wanted, found=True)
     elif vm.status not in RUNNING and charged and vm.status != "creating":

@@ -70,7 +70,7 @@ def start_job(actor: Actor, request: JobRequest) -> Job:
     if not connection.in_atomic_block:
         raise TransactionManagementError("start_job must run in the transaction of its service")
     locks = _sorted(request.locks)
-    _refuse_if_held(locks)
+    refuse_if_held(locks)
     job = _new_job(actor, request)
     Step.objects.bulk_create(
         Step(job=job, position=position, name=step.name) for position, step in enumerate(request.operation.steps)
@@ -112,7 +112,8 @@ def _sorted(locks: tuple[Lock, ...]) -> list[Lock]:
     return [strongest[key] for key in sorted(strongest)]
 
 
-def _refuse_if_held(locks: list[Lock]) -> None:
+def refuse_if_held(locks: list[Lock]) -> None:
+    """Raise ``Busy`` naming the job that stands in the way of such locks; none comes before the transaction ends."""
     _queue_up(locks)
     in_the_way = [Q(kind=x.kind, uid=x.uid, **({} if x.exclusive else {"exclusive": True})) for x in locks]
     held = JobLock.objects.filter(reduce(or_, in_the_way, Q(pk__in=[])))

@@ -25,6 +25,7 @@ from tenants.directory.diagnosis import Told
 from tenants.models import Directory, DirectoryKind
 from tenants.services import directories as services
 from tenants.services import directory_groups as groups
+from tenants.services import simulation
 from tenants.services.directories import DirectoryValues
 from tenants.sync import Plan
 
@@ -135,14 +136,41 @@ class UsernameSerializer(StrictSerializer):
     username = StrictString(max_length=150)
 
 
+class InGroupSerializer(serializers.Serializer):
+    name = serializers.CharField(source="group.name")
+    dn = serializers.CharField(source="group.dn")
+    way = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="The groups from the person's own to this one, by name; empty where it was not asked.",
+    )
+
+
+class WouldHoldSerializer(serializers.Serializer):
+    role = serializers.CharField()
+    role_name = serializers.CharField()
+    kind = serializers.CharField()
+    id = serializers.UUIDField(source="uid")
+    name = serializers.CharField()
+    group = serializers.CharField(help_text="The group by which; empty: given to the person.")
+
+
+class WouldSeeSerializer(serializers.Serializer):
+    kind = serializers.CharField()
+    count = serializers.IntegerField()
+
+
 class SimulationSerializer(serializers.Serializer):
     name = serializers.CharField()
     display_name = serializers.CharField()
     email = serializers.CharField()
     guid = serializers.CharField()
     kept_out = serializers.CharField()
-    groups = serializers.ListField(child=serializers.CharField())
-    roles = MappingSerializer(many=True)
+    why = serializers.CharField(help_text="Why the log-in would be refused, in words; empty when it would not.")
+    is_disabled = serializers.BooleanField(source="here.is_disabled", help_text="A super-admin disabled the account.")
+    owes_code = serializers.BooleanField(source="here.owes_code", help_text="A role of it asks for a second factor.")
+    groups = InGroupSerializer(many=True)
+    roles = WouldHoldSerializer(source="here.roles", many=True)
+    sees = WouldSeeSerializer(source="here.seen", many=True)
 
 
 class Directories(ListView):
@@ -313,12 +341,9 @@ class DirectorySimulate(ApiView):
 
     @extend_schema(request=UsernameSerializer, responses=SimulationSerializer, operation_id="directories_simulate")
     def post(self, request: Request, uid: UUID) -> Response:
-        """Who that name is there, whether he would be let in, and with which roles."""
+        """Who that name is there, whether he would be let in, by which groups with which roles, and what he would see."""
         username = checked(UsernameSerializer, request.data)["username"]
-        found = services.simulate_login(_actor(request), uid, username)
-        named = [group.name for group in found.groups]
-        body = {name: getattr(found, name) for name in ("name", "display_name", "email", "guid", "kept_out", "roles")}
-        return Response(SimulationSerializer(body | {"groups": named}).data)
+        return Response(SimulationSerializer(simulation.simulate_login(_actor(request), uid, username)).data)
 
 
 def _once(door: ApiView, request: Request, work: Callable[[], Answer]) -> Response:

@@ -24,6 +24,7 @@ from tenants.forms.directories import DirectoryForm, MappingForm
 from tenants.models import Directory
 from tenants.services import directories as services
 from tenants.services import directory_groups as groups
+from tenants.services import simulation
 from tenants.services.directories import DirectoryValues, NotReached
 
 SECTION = {"section": "directories"}
@@ -268,4 +269,4 @@ def directory_simulate(request: HttpRequest, uid: UUID) -> HttpResponse:
     typed = request.GET.get("username", "").strip()[:150]
     if not typed:
         return redirect("tenants:directory", uid=uid)
-    return _detail(request, row, simulation=services.simulate_login(actor, uid, typed), simulated=typed)
+    return _detail(request, row, simulation=simulation.simulate_login(actor, uid, typed), simulated=typed)

@@ -150,6 +150,8 @@ EVENT_TITLES = {
     "VM_ADOPT_DONE": gettext_lazy("The machine was adopted"),
     "VM_UNADOPT_REQUESTED": gettext_lazy("Giving the machine back was asked for"),
     "VM_UNADOPT_DONE": gettext_lazy("The machine was given back"),
+    "VM_MOVE_DONE": gettext_lazy("The machine came from another data center"),
+    "VM_LEAVE_DONE": gettext_lazy("The machine left for another data center"),
     "VM_PROTECT_DONE": gettext_lazy("The machine was protected"),
     "VM_UNPROTECT_DONE": gettext_lazy("The machine is no longer protected"),
     "GRANT_END": gettext_lazy("A role came to its end"),
@@ -236,6 +238,8 @@ VERB_TITLES = {
     "VM_ADOPT": gettext_lazy("Adopting a machine"),
     "VMS_ADOPT": gettext_lazy("Adopting machines"),
     "VM_UNADOPT": gettext_lazy("Giving a machine back"),
+    "VM_MOVE": gettext_lazy("Moving a machine into a data center"),
+    "VM_LEAVE": gettext_lazy("Moving a machine out of a data center"),
     "VM_PROTECT": gettext_lazy("Protecting a machine"),
     "VM_UNPROTECT": gettext_lazy("Ending a machine's protection"),
 }

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.contrib.auth.models import Group
 from django.test import Client
 
+from portal.common.actor import system_actor
 from portal.events.models import Event
 from portal.hypervisors.models import Provider
-from tenants.models import Directory, DirectoryGroup, User
+from tenants import policy
+from tenants.models import Directory, DirectoryGroup, Role, User
 from tests.compute.console.certificates import Authority
 from tests.lab.slapd_server import GROUPS, PEOPLE, PORTAL, PORTAL_PASSWORD, SlapdServer
 from tests.tenants.directory.conftest import follow, fresh, log_in
@@ -156,6 +159,44 @@ def test_a_groups_role_is_given_seen_in_a_simulation_and_taken(people, boss, ope
     role = {"role": "data-center-admin", "target": str(people.physics.pk)}
     assert boss.post(f"{page}groups/{row.pk}/remove/", role).status_code == 302
     assert not DirectoryGroup.objects.exists()
+
+
+def test_a_simulation_tells_the_way_into_each_group_all_roles_and_what_would_be_seen(people, boss, openldap, slapd):
+    name, inner, outer = fresh("ada"), fresh("inner"), fresh("outer")
+    slapd.group(outer, [slapd.group(inner, [slapd.person(name, SECRET)])])
+    page = f"/directories/{openldap.pk}/"
+    boss.post(page, {"group": outer, "role": "data-center-admin", "target": str(people.physics.pk)})
+    users, groups = User.objects.count(), Group.objects.count()
+
+    told = simulated(boss, page, name)
+
+    assert {each["name"]: each["way"] for each in told["groups"]} == {inner: [inner], outer: [inner, outer]}
+    [role] = told["roles"]
+    assert (role["role"], role["id"], role["group"]) == ("data-center-admin", str(people.physics.pk), outer)
+    assert {"kind": "data_center", "count": 1} in told["sees"]
+    assert (told["why"], told["is_disabled"], told["owes_code"]) == ("", False, False)
+    assert f"{inner} → {outer}" in boss.get(f"{page}simulate/?username={name}").content.decode()
+    assert (User.objects.count(), Group.objects.count()) == (users, groups), "a simulation keeps nothing"
+    # What he was given himself, what asks for a code, and that he is shut out here.
+    assert log_in(name, SECRET).status_code == 302
+    user = User.objects.get(directory=openldap)
+    policy.grant(system_actor(), "end-user", user, people.physics)
+    Role.objects.filter(codename="data-center-admin").update(needs_factor=True)
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    told = simulated(boss, page, name)
+    assert sorted((each["role"], each["group"]) for each in told["roles"]) == [
+        ("data-center-admin", outer),
+        ("end-user", ""),
+    ]
+    assert (told["is_disabled"], told["owes_code"]) == (True, True)
+    assert "disabled the account here" in told["why"]
+    assert not User.objects.get(pk=user.pk).is_active
+
+
+def simulated(boss, page, name):
+    answer = boss.post(f"/api/v1{page}simulate/", {"username": name}, content_type="application/json")
+    assert answer.status_code == 200, answer.content
+    return answer.json()
 
 
 def test_the_sync_is_shown_as_a_difference_and_done_when_told(people, boss, openldap, slapd, monkeypatch):
