@@ -78,6 +78,8 @@ def agree(ground: Ground, graph: Graph, ask: Ask) -> None:
                         "visible": row in seen,
                         "permits_on": ask.permit in held[row.pk],
                     }
+                    if rows is ground.centers:
+                        answers["holds_in"] = policy.holds_in(actor, ask.permit, row)
                     if row is asked:
                         answers["explain"] = policy.explain(actor, ask.permit, row).allowed
                         answers["authorize"] = passes(actor, ask.permit, row)
