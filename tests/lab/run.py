@@ -41,8 +41,8 @@ REAL: Final = ("machines", "whole")
 AT_ONCE: Final = 2
 # Where all tests of a pass lie, so that it need not read the others: it is alone, and everybody waits for it.
 FOLDERS: Final = {"lab": ["tests/lab"]}
-# Which database begins where two take turns: the same for all passes of a run, and not the same every day.
-TURN: Final = os.environ.get("STEGI_TEST_TURN", str(datetime.now(UTC).toordinal() % 2))
+# The day, by which turns are taken (``turns``): the same for all passes of a run, whatever the clock says at their end.
+TURN: Final = os.environ.get("STEGI_TEST_TURN", str(datetime.now(UTC).toordinal()))
 NAMESPACE: Final = Path(__file__).with_name("namespace.py")
 NOTHING_SELECTED: Final = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 
