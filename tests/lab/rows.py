@@ -14,9 +14,10 @@ _first: Final[dict[str, Rows]] = {}  # what migrations left in the tables, for t
 
 
 def contents() -> dict[str, Rows]:
-    """Every table's rows, in no order."""
+    """Every table's rows, in no order; those that are empty, which are nearly all, are told by one query."""
+    filled = counts()
     with connection.cursor() as cursor:
-        return {table: _all(cursor, table) for table in _tables()}
+        return {table: _all(cursor, table) if rows else [] for table, rows in filled.items()}
 
 
 def counts() -> dict[str, int]:
