@@ -31,6 +31,7 @@ from tenants.services.data_centers import (
     edit_data_center,
     set_data_center_enabled,
 )
+from tenants.tried import audited
 
 SECTION = {"section": "data_centers"}
 PER_PAGE = 50
@@ -78,6 +79,7 @@ def data_center_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("DATA_CENTER_CREATE", "data_center")
 def data_center_create(request: HttpRequest) -> HttpResponse:
     """A new data center. For super-admins."""
     actor = actor_of(request)
@@ -92,6 +94,7 @@ def data_center_create(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("DATA_CENTER_EDIT", "data_center")
 def data_center_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Another name or description."""
     actor = actor_of(request)

@@ -25,6 +25,7 @@ from portal.common.paging import page_by_name
 from portal.common.units import bytes_text
 from tenants import policy
 from tenants.permits import Permit
+from tenants.tried import audited
 
 QCOW2 = b"QFI\xfb"  # with which such a file begins
 SECTION = {"section": "images"}
@@ -67,6 +68,7 @@ def _percent(image: Image) -> int:
 
 @require_POST
 @login_required
+@audited("IMAGE_DELETE", "image")
 def image_delete(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Cancel an upload, or remove an image."""
     actor = actor_of(request)

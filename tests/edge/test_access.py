@@ -15,6 +15,7 @@ from network.models import VnicProfile
 from portal.jobs.models import Job
 from tests.edge.access_bodies import address, body
 from tests.edge.access_table import API, API_RANKS, DRY_RUNS, PAGE_RANKS, PAGES
+from tests.edge.audit_trail import Trail
 from tests.edge.world import World, routes, undone
 
 DOWN_FIRST = ("run", "delete")  # verbs of a machine that is off
@@ -47,14 +48,18 @@ def ask(world: World, operation: str, client: Any, *, kind: str) -> Any:
 
 
 def walked(world: World, table: dict[str, str], ranks: tuple[str, ...], *, kind: str) -> dict[str, str]:
-    found = {}
+    """The answers, each of which left the record that it has to."""
+    found, trail = {}, Trail(world)
     for operation, expected in table.items():
         cells = []
         for rank in ranks:
             with undone():
                 client = world.api(rank) if kind == "api" else world.browser(rank)
-                cells.append(cell(ask(world, operation, client, kind=kind), rows=":" in expected))
+                answer = ask(world, operation, client, kind=kind)
+                cells.append(cell(answer, rows=":" in expected))
+                trail.look(operation, rank, answer)
         found[operation] = " ".join(cells)
+    assert trail.gaps == []
     return found
 
 
