@@ -335,7 +335,7 @@ def cluster_depends(cluster: Cluster) -> list[Reason]:
         "machines": Vm.objects.filter(cluster=cluster),
         "data_centers": DataCenter.objects.filter(cluster_assignments__cluster=cluster).distinct(),
     }
-    return [_dependents(kind, rows) for kind, rows in of_it.items() if rows.exists()]
+    return depend(of_it)
 
 
 def hosts(actor: Actor) -> QuerySet[Host]:
@@ -375,7 +375,12 @@ def depends_on(provider: Provider) -> list[Reason]:
             | DataCenter.objects.filter(network_assignments__network__in=Network.objects.filter(**of_it, is_found=True))
         ).distinct(),
     }
-    return [_dependents(kind, rows) for kind, rows in names.items() if rows.exists()]
+    return depend(names)
+
+
+def depend(found: dict[str, QuerySet[Any]]) -> list[Reason]:
+    """What depends on something, by kind ("machines", "templates", "networks", "data_centers"), as reasons with names."""
+    return [_dependents(kind, rows) for kind, rows in found.items() if rows.exists()]
 
 
 def _dependents(kind: str, rows: QuerySet[Any]) -> Reason:

@@ -20,50 +20,64 @@ from compute.models import (
 from network.models import Network, NetworkAssignment
 from tenants.models import DataCenter
 
+# What would be left hanging, by kind: "machines", "templates", "networks".
+Needs = dict[str, QuerySet[Any]]
+
 
 @dataclass(frozen=True, slots=True)
 class Shareable:
-    """A kind of thing that is shared out. ``users`` finds the machines of a data center that could not do without it."""
+    """A kind of thing that is shared out. ``needed_by`` finds what of a data center could not do without it, by kind."""
 
     name: str
     model: type[Model]
     assignment: type[Model]
     field: str
-    users: Callable[[DataCenter, Any], QuerySet[Vm]]
+    needed_by: Callable[[DataCenter, Any], Needs]
     conveys_rights: bool = False  # its assignment widens what people of the data center may see
 
 
-def _in(data_center: DataCenter, **where: Any) -> QuerySet[Vm]:
-    return Vm.objects.filter(Q(**where), data_center=data_center).distinct().order_by("name", "uid")
+def _machines(data_center: DataCenter, **where: Any) -> QuerySet[Vm]:
+    return Vm.objects.filter(Q(**where), data_center=data_center).distinct()
+
+
+def _of_cluster(data_center: DataCenter, cluster: Cluster) -> Needs:
+    """Its machines, and what the data center made on hypervisors that no other cluster of its reaches."""
+    others = Cluster.objects.filter(assignments__data_center=data_center).exclude(pk=cluster.pk)
+    lost = _providers(Cluster.objects.filter(pk=cluster.pk)) - _providers(others)
+    return {
+        "machines": _machines(data_center, cluster=cluster),
+        "templates": Template.objects.filter(owner=data_center, storage_domain__provider__in=lost),
+        "networks": Network.objects.filter(owner=data_center, provider__in=lost),
+    }
+
+
+def _providers(clusters: QuerySet[Cluster]) -> set[Any]:
+    """The hypervisors of clusters: an engine's has its own, others have those of their hosts."""
+    return {uid for pair in clusters.values_list("provider", "hosts__provider") for uid in pair if uid}
+
+
+def _of_storage_domain(data_center: DataCenter, domain: StorageDomain) -> Needs:
+    return {
+        "machines": _machines(data_center, disks__storage_domain=domain),
+        "templates": Template.objects.filter(owner=data_center, storage_domain=domain),
+    }
+
+
+def _of_network(data_center: DataCenter, network: Network) -> Needs:
+    return {"machines": _machines(data_center, nics__vnic_profile__network=network)}
+
+
+def _of_template(_data_center: DataCenter, _template: Template) -> Needs:
+    """A machine that was made from a template stays what it is without the right to make more."""
+    return {}
 
 
 SHAREABLE = {
     kind.name: kind
     for kind in (
-        Shareable("cluster", Cluster, ClusterAssignment, "cluster", lambda dc, row: _in(dc, cluster=row)),
-        Shareable(
-            "storage_domain",
-            StorageDomain,
-            StorageAssignment,
-            "storage_domain",
-            lambda dc, row: _in(dc, disks__storage_domain=row),
-        ),
-        Shareable(
-            "network",
-            Network,
-            NetworkAssignment,
-            "network",
-            lambda dc, row: _in(dc, nics__vnic_profile__network=row),
-            conveys_rights=True,
-        ),
-        # A machine that was made from a template stays what it is without the right to make more.
-        Shareable(
-            "template",
-            Template,
-            TemplateAssignment,
-            "template",
-            lambda _dc, _row: Vm.objects.none(),
-            conveys_rights=True,
-        ),
+        Shareable("cluster", Cluster, ClusterAssignment, "cluster", _of_cluster),
+        Shareable("storage_domain", StorageDomain, StorageAssignment, "storage_domain", _of_storage_domain),
+        Shareable("network", Network, NetworkAssignment, "network", _of_network, conveys_rights=True),
+        Shareable("template", Template, TemplateAssignment, "template", _of_template, conveys_rights=True),
     )
 }

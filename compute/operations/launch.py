@@ -121,13 +121,12 @@ def _give(ctx: StepContext, share: Shareable, row: DataCenter, uids: Iterable[UU
 
 
 def _take_back(ctx: StepContext, share: Shareable, row: DataCenter, uids: Iterable[UUID]) -> None:
-    """What an earlier launch gave and this one does not name, unless a machine that was adopted since needs it."""
+    """What an earlier launch gave and this one does not name, unless something that came since needs it."""
     for uid in sorted(uids):
-        if share.users(row, share.model._default_manager.get(pk=uid)).exists():
-            text = _(
-                "A machine of the data center needs something that is not chosen any more. Continue, and choose it."
-            )
-            raise StepFailed(text, code="in_use")
+        thing = share.model._default_manager.get(pk=uid)
+        if any(rows.exists() for rows in share.needed_by(row, thing).values()):
+            text = _("The data center needs %(name)s, which is not chosen any more. Continue, and choose it.")
+            raise StepFailed(text % {"name": thing}, code="in_use")
         share.assignment._default_manager.filter(**{share.field: uid, "data_center": row}).delete()
         _tell(ctx, "RESOURCE_UNASSIGN", row, kind=share.name, id=str(uid))
 

@@ -4,33 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Model
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
+from compute.selectors import depend
 from compute.shareables import SHAREABLE, Shareable
 from portal.common.access import access_changed
 from portal.common.actor import Actor
-from portal.common.errors import Conflict, NotFound, Reason
+from portal.common.errors import Conflict, NotFound
 from portal.events.record import Subject, attempt
 from tenants import policy
 from tenants.models import DataCenter
 from tenants.permits import Permit
 from tenants.selectors import get_data_center
-
-MOST_NAMED = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Dependents:
-    """What hangs on an assignment: how many machines, and the first names."""
-
-    count: int
-    names: tuple[str, ...]
 
 
 def uid_in(text: str) -> UUID:
@@ -56,10 +45,10 @@ def assign(actor: Actor, data_center_uid: UUID, kind: str, uid: UUID) -> None:
 
 
 def unassign(actor: Actor, data_center_uid: UUID, kind: str, uid: UUID) -> None:
-    """Take it back; not assigned is done. ``Conflict`` with the machines that need it, where there are any."""
+    """Take it back; not assigned is done. ``Conflict`` with what of the data center's needs it, kind by kind."""
     share = SHAREABLE[kind]
     with _attempt(actor, "RESOURCE_UNASSIGN", data_center_uid, share, uid) as (data_center, row):
-        _refuse_in_use(dependents(data_center, kind, row), data_center, row)
+        _refuse_in_use(data_center, share, row)
         share.assignment._default_manager.filter(**{share.field: row, "data_center": data_center}).delete()
 
 
@@ -78,27 +67,16 @@ def _attempt(
             access_changed(policy.people_of(data_center))
 
 
-def dependents(data_center: DataCenter, kind: str, row: Model) -> Dependents:
-    """The machines of a data center that could not do without this."""
-    users = SHAREABLE[kind].users(data_center, row)
-    names = tuple(users.values_list("name", flat=True)[: MOST_NAMED + 1])
-    return Dependents(len(names) if len(names) <= MOST_NAMED else users.count(), names[:MOST_NAMED])
-
-
-def _refuse_in_use(found: Dependents, data_center: DataCenter, row: Model) -> None:
-    if not found.count:
+def _refuse_in_use(data_center: DataCenter, share: Shareable, row: Model) -> None:
+    reasons = depend(share.needed_by(data_center, row))
+    if not reasons:
         return
-    text = ngettext(
-        "%(count)d machine of %(data_center)s needs %(name)s: %(machines)s. Delete or move it first.",
-        "%(count)d machines of %(data_center)s need %(name)s: %(machines)s. Delete or move them first.",
-        found.count,
-    ) % {
-        "count": found.count,
+    text = _("%(data_center)s needs %(name)s. %(what)s. Delete these or move them first.") % {
         "data_center": data_center.name,
         "name": row,
-        "machines": ", ".join(found.names) + (" …" if found.count > len(found.names) else ""),
+        "what": "; ".join(reason.text for reason in reasons),
     }
-    raise Conflict(text, reasons=(Reason("in_use", text, data={"count": found.count, "machines": list(found.names)}),))
+    raise Conflict(text, reasons=tuple(reasons))
 
 
 def _center(actor: Actor, uid: UUID) -> DataCenter:

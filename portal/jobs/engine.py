@@ -32,6 +32,7 @@ __all__ = ["advance", "cancel_job", "close_job", "register_gate", "retry_job", "
 log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 30.0
+FIRST_LOOK_SECONDS = 0.1  # after the first look that found something not over yet
 # A step that takes its worker with it (out of memory, a crash in a C library) would otherwise come round for ever.
 MOST_ATTEMPTS = 50
 MOST_UNDO_ATTEMPTS = 200  # more than the patience below has room for
@@ -160,14 +161,15 @@ def _wait(claim: Claim, step: Step, wait: Wait) -> float | None:
     since = step.started_at if wait.is_before else step.first_tried_at
     if _seconds_since(claim, since) > wait.give_up_after:
         return _fail(claim, step, own_failure("timed_out"))
+    pause = wait.seconds if wait.is_before else _until_next_look(wait, _seconds_since(claim, since))
     claim.save(
-        released(wait.seconds),
+        released(pause),
         step=step,
         step_values={"message": wait.message[:LONGEST_MESSAGE], "attempts": F("attempts") - 1, "failing_since": None}
         | ({"first_tried_at": None} if wait.is_before else {})
         | progress_of(wait.progress),
     )
-    return wait.seconds
+    return pause
 
 
 def _after_error(claim: Claim, step: Step, failure: Failure, limit: float) -> float | None:
@@ -262,15 +264,17 @@ def _undone(claim: Claim, step: Step, *, kept: bool) -> float:
 
 
 def _wait_for_undo(claim: Claim, step: Step, wait: Wait) -> float | None:
-    if _seconds_since(claim, step.undo_first_tried_at) > max(wait.give_up_after, UNDO_SECONDS):
+    waited = _seconds_since(claim, step.undo_first_tried_at)
+    if waited > max(wait.give_up_after, UNDO_SECONDS):
         return _stick(claim, own_failure("timed_out"), step.name)
+    pause = _until_next_look(wait, waited)
     values: dict[str, Any] = {
         "message": wait.message[:LONGEST_MESSAGE],
         "undo_attempts": F("undo_attempts") - 1,
         "failing_since": None,
     }
-    claim.save(released(wait.seconds), step=step, step_values=values)
-    return wait.seconds
+    claim.save(released(pause), step=step, step_values=values)
+    return pause
 
 
 def _after_undo_error(claim: Claim, step: Step, failure: Failure) -> float | None:
@@ -308,6 +312,11 @@ def _stick(claim: Claim, failure: Failure, step: str) -> float | None:
 
 
 # --- times
+
+
+def _until_next_look(wait: Wait, waited: float) -> float:
+    """Soon at first, then after a third of what it has taken so far: what was quick is seen to be over quickly."""
+    return min(wait.seconds, max(FIRST_LOOK_SECONDS, waited / 3))
 
 
 def _pause(attempts: int) -> float:

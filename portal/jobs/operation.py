@@ -31,9 +31,11 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Not yet: look again in ``seconds``. ``give_up_after`` seconds since the step was first tried it fails.
+    """Not yet: look again in ``seconds`` at the latest, sooner while the step is young. ``give_up_after`` seconds since the
+    step was first tried it fails.
 
-    ``is_before``: the step may not begin yet. Whatever patience it has itself counts from when it may.
+    ``is_before``: the step may not begin yet, and is looked at in ``seconds``. Whatever patience it has itself counts from
+    when it may.
     """
 
     seconds: float

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from compute import selectors
-from compute.models import Cluster, StorageAssignment, TemplateAssignment
+from compute.models import Cluster, Host, Template, TemplateAssignment
 from compute.services import sharing, vms
 from compute.services.wishes import VmRequest
 from network.models import Network
@@ -44,14 +44,34 @@ def test_what_is_taken_back_is_used_no_more_and_what_is_given_again_is(institute
 
 
 @pytest.mark.parametrize("kind", ["cluster", "storage_domain"])
-def test_what_machines_need_is_not_taken_back_and_they_are_named(institute, machine, kind):
-    row = Cluster.objects.get() if kind == "cluster" else institute.template.storage_domain
+def test_what_a_data_center_needs_is_not_taken_back_and_all_that_does_is_named(institute, machine, kind):
+    root, template = institute.actor("root"), institute.template
+    row = Cluster.objects.get() if kind == "cluster" else template.storage_domain
     physics, informatics = institute.centers["physics"], institute.centers["informatics"]
+    Network.objects.filter(owner=informatics).delete()
+    own = Template.objects.create(name="own", owner=physics, storage_domain=template.storage_domain)
+    networks = {"networks": [each.name for each in Network.objects.filter(owner=physics)]}
+
     with pytest.raises(Conflict) as refused:
-        sharing.unassign(institute.actor("root"), physics.pk, kind, row.pk)
-    assert refused.value.reasons[0].data == {"count": 1, "machines": ["web-1"]}
-    sharing.unassign(institute.actor("root"), informatics.pk, kind, row.pk)
-    assert StorageAssignment.objects.filter(data_center=physics).exists()
+        sharing.unassign(root, physics.pk, kind, row.pk)
+
+    told = {reason.code: reason.data["names"] for reason in refused.value.reasons}
+    assert told == {"machines": ["web-1"], "templates": ["own"]} | (networks if kind == "cluster" else {})
+    assert "1 template: own" in refused.value.detail
+    assert own.storage_domain.assignments.filter(data_center=physics).exists()
+    sharing.unassign(root, informatics.pk, kind, row.pk)
+
+
+def test_a_cluster_is_taken_back_where_another_reaches_the_same_hypervisor(institute):
+    physics, cluster = institute.centers["physics"], Cluster.objects.get()
+    other = Cluster.objects.create(name="other")
+    provider = institute.template.storage_domain.provider
+    Host.objects.create(provider=provider, cluster=other, external_id="second", name="second")
+    with pytest.raises(Conflict, match="1 network"):
+        sharing.unassign(institute.actor("root"), physics.pk, "cluster", cluster.pk)
+    sharing.assign(institute.actor("root"), physics.pk, "cluster", other.pk)
+
+    sharing.unassign(institute.actor("root"), physics.pk, "cluster", cluster.pk)
 
 
 def test_an_admin_of_a_department_shares_out_nothing(institute):

@@ -123,9 +123,20 @@ def test_retrying_ends_after_the_steps_own_time(start: Start, plant: Plant):
     assert job.error["code"] == "planted"
 
 
+def test_what_is_waited_for_is_looked_at_soon_and_then_after_a_third_of_the_time_it_has_taken(start: Start):
+    job = start(Waiting)
+    advance(job.uid)
+
+    assert advance(job.uid) == 0.1
+    job.steps.filter(name="wait").update(first_tried_at=timezone.now() - timedelta(seconds=3))
+    assert advance(job.uid) == pytest.approx(1, abs=0.3)
+
+
 def test_a_step_that_waits_holds_no_worker_and_is_looked_at_again(start: Start, world: World):
     job = start(Waiting)
     advance(job.uid)
+    advance(job.uid)
+    job.steps.filter(name="wait").update(first_tried_at=timezone.now() - timedelta(minutes=1))
 
     assert advance(job.uid) == 2
     assert advance(job.uid) is None, "before its time nobody looks"

@@ -29,8 +29,6 @@ from portal.hypervisors.specs import About, HostFound, Inventory, VmFound
 
 log = logging.getLogger(__name__)
 
-# libvirt sends no more domains than this in one answer; it fails instead.
-MOST_AT_ONCE = 16_384
 # Even what no event contradicted is read again after this long.
 KEEP_SECONDS = 900.0
 
