@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 from django.db import transaction
 
@@ -10,6 +12,7 @@ from portal.common.errors import Conflict, NotPermitted, TooMany
 from portal.common.lasting import undone as rehearsed
 from portal.events.models import Event
 from portal.events.record import Subject, attempt, trying
+from tests.edge.audit_trail import Trail
 from tests.edge.world import World
 
 IT = Subject("toy", None, "it")
@@ -49,6 +52,21 @@ def test_a_rehearsal_and_a_refusal_without_end_leave_no_second_record(actor):
     with pytest.raises(TooMany), trying(actor, "TOY", IT):
         raise again
     assert len(told("TOY")) == 1
+
+
+def test_the_walk_sees_a_refusal_without_a_record_and_one_that_tells_too_much(world, monkeypatch):
+    uid = world.ids["data_center"]
+    trail, owner, stranger = Trail(world), world.browser("owner"), world.api("outsider")
+    with monkeypatch.context() as patch:
+        patch.setattr("tenants.tried.trying", lambda *_: nullcontext())
+        trail.look("POST /roles/new/", "owner", owner.post("/roles/new/", {}))
+        patch.setattr("tenants.tried.trying", lambda actor, verb, _: trying(actor, verb, Subject("x", None, "physics")))
+        hidden = stranger.patch(f"/api/v1/data-centers/{uid}/", {"description": "x"}, content_type="application/json")
+        trail.look("PATCH /api/v1/data-centers/{uid}/", "outsider", hidden)
+    assert [(rank, fault) for _operation, rank, fault in trail.gaps] == [
+        ("owner", "403 with records []"),
+        ("outsider", "DATA_CENTER_EDIT_REFUSED tells of 'physics'"),
+    ]
 
 
 @pytest.mark.parametrize(
