@@ -39,7 +39,7 @@ class Trail:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._before = set(Event.objects.values_list("pk", flat=True))
+        self._last = Event.objects.latest("at").at
         self.gaps: list[tuple[str, str, str]] = []
 
     def look(self, operation: str, rank: str, answer: Any) -> None:
@@ -47,7 +47,7 @@ class Trail:
         method, *asked = operation.split()
         if method == "GET" or len(asked) > 1 or rank in NOBODY or operation in LOOKS:
             return
-        new = [event for event in Event.objects.all() if event.pk not in self._before]
+        new = list(Event.objects.filter(at__gt=self._last))
         refused = [event for event in new if event.outcome == Outcome.REFUSED]
         if answer.status_code in REFUSED:
             faults = self._faults(operation, rank, answer, refused)
