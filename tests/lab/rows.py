@@ -9,6 +9,8 @@ from typing import Any, Final
 from django.db import connection, transaction
 from django.test import TransactionTestCase
 
+from tests.lab.audit import opened
+
 Rows = list[tuple[Any, ...]]
 _first: Final[dict[str, Rows]] = {}  # what migrations left in the tables, for this process' one database
 
@@ -30,7 +32,7 @@ def counts() -> dict[str, int]:
 
 def put(rows: Mapping[str, Rows]) -> None:
     """Makes these tables hold these rows, all columns given; whatever they refer to may come in any order."""
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(), opened(), connection.cursor() as cursor:
         for table, found in rows.items():
             cursor.execute(f"DELETE FROM {_quoted(table)}")
             if not found:
