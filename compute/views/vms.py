@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 from secrets import token_urlsafe
 from typing import Any
@@ -21,7 +21,7 @@ from compute.forms.vms import NO_NIC, VmForm, proposed_name
 from compute.models import Template
 from compute.services import vms
 from compute.services.wishes import offered_profiles
-from compute.versions import later_than
+from compute.versions import homes_of, later_than
 from compute.views import parts
 from portal.common.actor import Actor
 from portal.common.drafts import kept_values, login_keeping, whose_form
@@ -78,13 +78,15 @@ def _form(
     places = selectors.usable_data_centers(actor)
     templates = list(selectors.offered_templates(actor))
     data_centers = list(places)
-    offered = [str(row.pk) for row in templates]
+    homes = homes_of(templates, places)
     if initial is None:
+        row = _first(templates, homes, template)
+        home = next((one for one in data_centers if row and one.pk in homes[row.pk]), None)
         taken = selectors.my_vms(actor).filter(owner_id=actor.uid).values_list("name", flat=True)
         initial = {
             "name": name[:64] or proposed_name(actor.name, taken=list(taken)),
-            "template": next((uid for uid in offered if template in {"", uid}), ""),
-            "data_center": str(data_centers[0].pk) if data_centers else "",
+            "template": str(row.pk) if row else "",
+            "data_center": str((home or data_centers[0]).pk) if data_centers else "",
             "user_name": "",
             "run": True,
         }
@@ -95,10 +97,18 @@ def _form(
         data,
         templates=templates,
         data_centers=data_centers,
+        homes=homes,
         initial=initial,
         profiles=offered_profiles(actor, center, template_row) if center and template_row else (),
         names_providers=policy.holds_everywhere(actor, Permit.PROVIDER_VIEW),
     )
+
+
+def _first(templates: Sequence[Template], homes: Mapping[UUID, Collection[UUID]], asked: str) -> Template | None:
+    """The template that is preset: the one that is asked for, else the first that one of the data centers may use."""
+    if asked:
+        return next((row for row in templates if str(row.pk) == asked), None)
+    return next((row for row in templates if homes[row.pk]), templates[0] if templates else None)
 
 
 def _why_not_offered(actor: Actor, asked: str) -> tuple[str, Template | None]:

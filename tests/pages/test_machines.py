@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from compute.models import Vm, VmUserGrant
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
+from tenants.models import DataCenter
 from tests.doubles.hypervisor_state import Fault
 
 HOME_QUERIES = 12
@@ -88,6 +89,19 @@ def test_template_of_another_department_is_no_choice(demo):
     answer = client.post("/machines/new/", demo.form(client, template=str(uuid4())) | {"action": "review"})
     assert answer.status_code == HTTPStatus.BAD_REQUEST
     assert not Vm.objects.exists()
+
+
+def test_template_and_data_center_are_preset_as_a_pair_and_refused_beside_the_field_where_they_are_none(demo):
+    other = DataCenter.objects.create(name="aardvark")  # the first by name, and it was given nothing
+    client = demo.browser("admin")
+    client.post("/machines/new/", demo.review(client, name="fits"))
+    assert Vm.objects.get(name="fits").data_center != other
+    posted = demo.form(client, name="kept", data_center=str(other.pk)) | {"action": "review"}
+    answer = client.post("/machines/new/", posted)
+    errors = answer.context["form"].errors
+    assert (answer.status_code, list(errors), answer.context["form"]["name"].value()) == (400, ["data_center"], "kept")
+    assert "aardvark may not use the template" in str(errors)
+    assert "physics" in str(errors)
 
 
 def test_machine_of_another_is_not_there_on_any_page(demo):
