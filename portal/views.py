@@ -26,9 +26,11 @@ from portal.job_access import get_job
 from portal.jobs.feed import job_json
 from portal.jobs.states import JobStatus
 from tenants import policy, quota
+from tenants.disabled import why_disabled
 from tenants.selectors import data_centers, jobs, users
 from tenants.views.jobs import job_parts, jobs_page
 
+DISABLED = "compute/data_center_disabled.html"
 IN_DRAWER = 8
 IN_SEARCH = 20
 YEAR = 365 * 24 * 3600
@@ -55,6 +57,9 @@ def home(request: HttpRequest) -> HttpResponse:
         "more": more,
         "can_create": bool(frame.data_centers),
     }
+    context["disabled"] = why_disabled(actor)
+    if context["disabled"] and not (frame.data_centers or shown):
+        return render(request, DISABLED, context)
     if frame.runs_data_centers:
         return render(request, "compute/vm_list.html", context | _table(request, listing))
     quotas = [{"data_center": row, "meters": quota.usage(row, actor.uid)} for row in frame.data_centers]

@@ -30,6 +30,7 @@ from portal.common.http import actor_of
 from portal.common.idempotency import Answer, form_key, once
 from portal.common.login_first import login_required
 from tenants import policy
+from tenants.disabled import why_disabled
 from tenants.permits import Permit
 from tenants.views.asked import uid_or_none
 
@@ -42,6 +43,8 @@ VERBS = {"run": vms.run_vm, "shut_down": vms.shut_down_vm, "stop": vms.stop_vm, 
 def vm_create(request: HttpRequest) -> HttpResponse:
     """The wizard: a form, a review of the plan, one button. Without JavaScript it is three plain posts."""
     actor = actor_of(request)
+    if (disabled := why_disabled(actor)) and not selectors.usable_data_centers(actor).exists():
+        return _disabled(request, disabled)
     if request.method != "POST":
         if typed := kept_values(request):
             return _form_page(request, _form(actor, None, initial=_again(typed)))
@@ -196,9 +199,17 @@ def vm_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     try:
         vm = selectors.get_vm(actor, uid)
     except NotFound as error:
+        if disabled := why_disabled(actor):
+            return _disabled(request, disabled)
         job = selectors.last_job_of(actor, uid)
         raise NotFound(error.detail, data={"job": {"id": str(job.pk)}} if job else None) from error
     return render(request, "compute/vm_detail.html", SECTION | {"here_is": request.path} | parts.machine(actor, vm))
+
+
+def _disabled(request: HttpRequest, why: str) -> HttpResponse:
+    """In place of a page of what is in a disabled data center, or is not there: to one of its people both are the same."""
+    context = SECTION | {"disabled": why}
+    return render(request, "compute/data_center_disabled.html", context, status=HTTPStatus.NOT_FOUND)
 
 
 @require_POST

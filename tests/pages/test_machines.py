@@ -151,6 +151,20 @@ def test_machine_that_is_gone_leads_to_the_job_that_tells_but_nobody_else(demo):
     assert "/jobs/" not in demo.browser("charlie").get(f"/machines/{vm.pk}/").content.decode()
 
 
+def test_people_of_a_disabled_data_center_are_told_so_and_nothing_more(demo):
+    vm = demo.make_vm("alice", name="hidden")
+    DataCenter.objects.filter(pk=vm.data_center_id).update(enabled=False)
+    told, client = f"The data center {vm.data_center.name} is disabled.", demo.browser("alice")
+    pages = {"/": 200, "/machines/new/": 404, f"/machines/{vm.pk}/": 404, f"/machines/{uuid4()}/": 404}
+    for path, status in pages.items():
+        answer = client.get(path)
+        assert (answer.status_code, told in answer.content.decode()) == (status, True), path
+        assert ">hidden<" not in answer.content.decode()
+    assert client.get(f"/api/v1/vms/{vm.pk}/").status_code == HTTPStatus.NOT_FOUND
+    for other in ("charlie", "admin"):
+        assert told not in demo.browser(other).get("/").content.decode()
+
+
 def test_administrator_sees_whose_a_machine_is_and_who_asked_for_a_job(demo):
     demo.make_vm("alice")
     admin = demo.browser("physics-admin")
