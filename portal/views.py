@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from compute import selectors
 from compute.choices import VmStatusChoice
+from compute.first_steps import first_steps
 from compute.forms.vms import told_apart
 from compute.views import parts
 from compute.views.listing import NEWEST, Listing
@@ -61,7 +62,8 @@ def home(request: HttpRequest) -> HttpResponse:
     if context["disabled"] and not (frame.data_centers or shown):
         return render(request, DISABLED, context)
     if frame.runs_data_centers:
-        return render(request, "compute/vm_list.html", context | _table(request, listing))
+        steps = () if shown or listing.is_filtered else first_steps(actor)
+        return render(request, "compute/vm_list.html", context | _table(request, listing) | {"first_steps": steps})
     quotas = [{"data_center": row, "meters": quota.usage(row, actor.uid)} for row in frame.data_centers]
     return render(request, "home.html", context | {"quotas": quotas})
 

@@ -165,6 +165,22 @@ def test_people_of_a_disabled_data_center_are_told_so_and_nothing_more(demo):
         assert told not in demo.browser(other).get("/").content.decode()
 
 
+def test_an_empty_portal_leads_super_admins_step_by_step_to_a_first_machine(demo):
+    client, told = demo.browser("admin"), []
+    for disabled in (False, True):
+        DataCenter.objects.update(enabled=not disabled)
+        page = client.get("/").content.decode()
+        told.append(re.findall(r'data-done="(yes|no)"', page))
+        following = "/data-centers/launch/" if disabled else "/machines/new/"
+        assert f'class="btn btn-primary" href="{following}"' in page
+    assert told == [["yes", "yes", "yes", "no"], ["yes", "no", "yes", "no"]]
+    assert "/machines/new/" not in client.get("/jobs/").content.decode().partition("<main")[2]
+    DataCenter.objects.update(enabled=True)
+    assert "data-done" not in demo.browser("physics-admin").get("/").content.decode()
+    demo.make_vm("alice")
+    assert "data-done" not in client.get("/").content.decode()
+
+
 def test_administrator_sees_whose_a_machine_is_and_who_asked_for_a_job(demo):
     demo.make_vm("alice")
     admin = demo.browser("physics-admin")
