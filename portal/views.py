@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_POST, require_safe
 
@@ -20,6 +21,7 @@ from compute.first_steps import first_steps
 from compute.forms.vms import told_apart
 from compute.views import parts
 from compute.views.listing import NEWEST, Listing
+from compute.views.offers import create_machine
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from portal.context import THEME_COOKIE, THEMES, frame_of
@@ -56,11 +58,13 @@ def home(request: HttpRequest) -> HttpResponse:
         "chosen_data_center": next((row for row in frame.data_centers if row.pk == listing.data_center), None),
         "cards": parts.cards(actor, shown),
         "more": more,
-        "can_create": bool(frame.data_centers),
     }
     context["disabled"] = why_disabled(actor)
     if context["disabled"] and not (frame.data_centers or shown):
         return render(request, DISABLED, context)
+    first = _("Create the first machine") if frame.runs_data_centers else _("Create your first machine")
+    title = "" if shown or listing.is_filtered else first
+    context["create"] = create_machine(actor, possible=bool(frame.data_centers), title=title)
     if frame.runs_data_centers:
         steps = () if shown or listing.is_filtered else first_steps(actor)
         return render(request, "compute/vm_list.html", context | _table(request, listing) | {"first_steps": steps})

@@ -117,6 +117,20 @@ class NewMappingSerializer(StrictSerializer):
     target = StrictString(max_length=36, help_text="A data center's id, or `system`.")
 
 
+class WouldHoldSerializer(serializers.Serializer):
+    role = serializers.CharField()
+    role_name = serializers.CharField()
+    kind = serializers.CharField()
+    id = serializers.UUIDField(source="uid")
+    name = serializers.CharField()
+    group = serializers.CharField(help_text="The group by which; empty: given to the person.")
+
+
+class GroupRolesSerializer(serializers.Serializer):
+    group = serializers.CharField()
+    roles = WouldHoldSerializer(many=True)
+
+
 class ChangeSerializer(serializers.Serializer):
     user = serializers.UUIDField(source="user.pk")
     username = serializers.CharField(source="user.username")
@@ -130,6 +144,7 @@ class SyncPlanSerializer(serializers.Serializer):
     losing = serializers.IntegerField()
     is_held = serializers.BooleanField()
     changes = ChangeSerializer(many=True)
+    groups = GroupRolesSerializer(many=True, help_text="What each group that somebody leaves or joins holds.")
 
 
 class UsernameSerializer(StrictSerializer):
@@ -143,15 +158,6 @@ class InGroupSerializer(serializers.Serializer):
         child=serializers.CharField(),
         help_text="The groups from the person's own to this one, by name; empty where it was not asked.",
     )
-
-
-class WouldHoldSerializer(serializers.Serializer):
-    role = serializers.CharField()
-    role_name = serializers.CharField()
-    kind = serializers.CharField()
-    id = serializers.UUIDField(source="uid")
-    name = serializers.CharField()
-    group = serializers.CharField(help_text="The group by which; empty: given to the person.")
 
 
 class WouldSeeSerializer(serializers.Serializer):
@@ -366,7 +372,12 @@ def _trial(steps: tuple[Told, ...]) -> Response:
 
 
 def _plan(plan: Plan) -> Response:
-    return Response(SyncPlanSerializer(plan).data)
+    moved = {group for change in plan.changes for group in (*change.moves.left, *change.moves.joined)}
+    held = simulation.roles_of_groups({group.group_id for group in moved})
+    named = sorted(moved, key=lambda group: group.name)
+    groups = [{"group": group.name, "roles": held.get(group.group_id, [])} for group in named]
+    body = {name: getattr(plan, name) for name in ("looked_at", "losing", "is_held", "changes")}
+    return Response(SyncPlanSerializer(body | {"groups": groups}).data)
 
 
 def _actor(request: Request) -> Actor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -154,24 +154,33 @@ def _logged_in(row: Directory, account: Account, groups: Collection[str]) -> Wou
 
 
 def _roles_of(user: User) -> Iterator[WouldHold]:
-    names = dict(Role.objects.values_list("codename", "name"))
-    of_directory = DirectoryGroup.objects.filter(directory=user.directory_id)
-    titles: dict[int | None, str] = dict(AuthGroup.objects.filter(user=user).values_list("pk", "name"))
-    titles |= dict(of_directory.values_list("group_id", "name")) | {None: ""}
+    groups = AuthGroup.objects.filter(user=user)
+    titles = dict(groups.values_list("pk", "name"))
+    titles |= dict(DirectoryGroup.objects.filter(group__in=titles).values_list("group_id", "name"))
+    for pk, roles in roles_of_groups(titles).items():
+        yield from (replace(role, group=titles[pk]) for role in roles)
     for kind in kinds():
-        for target, codename, group in _grants_to(user, kind):
-            role = codename.removeprefix(CODENAME)
-            yield WouldHold(role, names.get(role, role), kind.name, target.pk, str(target), titles[group])
+        if kind.user_grants is not None:
+            yield from (role for _user, role in _held(kind, kind.user_grants, "user_id", [user.pk]))
 
 
-def _grants_to(user: User, kind: Kind) -> Iterator[tuple[Any, str, int | None]]:
-    """The objects of a kind on which he holds something, the role, and the group by which."""
-    if kind.user_grants is None:
-        return
-    for table, whose in ((kind.group_grants, {"group__user": user}), (kind.user_grants, {"user": user})):
-        rows = live(table._default_manager.filter(**whose)).select_related("content_object", "permission")
-        for row in rows.order_by("content_object", "permission__codename")[: MOST_ROLES + 1]:
-            yield row.content_object, row.permission.codename, getattr(row, "group_id", None)
+def roles_of_groups(groups: Iterable[int]) -> dict[int, list[WouldHold]]:
+    """What each of these groups holds now, on objects of any kind; the first ``MOST_ROLES`` of each kind alone."""
+    found: dict[int, list[WouldHold]] = {}
+    wanted = list(groups)
+    for kind in kinds():
+        if kind.group_grants is not None and wanted:
+            for group, role in _held(kind, kind.group_grants, "group_id", wanted):
+                found.setdefault(group, []).append(role)
+    return found
+
+
+def _held(kind: Kind, table: Any, whose: str, keys: list[Any]) -> Iterator[tuple[Any, WouldHold]]:
+    names = dict(Role.objects.values_list("codename", "name"))
+    rows = live(table._default_manager.filter(**{f"{whose}__in": keys})).select_related("content_object", "permission")
+    for row in rows.order_by("content_object", "permission__codename")[:MOST_ROLES]:
+        role, target = row.permission.codename.removeprefix(CODENAME), row.content_object
+        yield getattr(row, whose), WouldHold(role, names.get(role, role), kind.name, target.pk, str(target), "")
 
 
 def _seen_by(user: User) -> Iterator[WouldSee]:
