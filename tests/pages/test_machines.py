@@ -91,6 +91,12 @@ def test_template_of_another_department_is_no_choice(demo):
     assert not Vm.objects.exists()
 
 
+def test_whoever_has_one_data_center_posts_it_unseen(demo):
+    page = demo.browser("alice").get("/machines/new/").content.decode()
+    center = DataCenter.objects.get(name="physics")
+    assert f'<input type="hidden" name="data_center" value="{center.pk}">' in page
+
+
 def test_template_and_data_center_are_preset_as_a_pair_and_refused_beside_the_field_where_they_are_none(demo):
     other = DataCenter.objects.create(name="aardvark")  # the first by name, and it was given nothing
     client = demo.browser("admin")
