@@ -32,6 +32,7 @@ from portal.common.login_first import login_required
 from tenants import policy
 from tenants.disabled import why_disabled
 from tenants.permits import Permit
+from tenants.tried import audited
 from tenants.views.asked import uid_or_none
 
 SECTION = {"section": "machines"}
@@ -263,6 +264,7 @@ def vm_confirm(request: HttpRequest, uid: UUID, verb: str) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("VM_DELETE", "vm")
 def vm_delete(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Says what will be lost, then deletes. The job's page follows, for the machine's own will be gone."""
     actor = actor_of(request)
