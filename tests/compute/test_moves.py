@@ -31,6 +31,7 @@ from tenants import policy, quota
 from tenants.models import QuotaCharge
 from tenants.models.quota import Dimension
 from tenants.selectors import events
+from tenants.services.grants import grant_role
 from tests.doubles.hypervisor_state import HypervisorDouble
 from tests.people import Institute
 
@@ -66,6 +67,11 @@ def holders(vm: Vm) -> set[tuple[str, str]]:
     own = VmUserGrant.objects.filter(content_object=vm).values_list("user__username", "permission__codename")
     groups = VmGroupGrant.objects.filter(content_object=vm).values_list("group__name", "permission__codename")
     return {(name, code.removeprefix("role_")) for name, code in (*own, *groups)}
+
+
+def history_for(place: Institute, person: str, vm: Vm) -> Any:
+    actor, now = place.actor(person), Vm.objects.get(pk=vm.pk)
+    return selectors.events_of(actor, now, selectors.permits_of(actor, now))
 
 
 def everything(vm: Vm) -> list[Any]:
@@ -109,7 +115,7 @@ def test_AZ16_a_moved_machine_takes_quota_roles_log_and_consoles_along(place):  
     assert {"VM_CREATED", "VM_LEAVE_DONE"} <= codes(place, "physics-admin"), "what happened there stays in its log"
     assert "VM_MOVE_DONE" not in codes(place, "physics-admin")
     assert {"VM_MOVE_DONE"} == {code for code in codes(place, "informatics-admin") if code.startswith("VM_")}
-    history = selectors.events_of(vm, selectors.permits_of(place.actor("informatics-admin"), Vm.objects.get()))
+    history = history_for(place, "informatics-admin", vm)
     assert {"VM_CREATED", "VM_LEAVE_DONE", "VM_MOVE_DONE"} <= set(history.values_list("code", flat=True))
     left = Event.objects.get(code="VM_LEAVE_DONE")
     assert {one["role"] for one in left.data["ended"]} == {"user-vm-manager", "user-role"}
@@ -239,3 +245,30 @@ def test_whoever_is_of_both_departments_keeps_what_he_was_given_and_not_what_he_
     assert [(share.name, share.role) for share in plan.ending] == [("alice", "user-vm-manager")]
     moves.move_vm(place.actor("root"), vm.pk, to(place))
     assert holders(vm) == {("alice", "user-role"), ("team", "user-role")}
+
+
+def test_the_new_department_reads_what_was_done_and_nothing_of_quota_and_people_in_the_old_one(place):
+    vm, physics = machine(place, run=False), place.centers["physics"]
+    grant_role(place.actor("alice"), "user-role", Group.objects.create(name="friends"), vm)
+    quota.set_limits(physics, {Dimension.VCPUS_RUNNING: 0})
+    with pytest.raises(QuotaExceeded):
+        vms.run_vm(place.actor("alice"), vm.pk)
+    moves.move_vm(place.actor("root"), vm.pk, to(place, "charlie"))
+    with pytest.raises(Conflict):
+        vms.shut_down_vm(place.actor("charlie"), vm.pk)
+
+    history = {event.code: event for event in history_for(place, "informatics-admin", vm)}
+    assert {"VM_CREATED", "GRANT_DONE", "VM_LEAVE_DONE", "VM_MOVE_DONE", "VM_SHUT_DOWN_REFUSED"} <= history.keys()
+    assert "VM_RUN_REFUSED" not in history
+    assert history["VM_SHUT_DOWN_REFUSED"].message, "its own refusals it reads whole"
+    for code in ("VM_CREATED", "GRANT_DONE", "VM_LEAVE_DONE"):
+        assert (history[code].message, history[code].data) == ("", {}), code
+    client = Client()
+    client.force_login(place.users["informatics-admin"])
+    for path in (f"/api/v1/vms/{vm.pk}/events/", f"/machines/{vm.pk}/events/"):
+        answer = client.get(path)
+        assert answer.status_code == HTTPStatus.OK
+        assert not any(word in answer.content.decode() for word in ("friends", "top_consumers", "shortfall")), path
+    whole = {event.code: event for event in history_for(place, "root", vm)}
+    assert whole["GRANT_DONE"].data["group"] == "friends"
+    assert whole["VM_RUN_REFUSED"].data["reasons"]
