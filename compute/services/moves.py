@@ -30,7 +30,7 @@ from tenants.models import DataCenter, User
 from tenants.models.quota import Dimension, SubjectKind
 from tenants.permits import Permit
 from tenants.quota import Consumer
-from tenants.services.handing_over import Share, end_shares, ending_shares
+from tenants.services.handing_over import Share, drop_expired, end_shares, ending_shares
 from tenants.services.makers import give_to_owner
 from tenants.usage import Forecast, taken_by
 
@@ -120,6 +120,7 @@ def _hand_over(actor: Actor, plan: MovePlan) -> None:
     consumers = [Consumer("vm", vm.pk), *(Consumer("disk", uid) for uid in vm.disks.values_list("pk", flat=True))]
     quota.move(consumers, plan.data_center, user_uid=owner.pk if owner else None)
     end_shares(plan.ending)
+    drop_expired(vm, plan.data_center)
     vm.data_center, vm.owner, vm.name = plan.data_center, owner, plan.name
     vm.save(update_fields=["data_center", "owner", "name"])
     if owner is not None:
@@ -169,6 +170,11 @@ def _busy(vm: Vm) -> list[Reason]:
 
 def _place_reasons(vm: Vm, data_center: DataCenter) -> Iterator[Reason]:
     """What of the machine's the data center may not use, each by its name, and what helps."""
+    if not data_center.enabled:
+        text = _("The data center %(name)s is disabled. Enable it first, or choose another.") % {
+            "name": data_center.name
+        }
+        yield Reason("data_center_disabled", text, "data_center")
     if not data_center.cluster_assignments.filter(cluster=vm.cluster_id).exists():
         text = _("It runs on the cluster %(name)s, which is not assigned to %(data_center)s. Assign it there first.")
         yield _not_given("cluster_not_assigned", text, vm.cluster, data_center)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group
 from django.test import Client
+from django.utils import timezone
 
 from compute import selectors
 from compute.models import FoundVm, StorageAssignment, Vm
@@ -28,7 +30,7 @@ from portal.events.models import Event
 from portal.hypervisors.specs import VmFound, VmStatus
 from portal.jobs.engine import run_to_end
 from tenants import policy, quota
-from tenants.models import QuotaCharge
+from tenants.models import DataCenter, QuotaCharge
 from tenants.models.quota import Dimension
 from tenants.selectors import events
 from tenants.services.grants import grant_role
@@ -172,6 +174,15 @@ def test_what_the_other_data_center_may_not_use_is_named_with_what_helps(place):
     assert told.data_center_uid is None, "in the log of neither department, for it tells of both"
 
 
+def test_nothing_comes_into_a_data_center_that_is_disabled(place):
+    vm, root = machine(place, run=False), place.actor("root")
+    DataCenter.objects.filter(name="informatics").update(enabled=False)
+    with pytest.raises(Conflict, match=r"informatics is disabled\. Enable it first") as refused:
+        moves.move_vm(root, vm.pk, to(place))
+    assert [(one.code, one.field) for one in refused.value.reasons] == [("data_center_disabled", "data_center")]
+    assert moves.plan_move(root, vm.pk, to(place)).reasons == refused.value.reasons
+
+
 def test_over_the_quota_there_is_refused_with_figures_of_all_its_limits(place):
     vm, center = machine(place), place.centers["informatics"]
     quota.set_limits(center, {Dimension.MACHINES: 0, Dimension.STORAGE_GIB: 0})
@@ -272,3 +283,23 @@ def test_the_new_department_reads_what_was_done_and_nothing_of_quota_and_people_
     whole = {event.code: event for event in history_for(place, "root", vm)}
     assert whole["GRANT_DONE"].data["group"] == "friends"
     assert whole["VM_RUN_REFUSED"].data["reasons"]
+
+
+def test_shares_that_ended_before_name_nobody_of_the_old_department_in_the_new_one(place):
+    vm, past = machine(place, run=False), timezone.now() - timedelta(hours=1)
+    friends = Group.objects.create(name="friends")
+    for subject in (place.users["bob"], place.users["charlie"], friends):
+        policy.grant(system_actor(), "user-role", subject, vm, expires_at=past)
+    plan = moves.plan_move(place.actor("root"), vm.pk, to(place))
+    assert [share.name for share in plan.ending] == ["alice"]
+    moves.move_vm(place.actor("root"), vm.pk, to(place))
+    assert holders(vm) == {("charlie", "user-role")}
+
+
+def test_who_read_a_machine_before_it_moved_gives_no_role_on_it_where_it_is_now(place):
+    old = machine(place, run=False)
+    moves.move_vm(place.actor("root"), old.pk, to(place))
+    assert old.data_center == place.centers["physics"], "as it was read"
+    with pytest.raises(NotFound):
+        grant_role(place.actor("physics-admin"), "user-role", place.users["bob"], old)
+    assert holders(old) == set()
