@@ -37,10 +37,14 @@ from tenants.usage import Forecast, taken_by
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Into which data center a machine is to come, and whose it is to be there; no owner: nobody's."""
+    """Into which data center a machine is to come, and whose it is to be there; no owner: nobody's.
+
+    ``despite_unknown``: an adopted one comes there although nobody here can tell on what storage and networks it is.
+    """
 
     data_center_uid: UUID
     owner: str = ""  # a user name
+    despite_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,8 @@ def _planned(vm: Vm, move: Move) -> MovePlan:
         charged=tuple(charged),
         ending=tuple(ending_shares(vm, data_center, owner_uid=vm.owner_id)),
     )
-    return replace(plan, reasons=(*_place_reasons(vm, data_center), *_over(plan)))
+    untold = [_place_untold(data_center)] if vm.adopted and not move.despite_unknown else []
+    return replace(plan, reasons=(*_place_reasons(vm, data_center), *untold, *_over(plan)))
 
 
 def _name_there(vm: Vm, data_center: DataCenter) -> str:
@@ -196,6 +201,15 @@ def _place_reasons(vm: Vm, data_center: DataCenter) -> Iterator[Reason]:
                 "template of the machine, and of that a machine in %(data_center)s."
             )
         yield _not_given("network_not_assigned", text, network, data_center)
+
+
+def _place_untold(data_center: DataCenter) -> Reason:
+    """Of an adopted machine no disk and no card is known here."""
+    text = _(
+        "It was adopted: the portal cannot tell in which storage domains its disks are, and on which networks its cards. See on "
+        "its hypervisor whether %(data_center)s may use them, and confirm it."
+    )
+    return Reason("place_not_told", text % {"data_center": data_center.name}, "despite_unknown")
 
 
 def _not_given(code: str, text: str, row: Model, data_center: DataCenter) -> Reason:

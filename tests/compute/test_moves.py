@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -225,7 +226,10 @@ def test_an_adopted_machine_moves_with_what_its_disks_promise_and_gets_a_free_na
     run_to_end(job.pk)
     machine(place, person="charlie", center="informatics", run=False)
     took, before = used(place, "physics"), used(place, "informatics")
-    moved = moves.move_vm(root, vm.pk, to(place))
+    with pytest.raises(Conflict, match="the portal cannot tell") as refused:
+        moves.move_vm(root, vm.pk, to(place))
+    assert [(one.code, one.field) for one in refused.value.reasons] == [("place_not_told", "despite_unknown")]
+    moved = moves.move_vm(root, vm.pk, replace(to(place), despite_unknown=True))
     assert (moved.name, moved.owner, holders(moved)) == ("web-2", None, set())
     after = used(place, "informatics")
     assert {name: after[name] - before.get(name, 0) for name in took if took[name]} == {
