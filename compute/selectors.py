@@ -140,8 +140,8 @@ def open_jobs_of(vm_uids: Sequence[UUID]) -> dict[UUID, Job]:
     return {job.target_uid: job for job in rows.prefetch_related("steps").order_by("created_at")}
 
 
-def events_of(vm: Vm, permits: frozenset[Permit]) -> QuerySet[Event]:
-    """What happened to a machine, newest first, for those who may read that.
+def events_of(actor: Actor, vm: Vm, permits: frozenset[Permit]) -> QuerySet[Event]:
+    """What happened to a machine, newest first, for those who may read that; where it was before, in short (``told_in``).
 
     Not what people tried who may not even see it: it would tell their names, and whoever knows the uid could push out
     everything else. Their attempts bear no data center.
@@ -149,7 +149,9 @@ def events_of(vm: Vm, permits: frozenset[Permit]) -> QuerySet[Event]:
     if Permit.EVENT_VIEW not in permits:
         return Event.objects.none()
     rows = Event.objects.filter(object_kind="vm", object_uid=vm.pk, data_center_uid__isnull=False)
-    return rows.order_by("-at", "-uid")
+    places = DataCenter.objects.filter(pk__in=rows.order_by().values("data_center_uid"))
+    told = policy.visible(actor, Permit.EVENT_VIEW, places).values_list("pk", flat=True)
+    return rows.told_in([vm.data_center_id, *told]).order_by("-at", "-uid")
 
 
 def jobs_of(actor: Actor, vm: Vm, permits: frozenset[Permit]) -> QuerySet[Job]:

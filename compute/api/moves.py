@@ -19,12 +19,15 @@ from portal.common.api import ApiView, answer_once
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer
 from portal.common.openapi import ReasonSerializer
-from portal.common.strict import DryRunQuery, StrictSerializer, StrictString, StrictUuid, checked
+from portal.common.strict import DryRunQuery, StrictBoolean, StrictSerializer, StrictString, StrictUuid, checked
 
 
 class NewMoveSerializer(StrictSerializer):
     data_center = StrictUuid(help_text="The one that it comes into.")
     owner = StrictString(default="", allow_blank=True, max_length=150, help_text="A user name; empty for nobody.")
+    despite_unknown = StrictBoolean(
+        default=False, help_text="Of an adopted machine: the data center may use its storage and its networks."
+    )
 
 
 class EndingShareSerializer(serializers.Serializer):
@@ -59,7 +62,7 @@ class VmMove(ApiView):
     def post(self, request: Request, uid: UUID) -> Response:
         """Move it, for super-admins; with ``?dry_run=1`` only tell what that would mean."""
         data, actor = checked(NewMoveSerializer, request.data), actor_of(request, door=Door.API)
-        move = Move(data["data_center"], data["owner"])
+        move = Move(data["data_center"], data["owner"], data["despite_unknown"])
         if self.query["dry_run"] == "1":
             return Response(_plan(moves.plan_move(actor, uid, move)))
 

@@ -238,7 +238,7 @@ class VmEvents(ListView):
             return Event.objects.none()
         actor = _actor(self.request)
         vm = selectors.get_vm(actor, self.kwargs["uid"])
-        return selectors.events_of(vm, selectors.permits_of(actor, vm))
+        return selectors.events_of(actor, vm, selectors.permits_of(actor, vm))
 
 
 class VmVerb(ApiView):

@@ -25,6 +25,15 @@ class MoveForm(PageForm):
         help_text=_("Empty: nobody will own it, and the data center's admins look after it."),
     )
 
+    despite_unknown = forms.BooleanField(
+        label=_("The other data center may use its storage and its networks"),
+        required=False,
+        help_text=_(
+            "The machine was adopted: the portal cannot tell in which storage domains its disks are, and on which networks its cards. See on its hypervisor."
+        ),
+        widget=forms.CheckboxInput(attrs={"required": True}),
+    )
+
     def __init__(self, data: Any, *, data_centers: Iterable[DataCenter]) -> None:
         super().__init__(data)
         choices = [(str(row.pk), row.name) for row in data_centers]
@@ -32,4 +41,5 @@ class MoveForm(PageForm):
 
     def move(self) -> Move:
         """What was asked for."""
-        return Move(UUID(self.cleaned_data["data_center"]), self.cleaned_data["owner"])
+        data = self.cleaned_data
+        return Move(UUID(data["data_center"]), data["owner"], data["despite_unknown"])

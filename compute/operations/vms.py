@@ -287,7 +287,7 @@ def forget_failed(job: JobContext) -> None:
 
 
 def _forget(vm_uid: UUID) -> None:
-    vm = Vm.objects.filter(pk=vm_uid).first()
+    vm = Vm.objects.select_for_update().filter(pk=vm_uid).first()  # before the ledger, as a move takes them
     if vm is None:
         return
     for disk in vm.disks.all():

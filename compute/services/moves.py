@@ -30,17 +30,21 @@ from tenants.models import DataCenter, User
 from tenants.models.quota import Dimension, SubjectKind
 from tenants.permits import Permit
 from tenants.quota import Consumer
-from tenants.services.handing_over import Share, end_shares, ending_shares
+from tenants.services.handing_over import Share, drop_expired, end_shares, ending_shares
 from tenants.services.makers import give_to_owner
 from tenants.usage import Forecast, taken_by
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Into which data center a machine is to come, and whose it is to be there; no owner: nobody's."""
+    """Into which data center a machine is to come, and whose it is to be there; no owner: nobody's.
+
+    ``despite_unknown``: an adopted one comes there although nobody here can tell on what storage and networks it is.
+    """
 
     data_center_uid: UUID
     owner: str = ""  # a user name
+    despite_unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,7 @@ def _hand_over(actor: Actor, plan: MovePlan) -> None:
     consumers = [Consumer("vm", vm.pk), *(Consumer("disk", uid) for uid in vm.disks.values_list("pk", flat=True))]
     quota.move(consumers, plan.data_center, user_uid=owner.pk if owner else None)
     end_shares(plan.ending)
+    drop_expired(vm, plan.data_center)
     vm.data_center, vm.owner, vm.name = plan.data_center, owner, plan.name
     vm.save(update_fields=["data_center", "owner", "name"])
     if owner is not None:
@@ -143,7 +148,8 @@ def _planned(vm: Vm, move: Move) -> MovePlan:
         charged=tuple(charged),
         ending=tuple(ending_shares(vm, data_center, owner_uid=vm.owner_id)),
     )
-    return replace(plan, reasons=(*_place_reasons(vm, data_center), *_over(plan)))
+    untold = [_place_untold(data_center)] if vm.adopted and not move.despite_unknown else []
+    return replace(plan, reasons=(*_place_reasons(vm, data_center), *untold, *_over(plan)))
 
 
 def _name_there(vm: Vm, data_center: DataCenter) -> str:
@@ -169,6 +175,11 @@ def _busy(vm: Vm) -> list[Reason]:
 
 def _place_reasons(vm: Vm, data_center: DataCenter) -> Iterator[Reason]:
     """What of the machine's the data center may not use, each by its name, and what helps."""
+    if not data_center.enabled:
+        text = _("The data center %(name)s is disabled. Enable it first, or choose another.") % {
+            "name": data_center.name
+        }
+        yield Reason("data_center_disabled", text, "data_center")
     if not data_center.cluster_assignments.filter(cluster=vm.cluster_id).exists():
         text = _("It runs on the cluster %(name)s, which is not assigned to %(data_center)s. Assign it there first.")
         yield _not_given("cluster_not_assigned", text, vm.cluster, data_center)
@@ -190,6 +201,15 @@ def _place_reasons(vm: Vm, data_center: DataCenter) -> Iterator[Reason]:
                 "template of the machine, and of that a machine in %(data_center)s."
             )
         yield _not_given("network_not_assigned", text, network, data_center)
+
+
+def _place_untold(data_center: DataCenter) -> Reason:
+    """Of an adopted machine no disk and no card is known here."""
+    text = _(
+        "It was adopted: the portal cannot tell in which storage domains its disks are, and on which networks its cards. See on "
+        "its hypervisor whether %(data_center)s may use them, and confirm it."
+    )
+    return Reason("place_not_told", text % {"data_center": data_center.name}, "despite_unknown")
 
 
 def _not_given(code: str, text: str, row: Model, data_center: DataCenter) -> Reason:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 from django.contrib import messages
@@ -12,7 +13,8 @@ from django.views.decorators.http import require_http_methods
 
 from compute.forms.moves import MoveForm
 from compute.services import moves
-from portal.common.errors import PortalError
+from compute.services.moves import Move
+from portal.common.errors import PortalError, Reason
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from tenants.tried import audited
@@ -30,18 +32,25 @@ def vm_move(request: HttpRequest, uid: UUID) -> HttpResponse:
     form = MoveForm(request.POST if request.method == "POST" else None, data_centers=data_centers)
     context = SECTION | {"vm": vm, "form": form}
     status = 200
+    refused: tuple[Reason, ...] = ()
     if request.POST.get("action") == "move" and form.is_valid():
         try:
             moved = moves.move_vm(actor, uid, form.move())
         except PortalError as error:
             if not error.reasons:
                 raise
-            status = error.status  # and the review says why
+            status, refused = error.status, error.reasons  # and the review says why
         else:
             told = {"name": moved.name, "data_center": moved.data_center.name}
             messages.success(request, _("%(name)s is in %(data_center)s now.") % told)
             return redirect("compute:vm-detail", uid=uid)
-    plan = form.tried(lambda: moves.plan_move(actor, uid, form.move())) if form.is_bound else None
+    plan = form.tried(lambda: moves.plan_move(actor, uid, _confirmed(form))) if form.is_bound else None
     if plan is None:
         return render(request, "compute/vm_move.html", context, status=400 if form.errors else 200)
+    form.add_reasons([reason for reason in refused if reason.field == "despite_unknown"])
     return render(request, "compute/vm_move_review.html", context | {"plan": plan}, status=status)
+
+
+def _confirmed(form: MoveForm) -> Move:
+    """As the review asks it: what is to be confirmed stands there as a box to tick, not as what is in the way."""
+    return replace(form.move(), despite_unknown=True)

@@ -50,7 +50,7 @@ def vm_nics(request: HttpRequest, uid: UUID) -> HttpResponse:
 def vm_events(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Everything that happened to a machine, newest first."""
     context = of_machine(request, uid)
-    rows = selectors.events_of(context["vm"], context["permits"])
+    rows = selectors.events_of(actor_of(request), context["vm"], context["permits"])
     return events_page(request, rows, context, template="compute/vm_events.html")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, NoReturn
+from uuid import UUID
 
 from django.db import models
 
@@ -16,6 +18,23 @@ class AppendOnly(TypeError):
 
 class Events(models.QuerySet["Event"]):
     """Rows of the log: read, and added to."""
+
+    def told_in(self, data_centers: Iterable[UUID]) -> Events:
+        """What happened in these data centers as it is; of what happened elsewhere no refusal, nor the words and details.
+
+        Those tell limits, and name people and groups: they are for those who may read the log there.
+        """
+        there = models.Q(data_center_uid__in=list(data_centers))
+        told = models.ExpressionWrapper(there, output_field=models.BooleanField())
+        return self.filter(there | ~models.Q(outcome=Outcome.REFUSED)).annotate(is_told=told)
+
+    def _fetch_all(self) -> None:
+        """Where rows become objects, so that no reader of ``told_in`` can forget it."""
+        is_new = self._result_cache is None
+        super()._fetch_all()
+        for row in self._result_cache or () if is_new else ():
+            if isinstance(row, Event) and not getattr(row, "is_told", True):
+                row.message, row.data = "", {}
 
     def update(self, **kwargs: Any) -> NoReturn:
         """Refused."""

@@ -37,6 +37,7 @@ def grant_role(
     with attempt(actor, "GRANT", _subject(target)) as trial, _super_admins(target):
         trial.data = {"role": role, **_named(subject), "expires_at": expires_at.isoformat() if expires_at else None}
         hold_role(actor, role, target, expires_at=expires_at)
+        trial.subject = _subject(target)
         policy.grant(actor, role, subject, target, expires_at=expires_at)
 
 
@@ -44,18 +45,21 @@ def revoke_role(actor: Actor, role: str, subject: User | Group, target: Model) -
     """Take it back; open pages and consoles that lived by it end. ``Conflict`` when no super-admin would be left."""
     with attempt(actor, "REVOKE", _subject(target)) as trial, _super_admins(target):
         trial.data = {"role": role, **_named(subject)}
+        _hold_in_place(target)
         policy.revoke(actor, role, subject, target)
 
 
 def hold_role(
     actor: Actor, role: str, target: Model, *, expires_at: datetime | None = None, field: str = "expires_at"
 ) -> None:
-    """Before it is given: nobody changes or deletes the role in this transaction, and it may be given there so long.
+    """Before it is given: nobody changes or deletes the role in this transaction, nor moves the object to another data
+    center, and it may be given there so long.
 
     ``field``: what whoever asks calls the end.
     """
     row = _held_fast(role)
     _refuse_time(expires_at)
+    _hold_in_place(target)
     policy.authorize(actor, Permit.GRANT, target)
     _refuse_unfit(row, target)
     _refuse_longer(actor, row, target, expires_at, field)
@@ -72,6 +76,17 @@ def _held_fast(codename: str) -> Role:
         text = _("There is no role %(role)s.") % {"role": codename[:64]}
         raise NotFound(text, reasons=(Reason("role_unknown", text, "role"),))
     return row
+
+
+def _hold_in_place(target: Model) -> None:
+    """The object's row, and in which data center it is now: a move holds it as well, and ends what was given before."""
+    path = kind_of(type(target)).data_center_path
+    if not path:
+        return
+    rows = type(target)._default_manager.select_for_update(no_key=True).filter(pk=target.pk)
+    if not list(rows.values_list("pk")):
+        raise NotFound(_("There is no such object, or you may not see it."))
+    target.refresh_from_db(fields=[path.split("__")[0]])
 
 
 def _refuse_time(expires_at: datetime | None) -> None:

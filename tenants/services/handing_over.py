@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.contrib.auth.models import Group
 from django.db.models import Model
+from django.db.models.functions import Now
 from django.utils.translation import gettext
 
 from tenants.holdings import CODENAME, live
@@ -64,6 +65,17 @@ def end_shares(shares: Iterable[Share]) -> None:
     """End them. The caller tells the open sockets of those who reached the object (``access_changed``)."""
     for share in shares:
         share.row.delete()
+
+
+def drop_expired(target: Model, center: DataCenter) -> None:
+    """Forget those that ended before, of all who hold no role there: they would name people and groups of the old place."""
+    kind = kind_of(type(target))
+    users, groups = (
+        table._default_manager.filter(content_object=target, expires_at__lte=Now())
+        for table in (kind.user_grants, kind.group_grants)
+    )
+    users.exclude(user__in=_holders(center, list(users.values_list("user_id", flat=True)))).delete()
+    groups.exclude(group__in=_groups_of(center)).delete()
 
 
 def _share(row: Any, subject: User | Group, names: dict[str, str]) -> Share:

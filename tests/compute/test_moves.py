@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group
 from django.test import Client
+from django.utils import timezone
 
 from compute import selectors
 from compute.models import FoundVm, StorageAssignment, Vm
@@ -28,9 +31,10 @@ from portal.events.models import Event
 from portal.hypervisors.specs import VmFound, VmStatus
 from portal.jobs.engine import run_to_end
 from tenants import policy, quota
-from tenants.models import QuotaCharge
+from tenants.models import DataCenter, QuotaCharge
 from tenants.models.quota import Dimension
 from tenants.selectors import events
+from tenants.services.grants import grant_role
 from tests.doubles.hypervisor_state import HypervisorDouble
 from tests.people import Institute
 
@@ -66,6 +70,11 @@ def holders(vm: Vm) -> set[tuple[str, str]]:
     own = VmUserGrant.objects.filter(content_object=vm).values_list("user__username", "permission__codename")
     groups = VmGroupGrant.objects.filter(content_object=vm).values_list("group__name", "permission__codename")
     return {(name, code.removeprefix("role_")) for name, code in (*own, *groups)}
+
+
+def history_for(place: Institute, person: str, vm: Vm) -> Any:
+    actor, now = place.actor(person), Vm.objects.get(pk=vm.pk)
+    return selectors.events_of(actor, now, selectors.permits_of(actor, now))
 
 
 def everything(vm: Vm) -> list[Any]:
@@ -109,7 +118,7 @@ def test_AZ16_a_moved_machine_takes_quota_roles_log_and_consoles_along(place):  
     assert {"VM_CREATED", "VM_LEAVE_DONE"} <= codes(place, "physics-admin"), "what happened there stays in its log"
     assert "VM_MOVE_DONE" not in codes(place, "physics-admin")
     assert {"VM_MOVE_DONE"} == {code for code in codes(place, "informatics-admin") if code.startswith("VM_")}
-    history = selectors.events_of(vm, selectors.permits_of(place.actor("informatics-admin"), Vm.objects.get()))
+    history = history_for(place, "informatics-admin", vm)
     assert {"VM_CREATED", "VM_LEAVE_DONE", "VM_MOVE_DONE"} <= set(history.values_list("code", flat=True))
     left = Event.objects.get(code="VM_LEAVE_DONE")
     assert {one["role"] for one in left.data["ended"]} == {"user-vm-manager", "user-role"}
@@ -166,6 +175,15 @@ def test_what_the_other_data_center_may_not_use_is_named_with_what_helps(place):
     assert told.data_center_uid is None, "in the log of neither department, for it tells of both"
 
 
+def test_nothing_comes_into_a_data_center_that_is_disabled(place):
+    vm, root = machine(place, run=False), place.actor("root")
+    DataCenter.objects.filter(name="informatics").update(enabled=False)
+    with pytest.raises(Conflict, match=r"informatics is disabled\. Enable it first") as refused:
+        moves.move_vm(root, vm.pk, to(place))
+    assert [(one.code, one.field) for one in refused.value.reasons] == [("data_center_disabled", "data_center")]
+    assert moves.plan_move(root, vm.pk, to(place)).reasons == refused.value.reasons
+
+
 def test_over_the_quota_there_is_refused_with_figures_of_all_its_limits(place):
     vm, center = machine(place), place.centers["informatics"]
     quota.set_limits(center, {Dimension.MACHINES: 0, Dimension.STORAGE_GIB: 0})
@@ -208,7 +226,10 @@ def test_an_adopted_machine_moves_with_what_its_disks_promise_and_gets_a_free_na
     run_to_end(job.pk)
     machine(place, person="charlie", center="informatics", run=False)
     took, before = used(place, "physics"), used(place, "informatics")
-    moved = moves.move_vm(root, vm.pk, to(place))
+    with pytest.raises(Conflict, match="the portal cannot tell") as refused:
+        moves.move_vm(root, vm.pk, to(place))
+    assert [(one.code, one.field) for one in refused.value.reasons] == [("place_not_told", "despite_unknown")]
+    moved = moves.move_vm(root, vm.pk, replace(to(place), despite_unknown=True))
     assert (moved.name, moved.owner, holders(moved)) == ("web-2", None, set())
     after = used(place, "informatics")
     assert {name: after[name] - before.get(name, 0) for name in took if took[name]} == {
@@ -239,3 +260,50 @@ def test_whoever_is_of_both_departments_keeps_what_he_was_given_and_not_what_he_
     assert [(share.name, share.role) for share in plan.ending] == [("alice", "user-vm-manager")]
     moves.move_vm(place.actor("root"), vm.pk, to(place))
     assert holders(vm) == {("alice", "user-role"), ("team", "user-role")}
+
+
+def test_the_new_department_reads_what_was_done_and_nothing_of_quota_and_people_in_the_old_one(place):
+    vm, physics = machine(place, run=False), place.centers["physics"]
+    grant_role(place.actor("alice"), "user-role", Group.objects.create(name="friends"), vm)
+    quota.set_limits(physics, {Dimension.VCPUS_RUNNING: 0})
+    with pytest.raises(QuotaExceeded):
+        vms.run_vm(place.actor("alice"), vm.pk)
+    moves.move_vm(place.actor("root"), vm.pk, to(place, "charlie"))
+    with pytest.raises(Conflict):
+        vms.shut_down_vm(place.actor("charlie"), vm.pk)
+
+    history = {event.code: event for event in history_for(place, "informatics-admin", vm)}
+    assert {"VM_CREATED", "GRANT_DONE", "VM_LEAVE_DONE", "VM_MOVE_DONE", "VM_SHUT_DOWN_REFUSED"} <= history.keys()
+    assert "VM_RUN_REFUSED" not in history
+    assert history["VM_SHUT_DOWN_REFUSED"].message, "its own refusals it reads whole"
+    for code in ("VM_CREATED", "GRANT_DONE", "VM_LEAVE_DONE"):
+        assert (history[code].message, history[code].data) == ("", {}), code
+    client = Client()
+    client.force_login(place.users["informatics-admin"])
+    for path in (f"/api/v1/vms/{vm.pk}/events/", f"/machines/{vm.pk}/events/"):
+        answer = client.get(path)
+        assert answer.status_code == HTTPStatus.OK
+        assert not any(word in answer.content.decode() for word in ("friends", "top_consumers", "shortfall")), path
+    whole = {event.code: event for event in history_for(place, "root", vm)}
+    assert whole["GRANT_DONE"].data["group"] == "friends"
+    assert whole["VM_RUN_REFUSED"].data["reasons"]
+
+
+def test_shares_that_ended_before_name_nobody_of_the_old_department_in_the_new_one(place):
+    vm, past = machine(place, run=False), timezone.now() - timedelta(hours=1)
+    friends = Group.objects.create(name="friends")
+    for subject in (place.users["bob"], place.users["charlie"], friends):
+        policy.grant(system_actor(), "user-role", subject, vm, expires_at=past)
+    plan = moves.plan_move(place.actor("root"), vm.pk, to(place))
+    assert [share.name for share in plan.ending] == ["alice"]
+    moves.move_vm(place.actor("root"), vm.pk, to(place))
+    assert holders(vm) == {("charlie", "user-role")}
+
+
+def test_who_read_a_machine_before_it_moved_gives_no_role_on_it_where_it_is_now(place):
+    old = machine(place, run=False)
+    moves.move_vm(place.actor("root"), old.pk, to(place))
+    assert old.data_center == place.centers["physics"], "as it was read"
+    with pytest.raises(NotFound):
+        grant_role(place.actor("physics-admin"), "user-role", place.users["bob"], old)
+    assert holders(old) == set()

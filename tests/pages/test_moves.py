@@ -47,3 +47,15 @@ def test_super_admin_reviews_and_moves_and_the_others_are_told_who_can(demo):
     assert Vm.objects.get().data_center == there
     assert demo.browser("alice").get(here).status_code == HTTPStatus.NOT_FOUND
     assert "The machine left for another data center" in client.get(f"{here}events/").content.decode()
+
+    Vm.objects.update(adopted=True)
+    wish = {"data_center": str(vm.data_center_id), "owner": ""}
+    review = client.post(f"{here}move/", wish | {"action": "review"}).content.decode()
+    assert ('name="despite_unknown" required' in review, 'value="move" disabled' in review) == (True, False)
+    refused = client.post(f"{here}move/", wish | {"action": "move"})
+    assert (refused.status_code, 'id="despite_unknown-error"' in refused.content.decode()) == (
+        HTTPStatus.CONFLICT,
+        True,
+    )
+    done = client.post(f"{here}move/", wish | {"action": "move", "despite_unknown": "on"})
+    assert (done.headers["Location"], Vm.objects.get().data_center_id) == (here, vm.data_center_id)
