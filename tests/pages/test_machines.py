@@ -109,6 +109,8 @@ def test_verbs_by_plain_forms_lead_to_the_machine_and_delete_to_its_job(demo):
     answer = client.post(f"/machines/{vm.pk}/stop/")
     assert answer.headers["Location"] == f"/machines/{vm.pk}/"
     run_to_end(Job.objects.filter(target_uid=vm.pk).latest("created_at").pk)
+    for path in (f"/jobs/{Job.objects.filter(target_uid=vm.pk).latest('created_at').pk}/", "/events/"):
+        assert f'href="/machines/{vm.pk}/"' in client.get(path).content.decode()
     question = client.get(f"/machines/{vm.pk}/delete/").content.decode()
     assert "disk1" in question
     gone = client.post(f"/machines/{vm.pk}/delete/")
@@ -116,7 +118,8 @@ def test_verbs_by_plain_forms_lead_to_the_machine_and_delete_to_its_job(demo):
     assert gone.headers["Location"] == f"/jobs/{job.pk}/"
     run_to_end(job.pk)
     assert client.get(f"/machines/{vm.pk}/").status_code == HTTPStatus.NOT_FOUND
-    assert client.get(f"/jobs/{job.pk}/").status_code == HTTPStatus.OK
+    for path in (f"/jobs/{job.pk}/", "/events/"):
+        assert f'href="/machines/{vm.pk}/"' not in client.get(path).content.decode(), "it is gone"
 
 
 def test_verb_of_a_session_that_ended_leads_over_the_log_in_to_the_machine(demo, client):
