@@ -63,12 +63,10 @@ class TakingBack:
 
 
 def taking_back(actor: Actor, data_center_uid: UUID, kind: str, uid: UUID) -> TakingBack:
-    """What is asked before it is taken back. Refused as ``unassign`` is; ``NotFound`` for what is not assigned, too."""
+    """What is asked before it is taken back; refused to whoever may not, as ``unassign`` is."""
     share = SHAREABLE[kind]
     data_center = _known_center(actor, data_center_uid)
     row = _row(share, uid)
-    if not share.assignment._default_manager.filter(**{share.field: row, "data_center": data_center}).exists():
-        raise NotFound(_("There is no such object, or you may not see it."))
     return TakingBack(data_center, row, depend(share.needed_by(data_center, row)))
 
 
