@@ -47,6 +47,11 @@ class Usage:
     subject: str  # whose: the data center's, the user's, or a group's of his
 
     @property
+    def after(self) -> int:
+        """As it is: nothing is asked for."""
+        return self.used
+
+    @property
     def percent(self) -> int:
         """Used of limit; 0 when unlimited."""
         return 0 if not self.limit else min(100, self.used * 100 // self.limit)
@@ -117,6 +122,15 @@ def release(consumer: Consumer, dimensions: Iterable[Dimension] | None = None) -
         for row in rows:
             _book(dict.fromkeys(row.accounts.all(), -row.amount), row.user_uid, found=True)
         QuotaCharge.objects.filter(pk__in=[row.pk for row in rows]).delete()
+
+
+def move(consumers: Iterable[Consumer], data_center: DataCenter, *, user_uid: UUID | None) -> None:
+    """Let what these were charged count in another data center, and on another user's share. Raises as ``charge`` does."""
+    with transaction.atomic():
+        for consumer in consumers:
+            amounts = {Dimension(row.dimension): row.amount for row in _charges_of(consumer, Dimension)}
+            release(consumer)
+            charge(consumer, data_center, amounts, user_uid=user_uid)
 
 
 def hold(data_centers: Iterable[UUID]) -> None:

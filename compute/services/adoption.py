@@ -16,7 +16,7 @@ from compute import rules, selectors
 from compute.choices import RUNNING
 from compute.models import FoundVm, Host, Vm, Zone
 from compute.operations.adoption import AdoptVm, UnadoptVm
-from compute.services.vms import refuse_protected
+from compute.services.vms import refuse_moved, refuse_protected
 from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, NotFound, Reason
 from portal.events.codes import Outcome
@@ -120,7 +120,7 @@ def plan_adoption(actor: Actor, wish: Adoption) -> AdoptionPlan:
 
 
 def _planned(actor: Actor, wish: Adoption) -> AdoptionPlan:
-    data_center, owner = _data_center(wish.data_center_uid), _owner(wish.owner)
+    data_center, owner = data_center_of(wish.data_center_uid), owner_named(wish.owner)
     return AdoptionPlan(data_center, owner, tuple(_candidates(actor, data_center, wish.machines)))
 
 
@@ -177,6 +177,7 @@ def unadopt_vm(actor: Actor, vm_uid: UUID, *, confirm: str = "") -> Job:
             raise Conflict(_("This machine was made here. It can be deleted, not given back."))
         refuse_protected(actor, vm, "unadopt", confirm)
         job = start_job(actor, _request(UnadoptVm, vm))
+        refuse_moved(vm)
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
     return job
 
@@ -233,14 +234,16 @@ def _request(operation: type[AdoptVm] | type[UnadoptVm], vm: Vm) -> JobRequest:
     return JobRequest(operation, target, gate, (Lock("vm", vm.pk),))
 
 
-def _data_center(uid: UUID) -> DataCenter:
+def data_center_of(uid: UUID) -> DataCenter:
+    """The data center that a machine is to come into. ``Invalid`` names the field."""
     row = DataCenter.objects.filter(pk=uid).first()
     if row is None:
         raise _invalid("data_center", _("There is no such data center."))
     return row
 
 
-def _owner(username: str) -> User | None:
+def owner_named(username: str) -> User | None:
+    """Whose a machine is to be; an empty name is nobody's. ``Invalid`` names the field."""
     if not username.strip():
         return None
     row = User.objects.filter(username__iexact=username.strip(), service_of=None).first()

@@ -25,6 +25,7 @@ from compute.services.template_rows import (
     version_before,
     write,
 )
+from compute.services.vms import refuse_moved
 from portal.common.actor import Actor
 from portal.common.errors import Conflict, NotFound, Reason
 from portal.common.units import bytes_text
@@ -86,6 +87,7 @@ def template_of_machine(actor: Actor, vm_uid: UUID, request: CopyRequest) -> tup
         gate = gate_of(Permit.TEMPLATE_CREATE, owner)
         operation = SealedTemplateOfMachine if request.seal else TemplateOfMachine
         job = start(actor, operation, template, gate, locks=locks, params={"vm": str(vm.pk)})
+        refuse_moved(vm)
         trial.data = {"vm": str(vm.pk), "seal": request.seal}
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
     return template, job

@@ -220,8 +220,15 @@ def _start(actor: Actor, vm_uid: UUID, verb: _Verb, confirm: str) -> Job:
             verb.operation, _target(vm), Gate(verb.permit, "vm", vm.pk), (Lock("vm", vm.pk),), _params(verb)
         )
         job = start_job(actor, request)
+        refuse_moved(vm)
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
     return job
+
+
+def refuse_moved(vm: Vm) -> None:
+    """After its lock was taken: raise ``Conflict`` where another data center has the machine since it was read."""
+    if not Vm.objects.filter(pk=vm.pk, data_center=vm.data_center_id).exists():
+        raise overtaken()
 
 
 def refuse_protected(actor: Actor, vm: Vm, verb: str, confirm: str) -> None:

@@ -17,6 +17,9 @@ from django.utils import timezone
 from compute.choices import ABSENT, RUNNING
 from compute.models import Vm
 from compute.sync.engines import Places
+from portal.common.actor import system_actor
+from portal.events.codes import Outcome
+from portal.events.record import Subject, record
 from portal.hypervisors.models import Provider
 from portal.hypervisors.rows import batches
 from portal.hypervisors.specs import Address, VmFound
@@ -28,6 +31,7 @@ from tenants.models.quota import Dimension
 log = logging.getLogger(__name__)
 
 RUNNING_DIMENSIONS = (Dimension.VCPUS_RUNNING, Dimension.MEMORY_RUNNING_MIB)
+SIZES = ("vcpus", "memory_mib")
 LONGEST_DETAIL = 200
 
 
@@ -55,7 +59,8 @@ def observe(
 ) -> None:
     """Write what was found. ``None`` means the provider does not have it: shown as unknown, never as deleted.
 
-    Where a machine is, its engine decides and tells; ``places`` are that engine's, where they were read already.
+    Where a machine is, its engine decides and tells; ``places`` are that engine's, where they were read already. One whose size
+    was changed there has that size, and is charged for it.
     """
     values = _observed(vm, found, places)
     if addresses is not None:
@@ -65,6 +70,7 @@ def observe(
         rows = Vm.objects.filter(pk=vm.pk).exclude(status="creating", external_id="")
         # None when the machine was deleted meanwhile: it must not be charged again.
         if rows.update(**values, status_at=timezone.now()) and changed:
+            _record_size(vm, values)
             for name, value in values.items():
                 setattr(vm, name, value)
             settle_running(vm)
@@ -76,9 +82,24 @@ def _observed(vm: Vm, found: VmFound | None, places: Places | None) -> dict[str,
         "status": found.status.value if found else "unknown",
         "status_detail": (found.status_detail if found else ABSENT)[:LONGEST_DETAIL],
     }
+    if found is not None:
+        values |= {name: size for name in SIZES if (size := getattr(found, name))}  # 0 is not told
     if found is not None and found.cluster:
         values |= (places or Places(vm.provider_id)).of(found.cluster, found.host)
     return values
+
+
+def _record_size(vm: Vm, values: dict[str, Any]) -> None:
+    was, is_now = ({name: getattr(vm, name) for name in SIZES}, {name: values.get(name) for name in SIZES})
+    if None in is_now.values() or was == is_now:
+        return
+    record(
+        system_actor(),
+        "VM_RESIZED_OUTSIDE",
+        outcome=Outcome.NOTED,
+        subject=Subject("vm", vm.pk, vm.name, vm.data_center_id),
+        data={"was": was, "is": is_now},
+    )
 
 
 def _differs(vm: Vm, values: dict[str, Any]) -> bool:
@@ -117,45 +138,55 @@ def _jobs_at(uid: Any) -> QuerySet[JobLock]:
 def settle_running(vm: Vm) -> None:
     """Running vCPU and memory are charged while a machine runs, and given back once it is seen off.
 
-    Not while a job is at work on it: the job settles at its end. A machine found running that nobody charged (started
-    behind our back) is charged all the same and shown as over.
+    Not while a job is at work on it: the job settles at its end. A machine found running that nobody charged (started or made
+    larger behind our back) is charged all the same and shown as over.
     """
     # The charge is read before the lock: a request writes both at once, and what it charges just now is not ours to judge.
-    charged = _is_charged(vm)
+    charged = _charged(vm)
     if not _jobs_at(vm.pk).exists():
         _charge_as_seen(vm, charged=charged)
 
 
 def settle_at_end(vm: Vm) -> None:
     """The same when the job at work on it ends; in that transaction."""
-    _charge_as_seen(vm, charged=_is_charged(vm))
+    _charge_as_seen(vm, charged=_charged(vm))
 
 
 def settle_all(provider: Provider) -> None:
-    """Settle the machines whose charge is not what their last status asks for, whatever was missed before."""
-    rows = Vm.objects.filter(provider=provider).annotate(charged=Exists(_charges(OuterRef("pk"))))
+    """Settle the machines whose charge is not what their last status and size ask for, whatever was missed before."""
+    charges = QuotaCharge.objects.filter(consumer_kind="vm", consumer_uid=OuterRef("pk"))
+    vcpus, memory = (
+        charges.filter(dimension=Dimension.VCPUS_RUNNING),
+        charges.filter(dimension=Dimension.MEMORY_RUNNING_MIB),
+    )
+    wrong = Exists(vcpus.exclude(amount=OuterRef("vcpus"))) | Exists(memory.exclude(amount=OuterRef("memory_mib")))
+    rows = Vm.objects.filter(provider=provider).annotate(charged=Exists(vcpus), is_wrong=wrong)
     for_free = Q(charged=False, status__in=RUNNING - {"unknown"})
     for_nothing = Q(charged=True) & ~Q(status__in=RUNNING | {"creating"})
-    for vm in rows.filter(for_free | for_nothing).select_related("data_center"):
+    for_another = Q(is_wrong=True, status__in=RUNNING - {"unknown"})
+    for vm in rows.filter(for_free | for_nothing | for_another).select_related("data_center"):
         with transaction.atomic():
             # Held by its row: a machine that is deleted meanwhile must not be charged.
             if Vm.objects.filter(pk=vm.pk, status=vm.status).update(status=vm.status):
                 settle_running(vm)
 
 
-def _charges(uid: Any) -> QuerySet[QuotaCharge]:
-    return QuotaCharge.objects.filter(consumer_kind="vm", consumer_uid=uid, dimension=Dimension.VCPUS_RUNNING)
+def _charged(vm: Vm) -> dict[Dimension, int]:
+    """What it is charged for running: nothing while it does not."""
+    rows = QuotaCharge.objects.filter(consumer_kind="vm", consumer_uid=vm.pk, dimension__in=RUNNING_DIMENSIONS)
+    return {Dimension(name): amount for name, amount in rows.values_list("dimension", "amount")}
 
 
-def _is_charged(vm: Vm) -> bool:
-    return _charges(vm.pk).exists()
-
-
-def _charge_as_seen(vm: Vm, *, charged: bool) -> None:
+def _charge_as_seen(vm: Vm, *, charged: dict[Dimension, int]) -> None:
     """A machine that is unknown stays as it is."""
-    consumer = quota.Consumer("vm", vm.pk)
-    if vm.status in RUNNING and not charged and vm.status != "unknown":
-        quota.charge(consumer, vm.data_center, running_amounts(vm), user_uid=vm.owner_id, found=True)
+    consumer, wanted = quota.Consumer("vm", vm.pk), running_amounts(vm)
+    if vm.status in RUNNING and vm.status != "unknown":
+        if not charged:
+            # Read anew: since the machine was, it may have moved to another data center.
+            now = Vm.objects.select_related("data_center").get(pk=vm.pk)
+            quota.charge(consumer, now.data_center, wanted, user_uid=now.owner_id, found=True)
+        elif charged != wanted:
+            quota.adjust(consumer, wanted, found=True)
     elif vm.status not in RUNNING and charged and vm.status != "creating":
         quota.release(consumer, RUNNING_DIMENSIONS)
 

@@ -112,6 +112,7 @@ def head(actor: Actor, vm: Vm) -> dict[str, Any]:
         "copyable": Permit.TEMPLATE_CREATE in permits and Permit.VM_EDIT in permits,
         "not_copyable": " ".join(reason.text for reason in why_not(vm)),
         "keeper": Permit.SYSTEM_MANAGE in permits,
+        "not_movable": _("Super-admins move machines to other data centers."),  # to all others
         "watch": HEAD,
         "tabs": [tab for tab in TABS if tab.permit is None or tab.permit in permits],
         "permits": permits,

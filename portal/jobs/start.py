@@ -68,7 +68,7 @@ def start_job(actor: Actor, request: JobRequest) -> Job:
         raise TransactionManagementError("start_job must run in the transaction of its service")
     locks = _sorted(request.locks)
     for lock in locks:
-        _refuse_if_held(lock)
+        refuse_if_held(lock)
     job = _new_job(actor, request)
     Step.objects.bulk_create(
         Step(job=job, position=position, name=step.name) for position, step in enumerate(request.operation.steps)
@@ -110,7 +110,8 @@ def _sorted(locks: tuple[Lock, ...]) -> list[Lock]:
     return [strongest[key] for key in sorted(strongest)]
 
 
-def _refuse_if_held(lock: Lock) -> None:
+def refuse_if_held(lock: Lock) -> None:
+    """Raise ``Busy`` naming the job that stands in the way of such a lock; none comes before the transaction ends."""
     _queue_up(lock)
     held = JobLock.objects.filter(kind=lock.kind, uid=lock.uid)
     if not lock.exclusive:

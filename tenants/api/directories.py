@@ -25,6 +25,7 @@ from tenants.directory.diagnosis import Told
 from tenants.models import Directory, DirectoryKind
 from tenants.services import directories as services
 from tenants.services import directory_groups as groups
+from tenants.services import simulation
 from tenants.services.directories import DirectoryValues
 from tenants.sync import Plan
 
@@ -116,6 +117,20 @@ class NewMappingSerializer(StrictSerializer):
     target = StrictString(max_length=36, help_text="A data center's id, or `system`.")
 
 
+class WouldHoldSerializer(serializers.Serializer):
+    role = serializers.CharField()
+    role_name = serializers.CharField()
+    kind = serializers.CharField()
+    id = serializers.UUIDField(source="uid")
+    name = serializers.CharField()
+    group = serializers.CharField(help_text="The group by which; empty: given to the person.")
+
+
+class GroupRolesSerializer(serializers.Serializer):
+    group = serializers.CharField()
+    roles = WouldHoldSerializer(many=True)
+
+
 class ChangeSerializer(serializers.Serializer):
     user = serializers.UUIDField(source="user.pk")
     username = serializers.CharField(source="user.username")
@@ -129,10 +144,25 @@ class SyncPlanSerializer(serializers.Serializer):
     losing = serializers.IntegerField()
     is_held = serializers.BooleanField()
     changes = ChangeSerializer(many=True)
+    groups = GroupRolesSerializer(many=True, help_text="What each group that somebody leaves or joins holds.")
 
 
 class UsernameSerializer(StrictSerializer):
     username = StrictString(max_length=150)
+
+
+class InGroupSerializer(serializers.Serializer):
+    name = serializers.CharField(source="group.name")
+    dn = serializers.CharField(source="group.dn")
+    way = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="The groups from the person's own to this one, by name; empty where it was not asked.",
+    )
+
+
+class WouldSeeSerializer(serializers.Serializer):
+    kind = serializers.CharField()
+    count = serializers.IntegerField()
 
 
 class SimulationSerializer(serializers.Serializer):
@@ -141,8 +171,12 @@ class SimulationSerializer(serializers.Serializer):
     email = serializers.CharField()
     guid = serializers.CharField()
     kept_out = serializers.CharField()
-    groups = serializers.ListField(child=serializers.CharField())
-    roles = MappingSerializer(many=True)
+    why = serializers.CharField(help_text="Why the log-in would be refused, in words; empty when it would not.")
+    is_disabled = serializers.BooleanField(source="here.is_disabled", help_text="A super-admin disabled the account.")
+    owes_code = serializers.BooleanField(source="here.owes_code", help_text="A role of it asks for a second factor.")
+    groups = InGroupSerializer(many=True)
+    roles = WouldHoldSerializer(source="here.roles", many=True)
+    sees = WouldSeeSerializer(source="here.seen", many=True)
 
 
 class Directories(ListView):
@@ -313,12 +347,9 @@ class DirectorySimulate(ApiView):
 
     @extend_schema(request=UsernameSerializer, responses=SimulationSerializer, operation_id="directories_simulate")
     def post(self, request: Request, uid: UUID) -> Response:
-        """Who that name is there, whether he would be let in, and with which roles."""
+        """Who that name is there, whether he would be let in, by which groups with which roles, and what he would see."""
         username = checked(UsernameSerializer, request.data)["username"]
-        found = services.simulate_login(_actor(request), uid, username)
-        named = [group.name for group in found.groups]
-        body = {name: getattr(found, name) for name in ("name", "display_name", "email", "guid", "kept_out", "roles")}
-        return Response(SimulationSerializer(body | {"groups": named}).data)
+        return Response(SimulationSerializer(simulation.simulate_login(_actor(request), uid, username)).data)
 
 
 def _once(door: ApiView, request: Request, work: Callable[[], Answer]) -> Response:
@@ -341,7 +372,12 @@ def _trial(steps: tuple[Told, ...]) -> Response:
 
 
 def _plan(plan: Plan) -> Response:
-    return Response(SyncPlanSerializer(plan).data)
+    moved = {group for change in plan.changes for group in (*change.moves.left, *change.moves.joined)}
+    held = simulation.roles_of_groups({group.group_id for group in moved})
+    named = sorted(moved, key=lambda group: group.name)
+    groups = [{"group": group.name, "roles": held.get(group.group_id, [])} for group in named]
+    body = {name: getattr(plan, name) for name in ("looked_at", "losing", "is_held", "changes")}
+    return Response(SyncPlanSerializer(body | {"groups": groups}).data)
 
 
 def _actor(request: Request) -> Actor:

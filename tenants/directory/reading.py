@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ AT_ONCE = 50  # GUIDs or names in one filter
 DEEPEST = 50  # groups within groups; cycles end sooner
 # Of one person: twice what a log-in to Windows bears (1,015, says Microsoft of MaxTokenSize), for lists of mail are groups too.
 MOST_GROUPS = 2000
+MOST_TOLD = 100  # groups whose own groups are asked for one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,30 @@ def groups_of(connection: Connection, account: Account) -> dict[str, Group]:
     if connection.address.is_active_directory:
         return _groups_in_chain(connection, account)
     return _groups_by_recursion(connection, account)
+
+
+def ways_to(connection: Connection, account: Account, groups: Mapping[str, Group]) -> dict[str, tuple[Group, ...]]:
+    """By GUID, how an account comes to be in each of these groups: the groups from its own to that one, on a shortest way.
+
+    Groups are asked for one by one, so of the first ``MOST_TOLD`` alone; others, and those to which no way was found, are left out.
+    """
+    ways: dict[str, tuple[Group, ...]] = {}
+    waiting: deque[tuple[Group, ...]] = deque()
+
+    def reach(found: Iterable[Group], way: tuple[Group, ...]) -> None:
+        for group in found:
+            if group.guid in groups and group.guid not in ways:
+                ways[group.guid] = (*way, group)
+                waiting.append(ways[group.guid])
+
+    reach(_holders(connection, [holding(account.dn, account.name)]), ())
+    reach(_primary_groups(connection, account), ())
+    for _asked in range(MOST_TOLD):
+        if not waiting:
+            break
+        way = waiting.popleft()
+        reach(_holders(connection, [holding(way[-1].dn)]), way)
+    return ways
 
 
 def groups_named(connection: Connection, name: str, *, most: int) -> list[Group]:
@@ -200,12 +226,18 @@ def _groups_in_chain(connection: Connection, account: Account) -> dict[str, Grou
     """Active Directory follows nested groups itself, but leaves out the primary group, which no member list names."""
     found: dict[str, Group] = {}
     gathered(found, groups_found(connection, _in_chain(account.dn)))
-    if account.primary_group_sid:
-        sid = "".join(f"\\{byte:02x}" for byte in account.primary_group_sid)
-        for primary in list(groups_found(connection, f"(&(objectClass=group)(objectSid={sid}))")):
-            gathered(found, [primary])
-            gathered(found, groups_found(connection, _in_chain(primary.dn)))
+    for primary in _primary_groups(connection, account):
+        gathered(found, [primary])
+        gathered(found, groups_found(connection, _in_chain(primary.dn)))
     return found
+
+
+def _primary_groups(connection: Connection, account: Account) -> list[Group]:
+    """The one group that only the account itself names; none where the directory knows no such thing."""
+    if not account.primary_group_sid:
+        return []
+    sid = "".join(f"\\{byte:02x}" for byte in account.primary_group_sid)
+    return list(groups_found(connection, f"(&(objectClass=group)(objectSid={sid}))"))
 
 
 def _in_chain(dn: str) -> str:

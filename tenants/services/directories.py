@@ -12,23 +12,18 @@ from django.utils.translation import ngettext
 
 from portal.common.access import access_changed
 from portal.common.actor import Actor
-from portal.common.errors import Conflict, Invalid, NotFound, PreconditionFailed, Reason, Unavailable
+from portal.common.errors import Conflict, Invalid, PreconditionFailed, Reason, Unavailable
 from portal.common.sealed import SealBroken, seal, unseal
 from portal.common.versions import version_of
 from portal.events.record import Subject, attempt
 from tenants import policy
-from tenants.directory.accounts import Account
 from tenants.directory.address import Address
 from tenants.directory.backend import unavailable
 from tenants.directory.checks import refusals
-from tenants.directory.connection import Connection
 from tenants.directory.diagnosis import Told, diagnose
-from tenants.directory.errors import DirectoryDown, TooManyGroups
-from tenants.directory.following import asking
-from tenants.directory.names import login_name
-from tenants.directory.reading import Group, accounts_named, groups_of
+from tenants.directory.errors import DirectoryDown
 from tenants.models import Directory, DirectoryKind, KeptOut, System, User
-from tenants.services.directory_groups import Mapping, authorize_directories, get_directory, mappings
+from tenants.services.directory_groups import authorize_directories, get_directory
 from tenants.sync import Plan, carry_out, plan_of, read_directory, signed_in
 
 COLUMNS = (
@@ -66,24 +61,6 @@ class NotReached(Conflict):
         last = steps[-1]
         why = Reason(last.code, f"{last.title}: {last.text} {last.remedy}".strip(), data={"step": last.step})
         super().__init__(_("The directory cannot be used yet. Nothing was stored."), reasons=(why,))
-
-
-@dataclass(frozen=True, slots=True)
-class Simulation:
-    """What a log-in of somebody would come to, without his password."""
-
-    name: str
-    display_name: str
-    email: str
-    guid: str
-    kept_out: str
-    groups: tuple[Group, ...]
-    roles: tuple[Mapping, ...]
-
-    @property
-    def why(self) -> str:
-        """Why he would be refused, in words."""
-        return str(KeptOut(self.kept_out).label) if self.kept_out else ""
 
 
 def directories(actor: Actor) -> list[Directory]:
@@ -277,32 +254,6 @@ def release_read(actor: Actor, uid: UUID, plan: Plan | None) -> Plan:
             raise Unavailable(_("The directory %(name)s could not be read. Nothing was changed.") % {"name": row.name})
         trial.data = {"changes": len(plan.changes), "losing": plan.losing}
     return plan
-
-
-def simulate_login(actor: Actor, uid: UUID, typed: str) -> Simulation:
-    """Who that name is in the directory, whether he would be let in, and with which roles. No password is needed."""
-    row = get_directory(actor, uid)
-    login = login_name(typed, [Directory(name=row.name, domains=row.domains, is_default=True)])
-    try:
-        with asking(row) as connection:
-            found = accounts_named(connection, login.name, login.whole) if login.name else []
-            if len(found) != 1:
-                text = _("More than one account has this name.") if found else _("The directory has no such account.")
-                raise NotFound(text, reasons=(Reason("username_unknown", text, "username"),))
-            one, groups = _with_groups(connection, found[0])
-    except DirectoryDown as error:
-        raise unavailable(row.name, str(error)) from error
-    roles = tuple(each for each in mappings(actor, uid) if each.group.guid in groups)
-    ordered = tuple(sorted(groups.values(), key=lambda group: group.name.lower()))
-    return Simulation(one.name, one.display_name, one.email, one.guid, one.kept_out, ordered, roles)
-
-
-def _with_groups(connection: Connection, account: Account) -> tuple[Account, dict[str, Group]]:
-    """An account as a log-in takes it, and its groups; none when they are more than are read, which keeps it out."""
-    try:
-        return account, groups_of(connection, account)
-    except TooManyGroups:
-        return replace(account, kept_out=account.kept_out or str(KeptOut.GROUPS)), {}
 
 
 def _address(values: DirectoryValues, row: Directory | None) -> Address:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any, cast
 from uuid import UUID
@@ -21,10 +22,12 @@ from portal.common.login_first import login_required
 from portal.common.sealed import SealBroken, seal_json, unseal_json
 from tenants.directory.diagnosis import Told
 from tenants.forms.directories import DirectoryForm, MappingForm
-from tenants.models import Directory
+from tenants.models import Directory, DirectoryGroup
 from tenants.services import directories as services
 from tenants.services import directory_groups as groups
+from tenants.services import simulation
 from tenants.services.directories import DirectoryValues, NotReached
+from tenants.sync import Change
 
 SECTION = {"section": "directories"}
 MOST_SHOWN = 200  # changes of one sync: more nobody reads, and the API tells them all
@@ -255,8 +258,22 @@ def directory_sync(request: HttpRequest, uid: UUID) -> HttpResponse:
         return redirect("tenants:directory", uid=uid)
     plan = services.preview_sync(actor, uid)
     shown = plan.changes[:MOST_SHOWN]
-    context = {"directory": row, "plan": plan, "shown": shown, "more": len(plan.changes) - len(shown)}
+    context = {"directory": row, "plan": plan, "shown": _with_roles(shown), "more": len(plan.changes) - len(shown)}
     return render(request, "tenants/directory_sync.html", SECTION | context)
+
+
+def _with_roles(changes: Sequence[Change]) -> list[dict[str, Any]]:
+    """Each change with the groups that are left and joined, and what these hold."""
+    moved = [group for change in changes for group in (*change.moves.left, *change.moves.joined)]
+    held = simulation.roles_of_groups({group.group_id for group in moved})
+
+    def with_roles(groups: Iterable[DirectoryGroup]) -> list[tuple[DirectoryGroup, list[simulation.WouldHold]]]:
+        return [(group, held.get(group.group_id, [])) for group in groups]
+
+    return [
+        {"change": change, "left": with_roles(change.moves.left), "joined": with_roles(change.moves.joined)}
+        for change in changes
+    ]
 
 
 @require_safe
@@ -268,4 +285,4 @@ def directory_simulate(request: HttpRequest, uid: UUID) -> HttpResponse:
     typed = request.GET.get("username", "").strip()[:150]
     if not typed:
         return redirect("tenants:directory", uid=uid)
-    return _detail(request, row, simulation=services.simulate_login(actor, uid, typed), simulated=typed)
+    return _detail(request, row, simulation=simulation.simulate_login(actor, uid, typed), simulated=typed)

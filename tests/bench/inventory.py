@@ -76,7 +76,7 @@ def many_domains(conn: libvirt.virConnect, count: int, provider: Provider, like:
         if number % OURS_EVERY == 0:
             metadata = etree.tostring(xml.metadata(Marker(portal_id(), uid)), encoding="unicode")
             rows.append(
-                copy_of(like, uid, f"bench-{number}", provider_id=provider.pk, external_id=str(uid), status="down")
+                copy_of(like, uid, f"off-{number}", provider_id=provider.pk, external_id=str(uid), status="down")
             )
         domains.append(conn.defineXML(DOMAIN.format(name=f"bench-{number:05}", uid=uid, metadata=metadata)))
     Vm.objects.bulk_create(rows)

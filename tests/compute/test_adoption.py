@@ -6,11 +6,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from django.core.management import call_command
 
 from compute.models import FoundVm, Vm
 from compute.rules import adopted_name
 from compute.services import adoption, vms
 from compute.services.adoption import Adoption
+from compute.services.wishes import VmRequest
 from compute.sync.inventory import sync_provider
 from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted
 from portal.hypervisors.models import Provider
@@ -86,6 +88,20 @@ def test_machine_of_ours_whose_row_is_lost_is_adopted_again(place, double, found
     [again] = adopted(place, row, owner="alice")
     assert again.pk == vm.pk
     assert double.things("vm")[vm.external_id]["marker"]["uid"] == str(vm.pk)
+
+
+def test_a_purge_gives_adopted_machines_back_and_deletes_what_was_made_here(place, double, found):
+    wanted = VmRequest(name="web-1", data_center_uid=place.centers["physics"].pk, template_uid=place.template.pk)
+    made, job = vms.create_vm(place.actor("alice"), wanted)
+    assert run_to_end(job.pk).status == "finished"
+    _kept, unknown = adopted(place, found["mail server"], found["dns"])
+    Vm.objects.filter(pk=unknown.pk).delete()
+
+    call_command("purge_marked", yes=True)
+
+    left = {vm["name"]: (vm["state"], vm["marker"] is None) for vm in double.things("vm").values()}
+    assert left == {"mail server": ("up", True), "dns": ("down", True), "other": ("down", False)}
+    assert made.external_id not in double.things("vm")
 
 
 def test_plan_shows_the_quota_after_and_writes_nothing(place, found):

@@ -7,6 +7,7 @@ import pytest
 from compute.choices import HELD
 from compute.models import Vm
 from compute.sync.inventory import sync_provider
+from compute.sync.vms import RUNNING_DIMENSIONS
 from compute.sync.watcher import look_at
 from portal.events.models import Event
 from portal.hypervisors.models import Provider
@@ -14,6 +15,7 @@ from portal.jobs.engine import advance
 from portal.jobs.models import Job, JobLock
 from portal.jobs.states import FINAL
 from tenants import quota
+from tenants.models import QuotaCharge
 from tenants.models.quota import Dimension
 from tests.doubles.hypervisor_state import drop
 from tests.flows.place import Place, the_place
@@ -54,6 +56,30 @@ def watched(place: Place, vm: Vm) -> str:
     sync_provider(place.provider)
     vm.refresh_from_db()
     return vm.status
+
+
+@pytest.mark.parametrize("run", [True, False])
+def test_tf17_a_machine_resized_behind_our_back_has_that_size_and_is_charged_for_it(place: Place, run: bool) -> None:
+    vm = place.machine("web-1", run=run)
+    place.double.set_vm(vm.external_id, vcpus=40, memory_mib=128)
+
+    sync_provider(place.provider)
+
+    vm.refresh_from_db()
+    assert (vm.vcpus, vm.memory_mib) == (40, 128)
+    assert running_charges(vm) == ({"vcpus_running": 40, "memory_running_mib": 128} if run else {})
+    [told] = Event.objects.filter(code="VM_RESIZED_OUTSIDE")
+    assert (told.object_uid, told.data["is"]) == (vm.pk, {"vcpus": 40, "memory_mib": 128})
+    # What was missed for any reason is put right by the next compare.
+    Vm.objects.filter(pk=vm.pk).update(vcpus=2)
+    place.double.set_vm(vm.external_id, vcpus=2)
+    sync_provider(place.provider)
+    assert running_charges(vm) == ({"vcpus_running": 2, "memory_running_mib": 128} if run else {})
+
+
+def running_charges(vm: Vm) -> dict[str, int]:
+    rows = QuotaCharge.objects.filter(consumer_uid=vm.pk, dimension__in=RUNNING_DIMENSIONS)
+    return dict(rows.values_list("dimension", "amount"))
 
 
 @pytest.mark.parametrize("run", [True, False])

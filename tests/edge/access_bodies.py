@@ -133,7 +133,10 @@ def network_body(world: World, operation: str) -> dict[str, Any]:
 
 
 def chosen_body(world: World, operation: str) -> dict[str, Any]:
-    """Of forms over machines that were ticked."""
+    """Of forms over machines that were ticked, or that move."""
+    if operation.endswith("/move/"):
+        there = {"data_center": str(world.place.centers["informatics"].pk), "owner": "charlie"}
+        return there if "/api/" in operation else there | {"action": "move"}
     if operation == "POST /grants/{kind}/{uid}/take/":
         return {"user": world.ids["user"], "role": "end-user"}
     if operation == "POST /machines/bulk/":

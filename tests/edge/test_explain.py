@@ -16,6 +16,7 @@ from compute.models import Template
 from portal.common.actor import system_actor
 from tenants import policy
 from tenants.models import Directory, DirectoryGroup, Role
+from tenants.services.tokens import create_token
 
 MOST_QUERIES = 40  # of the page, the frame included
 
@@ -133,6 +134,24 @@ def test_what_no_grant_would_change_is_said(world):
     world.vm.data_center.__class__.objects.filter(pk=world.vm.data_center_id).update(enabled=False)
     asleep = ask(world, "root", vm(world), "VM_RUN", "alice")
     assert "data center physics is disabled" in asleep["sentence"]
+
+
+def test_a_token_of_chosen_permits_or_objects_is_told_what_it_lacks(world):
+    """What its user may is bounded by it, and no grant widens it."""
+    alice, center = world.place.actor("alice"), f"data_center:{world.ids['data_center']}"
+    for rank, more in (("stopper", {"permits": ["VM_STOP"]}), ("keeper", {"objects": [world.vm.pk]})):
+        world.tokens[rank] = create_token(alice, name=rank, scope="write", expires_in=3600, **more)[1]
+    assert ask(world, "stopper", vm(world), "VM_STOP")["allowed"] is True
+    assert ask(world, "keeper", vm(world), "VM_RUN")["allowed"] is True
+
+    not_its_permit = ask(world, "stopper", vm(world), "VM_RUN")
+
+    assert (not_its_permit["allowed"], not_its_permit["remedy"]) == (False, None)
+    assert "token" in not_its_permit["sentence"]
+    # An object that it does not reach is not there for it; what it may see of the rest is bounded as well.
+    ask(world, "keeper", center, "VM_CREATE", status=HTTPStatus.NOT_FOUND)
+    not_its_objects = ask(world, "keeper", vm(world), "GRANT", "bob")
+    assert not_its_objects["allowed"] is False
 
 
 @pytest.mark.parametrize("permit", ["", "VM_RUN", "VM_DELETE"])

@@ -1,9 +1,13 @@
-"""``manage.py purge_marked --yes``: remove from every provider what bears this portal's mark, and nothing else."""
+"""``manage.py purge_marked --yes``: remove from every provider what bears this portal's mark, and nothing else.
+
+Machines that were adopted are given back as they are: the mark goes, they stay. So are those of which nothing is known any
+more and whose name is none that the portal gives.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 from uuid import UUID
 
@@ -46,8 +50,8 @@ class Command(BaseCommand):
     def _purge(self, provider: Provider) -> None:
         driver, ours = driver_for(provider), portal_id()
         inventory = driver.inventory()
-        known = set(Vm.objects.filter(provider=provider).values_list("uid", flat=True))
-        machines = known | _remove_vms(driver, inventory, ours)
+        adopted = dict(Vm.objects.filter(provider=provider).values_list("uid", "adopted"))
+        machines = adopted.keys() | _remove_vms(driver, inventory, ours, adopted)
         for domain in inventory.storage_domains:
             _purge_storage(driver, domain, machines, is_ours=_is_ours(domain.marker, ours))
         for network in inventory.networks:
@@ -60,12 +64,17 @@ def _is_ours(marker: Marker | None, ours: UUID) -> bool:
     return marker is not None and marker.portal_id == ours
 
 
-def _remove_vms(driver: Driver, inventory: Inventory, ours: UUID) -> set[UUID]:
-    """Cuts the power of each of ours and undefines it; their uids. What somebody copied of ours is his."""
+def _remove_vms(driver: Driver, inventory: Inventory, ours: UUID, adopted: dict[UUID, bool]) -> set[UUID]:
+    """Cuts the power of each that was made here and undefines it; their uids. What somebody copied of ours is his, and what
+    was adopted was somebody's before. ``adopted``: whether each machine that has a row was.
+    """
     removed = set()
     for vm in inventory.vms:
         if vm.marker is not None and _is_ours(vm.marker, ours) and not vm.is_copy:
             ref = VmRef(vm.marker.uid, vm.external_id)
+            if adopted.get(ref.uid, not vm.name.endswith(ref.uid.hex[:8])):
+                driver.unadopt_vm(ref)
+                continue
             if vm.status is not VmStatus.DOWN:
                 driver.stop_vm(ref)
                 _soon(lambda ref=ref: _is_off(driver, ref))  # type: ignore[misc]
@@ -87,7 +96,7 @@ def _soon(true: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
-def _purge_storage(driver: Driver, domain: StorageDomainFound, machines: set[UUID], *, is_ours: bool) -> None:
+def _purge_storage(driver: Driver, domain: StorageDomainFound, machines: Set[UUID], *, is_ours: bool) -> None:
     """Removes our disks from a storage domain, anybody's, and the storage domain where it is ours."""
     name = domain.external_id
     if is_ours:

@@ -12,6 +12,7 @@ import pytest
 from compute.choices import HELD
 from compute.models import Disk, Vm
 from portal.events.models import Event
+from portal.hypervisors.libvirt.xml import NAMESPACE
 from portal.hypervisors.models import Provider
 from tenants.models import QuotaCharge
 from tenants.models.quota import Dimension
@@ -55,6 +56,28 @@ def test_tf17_a_machine_that_others_stop_start_rename_and_undefine(place: RealPl
     place.do("delete", vm)
     assert disk not in place.disks()
     assert not QuotaCharge.objects.filter(consumer_uid__in=[vm.pk, disk]).exists()
+
+
+def test_tf17_a_machine_that_others_resize_or_take_the_mark_from(place: RealPlace) -> None:
+    vm = place.machine("fifth", run=False)
+    virsh, name = place.libvirtd.virsh, domain_name(vm)
+    virsh("setvcpus", name, "3", "--maximum", "--config")
+    virsh("setvcpus", name, "3", "--config")
+    virsh("setmaxmem", name, "384M", "--config")
+
+    until(lambda: (sizes_of(vm)) == (3, 384), "the size that it has now")
+
+    virsh("metadata", name, NAMESPACE, "--config", "--remove")
+    seen_until({vm: "unknown"}, seconds=BY_EVENT)
+    vm.refresh_from_db()
+    assert vm.is_absent, "without our mark it is none of ours"
+    virsh("undefine", name)
+    place.do("delete", vm)
+
+
+def sizes_of(vm: Vm) -> tuple[int, int]:
+    vm.refresh_from_db()
+    return vm.vcpus, vm.memory_mib
 
 
 def test_tf17_an_empty_answer_is_not_believed(place: RealPlace) -> None:

@@ -7,7 +7,15 @@ import pytest
 from portal.events.models import Event
 from tenants.directory.address import address_of
 from tenants.directory.connection import PAGE_SIZE, Connection
-from tenants.directory.reading import accounts_named, accounts_of, group_of, groups_named, groups_of, members_of
+from tenants.directory.reading import (
+    accounts_named,
+    accounts_of,
+    group_of,
+    groups_named,
+    groups_of,
+    members_of,
+    ways_to,
+)
 from tenants.models import Directory, User
 from tests.lab.samba_server import SUFFIX, SambaServer
 from tests.people import PASSWORD
@@ -119,9 +127,14 @@ def test_groups_are_found_through_groups_and_by_the_primary_one(ad, samba):
     other = samba.group(fresh("other"), [])
     with Connection(address_of(ad)) as connection:
         [account] = accounts_named(connection, name, name)
-        names = {group.name for group in groups_of(connection, account).values()}
+        groups = groups_of(connection, account)
+        names = {group.name for group in groups.values()}
         assert {inner, middle, outer, "Domain Users"} <= names
         assert other not in names
+        ways = {way[-1].name: [group.name for group in way] for way in ways_to(connection, account, groups).values()}
+        assert ways[outer] == [inner, middle, outer]
+        assert ways["Domain Users"] == ["Domain Users"]
+        assert ways["Users"] == ["Domain Users", "Users"]
         [found] = groups_named(connection, outer, most=5)
         assert [one.name for one in members_of(connection, found)] == [name]
         assert group_of(connection, found.guid) == found

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.contrib.auth.models import Group
 from django.test import Client
 
+from portal.common.actor import system_actor
 from portal.events.models import Event
 from portal.hypervisors.models import Provider
-from tenants.models import Directory, DirectoryGroup, User
+from tenants import policy
+from tenants.models import Directory, DirectoryGroup, Role, User
 from tests.compute.console.certificates import Authority
+from tests.lab import samba_server
 from tests.lab.slapd_server import GROUPS, PEOPLE, PORTAL, PORTAL_PASSWORD, SlapdServer
-from tests.tenants.directory.conftest import follow, fresh, log_in
+from tests.tenants.directory.conftest import follow, fresh, log_in, token
 
 SECRET = "Prima-vera-1642"
 
@@ -61,6 +65,55 @@ def test_a_directory_is_tried_and_then_connected_with_the_password_given_once(bo
     assert (row.domains, row.urls) == (["lab.example", "uni.example"], [slapd.ldaps_url])
     assert PORTAL_PASSWORD not in row.sealed_password
     assert log_in(f"{name}@uni.example", SECRET).status_code == 302
+
+
+def test_an_active_directory_is_connected_by_the_form_and_its_nested_group_runs_one_data_center_alone(
+    people, boss, samba
+):
+    name, inner, outer = fresh("ada"), fresh("inner"), fresh("outer")
+    samba.group(outer, [samba.group(inner, [samba.person(name, SECRET)])])
+    values = {
+        "name": "LAB",
+        "kind": "active_directory",
+        "urls": samba.ldaps_url,
+        "starts_tls": "no",
+        "ca_pem": samba.ca_pem,
+        "bind_dn": samba_server.PORTAL,
+        "password": samba_server.PORTAL_PASSWORD,
+        "base_dn": samba_server.SUFFIX,
+        "group_base_dn": "",
+        "domains": "lab.example",
+        "brake_percent": "30",
+        "action": "save",
+    }
+    assert boss.post("/directories/new/", values).status_code == 302
+    page = f"/directories/{Directory.objects.get().pk}/"
+    given = {"group": outer, "role": "data-center-admin", "target": str(people.physics.pk)}
+    assert boss.post(page, given).status_code == 302
+
+    admin = Client()
+    assert log_in(f"{name}@lab.example", SECRET, admin).status_code == 302
+
+    seen = admin.get("/api/v1/data-centers/").json()["results"]
+    assert [each["name"] for each in seen] == [people.physics.name]
+    assert admin.get(f"/data-centers/{people.physics.pk}/people/").status_code == 200
+    assert admin.get("/directories/").status_code == 403
+
+
+def test_a_second_factor_is_asked_of_people_of_a_directory_by_the_rank_of_their_group(people, boss, openldap, slapd):
+    name, group = fresh("ada"), fresh("admins")
+    slapd.group(group, [slapd.person(name, SECRET)])
+    page = f"/directories/{openldap.pk}/"
+    boss.post(page, {"group": group, "role": "data-center-admin", "target": str(people.physics.pk)})
+    Role.objects.filter(codename="data-center-admin").update(needs_factor=True)
+
+    refused = token(name, SECRET)
+    client = Client()
+    assert log_in(name, SECRET, client).status_code == 302
+
+    assert (refused.status_code, "set it up first" in refused.json()["detail"]) == (403, True)
+    assert client.get("/")["Location"] == "/factor/"
+    assert client.get("/api/v1/vms/").json()["code"] == "factor_owed"
 
 
 def wrong(change: str, server: SlapdServer) -> dict[str, str]:
@@ -158,6 +211,44 @@ def test_a_groups_role_is_given_seen_in_a_simulation_and_taken(people, boss, ope
     assert not DirectoryGroup.objects.exists()
 
 
+def test_a_simulation_tells_the_way_into_each_group_all_roles_and_what_would_be_seen(people, boss, openldap, slapd):
+    name, inner, outer = fresh("ada"), fresh("inner"), fresh("outer")
+    slapd.group(outer, [slapd.group(inner, [slapd.person(name, SECRET)])])
+    page = f"/directories/{openldap.pk}/"
+    boss.post(page, {"group": outer, "role": "data-center-admin", "target": str(people.physics.pk)})
+    users, groups = User.objects.count(), Group.objects.count()
+
+    told = simulated(boss, page, name)
+
+    assert {each["name"]: each["way"] for each in told["groups"]} == {inner: [inner], outer: [inner, outer]}
+    [role] = told["roles"]
+    assert (role["role"], role["id"], role["group"]) == ("data-center-admin", str(people.physics.pk), outer)
+    assert {"kind": "data_center", "count": 1} in told["sees"]
+    assert (told["why"], told["is_disabled"], told["owes_code"]) == ("", False, False)
+    assert f"{inner} → {outer}" in boss.get(f"{page}simulate/?username={name}").content.decode()
+    assert (User.objects.count(), Group.objects.count()) == (users, groups), "a simulation keeps nothing"
+    # What he was given himself, what asks for a code, and that he is shut out here.
+    assert log_in(name, SECRET).status_code == 302
+    user = User.objects.get(directory=openldap)
+    policy.grant(system_actor(), "end-user", user, people.physics)
+    Role.objects.filter(codename="data-center-admin").update(needs_factor=True)
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    told = simulated(boss, page, name)
+    assert sorted((each["role"], each["group"]) for each in told["roles"]) == [
+        ("data-center-admin", outer),
+        ("end-user", ""),
+    ]
+    assert (told["is_disabled"], told["owes_code"]) == (True, True)
+    assert "disabled the account here" in told["why"]
+    assert not User.objects.get(pk=user.pk).is_active
+
+
+def simulated(boss, page, name):
+    answer = boss.post(f"/api/v1{page}simulate/", {"username": name}, content_type="application/json")
+    assert answer.status_code == 200, answer.content
+    return answer.json()
+
+
 def test_the_sync_is_shown_as_a_difference_and_done_when_told(people, boss, openldap, slapd, monkeypatch):
     name, group = fresh("linus"), fresh("kernel")
     dn = slapd.person(name, SECRET)
@@ -167,7 +258,15 @@ def test_the_sync_is_shown_as_a_difference_and_done_when_told(people, boss, open
     assert log_in(name, SECRET).status_code == 302
     assert "Nothing: all is as the directory says." in boss.get(f"{page}sync/").content.decode()
     slapd.change(group_dn, member=["cn=nobody,dc=lab,dc=example"])
-    assert f"− {group}" in boss.get(f"{page}sync/").content.decode()
+    shown = boss.get(f"{page}sync/").content.decode()
+    assert f"− {group}" in shown
+    lost = f"{Role.objects.get(codename='end-user').name}: {people.physics.name}"
+    assert lost in re.sub(r"\s+", " ", shown), "who loses what, not only which group"
+    [told] = boss.get(f"/api/v1{page}sync/").json()["groups"]
+    assert (told["group"], [(role["role"], role["name"]) for role in told["roles"]]) == (
+        group,
+        [("end-user", people.physics.name)],
+    )
     with monkeypatch.context() as patched:
         patched.setattr("tenants.views.directories.MOST_SHOWN", 0)
         assert "And 1 more person." in boss.get(f"{page}sync/").content.decode()

@@ -1,0 +1,45 @@
+"""The pages by which a machine is moved to another data center: where to, what that would mean, and the move."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from compute.forms.moves import MoveForm
+from compute.services import moves
+from portal.common.errors import PortalError
+from portal.common.http import actor_of
+from portal.common.login_first import login_required
+
+SECTION = {"section": "machines"}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def vm_move(request: HttpRequest, uid: UUID) -> HttpResponse:
+    """Where to, and whose it will be. Posted: what the move would mean, then the move."""
+    actor = actor_of(request)
+    vm, data_centers = moves.destinations(actor, uid)
+    form = MoveForm(request.POST if request.method == "POST" else None, data_centers=data_centers)
+    context = SECTION | {"vm": vm, "form": form}
+    status = 200
+    if request.POST.get("action") == "move" and form.is_valid():
+        try:
+            moved = moves.move_vm(actor, uid, form.move())
+        except PortalError as error:
+            if not error.reasons:
+                raise
+            status = error.status  # and the review says why
+        else:
+            told = {"name": moved.name, "data_center": moved.data_center.name}
+            messages.success(request, _("%(name)s is in %(data_center)s now.") % told)
+            return redirect("compute:vm-detail", uid=uid)
+    plan = form.tried(lambda: moves.plan_move(actor, uid, form.move())) if form.is_bound else None
+    if plan is None:
+        return render(request, "compute/vm_move.html", context, status=400 if form.errors else 200)
+    return render(request, "compute/vm_move_review.html", context | {"plan": plan}, status=status)
