@@ -6,6 +6,7 @@ It is no oVirt. It is started as one more process of the portal; the machines on
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import ssl
 from pathlib import Path
@@ -18,6 +19,7 @@ from supervisor import Program
 NAME: Final = "engine"
 USER: Final = "portal@internal"
 BIND: Final = "127.0.0.1"
+REFERENCE: Final = "STEGI_REFERENCE"  # names a folder with the API's schema, to which the double is held then
 CA: Final = "/ovirt-engine/services/pki-resource?resource=ca-certificate&format=X509-PEM-CA"
 
 
@@ -26,6 +28,8 @@ def program(folder: DataFolder, image: Path) -> Program:
     here = _folder(folder)
     here.mkdir(mode=0o700, exist_ok=True)
     options = [f"--folder={here}", f"--port={_port(folder)}", f"--bind={BIND}", "--backing=qemu", f"--image={image}"]
+    if named := os.environ.get(REFERENCE):
+        options.append(f"--reference={named}")
     return Program(NAME, [PYTHON, "-m", "tests.doubles.ovirt_engine", *options])
 
 

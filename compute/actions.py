@@ -18,6 +18,7 @@ from portal.hypervisors.models import Provider
 from portal.hypervisors.registry import driver_class
 from tenants import policy
 from tenants.policy import Permit
+from tenants.verbs import explained
 
 VERB_PERMITS = {
     "run": Permit.VM_RUN,
@@ -26,6 +27,14 @@ VERB_PERMITS = {
     "reboot": Permit.VM_REBOOT,
     "delete": Permit.VM_DELETE,
     "connect": Permit.VM_CONNECT,
+}
+VERB_ICONS = {
+    "run": "player-play",
+    "shut_down": "power",
+    "stop": "player-stop",
+    "reboot": "refresh",
+    "delete": "trash",
+    "connect": "terminal-2",
 }
 
 
@@ -39,6 +48,12 @@ class Action:
     reason: str = ""
     wants_name: bool = False  # the machine is protected: its name is to be typed
     lacks: str = ""  # the permit, where it is lacking
+    way_out: str = ""  # the page that says what would help, then
+
+    @property
+    def icon(self) -> str:
+        """One of Tabler's."""
+        return VERB_ICONS[self.verb]
 
 
 def vm_actions(vm: Vm, permits: frozenset[Permit]) -> list[Action]:
@@ -81,8 +96,8 @@ def _actions(vm: Vm, permits: frozenset[Permit], *, is_busy: bool) -> list[Actio
         reason = _why_not(vm, verb, permits, is_busy=is_busy)
         wants_name = vm.protected and verb in rules.ENDING
         permit = VERB_PERMITS[verb]
-        lacks = "" if permit in permits else permit.value
-        found.append(Action(verb, title, allowed=not reason, reason=reason, wants_name=wants_name, lacks=lacks))
+        lacks, way_out = ("", "") if permit in permits else (permit.value, explained(permit, vm))
+        found.append(Action(verb, title, not reason, reason, wants_name, lacks, way_out))
     return found
 
 

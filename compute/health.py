@@ -12,11 +12,12 @@ from django.utils.translation import gettext as _
 from compute import selectors
 from compute.models import Host, StorageAssignment, StorageDomain
 from portal.common.actor import Actor
-from portal.common.errors import NotPermitted, Reason
+from portal.common.errors import Reason
 from portal.hypervisors.models import ProviderStatus
 from tenants import policy
 from tenants.models import DataCenter
 from tenants.permits import Permit
+from tenants.selectors import where_to_ask
 
 ALMOST_FULL = 80
 FULL = 90
@@ -27,7 +28,7 @@ def authorize_storage(actor: Actor) -> None:
     """Raise ``NotPermitted`` for whoever runs neither the hypervisors nor a data center."""
     if policy.holds_everywhere(actor, Permit.PROVIDER_VIEW) or policy.holds_anywhere(actor, Permit.DATA_CENTER_EDIT):
         return
-    raise NotPermitted(_("Storage is for those who run a data center, or all of them."))
+    policy.authorize(actor, Permit.DATA_CENTER_EDIT, where_to_ask(actor) or policy.system())
 
 
 def storage_of(actor: Actor) -> QuerySet[StorageDomain]:

@@ -52,28 +52,31 @@ ICONS = ("device-desktop", "server", "database", "terminal-2", "brand-debian", "
          "brand-redhat", "brand-windows", "brand-docker", "flask", "school")  # fmt: skip
 MAC_PREFIX = "52:54:00"
 
-# Which verb is legal in which status: oVirt's action matrix (engine class ActionUtils), narrowed by its commands' rules.
+_RUNS = frozenset(
+    {
+        "wait_for_launch",
+        "powering_up",
+        "up",
+        "reboot_in_progress",
+        "powering_down",
+        "paused",
+        "migrating",
+        "not_responding",
+    }
+)
 LEGAL: dict[str, frozenset[str]] = {
     "run": frozenset({"down", "paused", "suspended"}),
-    "shut_down": frozenset(
-        {"wait_for_launch", "powering_up", "up", "reboot_in_progress", "powering_down", "paused", "not_responding"}
-    ),
-    "stop": frozenset(
-        {
-            "wait_for_launch",
-            "powering_up",
-            "up",
-            "reboot_in_progress",
-            "powering_down",
-            "paused",
-            "suspended",
-            "not_responding",
-        }
-    ),
+    "shut_down": _RUNS,
+    "stop": _RUNS | {"suspended"},
     "reboot": frozenset({"powering_up", "up"}),
     "delete": frozenset({"down"}),
     "connect": frozenset({"powering_up", "up", "reboot_in_progress", "powering_down", "paused"}),
 }
+"""Which verb is legal in which status: oVirt's action matrix (engine class ``ActionUtils``) with what its commands check.
+
+Narrower than that in one place: an engine takes ``shut_down`` of a suspended machine and discards its memory, for no guest
+is there to be asked. Who asks gently does not mean that: here it is run, or stopped.
+"""
 
 
 @dataclass(frozen=True, slots=True)

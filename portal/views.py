@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_POST, require_safe
 
@@ -19,6 +20,7 @@ from compute.choices import VmStatusChoice
 from compute.forms.vms import told_apart
 from compute.views import parts
 from compute.views.listing import NEWEST, Listing
+from compute.views.offers import create_machine
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from portal.context import THEME_COOKIE, THEMES, frame_of
@@ -59,8 +61,10 @@ def home(request: HttpRequest) -> HttpResponse:
         "chosen_data_center": next((row for row in frame.data_centers if row.pk == listing.data_center), None),
         "cards": parts.cards(actor, shown),
         "more": more,
-        "can_create": bool(frame.data_centers),
     }
+    first = _("Create the first machine") if frame.runs_data_centers else _("Create your first machine")
+    title = "" if shown or listing.is_filtered else first
+    context["create"] = create_machine(actor, possible=bool(frame.data_centers), title=title)
     if frame.runs_data_centers:
         return render(request, "compute/vm_list.html", context | _table(request, listing))
     quotas = [{"data_center": row, "meters": quota.usage(row, actor.uid)} for row in frame.data_centers]

@@ -95,6 +95,11 @@ def get_data_center(actor: Actor, uid: UUID) -> DataCenter:
     return row
 
 
+def where_to_ask(actor: Actor) -> DataCenter | None:
+    """The data center in which somebody would be given what he holds nowhere: the first that he sees; None without any."""
+    return data_centers(actor).filter(enabled=True).order_by("name").first()
+
+
 def roles_for(kind: str) -> list[Role]:
     """The roles that can be given on an object of this kind: the institute's ranks from the humblest, then the others."""
     fitting = [row for row in Role.objects.all() if fits(row.permits, kind)]

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from tenants.models.data_center import SYSTEM_UID
 from tenants.views import (
     accounts,
     directories,
@@ -19,6 +20,7 @@ app_name = "tenants"
 
 urlpatterns = [
     path("explain/", explaining.explain, name="explain"),
+    path("system/who/", holders.who, {"kind": "system", "uid": SYSTEM_UID}, name="system-who"),
     path("data-centers/<uuid:uid>/who/", holders.who, {"kind": "data_center"}, name="data-center-who"),
     path("data-centers/<uuid:uid>/people/", people.data_center_people, name="people"),
     path("data-centers/<uuid:uid>/people/<uuid:user>/remove/", people.person_remove, name="person-remove"),

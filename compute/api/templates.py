@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compute import rules, selectors
+from compute.assigned import users_seen
 from compute.models import StorageDomain, Template
 from compute.services import templates
 from compute.services.template_copies import CopyRequest, Offer, get_offer, template_of_machine, template_of_volume
@@ -81,6 +82,22 @@ class TemplateSerializer(serializers.ModelSerializer):
     def get_can_clone(self, row: Template) -> bool:
         """By what its provider told."""
         return can_clone(row)
+
+
+class OneTemplateSerializer(TemplateSerializer):
+    """One looked at by itself, with where it can be used."""
+
+    data_centers = serializers.SerializerMethodField(
+        help_text="Those that it is assigned to, of the data centers that one may see."
+    )
+
+    class Meta(TemplateSerializer.Meta):
+        fields = [*TemplateSerializer.Meta.fields, "data_centers"]
+        read_only_fields = fields
+
+    def get_data_centers(self, row: Template) -> list[UUID]:
+        """By name."""
+        return list(users_seen(self.context["actor"], row).values_list("pk", flat=True))
 
 
 class TemplateEditSerializer(StrictSerializer):
@@ -175,21 +192,23 @@ class TemplateDetail(ApiView):
 
     rehearsed = ("PATCH", "DELETE")
 
-    @extend_schema(responses=TemplateSerializer)
+    @extend_schema(responses=OneTemplateSerializer)
     def get(self, request: Request, uid: UUID) -> Response:
         """As it is; ``ETag`` is its version."""
-        return _answer(selectors.get_template(_actor(request), uid))
+        actor = _actor(request)
+        return _answer(actor, selectors.get_template(actor, uid))
 
     @extend_schema(
         request=TemplateEditSerializer,
-        responses={200: TemplateSerializer},
+        responses={200: OneTemplateSerializer},
         parameters=[OpenApiParameter("If-Match", str, "header", description="The version that was looked at.")],
     )
     def patch(self, request: Request, uid: UUID) -> Response:
         """Change it; with ``If-Match``, unless somebody else did meanwhile (412)."""
         changes = checked(TemplateEditSerializer, request.data)
         edit = TemplateEdit(changes, version_in(request.headers.get("If-Match", "")))
-        return _answer(templates.edit_template(_actor(request), uid, edit))
+        actor = _actor(request)
+        return _answer(actor, templates.edit_template(actor, uid, edit))
 
     @extend_schema(responses={202: StartedSerializer})
     def delete(self, request: Request, uid: UUID) -> Response:
@@ -223,8 +242,9 @@ def _refuse_sealing(kind: str, *, seal: bool) -> None:
         raise Invalid(text, reasons=(Reason("image_not_sealed", text, "seal"),))
 
 
-def _answer(template: Template) -> Response:
-    return Response(TemplateSerializer(template).data, headers={"ETag": etag(templates.template_version(template))})
+def _answer(actor: Actor, template: Template) -> Response:
+    shown = OneTemplateSerializer(template, context={"actor": actor}).data
+    return Response(shown, headers={"ETag": etag(templates.template_version(template))})
 
 
 def _started(template: Template, job: Job) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -14,7 +15,8 @@ from compute.models import Disk, Nic, Template, Vm
 from compute.operations.kept import MAKING_SECONDS, engines_template, read_back_kept, settle_made, while_away
 from compute.operations.left_behind import machine_left
 from compute.operations.looked_at import once_looked_at
-from compute.operations.machine import OFF, driver_of, read_back, ref_of, settle, vm_of
+from compute.operations.machine import driver_of, read_back, ref_of, settle, vm_of
+from compute.operations.removal import remove_disks
 from compute.sync.vms import observe
 from network.models import VnicProfile
 from portal.common.errors import NotFound as Hidden
@@ -22,7 +24,7 @@ from portal.common.errors import NotPermitted
 from portal.common.sealed import unseal_json
 from portal.hypervisors.base import Driver
 from portal.hypervisors.engine_found import MakingState
-from portal.hypervisors.errors import MakingFailed, NoCapacity, NotFound, Unavailable
+from portal.hypervisors.errors import MakingFailed, NoCapacity, Unavailable
 from portal.hypervisors.known import capabilities_of
 from portal.hypervisors.specs import (
     DiskFromTemplate,
@@ -107,7 +109,7 @@ def make_disks(ctx: StepContext) -> Done:
     return Done()
 
 
-def unmake_disks(ctx: StepContext) -> Wait | None:
+def unmake_disks(ctx: StepContext, *, step: str = "make_disks") -> Wait | None:
     """Remove them, and wait until they are gone: an engine takes its time. Already gone is done.
 
     A definition that came late, when its own undo was over, or that is still going, would hold them.
@@ -118,24 +120,7 @@ def unmake_disks(ctx: StepContext) -> Wait | None:
         undefine(ctx)
         if driver.find_vm(vm.pk, vm.external_id) is not None:
             return Wait(1.0, _("Waiting for the definition to be gone."))
-    refs = [_disk_ref(disk) for disk in _disks(vm)]
-    for ref in refs:
-        driver.delete_disk(ref)
-        ctx.fault_point("removed")
-    if any(_is_seen(driver, ref) for ref in refs):
-        return Wait(1.0, _("Waiting for the disks to be gone."))
-    return None
-
-
-def _is_seen(driver: Driver, ref: DiskRef) -> bool:
-    """Whether a disk is there still, after ``delete_disk`` was accepted.
-
-    Where its storage domain is gone nobody can look: then that word is the last, and the disk counts as removed.
-    """
-    try:
-        return driver.find_disk(ref) is not None
-    except NotFound:
-        return False
+    return remove_disks(ctx, driver, [_disk_ref(disk) for disk in _disks(vm)], step=step)
 
 
 def make_first_boot(ctx: StepContext) -> Done:
@@ -257,11 +242,11 @@ def undefine(ctx: StepContext) -> Done | Wait:
     ref = VmRef(vm.pk, found.external_id) if found else ref_of(vm)
     if found is not None and found.status is VmStatus.IMAGE_LOCKED:
         return Wait(1.0, _("Waiting until the engine lets go of the machine."), give_up_after=MAKING_SECONDS)
-    if found is not None and found.status not in OFF:
+    if found is not None and found.status is not VmStatus.DOWN:
         driver.stop_vm(ref)
         ctx.fault_point("stopped")
         found = driver.find_vm(vm.pk, vm.external_id)
-        if found is not None and found.status not in OFF:
+        if found is not None and found.status is not VmStatus.DOWN:
             return Wait(0.5, _("Waiting for the power to be off."))
     driver.delete_vm(ref, nics=_nics(vm))
     return Done({"gone": True})
@@ -346,10 +331,10 @@ def steps_for(template: Template, *, run: bool) -> list[StepDef]:
 
 
 def power_off(ctx: StepContext) -> Wait | None:
-    """It must be off before its disks go."""
+    """It must be off before its disks go. One that was suspended meanwhile holds its memory in some."""
     vm = vm_of(ctx)
     found = driver_of(vm).find_vm(vm.pk, vm.external_id)
-    if found is None or found.status in OFF:
+    if found is None or found.status is VmStatus.DOWN:
         return None
     if not ctx.output("power_off").get("cut"):
         driver_of(vm).stop_vm(VmRef(vm.pk, found.external_id))
@@ -386,7 +371,7 @@ class DeleteVm(Operation):
         _removing("power_off", gettext_lazy("Make sure it is off"), power_off, give_up_after=120),
         _removing("undefine", gettext_lazy("Remove the definition"), undefine),
         _removing("delete_first_boot", gettext_lazy("Remove first-boot data"), unmake_first_boot),
-        _removing("delete_disks", gettext_lazy("Delete the disks"), unmake_disks),
+        _removing("delete_disks", gettext_lazy("Delete the disks"), partial(unmake_disks, step="delete_disks")),
     )
     on_finished = staticmethod(forget)
     on_failed = staticmethod(tell_what_is_left)

@@ -31,7 +31,7 @@ from tenants import policy, quota
 from tenants.models import DataCenter
 from tenants.models.quota import Dimension
 from tenants.permits import Permit
-from tenants.selectors import get_data_center
+from tenants.selectors import get_data_center, where_to_ask
 from tenants.services.makers import give_to_maker
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def authorize_shelf(actor: Actor) -> None:
     """Raise ``NotPermitted`` for whoever may upload images nowhere, and has none to look at."""
     somewhere = (policy.holds_anywhere(actor, permit) for permit in (Permit.IMAGE_UPLOAD, Permit.IMAGE_VIEW))
     if not any(somewhere) and not images(actor).exists():
-        policy.authorize(actor, Permit.IMAGE_UPLOAD, policy.system())
+        policy.authorize(actor, Permit.IMAGE_UPLOAD, where_to_ask(actor) or policy.system())
 
 
 def get_image(actor: Actor, uid: UUID) -> Image:

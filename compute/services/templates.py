@@ -39,6 +39,7 @@ from portal.jobs.models import Job
 from portal.jobs.start import Gate, Lock
 from tenants import policy
 from tenants.permits import Permit
+from tenants.selectors import where_to_ask
 from tenants.services.makers import give_to_maker
 
 MOST_NAMED = 10
@@ -201,7 +202,7 @@ def template_version(template: Template) -> str:
 def authorize_making(actor: Actor) -> None:
     """Raise ``NotPermitted`` for whoever may make templates nowhere."""
     if not policy.holds_anywhere(actor, Permit.TEMPLATE_CREATE):
-        policy.authorize(actor, Permit.TEMPLATE_CREATE, policy.system())
+        policy.authorize(actor, Permit.TEMPLATE_CREATE, where_to_ask(actor) or policy.system())
 
 
 def dependents(actor: Actor, template: Template) -> tuple[int, tuple[str, ...]]:

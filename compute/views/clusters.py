@@ -17,6 +17,7 @@ from compute.forms.clusters import ClusterForm
 from compute.models import Cluster, Host
 from compute.services import clusters as services
 from compute.services.clusters import ClusterEdit, ClusterPlan
+from compute.views import offers
 from portal.common.actor import Actor
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
@@ -42,7 +43,12 @@ def cluster_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     """One cluster: its hosts, its memory, and what does not work among them."""
     actor = actor_of(request)
     view = services.look_at_cluster(actor, uid)
-    context = {"view": view, "cluster": view.cluster, "may_edit": view.problems is not None}
+    context = {
+        "view": view,
+        "cluster": view.cluster,
+        "may_edit": view.problems is not None,
+        "verbs": offers.of_cluster(actor, view.cluster),
+    }
     return render(request, "compute/cluster_detail.html", SECTION | context)
 
 

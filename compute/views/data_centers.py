@@ -17,6 +17,7 @@ from compute.forms.data_centers import DataCenterForm
 from compute.forms.vms import told_apart
 from compute.services import sharing
 from compute.services.launch import unfinished_launch
+from compute.views import offers
 from portal.common.errors import Conflict
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
@@ -32,6 +33,7 @@ from tenants.services.data_centers import (
     edit_data_center,
     set_data_center_enabled,
 )
+from tenants.verbs import rights_page
 
 SECTION = {"section": "data_centers"}
 PER_PAGE = 50
@@ -48,7 +50,7 @@ def data_center_list(request: HttpRequest) -> HttpResponse:
         "data_centers": rows[:PER_PAGE],
         "more": more,
         "degraded": health.degraded([row.pk for row in rows[:PER_PAGE]]),
-        "may": selectors.rights_over_data_centers(actor),
+        "verbs": offers.new_centers(actor),
     }
     return render(request, "compute/data_center_list.html", context)
 
@@ -60,7 +62,8 @@ def data_center_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     actor = actor_of(request)
     row = get_data_center(actor, uid)
     resources = selectors.resources(actor, row)
-    given = {kind.kind: kind.assigned for kind in resources}["template"]
+    lent = {kind.kind: kind.assigned for kind in resources}
+    given = lent["template"]
     told_apart(given, names_providers=policy.holds_everywhere(actor, policy.Permit.PROVIDER_VIEW))
     context = {
         "data_center": row,
@@ -68,9 +71,12 @@ def data_center_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
             selectors.all_templates(actor).filter(pk__in=[one.pk for one in given]).values_list("pk", flat=True)
         ),
         "may": selectors.rights_over_data_centers(actor, row),
+        "verbs": offers.of_center(actor, row, selectors.permits_on_center(actor, row)),
+        "rights": rights_page(row),
         "meters": quota.usage(row),
         "resources": resources,
-        "networks": selectors.own_networks(row),
+        "networks": (networks := list(selectors.own_networks(row))),
+        "network_verbs": offers.of_networks(actor, [*networks, *lent["network"]]),
         "degraded": health.degradations(row),
         "unfinished": unfinished_launch(row),
     }

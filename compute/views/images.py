@@ -18,6 +18,7 @@ from compute.operations.images import refusal_text
 from compute.services import images
 from compute.services.images import ImageRequest
 from compute.services.sharing import uid_in
+from compute.views import offers
 from portal.common.errors import Invalid
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
@@ -25,6 +26,7 @@ from portal.common.paging import page_by_name
 from portal.common.units import bytes_text
 from tenants import policy
 from tenants.permits import Permit
+from tenants.verbs import rights_page
 
 QCOW2 = b"QFI\xfb"  # with which such a file begins
 SECTION = {"section": "images"}
@@ -39,6 +41,7 @@ def image_list(request: HttpRequest) -> HttpResponse:
     images.authorize_shelf(actor)
     rows, more = page_by_name(images.images(actor), request.GET.get("after", ""), size=PER_PAGE)
     permits = policy.permits_on(actor, rows)
+    make = offers.make_template(actor)
     shown = [
         {
             "image": image,
@@ -48,16 +51,18 @@ def image_list(request: HttpRequest) -> HttpResponse:
             "swept_at": images.swept_at(image),
             "doubt": images.doubt_of(image),
             "may_grant": Permit.GRANT in permits[image.pk],
-            "may_delete": Permit.IMAGE_DELETE in permits[image.pk],
+            "verbs": offers.of_image(image, permits[image.pk], make),
+            "rights": rights_page(image),
         }
         for image in rows
     ]
+    places, for_all = list(images.upload_places(actor)), policy.holds_everywhere(actor, Permit.IMAGE_UPLOAD)
     context = SECTION | {
         "rows": shown,
         "more": more,
-        "places": images.upload_places(actor),
-        "for_all": policy.holds_everywhere(actor, Permit.IMAGE_UPLOAD),
-        "may_make": policy.holds_anywhere(actor, Permit.TEMPLATE_CREATE),
+        "places": places,
+        "for_all": for_all,
+        "upload": None if places or for_all else offers.upload(actor),
         "chunk_bytes": settings.IMAGE_CHUNK_BYTES,
         "form_size": bytes_text(settings.IMAGE_FORM_BYTES),
     }

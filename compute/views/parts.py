@@ -13,6 +13,7 @@ from compute import selectors
 from compute.actions import Action, actions_of, vm_actions
 from compute.models import Vm
 from compute.services.template_copies import why_not
+from compute.views import offers
 from portal.common.actor import Actor
 from portal.jobs.feed import job_json
 from portal.jobs.models import Job
@@ -109,10 +110,10 @@ def head(actor: Actor, vm: Vm) -> dict[str, Any]:
     return {
         "vm": vm,
         "verbs": _laid_out(vm_actions(vm, permits), FIRST_VERBS, LAST_VERBS),
-        "copyable": Permit.TEMPLATE_CREATE in permits and Permit.VM_EDIT in permits,
-        "not_copyable": " ".join(reason.text for reason in why_not(vm)),
+        "template_of": offers.template_of(actor, vm, permits, " ".join(reason.text for reason in why_not(vm))),
+        "guard": offers.protect(actor, vm),
         "keeper": Permit.SYSTEM_MANAGE in permits,
-        "not_movable": _("Super-admins move machines to other data centers."),  # to all others
+        "move": offers.move(vm, permits),
         "watch": HEAD,
         "tabs": [tab for tab in TABS if tab.permit is None or tab.permit in permits],
         "permits": permits,

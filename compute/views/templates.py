@@ -14,12 +14,14 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from compute import rules, selectors
+from compute.assigned import places_of
 from compute.forms.templates import INSTITUTE, TemplateForm
 from compute.models import StorageDomain, Template
-from compute.services import images, templates
+from compute.services import images, sharing, templates
 from compute.services.template_rows import TemplateTraits, takes_no_disks
 from compute.services.templates import TemplateEdit
 from compute.versions import later_than, latest
+from compute.views import offers
 from compute.views.template_sources import Source, source_of
 from portal.common.actor import Actor
 from portal.common.errors import Reason
@@ -30,6 +32,7 @@ from tenants import policy
 from tenants.permits import Permit
 from tenants.selectors import get_data_center
 from tenants.services.holders import may_see_holders
+from tenants.verbs import rights_page
 
 SECTION = {"section": "templates"}
 PER_PAGE = 50
@@ -44,7 +47,7 @@ def template_list(request: HttpRequest) -> HttpResponse:
     context = SECTION | {
         "templates": rows,
         "more": more,
-        "may_make": policy.holds_anywhere(actor, Permit.TEMPLATE_CREATE),
+        "upload": offers.upload_image(actor),
     }
     return render(request, "compute/template_list.html", context)
 
@@ -60,10 +63,10 @@ def template_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     context = {
         "template": row,
         "may_edit": Permit.TEMPLATE_EDIT in permits,
-        "may_delete": Permit.TEMPLATE_DELETE in permits,
+        "verbs": offers.of_template(actor, row, permits, _made_from(actor, row)),
         "sees_holders": may_see_holders(actor, row),
-        "may_grant": Permit.GRANT in permits,
-        "made_from": _made_from(actor, row),
+        "rights": rights_page(row),
+        "places": places_of(actor, row),
         "is_latest": latest(Template.objects.filter(pk=row.pk)).exists(),
         "count": count,
         "names": names,
@@ -146,6 +149,15 @@ def template_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
         return redirect("compute:template", uid=uid)
 
     return _form_page(request, form, work, context={"template": row})
+
+
+@require_POST
+@login_required
+def template_share(request: HttpRequest, uid: UUID, *, given: bool) -> HttpResponse:
+    """Let a data center make machines from it, or no longer."""
+    act = sharing.assign if given else sharing.unassign
+    act(actor_of(request), sharing.uid_in(request.POST.get("data_center", "")), "template", uid)
+    return redirect("compute:template", uid=uid)
 
 
 @require_POST

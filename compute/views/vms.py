@@ -22,7 +22,7 @@ from compute.models import Template
 from compute.services import vms
 from compute.services.wishes import offered_profiles
 from compute.versions import later_than
-from compute.views import parts
+from compute.views import offers, parts
 from portal.common.actor import Actor
 from portal.common.drafts import kept_values, login_keeping, whose_form
 from portal.common.errors import Conflict, NotFound, PortalError
@@ -117,10 +117,10 @@ def _why_not_offered(actor: Actor, asked: str) -> tuple[str, Template | None]:
 
 def _form_page(request: HttpRequest, form: VmForm, *, preview: bool = False) -> HttpResponse:
     actor = actor_of(request)
+    cards, possible = form.cards(), selectors.usable_data_centers(actor).exists()
     context = SECTION | {
         "form": form,
-        "templates": form.cards(),
-        "data_centers": selectors.usable_data_centers(actor),
+        "missing": None if cards and possible else offers.nothing_to_make_from(actor, possible=possible),
         "whose": whose_form(actor.uid),
     }
     if preview:

@@ -18,7 +18,7 @@ from portal.common import sealed
 from portal.hypervisors.allowed import with_allowed
 from portal.hypervisors.base import Driver, Watch, no_progress
 from portal.hypervisors.engine_found import Making
-from portal.hypervisors.errors import Denied, HypervisorError
+from portal.hypervisors.errors import Denied, HypervisorError, Invalid
 from portal.hypervisors.identity import portal_id
 from portal.hypervisors.lanes import Lane, Limits, Pulse, close_aside
 from portal.hypervisors.models import Provider
@@ -55,10 +55,17 @@ CHANGE = 45.0
 PROVE = 90.0  # the first ``capabilities`` starts a tiny machine to try the accelerator
 COPY = 3600.0  # a disk is copied by the hypervisor itself, and nothing tells how far it is
 IDLE_UPLOAD = 60.0  # an upload or a download may last, but not stand still
+MOST_AT_ONCE = 64
+AT_ONCE_REFUSED = (
+    "The provider's option calls_at_once is not a whole number from 1 to %(most)s. Ask an administrator to mend it."
+)
 
 
 def driver_for(provider: Provider) -> BoundedDriver:
-    """The provider's driver, every call bounded, shared by all threads of this process."""
+    """The provider's driver, every call bounded, shared by all threads of this process.
+
+    Raises ``Denied`` where its credentials cannot be opened, and ``Invalid`` for an option that cannot be.
+    """
     mark = portal_id()
     key = _fingerprint(provider, mark=mark)
     with _lanes.lock:
@@ -149,11 +156,19 @@ def connection_of(provider: Provider) -> Connection:
 
 def _lane(provider: Provider, connection: Connection) -> Lane:
     kind = driver_class(provider.kind)
-    wanted = connection.options.get("calls_at_once")
     limits = Limits(probe_seconds=kind.proof_seconds)
-    if wanted:
-        limits = replace(limits, at_once=int(wanted))
+    if wanted := connection.options.get("calls_at_once"):
+        limits = replace(limits, at_once=_at_once(wanted))
     return Lane(provider.name, lambda: kind(connection), limits=limits)
+
+
+def _at_once(wanted: str) -> int:
+    """How many calls this process may have under way. Raises ``Invalid`` for what is no such number."""
+    if not (wanted.isdecimal() and len(wanted) <= len(str(MOST_AT_ONCE)) and 1 <= int(wanted) <= MOST_AT_ONCE):
+        raise Invalid(
+            AT_ONCE_REFUSED, figures={"most": str(MOST_AT_ONCE)}, detail=f"option calls_at_once is {wanted!r}"
+        )
+    return int(wanted)
 
 
 class BoundedWatch(Watch):

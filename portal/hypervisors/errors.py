@@ -112,6 +112,16 @@ class MakingFailed(HypervisorError):
     default = "The machine could not be made. What the hypervisor says of it: %(why)s"
 
 
+class RemovalFailed(HypervisorError):
+    """A disk whose removal was accepted is there still; ``figures["disk"]``: our uid of it, which its name there tells too."""
+
+    code = "hypervisor_removal_failed"
+    default = (
+        "The disk with %(disk)s in its name could not be removed: its hypervisor gave up on it half-way. Delete the machine "
+        "again; if that ends so too, ask an administrator to look at the disk."
+    )
+
+
 class Invalid(HypervisorError):
     """The hypervisor rejected what we asked for as malformed (our bug, or a version too old)."""
 

@@ -124,12 +124,16 @@ class DiskSpec:
 
 @dataclass(frozen=True, slots=True)
 class DiskFound:
-    """A disk as it is there now."""
+    """A disk as it is there now.
+
+    ``status``: "ok", "locked" while something is done to it, or "illegal" where that failed half-way.
+    """
 
     ref: DiskRef
     external_id: str
     size_bytes: int
     allocated_bytes: int
+    status: str = "ok"
 
 
 @dataclass(frozen=True, slots=True)

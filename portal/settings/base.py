@@ -255,6 +255,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "VmStatus": "compute.choices.VmStatusChoice",
         "CheckStatus": "compute.choices.CheckStatus",
         "NetworkStatusEnum": "network.choices.NetworkStatus",
+        "TemplateStatusEnum": "compute.choices.TemplateStatus",
         "DirectoryKind": "tenants.models.directory.DirectoryKind",
     },
 }

@@ -17,6 +17,7 @@ from tenants.api import (
     sessions,
     tokens,
 )
+from tenants.models.data_center import SYSTEM_UID
 
 urlpatterns = [
     path("tokens/", tokens.Tokens.as_view(), name="token-list"),
@@ -28,6 +29,7 @@ urlpatterns = [
     path("jobs/<uuid:uid>/cancel/", jobs.JobCancel.as_view(), name="job-cancel"),
     path("jobs/<uuid:uid>/retry/", jobs.JobRetry.as_view(), name="job-retry"),
     path("jobs/<uuid:uid>/close/", jobs.JobClose.as_view(), name="job-close"),
+    path("system/holders/", holders.Holders.as_view(kind="system"), {"uid": SYSTEM_UID}, name="system-holders"),
     path("data-centers/<uuid:uid>/holders/", holders.Holders.as_view(kind="data_center"), name="data-center-holders"),
     path("data-centers/<uuid:uid>/people/", people.People.as_view(), name="people"),
     path("data-centers/<uuid:uid>/people/<uuid:user>/quota/", people.PersonQuota.as_view(), name="person-quota"),

@@ -155,13 +155,17 @@ def _places(actor: Actor, target: Model) -> list[_Place]:
             policy.authorize(actor, Permit.GRANT, target)
         return found
     near = [
-        _Place(kind_of(type(one)), {one.pk: str(one)}, told=people_told(actor, one) if one == target else None)
+        _Place(kind_of(type(one)), {one.pk: _called(one)}, told=people_told(actor, one) if one == target else None)
         for one in reversed(places_told(actor, target))
     ]
     system = kind_named("system")
     if system is not None and policy.holds_everywhere(actor, Permit.GRANT) and target.pk != SYSTEM_UID:
         near.insert(0, _Place(system, {SYSTEM_UID: ""}))
     return near + found
+
+
+def _called(target: Model) -> str:
+    return "" if target.pk == SYSTEM_UID else str(target)
 
 
 def _users_of(actor: Actor, target: Model) -> dict[UUID, str]:

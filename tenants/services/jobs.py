@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import override
 
@@ -21,6 +22,7 @@ from portal.jobs.undoing import Leftover, leftovers
 from tenants import bounds, policy, selectors
 from tenants.models import DataCenter, System
 from tenants.permits import Permit
+from tenants.verbs import Verb
 
 LONGEST_REASON = 300
 
@@ -113,22 +115,38 @@ def _missing(job: Job, *, reason: str, confirm: str) -> list[Reason]:
 
 @dataclass(frozen=True, slots=True)
 class WayOut:
-    """What an actor can do about a job: stop one that runs, or end one that is stuck. ``stopping``: it was asked to stop."""
+    """What can be done about a job, greyed where an actor may not: stop one that runs, or end one that is stuck.
 
-    cancel: bool = False
+    ``stopping``: it was asked to stop.
+    """
+
+    cancel: Verb | None = None
     stopping: bool = False
-    retry: bool = False
-    close: bool = False
+    retry: Verb | None = None
+    close: Verb | None = None
 
 
 def way_out(actor: Actor, job: Job) -> WayOut:
     """Which of them a page offers. The doors decide for themselves."""
     if job.status == JobStatus.STUCK:
-        may_retry = policy.explain(actor, Permit.JOB_MANAGE, place_of(job)).allowed
-        return WayOut(retry=may_retry, close=policy.holds_everywhere(actor, Permit.SYSTEM_MANAGE))
+        retry = Verb("retry", _("Undo it again"), "rotate", reverse("job-retry", args=[job.pk]))
+        close = Verb("close", _("Close the job"), "ban", reverse("job-close", args=[job.pk]))
+        return WayOut(
+            retry=_over(actor, job, retry, Permit.JOB_MANAGE), close=close.asking_above(actor, Permit.SYSTEM_MANAGE)
+        )
     if control.can_be_cancelled(job):
-        return WayOut(cancel=_is_own(actor, job) or policy.explain(actor, Permit.JOB_CANCEL, place_of(job)).allowed)
+        cancel = Verb("cancel", _("Cancel the job"), "ban", reverse("job-cancel", args=[job.pk]))
+        return WayOut(cancel=cancel if _is_own(actor, job) else _over(actor, job, cancel, Permit.JOB_CANCEL))
     return WayOut(stopping=job.status in control.FORWARD and job.cancel_requested_at is not None)
+
+
+def _over(actor: Actor, job: Job, verb: Verb, permit: Permit) -> Verb:
+    """A verb that asks for a permit where the job is at work; who sees nothing of that place gets the reason alone."""
+    place = place_of(job)
+    held = policy.permits_on(actor, [place])[place.pk]
+    told = verb.asking(permit, place, held)
+    is_seen = isinstance(place, System) or Permit.DATA_CENTER_VIEW in held
+    return told if is_seen else told.leading("")
 
 
 def closing(actor: Actor, uid: UUID) -> tuple[Job, list[Leftover]]:

@@ -22,6 +22,7 @@ PAGES = {
     "template": ("compute:template", "templates"),
     "data_center": ("compute:data-center", "data_centers"),
     "image": ("compute:images", "images"),
+    "system": ("", "users"),
 }
 WHO = {
     "vm": "compute:vm-who",
@@ -31,6 +32,13 @@ WHO = {
     "vnic_profile": "network:vnic-profile-who",
     "image": "compute:image-who",
 }
+
+
+def who_page(kind: str, target: Model) -> str:
+    """The address of the page of who can do what with an object of this kind; empty for one that has none."""
+    if kind == "system":
+        return reverse("tenants:system-who")
+    return reverse(WHO[kind], args=[target.pk]) if kind in WHO else ""
 
 
 @require_safe
@@ -46,7 +54,7 @@ def explain(request: HttpRequest) -> HttpResponse:
         "person": person,
         "is_other": person.pk != actor.uid,
         "may_ask": explaining.may_ask_for_others(actor, target),
-        "holders": reverse(WHO[kind], args=[target.pk]) if kind in WHO else "",
+        "holders": who_page(kind, target),
         "permits": [(permit, permit_title(permit, kind), allowed) for permit, allowed in held],
     }
     if permit := request.GET.get("permit", "")[:64]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -22,12 +24,27 @@ from tenants.permits import Permit
 from tenants.services import role_uses
 from tenants.services import roles as services
 from tenants.services.roles import RoleEdit, RoleRequest
+from tenants.verbs import Verb
 
 SECTION = {"section": "roles"}
 
 
 def _may_make(request: HttpRequest) -> bool:
     return policy.holds_everywhere(actor_of(request), Permit.SYSTEM_MANAGE)
+
+
+def _above(request: HttpRequest, verb: Verb) -> Verb | None:
+    return verb.asking_above(actor_of(request), Permit.SYSTEM_MANAGE)
+
+
+def _verbs(request: HttpRequest, row: Role) -> list[Verb]:
+    """What can be done with a role: to begin another from it, and to one of the institute's own the rest."""
+    begin = f"{reverse('tenants:role-create')}?{urlencode({'from': row.codename})}"
+    found = [Verb("copy", _("Start a role from it"), "copy", begin)]
+    if not row.predefined:
+        found.append(Verb("edit", _("Edit"), "pencil", reverse("tenants:role-edit", args=[row.pk])))
+        found.append(Verb("delete", _("Delete"), "trash", reverse("tenants:role-remove", args=[row.pk])))
+    return [shown for verb in found if (shown := _above(request, verb)) is not None]
 
 
 @require_safe
@@ -39,7 +56,8 @@ def role_list(request: HttpRequest) -> HttpResponse:
     rows = [(row, counts.get(row.codename, 0)) for row in services.roles()]
     own = [one for one in rows if not one[0].predefined]
     comes_with = [one for one in rows if one[0].predefined]
-    context = {"own": own, "predefined": comes_with, "may_make": may_make}
+    make = Verb("make", _("Make a role"), "plus", reverse("tenants:role-create"))
+    context = {"own": own, "predefined": comes_with, "may_make": may_make, "make": _above(request, make)}
     return render(request, "tenants/role_list.html", SECTION | context)
 
 
@@ -53,6 +71,7 @@ def role_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
         "groups": by_noun(row.permits),
         "places": [kind.title for kind in kinds() if fits(row.permits, kind.name)],
         "may_make": may_make,
+        "verbs": _verbs(request, row),
         "uses": role_uses.uses(row) if may_make else [],
     }
     return render(request, "tenants/role_detail.html", SECTION | context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.browser.portal_server import PortalServer
 from tests.lab.browser import OUTPUT
@@ -40,3 +40,10 @@ def uid_of(machine: str) -> str:
 def take_picture(page: Page, name: str) -> None:
     OUTPUT.mkdir(exist_ok=True)
     page.screenshot(path=OUTPUT / f"{name}.png", full_page=True)
+
+
+def expect_screen(page: Page) -> None:
+    """The console's page shows the machine's screen."""
+    expect(page.locator("#console-note")).to_have_text("Connected", timeout=UP_MILLISECONDS)
+    expect(page.locator("#console-cover")).to_be_hidden()
+    expect(page.locator("#console-screen canvas")).to_be_visible()

@@ -3,54 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
-from tests.browser.person import SIZES, UP_MILLISECONDS, log_in, make_machine, take_picture
+from tests.browser.person import SIZES, UP_MILLISECONDS, expect_screen, log_in, take_picture
 from tests.browser.portal_server import PortalServer
 from tests.compute.console.qemu import PASSWORD, QemuVnc
 from tests.doubles.hypervisor_state import HypervisorDouble
 from tests.lab.browser import new_context, watched
 
 CLOSED_PORT = 1
-
-
-@pytest.fixture
-def screen(portal: PortalServer, tmp_path: Path) -> Iterator[QemuVnc]:
-    """QEMU's own VNC server, where the double says that its machines' screens are."""
-    qemu = QemuVnc(tmp_path, name="screen", password=PASSWORD)
-    HypervisorDouble(portal.hypervisor).configure(console_port=qemu.port, console_password=PASSWORD)
-    yield qemu
-    qemu.stop()
-
-
-@pytest.fixture
-def machine(desk: BrowserContext, portal: PortalServer) -> Iterator[str]:
-    """A machine of dora's that is up, and gone afterwards."""
-    page = desk.new_page()
-    log_in(page, portal, "dora")
-    address = make_machine(page, portal, "screen-1")
-    expect(page.locator(".head .state-up")).to_be_visible(timeout=UP_MILLISECONDS)
-    yield address
-    log_in(page, portal, "dora")
-    page.goto(address)
-    if page.locator(".head .state-down").count() == 0:
-        page.locator(".head details summary").click()
-        page.click("button[data-verb=stop]")
-        expect(page.locator(".head .state-down")).to_be_visible(timeout=UP_MILLISECONDS)
-    page.goto(f"{address}delete/")
-    page.click("form button.btn-outline-danger")
-    expect(page.get_by_text("finished").first).to_be_visible(timeout=UP_MILLISECONDS)
-    page.close()
-
-
-def expect_screen(page: Page) -> None:
-    expect(page.locator("#console-note")).to_have_text("Connected", timeout=UP_MILLISECONDS)
-    expect(page.locator("#console-cover")).to_be_hidden()
-    expect(page.locator("#console-screen canvas")).to_be_visible()
 
 
 def test_a_click_opens_the_screen(desk: BrowserContext, portal: PortalServer, machine: str, screen: QemuVnc) -> None:

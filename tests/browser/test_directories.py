@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.looking import Look, every_look
-from tests.browser.person import SIZES
+from tests.browser.person import SIZES, UP_MILLISECONDS, expect_screen
 from tests.browser.portal_server import PortalServer
+from tests.compute.console.qemu import QemuVnc
 from tests.lab.browser import new_context
 from tests.lab.slapd_server import GROUPS, PEOPLE, PORTAL, PORTAL_PASSWORD, SlapdServer
 
@@ -21,7 +22,7 @@ MINUTE_MILLISECONDS = 75_000
 
 @every_look
 def test_a_directory_is_connected_and_followed(
-    chromium: Browser, portal: PortalServer, slapd: SlapdServer, look: Look
+    chromium: Browser, portal: PortalServer, slapd: SlapdServer, look: Look, machine: str, screen: QemuVnc
 ) -> None:
     name, group = f"hypatia-{look.size}", f"admins-{look.size}"
     person = slapd.person(name, PASSWORD, displayName="Hypatia of Alexandria")
@@ -30,7 +31,7 @@ def test_a_directory_is_connected_and_followed(
         connect(page, portal, slapd, look)
         page.fill("#group", group)
         page.select_option("#role", "data-center-admin")
-        page.select_option("#target", index=0)
+        page.select_option("#target", label="informatics")
         page.locator("form:has(#group) button[type=submit]").click()
         page.wait_for_selector("table")
         page.fill("#username", name)
@@ -42,7 +43,7 @@ def test_a_directory_is_connected_and_followed(
         page.goto(f"{portal.url}/directories/")
         look.see(page, "directories")
         with new_context(chromium, size=SIZES[look.size]) as context:
-            follow(context.new_page(), portal, slapd, group_dn, f"lab-{look.size}\\{name}")
+            follow(context.new_page(), portal, slapd, group_dn, f"lab-{look.size}\\{name}", machine=machine)
         page.reload()
         page.get_by_role("link", name=f"lab-{look.size}").click()
         page.goto(f"{page.url}remove/")
@@ -69,8 +70,10 @@ def connect(page: Page, portal: PortalServer, slapd: SlapdServer, look: Look) ->
     page.wait_for_url(re.compile(r"/directories/[0-9a-f-]{36}/"))
 
 
-def follow(page: Page, portal: PortalServer, slapd: SlapdServer, group: str, name: str) -> None:
-    """The member sees his data center; when he has left the group, the sync of the portal's own beat ends that."""
+def follow(page: Page, portal: PortalServer, slapd: SlapdServer, group: str, name: str, *, machine: str) -> None:
+    """The member sees his data center and sits at a machine's screen; when he has left the group, the sync of the portal's own
+    beat ends both.
+    """
     page.goto(f"{portal.url}/login/")
     page.fill("#username", name)
     page.fill("#password", PASSWORD)
@@ -80,6 +83,9 @@ def follow(page: Page, portal: PortalServer, slapd: SlapdServer, group: str, nam
     center = page.locator("main table a").first.get_attribute("href")
     address = f"{portal.url}{center}"
     assert page.goto(address).status == 200  # type: ignore[union-attr]
+    console = page.context.new_page()
+    console.goto(f"{machine}console/")
+    expect_screen(console)
     slapd.change(group, member=["cn=nobody,dc=lab,dc=example"])
     page.wait_for_function(
         "async (address) => (await fetch(address)).status === 404",
@@ -87,3 +93,5 @@ def follow(page: Page, portal: PortalServer, slapd: SlapdServer, group: str, nam
         polling=1000,
         timeout=MINUTE_MILLISECONDS,
     )
+    expect(console.locator("#console-note")).not_to_have_text("Connected", timeout=UP_MILLISECONDS)
+    expect(console.locator("#console-screen canvas")).to_be_hidden()

@@ -146,7 +146,8 @@ class DoubleMachines(DoubleStorage):
     def run_vm(self, ref: VmRef) -> None:
         with self.call("run_vm", ref.external_id, kind="vm"):
             self._refuse_without_disks(ref)
-            self._move(ref, when={VmStatus.DOWN}, to="starting")
+            self._move(ref, when={VmStatus.PAUSED}, to="up")
+            self._move(ref, when=OFF, to="starting")
             self._lease(ref)
 
     def _refuse_without_disks(self, ref: VmRef) -> None:

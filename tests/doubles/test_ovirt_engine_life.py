@@ -24,7 +24,7 @@ MIB = 1024**2
 
 
 ALL_LISTS = ("/vms", "/templates", "/instancetypes", "/disks", "/storagedomains", "/datacenters", "/clusters", "/hosts",
-             "/networks", "/vnicprofiles", "/events", "/jobs", "/users", "/roles", "/tags", "")  # fmt: skip
+             "/networks", "/vnicprofiles", "/events", "/jobs", "/users", "/roles", "/tags", "/vmpools", "")  # fmt: skip
 
 
 def links(engine: Engine, path: str) -> set[str]:
@@ -41,7 +41,7 @@ class Engine:
         self.double = double
         self.connection = sdk.Connection(
             url=double.url, username=account, password=double.password_of(account),
-            ca_file=str(double.folder / "ca.pem"), timeout=20,
+            ca_file=str(double.folder / "ca.pem"), timeout=20, headers={"Correlation-Id": "by-hand"},
         )  # fmt: skip
         self.root = self.connection.system_service()
         self.vms = self.root.vms_service()
@@ -255,6 +255,25 @@ def test_a_making_that_fails_later_vanishes_with_its_disks(engine: Engine) -> No
     assert engine.root.events_service().list(max=1)[0].code == 60
 
 
+@pytest.mark.parametrize(("removed", "code"), [("^DELETE /vms/", 172), ("^DELETE /disks/", 2015)])
+def test_a_removal_that_fails_leaves_an_illegal_disk_which_can_be_removed_again(
+    engine: Engine, removed: str, code: int
+) -> None:
+    key, headers = engine.made("web"), {"Correlation-Id": "away"}
+    disk = engine.vm(key).disk_attachments_service().list()[0].id
+    service = engine.root.disks_service().disk_service(disk)
+    engine.double.fail(removed, "removal_fails")
+    if code == 172:
+        engine.vm(key).remove(headers=headers)
+    else:
+        service.remove(headers=headers)
+    wait_until(lambda: engine.jobs("away")[0].status is types.JobStatus.FAILED, "the removal to fail", seconds=SECONDS)
+    assert service.get().status is types.DiskStatus.ILLEGAL
+    assert code in {one.code for one in engine.root.events_service().list(search="correlation_id=away")}
+    service.remove()
+    wait_until(lambda: disk not in engine.double.things("disks"), "it to be gone", seconds=SECONDS)
+
+
 def test_an_engine_that_restarts_does_not_know_what_became_of_its_jobs(engine: Engine) -> None:
     engine.double.fail("^POST /vms$", "locked", seconds=5)
     vm = engine.make("web-1", correlation="create_vm-3")
@@ -302,6 +321,16 @@ def test_what_an_engine_would_ignore_is_a_misuse(engine: Engine) -> None:
     engine.double.reset()
 
 
+def test_a_change_that_could_not_be_found_again_is_a_misuse(engine: Engine) -> None:
+    service = engine.vm(engine.double.plant_vm("hand-made"))
+    for do in (service.start, service.remove, lambda **more: engine.vms.add(types.Vm(name="web-1"), **more)):
+        with pytest.raises(sdk.Error):
+            do(headers={"Correlation-Id": ""})
+        assert "no Correlation-Id" in engine.double.violations()[-1]
+    assert len(engine.double.things("vms")) == 3
+    engine.double.reset()
+
+
 def test_rights(engine: Engine) -> None:
     viewer = Engine(engine.double, account="viewer@internal")
     key = engine.double.plant_vm("hand-made")
@@ -342,7 +371,11 @@ def is_known(link: str) -> bool:
 
 def test_every_link_and_action_that_is_offered_is_of_the_api(engine: Engine) -> None:
     engine.double.plant_vm("hand-made", status="up")
-    found = {link for path in ALL_LISTS for link in links(engine, path)}
+    pool, zones = engine.double.plant_pool("desks"), engine.double.things("datacenters")
+    lists = *ALL_LISTS, *(f"/datacenters/{zone}/quotas" for zone in zones)
+    found = {link for path in lists for link in links(engine, path)}
 
     assert len(found) > 100
+    assert any(link.endswith("/quotaclusterlimits") for link in found)
+    assert f"/ovirt-engine/api/vmpools/{pool}/allocatevm" in found
     assert not {link for link in found if not is_known(link)}

@@ -165,6 +165,8 @@ def shelf_body(world: World, operation: str) -> dict[str, Any]:
         return {"name": "new", "image": world.ids["ready_image"]} | named
     if operation == "POST /templates/{uid}/edit/":
         return {"name": "ours", "icon": "server", "memory_mib": 256, "memory_min_mib": 128, "vcpus": 1}
+    if operation in {"POST /templates/{uid}/assign/", "POST /templates/{uid}/unassign/"}:
+        return {"data_center": world.ids["data_center"]}
     return {}
 
 

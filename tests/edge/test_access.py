@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
@@ -15,8 +16,10 @@ from network.models import VnicProfile
 from portal.jobs.models import Job
 from tests.edge.access_bodies import address, body
 from tests.edge.access_table import API, API_RANKS, DRY_RUNS, PAGE_RANKS, PAGES
+from tests.edge.greyed import mute, ways_out
 from tests.edge.world import World, routes, undone
 
+LED = ("peer", "admin")  # whose greyed controls have to lead somewhere
 DOWN_FIRST = ("run", "delete")  # verbs of a machine that is off
 
 
@@ -48,14 +51,27 @@ def ask(world: World, operation: str, client: Any, *, kind: str) -> Any:
     return getattr(client, method.lower())(asked, *with_body, **(as_json if with_body else {}))
 
 
+def look(client: Any, answer: Any, known: set[str] | None) -> list[str]:
+    """What is wrong with the greyed controls of a page: they do not say why, or (each way out is tried once) lead nowhere."""
+    if "html" not in answer.headers.get("Content-Type", "") or answer.status_code != HTTPStatus.OK:
+        return []
+    ways = ways_out(answer.content) - known if known is not None else set()
+    if known is not None:
+        known |= ways
+    return mute(answer.content) + [way for way in ways if client.get(way).status_code != HTTPStatus.OK]
+
+
 def walked(world: World, table: dict[str, str], ranks: tuple[str, ...], *, kind: str) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
+    known: dict[str, set[str]] = {rank: set() for rank in LED}
     for operation, expected in table.items():
         cells = []
         for rank in ranks:
             with undone():
                 client = world.api(rank) if kind == "api" else world.browser(rank)
-                cells.append(cell(ask(world, operation, client, kind=kind), rows=":" in expected))
+                answer = ask(world, operation, client, kind=kind)
+                cells.append(cell(answer, rows=":" in expected))
+                assert not (wrong := look(client, answer, known.get(rank))), (operation, rank, wrong)
         found[operation] = " ".join(cells)
     return found
 

@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from compute.models import Template
+from compute.models import Template, Vm
 from compute.services.providers import connect_provider, share_out
+from compute.sync.inventory import sync_provider
 from portal.common.actor import system_actor
 from portal.hypervisors.identity import portal_id
 from portal.jobs.models import Job
+from portal.jobs.states import JobStatus
 from tenants import policy, quota
 from tenants.models.quota import Dimension
 from tenants.roles import sync_roles
 from tenants.services.data_centers import create_data_center
 from tenants.services.users import create_user
 from tests.doubles.ovirt_engine.control import EngineDouble
+from tests.flows.patience import run_through
 from tests.flows.place import Site
 from tests.flows.seen import Seen
 from tests.people import PASSWORD
@@ -37,10 +40,35 @@ class EnginePlace(Site):
 
     engine: EngineDouble | None = None
 
-    def look(self) -> Seen:
+    @property
+    def double(self) -> EngineDouble:
+        """The engine, seen from behind."""
         assert self.engine is not None
+        return self.engine
+
+    def finish(self, job: Job) -> None:
+        """The job is run, and ends well."""
+        assert run_through(self, job, later=0.5).status == JobStatus.FINISHED, self.told(job)
+
+    def told(self, job: Job) -> str:
+        """For the message of a failure: what the job says, and the last that the engine was asked."""
+        return last_calls(self.double, job)
+
+    def spare(self, *, running: bool) -> Vm:
+        """One machine to use again and again, on or off."""
+        vm = Vm.objects.filter(name="spare").first()
+        if vm is None:
+            vm, job = self.create("spare")
+            self.finish(job)
+            vm.refresh_from_db()
+        self.double.set_vm(vm.external_id, status="up" if running else "down")
+        sync_provider(self.provider)
+        vm.refresh_from_db()
+        return vm
+
+    def look(self) -> Seen:
         seen, ours = Seen(), portal_id().hex
-        for key, body in self.engine.things("vms").items():
+        for key, body in self.double.things("vms").items():
             mark = re.search(rf"stegi-{ours}-([0-9a-f]{{32}})", body["comment"])
             seen.names.append(body["name"])
             if mark is None:
@@ -48,7 +76,7 @@ class EnginePlace(Site):
                 continue
             seen.vms.append(UUID(mark[1]))
             seen.macs += [nic["mac"] for nic in body["nics"]]
-        for key, body in self.engine.things("disks").items():
+        for key, body in self.double.things("disks").items():
             alias = re.fullmatch(rf"stegi-{ours[:8]}-([0-9a-f-]{{36}})", body["alias"])
             if alias:
                 seen.disks.append(UUID(alias[1]))
@@ -58,8 +86,7 @@ class EnginePlace(Site):
 
     def running(self) -> set[UUID]:
         """Ours that run, as the engine's hosts have it."""
-        assert self.engine is not None
-        found = self.engine.things("vms").values()
+        found = self.double.things("vms").values()
         marks = [re.search(r"stegi-[0-9a-f]{32}-([0-9a-f]{32})", one["comment"]) for one in found if one["host"]]
         return {UUID(mark[1]) for mark in marks if mark}
 

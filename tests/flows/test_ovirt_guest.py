@@ -18,6 +18,7 @@ from portal.hypervisors.specs import ConsoleTarget, VmRef
 from portal.jobs.states import JobStatus
 from tests.compute.console.peers import Client
 from tests.doubles.ovirt_engine.control import EngineDouble
+from tests.doubles.ovirt_engine.fixtures import fresh
 from tests.flows.nothing_lost import assert_nothing_lost
 from tests.flows.ovirt_place import EnginePlace, make_engine_place
 from tests.flows.patience import run_through
@@ -33,11 +34,11 @@ BOOT_SECONDS = 90.0
 def place(transactional_db: None, tmp_path: Path, tiny_linux_image: Path, settings: Any) -> Iterator[EnginePlace]:
     settings.IMAGE_SPOOL = tmp_path / "spool"
     engine = EngineDouble(new_folder("ovirt"), image=tiny_linux_image)
-    engine.start()
     try:
-        place = make_engine_place(tmp_path, engine)
-        yield place
-        connect.forget(place.provider.pk)
+        for _ in fresh(engine):
+            place = make_engine_place(tmp_path, engine)
+            yield place
+            connect.forget(place.provider.pk)
     finally:
         engine.start()
         engine.reset()  # its machines end

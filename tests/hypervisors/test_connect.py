@@ -15,7 +15,7 @@ from portal.common import sealed
 from portal.hypervisors import connect
 from portal.hypervisors.base import Driver, no_progress
 from portal.hypervisors.connect import BoundedDriver, driver_for, forget
-from portal.hypervisors.errors import OutcomeUnknown, Unavailable
+from portal.hypervisors.errors import Invalid, OutcomeUnknown, Unavailable
 from portal.hypervisors.lanes import Lane, Limits
 from portal.hypervisors.models import Provider
 from portal.hypervisors.specs import (
@@ -195,6 +195,15 @@ def test_the_number_of_calls_at_once_is_the_providers_own_option(provider: Provi
     assert driver_for(provider)._lane.limits == Limits()
     provider.options = {"calls_at_once": 2}
     assert driver_for(provider)._lane.limits.at_once == 2
+
+
+@pytest.mark.parametrize("wanted", ["many", 0, -1, 2.5, True, 65, "9" * 5000, "٣٣٣"])
+def test_a_number_of_calls_that_cannot_be_is_refused_in_words(provider: Provider, wanted: object) -> None:
+    provider.options = {"calls_at_once": wanted}
+    with pytest.raises(Invalid, match="calls_at_once is not a whole number from 1 to 64"):
+        driver_for(provider)
+    provider.options = {"calls_at_once": "3"}
+    assert driver_for(provider)._lane.limits.at_once == 3
 
 
 def test_a_forked_child_has_no_lane_of_its_parent(provider: Provider) -> None:

@@ -39,8 +39,8 @@ TITLES: Final = {
 # Each of them in a lab of its own within this one: both have a libvirtd, and they run side by side.
 REAL: Final = ("machines", "whole")
 AT_ONCE: Final = 2
-# Which database begins where two take turns: the same for all passes of a run, and not the same every day.
-TURN: Final = os.environ.get("STEGI_TEST_TURN", str(datetime.now(UTC).toordinal() % 2))
+# The day, by which turns are taken (``turns``): the same for all passes of a run, whatever the clock says at their end.
+TURN: Final = os.environ.get("STEGI_TEST_TURN", str(datetime.now(UTC).toordinal()))
 NAMESPACE: Final = Path(__file__).with_name("namespace.py")
 NOTHING_SELECTED: Final = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 

@@ -8,10 +8,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from tests.lab.run import _verdict, passes_of, run_passes
+from tests.lab.turns import todays
 
 pytestmark = pytest.mark.long
 
@@ -140,6 +143,16 @@ def test_what_takes_turns_is_tried_once_in_a_whole_run_and_by_each_pass_in_two(s
     assert tried("postgres", 0) == tried("rows", 1) == {"test_long[0]", "test_long[2]", "test_short"}
     assert tried("postgres", 1) == tried("rows", 0) == {"test_long[1]", "test_short"}
     assert tried("", 0) == tried("postgres", 0, "--full") == tried("sqlite", 0) == every
+
+
+def test_what_has_very_many_cases_has_tried_all_within_so_many_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tried(day: int, *, full: bool) -> list[int]:
+        monkeypatch.setenv("STEGI_TEST_TURN", str(day))
+        return list(todays(range(10), cast("Any", SimpleNamespace(getoption=lambda _name: full)), days=7))
+
+    week = [case for day in range(20, 27) for case in tried(day, full=False)]
+    assert sorted(week) == list(range(10)) == tried(20, full=True)
+    assert len(tried(20, full=False)) <= 2
 
 
 def test_what_runs_on_one_database_cannot_take_turns(suite: Path) -> None:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.doubles.ovirt_engine.control import EngineDouble
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 150
 # What a test run sets for itself and a portal must not inherit.
@@ -90,6 +92,12 @@ class PortalRun:
     def state(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.data / "state.json").read_text())
         return content
+
+    def engine(self) -> EngineDouble:
+        """The double that bin/up runs beside it, to be told what to do and asked what it saw."""
+        engine = EngineDouble(self.data / "engine")
+        engine.port = json.loads((engine.folder / "port.json").read_text())
+        return engine
 
     def close(self) -> None:
         self.up("--stop")

@@ -53,6 +53,7 @@ def try_with_an_engine(run: PortalRun) -> None:
     assert len(listed) == 2
     assert len({one["data_center"] for one in listed}) == 1
     assert eventually(lambda: call(run, f"vms/{uid}/", token=token)["status"] == "up")
+    assert run.engine().violations() == []
     assert run.up("--stop").returncode == 0
     assert run.living() == [], "the engine's machines end with it"
     again = run.up("--detach")

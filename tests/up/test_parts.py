@@ -116,6 +116,17 @@ def test_an_engine_without_the_demo_is_refused_and_its_port_stays_the_same(tmp_p
     assert engine.address(folder).startswith("https://127.0.0.1:")
 
 
+def test_the_engine_is_held_to_the_schema_that_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = DataFolder(tmp_path / "d")
+    folder.make()
+    for named, more in (("", []), ("/srv/reference", ["--reference=/srv/reference"])):
+        monkeypatch.setenv("STEGI_REFERENCE", named)
+        command = engine.program(folder, tmp_path / "image").command
+        assert [part for part in command if part.startswith("--reference")] == more
+
+
 def test_a_loopback_address_needs_no_tls_and_any_other_gets_it(tmp_path: Path) -> None:
     assert addresses.reach(parse(["--bind=::1", "--port=8123"]), tmp_path).url == "http://[::1]:8123/"
     beyond = addresses.reach(parse(["--bind=192.0.2.7", "--port=443"]), tmp_path)

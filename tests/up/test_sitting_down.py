@@ -31,8 +31,10 @@ def demo(session_libvirtd: LibvirtServer) -> Iterator[PortalRun]:
     started = run.up("--detach", "--with-ovirt")
     assert started.returncode == 0, started.stdout + started.stderr
     yield run
+    violations = run.engine().violations()
     assert run.up("--purge").returncode == 0
     run.close()
+    assert violations == []
 
 
 @pytest.fixture

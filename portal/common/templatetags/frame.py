@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from django import template
 from django.conf import settings
@@ -60,6 +62,12 @@ def percent(share: int) -> str:
 
 register.filter("size", bytes_text)
 register.filter("kind_title", kind_title)
+
+
+@register.filter
+def of(found: Mapping[Any, Any], key: object) -> Any:
+    """What a mapping has of this key; None of one that it has not."""
+    return found.get(key)
 
 
 @register.filter

@@ -20,7 +20,7 @@ from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
 from portal.hypervisors.libvirt.networks import Networks
 from portal.hypervisors.libvirt.storage import Storage
 from portal.hypervisors.libvirt.xml import MARK_PREFIX, NAMESPACE, mark_text
-from portal.hypervisors.specs import DiskRef, NicSpec, VmFound, VmRef, VmSpec
+from portal.hypervisors.specs import DiskRef, NicSpec, VmFound, VmRef, VmSpec, VmStatus
 
 log = logging.getLogger(__name__)
 
@@ -232,21 +232,34 @@ class Machines:
     # -- power
 
     def run_vm(self, ref: VmRef) -> None:
-        """Switch on, with the filters of its networks fresh."""
+        """Switch on, with the filters of its networks fresh; one that is paused goes on."""
         with calling("start machine"):
             domain, facts = self.ours(ref.uid)
             if domain.isActive():
+                self._go_on(domain)
                 return
             if not self._session.is_test:
                 self._networks.refresh_filters({network for _mac, network in facts.nics})
             self._unless_already(domain, domain.create, active=True)
 
+    @staticmethod
+    def _go_on(domain: Any) -> None:
+        """Somebody paused it, or an error of its disk did; that another call was faster is success."""
+        if _is_paused(domain):
+            try:
+                domain.resume()
+            except libvirt.libvirtError:
+                if _is_paused(domain):
+                    raise
+
     def stop_vm(self, ref: VmRef) -> None:
-        """Cut the power."""
+        """Cut the power. Of one that is suspended the memory that was saved is discarded."""
         with calling("stop machine"):
             domain, _facts = self.ours(ref.uid)
             if domain.isActive():
                 self._unless_already(domain, domain.destroy, active=False)
+            elif domain.hasManagedSaveImage(0):
+                domain.managedSaveRemove(0)
 
     def shut_down_vm(self, ref: VmRef) -> None:
         """Press the power button, and tell the agent too where one listens."""
@@ -267,8 +280,8 @@ class Machines:
         """By the agent where one listens, else by the power button; by both it might go off."""
         with calling("reboot machine"):
             domain, facts = self.ours(ref.uid)
-            if not domain.isActive():
-                raise Busy("The machine is not running.", detail=f"domain {ref.uid} is not active")
+            if not domain.isActive() or _is_paused(domain):
+                raise Busy("The machine is not running.", detail=f"domain {ref.uid} is off or paused")
             if self._session.is_test:
                 domain.reboot(0)
                 return
@@ -301,6 +314,8 @@ class Machines:
 def found(domain: Any, facts: DomainFacts, *, state: int, reason: int) -> VmFound:
     """What crosses the edge, from a domain's facts and its state; within ``calling``."""
     status, why = statuses.status(state, reason)
+    if status is VmStatus.SUSPENDED and not _has_saved(domain):
+        status = VmStatus.DOWN  # the reason outlives what was saved
     if why == statuses.IO_ERROR:
         why = _disk_error(domain)
     return VmFound(
@@ -316,6 +331,15 @@ def found(domain: Any, facts: DomainFacts, *, state: int, reason: int) -> VmFoun
         accelerated=facts.accelerated,
         is_copy=facts.marker is not None and facts.marker.uid != facts.uuid,
     )
+
+
+def _has_saved(domain: Any) -> bool:
+    """Whether a suspended machine can go on: it sleeps by itself, or its memory was saved and not discarded since."""
+    return bool(domain.isActive() or domain.hasManagedSaveImage(0))
+
+
+def _is_paused(domain: Any) -> bool:
+    return statuses.status(*domain.state()[:2])[0] is VmStatus.PAUSED
 
 
 def _disk_error(domain: Any) -> str:

@@ -119,9 +119,8 @@ def _refuse_what_no_engine_says(method: str, answer: Answer) -> None:
         return  # the engine's own way to say that something is not there, or gone
     if not answer.body or answer.kind not in _XML:
         raise Page(answer.code, f"{answer.kind or 'nothing'} in place of XML", mutates=mutates)
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, collect_ids=False
-    )
+    # Not with ``collect_ids=False``: libxml2 opens a document type's file then, whatever else it is told.
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
         root = etree.fromstring(answer.body, parser)
     except etree.XMLSyntaxError as error:

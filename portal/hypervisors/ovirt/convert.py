@@ -152,7 +152,8 @@ def disk(one: Any, *, portal_id: UUID) -> DiskFound | None:
     if uid is None:
         return None
     ref = DiskRef(uid, next(iter(disk_domains(one)), ""), key(one))
-    return DiskFound(ref, key(one), int(one.provisioned_size or 0), int(one.actual_size or 0))
+    sizes = int(one.provisioned_size or 0), int(one.actual_size or 0)
+    return DiskFound(ref, key(one), *sizes, status=statuses.name(one.status, "ok"))
 
 
 def volume(one: Any, *, storage_domain: str, portal_id: UUID) -> VolumeFound | None:

@@ -46,6 +46,7 @@ _WORDS: tuple[tuple[str, type[HypervisorError]], ...] = (
     (r"locked|currently in progress|in progress|during migration|is migrating|being (?:used|created|removed)", Busy),
     (r"is running|is not running|isn't running|is not up|is up\b|is down\b|is paused|is suspended|powering", Busy),
     (r"not in (?:the )?appropriate status|status .*(?:illegal|is not)|cannot .*in its current (?:state|status)", Busy),
+    (r"because the \w+ is in [\w ]+ status", Busy),
     (r"does ?n.t exist|does not exist|cannot find|can't find|not found|was not found|unknown id", NotFound),
 )
 _KINDS = tuple((re.compile(pattern, re.IGNORECASE), kind) for pattern, kind in _WORDS)

@@ -8,7 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
-from tests.doubles.ovirt_engine import certificates
+from tests.doubles.ovirt_engine import certificates, reference
 from tests.doubles.ovirt_engine.backing import Backing
 from tests.doubles.ovirt_engine.engine import Engine
 from tests.doubles.ovirt_engine.paper import Paper
@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True, help="where state, certificates and secrets are kept")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--bind", default="127.0.0.1")
-    parser.add_argument("--schema", default="", help="the API's schema (XSD), to which answers are held")
+    parser.add_argument("--reference", type=Path, help="a folder with the API's schema, to which answers are held")
     parser.add_argument("--backing", choices=("paper", "qemu"), default="paper")
     parser.add_argument("--image", type=Path, help="what the disks of templates hold (qcow2), for machines of QEMU")
     options = parser.parse_args()
@@ -30,7 +30,8 @@ def main() -> int:
         parser.error("machines of QEMU need an --image")
     options.folder.mkdir(parents=True, exist_ok=True)
     _, certificate = certificates.ensure(options.folder)
-    engine = Engine(options.folder, _backing(options), schema=options.schema)
+    schema = reference.schema(options.reference) if options.reference else ""
+    engine = Engine(options.folder, _backing(options), schema=schema)
     server = Server((options.bind, options.port), engine, certificate)
     engine.start_clock()
     ends = threading.Event()

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.doubles.ovirt_engine import reference
 from tests.lab.servers import Server, free_port
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,7 +23,7 @@ class Refusal(Exception):
 
 
 class EngineDouble(Server):
-    """An engine double on a folder of its own. ``schema``: the file of the API's schema, to hold its answers to.
+    """An engine double on a folder of its own, held to the API's schema where ``STEGI_REFERENCE`` names a folder with it.
 
     Its state outlives ``stop`` and ``kill``, and so do its machines where they are real: with an ``image``, which the disks of
     its templates hold. ``times``: how often a fault happens.
@@ -30,14 +31,14 @@ class EngineDouble(Server):
 
     name = "ovirt-engine"
 
-    def __init__(self, folder: Path, *, schema: str = "", image: Path | None = None) -> None:
+    def __init__(self, folder: Path, *, image: Path | None = None) -> None:
         super().__init__(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
-        self._schema = schema
         self._image = image
         self._line: http.client.HTTPSConnection | None = None
         self._turn = threading.Lock()
+        self._earlier: list[str] = []  # violations of processes that ended
 
     def command(self) -> Sequence[str]:
         line = [
@@ -51,11 +52,22 @@ class EngineDouble(Server):
         ]
         if self._image:
             line += ["--backing", "qemu", "--image", str(self._image)]
-        return [*line, "--schema", self._schema] if self._schema else line
+        named = os.environ.get(reference.NAMED_BY)
+        return [*line, "--reference", named] if named else line
 
     @property
     def environment(self) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def stop(self) -> None:
+        try:
+            self._keep_violations()
+        finally:
+            super().stop()
+
+    def kill(self) -> None:
+        self._keep_violations()
+        super().kill()
 
     def answers(self) -> bool:
         try:
@@ -93,6 +105,7 @@ class EngineDouble(Server):
     def reset(self) -> None:
         """Back to the fresh institute: settings, faults, calls and violations too."""
         self._call("reset")
+        self._earlier.clear()
 
     def configure(self, **settings: Any) -> None:
         """Change settings (``world.Settings``)."""
@@ -143,6 +156,10 @@ class EngineDouble(Server):
         """Many machines; texts may hold ``{number}``."""
         found: list[str] = self._call("plant_many", count=count, name=name, **fields)
         return found
+
+    def plant_pool(self, name: str) -> str:
+        """A pool with one machine, ``<name>-1``: its id."""
+        return str(self._call("plant_pool", name=name))
 
     def set_vm(self, vm: str, **fields: Any) -> None:
         """Change a machine as somebody else would, who leaves an event; ``put`` leaves none."""
@@ -195,9 +212,12 @@ class EngineDouble(Server):
         return found
 
     def violations(self) -> list[str]:
-        """What was asked or answered that the API does not have: empty in a good test."""
-        found: list[str] = self._call("violations")
-        return found
+        """What was asked or answered that the API does not have, before a ``kill`` too: empty in a good test."""
+        return [*self._earlier, *self._call("violations")]
+
+    def _keep_violations(self) -> None:
+        if self.is_running:
+            self._earlier += self._call("violations")
 
     def _secrets(self) -> dict[str, str]:
         found: dict[str, str] = json.loads((self.folder / "secrets.json").read_text())

@@ -34,7 +34,7 @@ class Controls:
             "put": self._put, "calls": self._calls, "violations": lambda: list(engine.check.violations),
             "advance": self._world.advance, "expire_tokens": self._world.tokens.clear, "grant": self._grant,
             "revoke": self._revoke, "event": self._event, "guest": self._guest, "renew_certificate": self._renew,
-            "password_of": self._password_of, "rebuild": self._rebuild,
+            "password_of": self._password_of, "rebuild": self._rebuild, "plant_pool": self._plant_pool,
         }  # fmt: skip
 
     def answer(self, asked: Asked) -> Reply:
@@ -71,6 +71,9 @@ class Controls:
         vm = institute.plant(self._world, name, **fields)
         self._tell(34, f"VM {name} was created by admin@internal-authz.", vm)
         return str(vm["id"])
+
+    def _plant_pool(self, name: str) -> str:
+        return str(institute.plant_pool(self._world, name)["id"])
 
     def _tell(self, code: int, text: str, vm: dict[str, Any]) -> None:
         """Whoever does something to a machine, the engine writes an event of it."""

@@ -189,12 +189,35 @@ def remove(world: World, asked: Asked) -> Answer:
     if any(vm["status"] != "down" for vm in owners):
         raise not_allowed("Cannot remove Virtual Disk. At least one of the VMs is not down.")
     job = jobs.begin(world, asked, f"Removing Disk {record['alias']}", doing="Removing Volume")
-    world.save("disks", record, status="locked")
-    world.later(world.settings.remove_seconds, "disk_gone", disk=record["id"], job=job["id"])
+    going(world, record, job)
     return Answer()
 
 
-def gone(world: World, disk: str, job: str) -> None:
+def going(world: World, record: Record, job: Record, *, vm: str = "") -> None:
+    """The hosts begin to remove a disk; ``vm``: the name of the machine that is removed with it."""
+    world.save("disks", record, status="locked")
+    world.later(world.settings.remove_seconds, "disk_gone", disk=record["id"], job=job["id"], vm=vm,
+                fails=world.take_removal_failure())  # fmt: skip
+
+
+def _stays(world: World, record: Record, job: str, vm: str) -> None:
+    """The hosts could not remove a disk, which is of no use any more."""
+    world.save("disks", record, status="illegal")
+    domain = (world.find("storagedomains", record["storage_domains"][0]) or {}).get("name", "")
+    text = f"Failed to remove disk {record['alias']} from storage domain {domain}."
+    if vm:
+        text = (
+            f"VM {vm} has been removed, but the following disks could not be removed: {record['alias']}. "
+            "These disks will appear in the main disks tab in illegal state, please remove manually when possible."
+        )
+    correlation = (world.find("jobs", job) or {}).get("correlation_id", "")
+    world.event(172 if vm else 2015, text, severity="warning", correlation=correlation)
+    jobs.finish(world, job, failed=True)
+
+
+def gone(world: World, disk: str, job: str, vm: str = "", *, fails: bool = False) -> None:
+    if fails and (there := world.find("disks", disk)):
+        return _stays(world, there, job, vm)
     record = world.store.drop("disks", disk)
     drop_from_machines(world, disk)
     world.backing.remove_disk(disk)
@@ -202,7 +225,7 @@ def gone(world: World, disk: str, job: str) -> None:
         world.event(2014, f"Disk {record['alias']} was successfully removed from domain.",
                     correlation=(world.find("jobs", job) or {}).get("correlation_id", ""),
                     storage_domain=record["storage_domains"][0])  # fmt: skip
-    jobs.finish(world, job)
+    return jobs.finish(world, job)
 
 
 def who(world: World, asked: Asked) -> str:

@@ -24,6 +24,7 @@ AFTER = {
     "slow": "it happens, and the answer comes after so many seconds (default 1)",
     "restart": "it happens, the engine restarts and the answer is lost: running jobs become unknown, tokens are gone",
     "job_fails": "the making that this begins fails at its end, with a text",
+    "removal_fails": "the removal that this begins fails at its end: a disk of it is there still, illegal",
     "locked": "the making that this begins takes so many seconds (default 3600)",
 }
 

@@ -15,9 +15,15 @@ from tests.lab.servers import new_folder
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--reference", default=os.environ.get("STEGI_REFERENCE", ""), metavar="FOLDER",
+        "--reference", default=os.environ.get(reference.NAMED_BY, ""), metavar="FOLDER",
         help="a folder with answers of real oVirt engines and the schema of their API, to which the engine double is held",
     )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Whoever starts a double, in a program of its own too, finds the folder in the environment."""
+    if named := config.getoption("--reference"):
+        os.environ[reference.NAMED_BY] = str(Path(named).resolve())
 
 
 @pytest.fixture(scope="session")
@@ -30,10 +36,9 @@ def reference_folder(pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.fixture(scope="session")
-def session_ovirt_engine(pytestconfig: pytest.Config) -> Iterator[EngineDouble]:
+def session_ovirt_engine() -> Iterator[EngineDouble]:
     """One engine double for the run, held to the schema where ``--reference`` names one."""
-    named = pytestconfig.getoption("--reference")
-    double = EngineDouble(new_folder("ovirt"), schema=reference.schema(Path(named)) if named else "")
+    double = EngineDouble(new_folder("ovirt"))
     double.start()
     yield double
     double.stop()

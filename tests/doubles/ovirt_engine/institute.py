@@ -212,6 +212,14 @@ def plant(world: World, name: str, *, disks_of: int = 1, vm_id: str = "", **fiel
     return vm
 
 
+def plant_pool(world: World, name: str) -> Record:
+    """A pool of one machine, ``<name>-1``, of the first Tiny Linux. Its machine is given away and taken back by the engine."""
+    template, cluster = key("templates", "Tiny Linux", "1"), key("clusters", "main")
+    pool = _put(world, "vmpools", name, size=1, cluster=cluster, template=template)
+    plant(world, f"{name}-1", template=template, pool=pool["id"])
+    return pool
+
+
 def _planted_disk(world: World, vm: Record, index: int, size: int) -> dict[str, Any]:
     domain = (
         key("storagedomains", "vmstore")

@@ -310,8 +310,7 @@ def remove(world: World, asked: Asked) -> Answer:
                 cluster=vm["cluster"], user=asked.user)  # fmt: skip
     going = [] if keeps else _disks_of(world, vm)
     for disk in going:
-        world.save("disks", disk, status="locked")
-        world.later(world.settings.remove_seconds, "disk_gone", disk=disk["id"], job=job["id"])
+        disks.going(world, disk, job, vm=vm["name"])
     if not going:
         jobs.finish(world, job["id"])
     return Answer()

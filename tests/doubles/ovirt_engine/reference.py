@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+NAMED_BY = "STEGI_REFERENCE"  # the variable of the environment that names the folder
 SCHEMA = "ovirt-engine-api-schema.xsd"
 BASE = "/ovirt-engine/api"
 

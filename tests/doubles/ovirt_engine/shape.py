@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 BASE = "/ovirt-engine/api"
 HEAD = ("name", "description", "comment")
+INVENTED = "<invented_later><of_no_meaning>7</of_no_meaning></invented_later>"  # of a schema that is still to come
 Tree = dict[str, Any]
 Follow = dict[str, Any]
 Item = tuple[str, Tree]
@@ -111,7 +112,7 @@ class Writer:
             elif value is not None and name[0] != "@" and name not in head:
                 self._value(name, value, follow)
         if self.unknown_fields and key is not None:
-            out.append("<invented_later><of_no_meaning>7</of_no_meaning></invented_later>")
+            out.append(INVENTED)
         out.append(f"</{tag}>\n")
 
     def _actions(self, href: str | None, names: Any) -> None:

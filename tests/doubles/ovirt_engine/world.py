@@ -43,6 +43,7 @@ class Settings:
     quota_mode: str = "disabled"
     vnc_encryption: bool = False
     next_making_fails: str = ""  # the text with which the next making of a machine or disk ends
+    next_removal_fails: bool = False  # the next disk that is removed stays, illegal
 
 
 @dataclass
@@ -154,6 +155,11 @@ class World:
         """The text with which the making that begins now is to end, once; or nothing."""
         why, self.settings.next_making_fails = self.settings.next_making_fails, ""
         return why
+
+    def take_removal_failure(self) -> bool:
+        """Whether the removal of a disk that begins now is to fail, once."""
+        fails, self.settings.next_removal_fails = self.settings.next_removal_fails, False
+        return fails
 
     # -- records
 

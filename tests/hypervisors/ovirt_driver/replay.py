@@ -17,9 +17,19 @@ from tests.doubles.ovirt_engine import reference
 
 PORTAL = UUID("11111111-2222-4333-8444-555555555555")
 BASE = "/ovirt-engine/api"
-API = """<api><product_info><name>oVirt Engine</name><vendor>ovirt.org</vendor>
-<version><build>6</build><full_version>4.5.6-1.el8</full_version><major>4</major><minor>5</minor></version>
+
+
+def entry(version: str) -> str:
+    """The entry point of an engine of this version; of one that does not tell where that is empty."""
+    if not version:
+        return "<api/>"
+    major, minor, build = version.split(".")
+    return f"""<api><product_info><name>oVirt Engine</name><vendor>ovirt.org</vendor>
+<version><build>{build}</build><full_version>{version}-1.el8</full_version><major>{major}</major><minor>{minor}</minor></version>
 </product_info></api>"""
+
+
+API = entry("4.5.6")
 # What is asked for and was not recorded.
 EMPTY = {"events": "<events/>", "instancetypes": "<instance_types/>"}
 
@@ -29,9 +39,9 @@ Change = Callable[[etree._Element], None]
 class Replay(ovirtsdk4.Connection):  # type: ignore[misc]
     """The SDK's connection, without any."""
 
-    def __init__(self, bodies: dict[str, str]) -> None:
+    def __init__(self, bodies: dict[str, str], version: str) -> None:
         super().__init__(url=f"https://engine.example{BASE}", token="none")
-        self.bodies = {"": API} | EMPTY | bodies
+        self.bodies = {"": entry(version)} | EMPTY | bodies
         self.asked: list[tuple[str, dict[str, str]]] = []
 
     def send(self, request: http.Request) -> http.Request:
@@ -49,8 +59,8 @@ class Replay(ovirtsdk4.Connection):  # type: ignore[misc]
 class ReplaySession:
     """What the parts of the driver ask a session for."""
 
-    def __init__(self, bodies: dict[str, str]) -> None:
-        self.replay = Replay(bodies)
+    def __init__(self, bodies: dict[str, str], version: str = "4.5.6") -> None:
+        self.replay = Replay(bodies, version)
         self.portal_id = PORTAL
         self.connection = Connection("ovirt", f"https://engine.example{BASE}", PORTAL, PORTAL)
 
@@ -58,19 +68,27 @@ class ReplaySession:
         return self.replay.system_service()
 
 
-def inventories(bodies: dict[str, str]) -> Inventories:
-    """The reading of these bodies."""
-    return Inventories(ReplaySession(bodies))  # type: ignore[arg-type]
+def inventories(bodies: dict[str, str], version: str = "4.5.6") -> Inventories:
+    """The reading of these bodies from an engine of a version."""
+    return Inventories(ReplaySession(bodies, version))  # type: ignore[arg-type]
 
 
 def recordings(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each recording's bodies by path, with what ``follow`` would have put in their places."""
-    told: dict[str, dict[str, str]] = {}
+    """Each recording's bodies by path, with what ``follow`` would have put in their places.
+
+    Once for each turn: the n-th answer of every address, or its last where it gave fewer. What is the same is told once.
+    """
+    told: dict[str, dict[str, tuple[str, ...]]] = {}
     for one in reference.recordings(folder):
         if not one.query:
-            told.setdefault(one.source, {}).setdefault(one.path.strip("/"), one.bodies[0])
-    for source, bodies in told.items():
-        yield source, _followed(bodies)
+            told.setdefault(one.source, {}).setdefault(one.path.strip("/"), one.bodies)
+    for source, answers in told.items():
+        seen: list[dict[str, str]] = []
+        for turn in range(max(map(len, answers.values()))):
+            bodies = {path: given[min(turn, len(given) - 1)] for path, given in answers.items()}
+            if bodies not in seen:
+                seen.append(bodies)
+                yield f"{source}, turn {turn}", _followed(dict(bodies))
 
 
 def changed(bodies: dict[str, str], change: Change) -> dict[str, str]:

@@ -29,6 +29,7 @@ FAULTS = [
     (409, "[Cannot add VM. The VM name is already in use, please choose a unique name and try again.]", AlreadyExists),
     (409, "[Cannot run VM. Related operation is currently in progress. Please try again later.]", Busy),
     (409, "[Cannot remove VM. VM is running.]", Busy),
+    (409, "[Cannot reboot VM because the VM is in Wait For Launch status.]", Busy),
     (409, "[Cannot start VM. The following disks are locked: web_Disk1. Please try again in a few minutes.]", Busy),
     (409, "[Cannot add Virtual Disk. Low disk space on Storage Domain data1.]", NoCapacity),
     (409, RUN, NoCapacity),

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lxml import etree
+from ovirtsdk4 import types
+from ovirtsdk4.reader import Reader
 
+from portal.hypervisors.ovirt import convert
+from portal.hypervisors.ovirt.consoles import _addresses
 from portal.hypervisors.specs import Inventory
-from tests.hypervisors.ovirt_driver.replay import changed, inventories, recordings
+from tests.doubles.ovirt_engine import reference
+from tests.hypervisors.ovirt_driver.replay import PORTAL, changed, inventories, recordings
 
 pytestmark = [pytest.mark.once, pytest.mark.long]
+
+
+# Of the entry point; one does not tell.
+VERSIONS = ("4.3.10", "4.4.10", "4.5.6", "")
+CONVERTED: dict[type[Any], Callable[[Any], Any]] = {
+    types.DataCenter: convert.zone,
+    types.Cluster: convert.cluster,
+    types.Host: convert.host,
+    types.StorageDomain: lambda one: convert.storage_domain(one, {}),
+    types.Network: convert.network,
+    types.Template: convert.template,
+    types.Vm: lambda one: convert.vm(one, portal_id=PORTAL),
+}
 
 
 def ids(body: str) -> list[str]:
@@ -30,10 +51,12 @@ def lists(found: Inventory) -> dict[str, list[str]]:
     return {kind: sorted(one.external_id for one in things) for kind, things in kinds.items()}
 
 
-def test_everything_that_an_engine_told_is_found(reference_folder: Path) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_everything_that_an_engine_told_is_found(reference_folder: Path, version: str) -> None:
     count = 0
     for name, bodies in recordings(reference_folder):
-        found = inventories(bodies).inventory()
+        found = inventories(bodies, version).inventory()
+        assert found.about.api_version == (version.rpartition(".")[0] or "unknown")
         for kind, there in lists(found).items():
             known = [one for one in ids(bodies[kind]) if not (kind == "templates" and set(one) <= set("0-"))]
             assert there == sorted(known), (name, kind)
@@ -57,24 +80,82 @@ def test_everything_that_an_engine_told_is_found(reference_folder: Path) -> None
 
 
 def test_no_field_is_needed_and_none_is_too_many(reference_folder: Path) -> None:
-    for name, bodies in recordings(reference_folder):
+    last = {name.partition(",")[0]: bodies for name, bodies in recordings(reference_folder)}  # of each file's turns
+    for name, bodies in last.items():
         whole = inventories(bodies).inventory()
 
         def new(root: etree._Element) -> None:
-            for each in list(root.iter()):
-                if len(each):
-                    etree.SubElement(each, "of_a_version_to_come").text = "x"
+            for thing in list(root.iter()):
+                if len(thing):
+                    etree.SubElement(thing, "of_a_version_to_come").text = "x"
 
         assert inventories(changed(bodies, new)).inventory() == whole, name
         kept = {path: body for path, body in bodies.items() if "/" not in path}
         items = {
             etree.fromstring(body.encode())[0].tag for body in kept.values() if len(etree.fromstring(body.encode()))
         }
-        tags = {each.tag for body in kept.values() for each in etree.fromstring(body.encode()).iterdescendants()}
+        tags = {thing.tag for body in kept.values() for thing in etree.fromstring(body.encode()).iterdescendants()}
         for tag in sorted(map(str, tags - items)):
 
             def without(root: etree._Element, tag: str = tag) -> None:
-                for each in list(root.iterdescendants(tag)):
-                    each.getparent().remove(each)  # type: ignore[union-attr]
+                for thing in list(root.iterdescendants(tag)):
+                    thing.getparent().remove(thing)  # type: ignore[union-attr]
 
-            assert lists(inventories(changed(kept, without)).inventory()) == lists(whole), (name, tag)
+            less = kept | changed({path: body for path, body in kept.items() if f"<{tag}" in body}, without)
+            assert lists(inventories(less).inventory()) == lists(whole), (name, tag)
+
+
+def answers(folder: Path, last: str = "") -> Iterator[tuple[str, str]]:
+    """Every body of the addresses that end so, however often and with whatever query they were asked for."""
+    for one in reference.recordings(folder):
+        if one.path.endswith(last):
+            yield from ((f"{one.source} {one.path}", body) for body in one.bodies)
+
+
+def each(body: str) -> list[Any]:
+    read = Reader.read(body)
+    return list(read) if isinstance(read, list) else [read]
+
+
+def test_whatever_was_asked_for_and_however_is_converted(reference_folder: Path) -> None:
+    seen: set[type[Any]] = set()
+    for name, body in answers(reference_folder):
+        for one in each(body):
+            if type(one) in CONVERTED:
+                seen.add(type(one))
+                assert CONVERTED[type(one)](one).external_id == one.id, name
+    assert seen == set(CONVERTED)
+
+
+def test_every_disk_is_a_volume_of_its_size_and_the_engines_own_are_none(reference_folder: Path) -> None:
+    count = 0
+    for name, body in answers(reference_folder, "/disks"):
+        for told, one in zip(etree.fromstring(body.encode()), each(body), strict=True):
+            is_data = told.findtext("content_type") in {None, "data", "iso"}
+            found = convert.volume(one, storage_domain="pool", portal_id=PORTAL)
+            assert (found is not None) == is_data, name
+            if found is not None:
+                count += 1
+                sizes = int(told.findtext("provisioned_size") or 0), int(told.findtext("actual_size") or 0)
+                assert (found.external_id, found.size_bytes, found.allocated_bytes) == (told.get("id"), *sizes), name
+                assert found.format == {"cow": "qcow2", "raw": "raw"}[str(told.findtext("format"))], name
+                assert found.uid is None, name
+    assert count > 10
+
+
+def test_every_address_that_a_guest_reported_is_told_of_the_card_that_has_it(reference_folder: Path) -> None:
+    count = 0
+    for name, body in answers(reference_folder, "/reporteddevices"):
+        devices = etree.fromstring(body.encode())
+        told = [
+            (device.findtext("mac/address"), str(ip.findtext("address")))
+            for device in devices
+            for ip in device.iterfind("ips/ip")
+            if not (
+                ip_address(str(ip.findtext("address"))).is_link_local or ip.findtext("address") in {"127.0.0.1", "::1"}
+            )
+        ]
+        macs = {str(device.findtext("mac/address")) for device in devices}
+        assert [(one.mac, one.ip) for one in _addresses(each(body), macs)] == told, name
+        count += len(told)
+    assert count > 3

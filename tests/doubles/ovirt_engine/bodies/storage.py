@@ -116,7 +116,11 @@ def _storage(record: Record) -> Tree:
 
 
 def storage_domain(world: World, record: Record, *, zone: str = "") -> Tree:
-    """A storage domain; ``zone``: as the data center of this id has it, with its status there."""
+    """A storage domain; ``zone``: as the data center of this id has it, with its status there.
+
+    By itself it tells one only where it is attached to none, and then not how full it is.
+    """
+    attached = [Ref("datacenters", record["data_center"])] if record["data_center"] else []
     is_data = record["type"] == "data"
     used_bytes = used(world, record) + record["base_used"]
     here = f"{BASE}/datacenters/{zone}/storagedomains" if zone else f"{BASE}/storagedomains"
@@ -127,7 +131,7 @@ def storage_domain(world: World, record: Record, *, zone: str = "") -> Tree:
         "name": record["name"],
         "description": record["description"],
         "comment": record["comment"],
-        "available": max(0, record["total"] - used_bytes) // GIB * GIB,
+        "available": max(0, record["total"] - used_bytes) // GIB * GIB if attached else None,
         "backup": False,
         "block_size": 512,
         "committed": committed(world, record),
@@ -135,16 +139,16 @@ def storage_domain(world: World, record: Record, *, zone: str = "") -> Tree:
         "discard_after_delete": False,
         "external_status": "ok",
         "master": record["master"],
-        "status": record["status"] if zone else None,
+        "status": record["status"] if zone else None if attached else "unattached",
         "storage": _storage(record),
         "storage_format": record["storage_format"],
         "supports_discard": False,
         "supports_discard_zeroes_data": False,
         "type": record["type"],
-        "used": -(-used_bytes // GIB) * GIB,
+        "used": -(-used_bytes // GIB) * GIB if attached else None,
         "warning_low_space_indicator": 10,
         "wipe_after_delete": False,
-        "data_centers": Many("data_center", [Ref("datacenters", record["data_center"])]),
+        "data_centers": Many("data_center", attached) if attached else None,
         "disk_profiles": Sub("diskprofiles") if is_data else None,
         "disk_snapshots": Sub("disksnapshots") if is_data else None,
         "disks": Sub("disks") if is_data else None,
