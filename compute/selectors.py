@@ -54,13 +54,6 @@ def last_job_of(actor: Actor, uid: UUID) -> Job | None:
     return jobs(actor).filter(target_uid=uid).first()
 
 
-def templates(actor: Actor) -> QuerySet[Template]:
-    """The templates this actor may make machines from."""
-    return policy.visible(
-        actor, Permit.TEMPLATE_USE, Template.objects.select_related("owner", "storage_domain__provider")
-    ).order_by("name", "uid")
-
-
 def visible_templates(actor: Actor) -> QuerySet[Template]:
     """The templates this actor may see, with a token that may only read too, as far as they can be used now."""
     related = Template.objects.select_related("owner", "storage_domain__provider")
@@ -104,10 +97,15 @@ def _storage_of(owner: DataCenter | None) -> QuerySet[StorageDomain]:
 
 def usable_templates(actor: Actor, data_center: DataCenter | None = None) -> QuerySet[Template]:
     """Templates that can be used now, for a data center when one is named."""
-    found = templates(actor).filter(status="ok")
+    related = Template.objects.select_related("owner", "storage_domain__provider")
+    ready = related.filter(status="ok").order_by("name", "uid")
     if data_center is None:
-        return found
-    return (found.filter(owner=data_center) | found.filter(assignments__data_center=data_center)).distinct()
+        return policy.visible(actor, Permit.TEMPLATE_USE, ready)
+    assigned = data_center.template_assignments.values("template")
+    there = ready.filter(Q(owner=data_center) | Q(pk__in=assigned))
+    if policy.holds_in(actor, Permit.TEMPLATE_USE, data_center):
+        return there
+    return policy.visible(actor, Permit.TEMPLATE_USE, there)
 
 
 def offered_templates(actor: Actor) -> QuerySet[Template]:

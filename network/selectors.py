@@ -27,11 +27,13 @@ def usable_vnic_profiles(actor: Actor, data_center: DataCenter) -> QuerySet[Vnic
     Its own networks first, then the assigned ones, then what was given him of networks that he may not use whole: the first
     is where a card is by itself, and one more role on a vNIC profile moves nobody's.
     """
-    own = Q(network__owner=data_center) | Q(network__assignments__data_center=data_center)
+    assigned = data_center.network_assignments.values("network")
+    own = Q(network__owner=data_center) | Q(network__in=assigned)
     works = {"network__status": "operational", "is_gone": False}
-    whole = policy.visible(actor, Permit.NETWORK_USE, Network.objects.all()).order_by().values("pk")
-    rank = Case(
-        When(~Q(network__in=whole), then=Value(2)), When(network__owner=data_center, then=Value(0)), default=Value(1)
-    )
     rows = VnicProfile.objects.filter(own, **works).select_related("network")
-    return policy.visible(actor, Permit.NETWORK_USE, rows).distinct().order_by(rank, "name", "uid")
+    ranks = [When(network__owner=data_center, then=Value(0))]
+    if not policy.holds_in(actor, Permit.NETWORK_USE, data_center):
+        whole = policy.visible(actor, Permit.NETWORK_USE, Network.objects.all()).order_by().values("pk")
+        ranks.insert(0, When(~Q(network__in=whole), then=Value(2)))
+        rows = policy.visible(actor, Permit.NETWORK_USE, rows)
+    return rows.order_by(Case(*ranks, default=Value(1)), "name", "uid")

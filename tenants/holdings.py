@@ -32,6 +32,8 @@ from tenants.models.data_center import SYSTEM_UID
 CODENAME = "role_"  # of guardian's permission for a role
 FEW = 100  # single grants that are read to be asked for by their objects' ids
 
+_LIVE = Q(expires_at=None) | Q(expires_at__gt=Now())
+
 _look: ContextVar[dict[UUID, Holdings] | None] = ContextVar("look", default=None)
 
 
@@ -121,7 +123,7 @@ def holdings(actor: Actor) -> Holdings:
 
 def live(rows: QuerySet[Any]) -> QuerySet[Any]:
     """Grants that have not expired."""
-    return rows.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
+    return rows.filter(_LIVE)
 
 
 def held(actor: Actor, users: Any, groups: Any, only: Iterable[UUID] | None = None) -> Held:
@@ -134,11 +136,9 @@ def _grants(actor: Actor, users: Any, groups: Any, only: Iterable[UUID] | None =
     if users is None or groups is None or actor.user is None or not actor.user.is_active:
         return []
     # Asked of the row, not of the object in hand: an open socket holds its user for hours.
-    own = live(users._default_manager.filter(user=actor.user, user__is_active=True))
-    through = live(groups._default_manager.filter(group__user=actor.user, group__user__is_active=True))
-    if only is not None:
-        ids = list(only)
-        own, through = own.filter(content_object__in=ids), through.filter(content_object__in=ids)
+    wanted = _LIVE if only is None else _LIVE & Q(content_object__in=list(only))
+    own = users._default_manager.filter(wanted, user=actor.user, user__is_active=True)
+    through = groups._default_manager.filter(wanted, group__user=actor.user, group__user__is_active=True)
     of_groups = through.order_by().values_list("content_object_id", "permission__codename", "group__name")
     of_himself = own.order_by().values_list("content_object_id", "permission__codename", Value(""))
     return [of_groups, of_himself]

@@ -47,8 +47,10 @@ __all__ = [
     "authorize",
     "explain",
     "grant",
+    "grant_owner",
     "holds_anywhere",
     "holds_everywhere",
+    "holds_in",
     "one_look",
     "people_of",
     "permits_on",
@@ -122,6 +124,18 @@ def holds_anywhere(actor: Actor, permit: Permit) -> bool:
     roles = mine.roles_with(permit)
     somewhere = roles & set(mine.system) or any(roles & set(mine.centers.roles(uid)) for uid in mine.enabled)
     return actor.is_system or (bounds.carries(actor, permit) and bool(somewhere))
+
+
+def holds_in(actor: Actor, permit: Permit, data_center: DataCenter) -> bool:
+    """Whether the actor holds the permit on the data center, and with it on what is in it.
+
+    A permit that an assignment conveys also on what the data center may use: of all that there is nothing to ask one by one.
+    """
+    objects = actor.bounds.objects
+    kept = not bounds.carries(actor, permit) or (objects is not None and data_center.pk not in objects)
+    mine = holdings(actor)
+    there = mine.centers.roles(data_center.pk) if data_center.pk in mine.enabled else {}
+    return actor.is_system or (not kept and bool(mine.roles_with(permit) & {*mine.system, *there}))
 
 
 def _by_data_center(mine: Holdings, kind: Kind, permit: Permit, roles: frozenset[str]) -> list[Q]:
@@ -304,6 +318,30 @@ def grant(actor: Actor, role: str, subject: User | Group, target: Model, *, expi
         defaults={"grantor_uid": actor.uid, "grantor_name": actor.name, "expires_at": expires_at},
     )
     access_changed(_people(subject))
+
+
+def grant_owner(actor: Actor, roles: Iterable[str], user: User, target: Model) -> None:
+    """The roles that come with an object, for whose it is. Sockets are told by whoever hands on one that they may show."""
+    codenames = {CODENAME + role for role in roles}
+    content_type = ContentType.objects.get_for_model(target)
+    there = Permission.objects.filter(codename__in=codenames, content_type=content_type).order_by()
+    permissions = list(there.values_list("pk", flat=True))
+    if len(permissions) != len(codenames):
+        permissions = [_permission(row, type(target)).pk for row in Role.objects.filter(codename__in=roles)]
+    given = {
+        "user": user,
+        "content_object": target,
+        "expires_at": None,
+        "grantor_uid": actor.uid,
+        "grantor_name": actor.name,
+    }
+    model, _field = _grant_model(user, target)
+    model._default_manager.bulk_create(
+        [model(permission_id=permission, **given) for permission in permissions],
+        update_conflicts=True,
+        unique_fields=["user", "permission", "content_object"],
+        update_fields=["grantor_uid", "grantor_name", "expires_at"],
+    )
 
 
 def revoke(actor: Actor, role: str, subject: User | Group, target: Model) -> None:

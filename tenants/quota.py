@@ -7,24 +7,26 @@ under load, whatever the isolation). Arithmetic as oVirt's QuotaManager has it: 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import Group
-from django.db import transaction
-from django.db.models import F, Q, Sum
+from django.db import connection, transaction
+from django.db.models import BigIntegerField, Case, F, Q, Sum, Value, When
 from django.db.models.functions import Coalesce
 
 from portal.common.actor import system_actor
-from portal.common.errors import QuotaExceeded, Reason
+from portal.common.errors import QuotaExceeded, Reason, overtaken
 from portal.common.units import amount_text
 from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, record
 from tenants.models import DataCenter, QuotaAccount, QuotaCharge, User
 from tenants.models.quota import Dimension, Enforcement, SubjectKind, group_uid
 from tenants.quota_words import refusal
+from tenants.usage import Forecast, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,48 +37,7 @@ class Consumer:
     uid: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """One dimension of one account."""
-
-    dimension: str
-    label: str
-    used: int
-    limit: int | None
-    threshold_percent: int
-    subject: str  # whose: the data center's, the user's, or a group's of his
-
-    @property
-    def after(self) -> int:
-        """As it is: nothing is asked for."""
-        return self.used
-
-    @property
-    def percent(self) -> int:
-        """Used of limit; 0 when unlimited."""
-        return 0 if not self.limit else min(100, self.used * 100 // self.limit)
-
-    @property
-    def past_threshold(self) -> bool:
-        """Whether it is time to warn."""
-        return self.limit is not None and self.used * 100 > self.limit * self.threshold_percent
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """One dimension before and after a request, and why not."""
-
-    dimension: str
-    used: int
-    after: int
-    limit: int | None
-    subject: str  # whose: the data center's, the user's, or a group's of his
-    reasons: tuple[Reason, ...]
-
-    @property
-    def label(self) -> str:
-        """The dimension for people, in their language."""
-        return str(Dimension(self.dimension).label)
+Costs = Mapping[Consumer, Mapping[Dimension, int]]
 
 
 def charge(
@@ -92,12 +53,20 @@ def charge(
     It counts for the data center, for the user's share of it, and for the groups that have a share and the user in them.
     ``found`` is for use found on a hypervisor: charged whatever the limit, and shown as over.
     """
+    charge_all({consumer: amounts}, data_center, user_uid=user_uid, found=found)
+
+
+def charge_all(costs: Costs, data_center: DataCenter, *, user_uid: UUID | None, found: bool = False) -> None:
+    """The same of several consumers: all of them are charged or none, and a refusal tells of what they take together."""
     with transaction.atomic():
         hold([data_center.pk])
-        fresh = {dimension: amounts[dimension] for dimension in amounts.keys() - _charged(consumer)}
-        accounts = _open_accounts(data_center, user_uid, fresh) if fresh else []
-        _book({account: fresh[Dimension(account.dimension)] for account in accounts}, user_uid, found=found)
-        _write_charges(consumer, data_center, fresh, user_uid, accounts)
+        charges = _new_charges(costs, data_center, user_uid)
+        amounts: Counter[str] = Counter()
+        for each in charges:
+            amounts[each.dimension] += each.amount
+        accounts = _open_accounts(data_center, user_uid, amounts) if charges else []
+        _book(accounts, amounts, user_uid, found=found)
+        _write_charges(charges, accounts)
 
 
 def adjust(consumer: Consumer, amounts: Mapping[Dimension, int], *, found: bool = False) -> None:
@@ -111,7 +80,7 @@ def adjust(consumer: Consumer, amounts: Mapping[Dimension, int], *, found: bool 
             raise LookupError(f"{consumer} was never charged for {sorted(missing)}")
         for row in rows:
             more = amounts[Dimension(row.dimension)] - row.amount
-            _book(dict.fromkeys(row.accounts.all(), more), row.user_uid, found=found or more < 0)
+            _book(row.accounts.all(), {row.dimension: more}, row.user_uid, found=found or more < 0)
             QuotaCharge.objects.filter(pk=row.pk).update(amount=F("amount") + more)
 
 
@@ -119,18 +88,21 @@ def release(consumer: Consumer, dimensions: Iterable[Dimension] | None = None) -
     """Give back what a consumer was charged, in all dimensions or these; nothing charged is nothing given back."""
     with transaction.atomic():
         rows = _charges_of(consumer, Dimension if dimensions is None else dimensions)
-        for row in rows:
-            _book(dict.fromkeys(row.accounts.all(), -row.amount), row.user_uid, found=True)
+        accounts = [account for row in rows for account in row.accounts.all()]
+        _book(accounts, {row.dimension: -row.amount for row in rows}, None, found=True)
         QuotaCharge.objects.filter(pk__in=[row.pk for row in rows]).delete()
 
 
 def move(consumers: Iterable[Consumer], data_center: DataCenter, *, user_uid: UUID | None) -> None:
     """Let what these were charged count in another data center, and on another user's share. Raises as ``charge`` does."""
     with transaction.atomic():
-        for consumer in consumers:
-            amounts = {Dimension(row.dimension): row.amount for row in _charges_of(consumer, Dimension)}
+        costs = {
+            consumer: {Dimension(row.dimension): row.amount for row in _charges_of(consumer, Dimension)}
+            for consumer in consumers
+        }
+        for consumer in costs:
             release(consumer)
-            charge(consumer, data_center, amounts, user_uid=user_uid)
+        charge_all(costs, data_center, user_uid=user_uid)
 
 
 def hold(data_centers: Iterable[UUID]) -> None:
@@ -139,6 +111,8 @@ def hold(data_centers: Iterable[UUID]) -> None:
     A request books several consumers, and not all in the same order (a machine, then its disk; deleting, the other way
     round): without this, two of them can wait for each other's accounts. SQLite's transactions do this by themselves.
     """
+    if not connection.features.has_select_for_update:
+        return
     for uid in sorted(set(data_centers)):
         list(DataCenter.objects.select_for_update(no_key=True).filter(pk=uid).values_list("pk"))
 
@@ -152,21 +126,13 @@ def _charges_of(consumer: Consumer, dimensions: Iterable[Dimension]) -> list[Quo
     return list(rows.prefetch_related("accounts").order_by("dimension"))
 
 
-def _charged(consumer: Consumer) -> set[str]:
-    rows = QuotaCharge.objects.filter(consumer_kind=consumer.kind, consumer_uid=consumer.uid)
-    return set(rows.values_list("dimension", flat=True))
-
-
-def _write_charges(
-    consumer: Consumer,
-    data_center: DataCenter,
-    amounts: Mapping[Dimension, int],
-    user_uid: UUID | None,
-    accounts: list[QuotaAccount],
-) -> None:
-    """The charges, and on which accounts each was booked: who leaves a group later is released where he was charged."""
-    charges = {
-        str(dimension): QuotaCharge(
+def _new_charges(costs: Costs, data_center: DataCenter, user_uid: UUID | None) -> list[QuotaCharge]:
+    """What these consumers were not charged for yet, not written yet. The data center is held."""
+    kinds, uids = {consumer.kind for consumer in costs}, [consumer.uid for consumer in costs]
+    there = QuotaCharge.objects.filter(consumer_kind__in=kinds, consumer_uid__in=uids)
+    known = set(there.values_list("consumer_kind", "consumer_uid", "dimension"))
+    return [
+        QuotaCharge(
             consumer_kind=consumer.kind,
             consumer_uid=consumer.uid,
             dimension=dimension,
@@ -174,16 +140,25 @@ def _write_charges(
             amount=amount,
             user_uid=user_uid,
         )
+        for consumer, amounts in costs.items()
         for dimension, amount in amounts.items()
-    }
-    QuotaCharge.objects.bulk_create(charges.values())
+        if (consumer.kind, consumer.uid, dimension) not in known
+    ]
+
+
+def _write_charges(charges: list[QuotaCharge], accounts: list[QuotaAccount]) -> None:
+    """The charges, and on which accounts each was booked: who leaves a group later is released where he was charged."""
+    QuotaCharge.objects.bulk_create(charges)
     bookings = QuotaCharge.accounts.through
     bookings.objects.bulk_create(
-        bookings(quotacharge_id=charges[account.dimension].pk, quotaaccount_id=account.pk) for account in accounts
+        bookings(quotacharge_id=each.pk, quotaaccount_id=account.pk)
+        for each in charges
+        for account in accounts
+        if account.dimension == each.dimension
     )
 
 
-def _accounts(data_center: DataCenter, user_uid: UUID | None, dimensions: Iterable[Dimension]) -> list[QuotaAccount]:
+def _accounts(data_center: DataCenter, user_uid: UUID | None, dimensions: Iterable[str]) -> list[QuotaAccount]:
     """The accounts a charge counts on that are there, always in the same order."""
     whose = Q(subject_kind=SubjectKind.DATA_CENTER)
     if user_uid is not None:
@@ -196,9 +171,7 @@ def _accounts(data_center: DataCenter, user_uid: UUID | None, dimensions: Iterab
     return [row for row in rows if row.subject_uid not in others]
 
 
-def _open_accounts(
-    data_center: DataCenter, user_uid: UUID | None, dimensions: Iterable[Dimension]
-) -> list[QuotaAccount]:
+def _open_accounts(data_center: DataCenter, user_uid: UUID | None, dimensions: Iterable[str]) -> list[QuotaAccount]:
     """The same, those of the data center and the user opened where they are not there yet. The data center is held."""
     subjects = [(SubjectKind.DATA_CENTER, data_center.pk)]
     subjects += [(SubjectKind.USER, user_uid)] if user_uid else []
@@ -212,29 +185,39 @@ def _open_accounts(
     )
 
 
-def _book(changes: Mapping[QuotaAccount, int], user_uid: UUID | None, *, found: bool) -> None:
-    """Change what is used of each account, or none. Raises ``QuotaExceeded``."""
-    over = [
-        _refusal(account, amount, user_uid)
-        for account, amount in changes.items()
-        if amount and not _add(account, amount, found=found)
-    ]
+def _book(accounts: Iterable[QuotaAccount], amounts: Mapping[str, int], user_uid: UUID | None, *, found: bool) -> None:
+    """Change what is used of each account by the amount of its dimension, or none. Raises ``QuotaExceeded``.
+
+    The accounts were read when their data center was held; that nothing overshoots is up to the UPDATE all the same.
+    """
+    changes = {account: amounts[account.dimension] for account in accounts if amounts[account.dimension]}
+    tight = [] if found else [account for account, amount in changes.items() if not _fits(account, amount)]
+    over = [_refusal(account, changes[account], user_uid) for account in tight]
     if over:
-        raise QuotaExceeded(_sentence(over), reasons=tuple(over))
+        raise QuotaExceeded(" ".join(reason.text for reason in over), reasons=tuple(over))
+    if changes and _add(changes, found=found) != len(changes):
+        raise overtaken()
     for account, amount in changes.items():
         _tell_passed(account, amount)
 
 
-def _add(account: QuotaAccount, amount: int, *, found: bool) -> bool:
-    rows = QuotaAccount.objects.filter(pk=account.pk)
+def _fits(account: QuotaAccount, amount: int) -> bool:
+    is_free = account.limit is None or account.enforcement != Enforcement.ENFORCED
+    return is_free or account.used + amount <= account.ceiling
+
+
+def _add(changes: Mapping[QuotaAccount, int], *, found: bool) -> int:
+    """Change all of them in one UPDATE; how many had room."""
+    amounts = {account.dimension: amount for account, amount in changes.items()}
+    more = Case(
+        *(When(dimension=key, then=Value(amount)) for key, amount in amounts.items()), output_field=BigIntegerField()
+    )
+    rows = QuotaAccount.objects.annotate(then=F("used") + more).filter(pk__in=[account.pk for account in changes])
     if not found:
-        fits = (
-            Q(limit__isnull=True)
-            | ~Q(enforcement=Enforcement.ENFORCED)
-            | Q(limit__gte=0, used__lte=F("limit") + F("limit") * F("grace_percent") / 100 - amount)
-        )
-        rows = rows.filter(fits)
-    return bool(rows.update(used=F("used") + amount))
+        ceiling = F("limit") + F("limit") * F("grace_percent") / 100
+        is_free = Q(limit__isnull=True) | ~Q(enforcement=Enforcement.ENFORCED)
+        rows = rows.filter(is_free | Q(limit__gte=0, then__lte=ceiling))
+    return rows.update(used=F("then"))
 
 
 def _tell_passed(account: QuotaAccount, amount: int) -> None:
@@ -300,8 +283,7 @@ def what_if(data_center: DataCenter, user_uid: UUID | None, amounts: Mapping[Dim
 
 
 def _forecast(row: QuotaAccount, amount: int, user_uid: UUID | None) -> Forecast:
-    fits = row.limit is None or row.enforcement != Enforcement.ENFORCED or row.used + amount <= row.ceiling
-    reasons = () if fits else (_refusal(row, amount, user_uid),)
+    reasons = () if _fits(row, amount) else (_refusal(row, amount, user_uid),)
     return Forecast(row.dimension, row.used, row.used + amount, row.limit, row.subject_kind, reasons)
 
 
@@ -328,10 +310,6 @@ def _top(account: QuotaAccount, user_uid: UUID | None) -> list[dict[str, Any]]:
         {"kind": kind, "id": str(uid), "amount": amount}
         for kind, uid, amount in rows.order_by("-amount").values_list("consumer_kind", "consumer_uid", "amount")[:3]
     ]
-
-
-def _sentence(over: list[Reason]) -> str:
-    return " ".join(reason.text for reason in over)
 
 
 def set_limits(

@@ -1,4 +1,4 @@
-"""Reading what the quota ledger says of things: what each takes. Nothing is written here."""
+"""What the quota ledger says of accounts and things: what is used, would be, and what each takes. Nothing is written here."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db.models import Sum
 
+from portal.common.errors import Reason
 from tenants.models import QuotaCharge
 from tenants.models.quota import Dimension
 
@@ -18,6 +19,50 @@ class Taken:
 
     dimension: Dimension
     amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """One dimension of one account."""
+
+    dimension: str
+    label: str
+    used: int
+    limit: int | None
+    threshold_percent: int
+    subject: str  # whose: the data center's, the user's, or a group's of his
+
+    @property
+    def after(self) -> int:
+        """As it is: nothing is asked for."""
+        return self.used
+
+    @property
+    def percent(self) -> int:
+        """Used of limit; 0 when unlimited."""
+        return 0 if not self.limit else min(100, self.used * 100 // self.limit)
+
+    @property
+    def past_threshold(self) -> bool:
+        """Whether it is time to warn."""
+        return self.limit is not None and self.used * 100 > self.limit * self.threshold_percent
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """One dimension before and after a request, and why not."""
+
+    dimension: str
+    used: int
+    after: int
+    limit: int | None
+    subject: str  # whose: the data center's, the user's, or a group's of his
+    reasons: tuple[Reason, ...]
+
+    @property
+    def label(self) -> str:
+        """The dimension for people, in their language."""
+        return str(Dimension(self.dimension).label)
 
 
 def taken_by(consumer_uids: Iterable[UUID]) -> list[Taken]:

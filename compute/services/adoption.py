@@ -29,8 +29,8 @@ from tenants import policy, quota
 from tenants.models import DataCenter, User
 from tenants.models.quota import Dimension
 from tenants.permits import Permit
-from tenants.quota import Forecast
 from tenants.services.makers import give_to_owner
+from tenants.usage import Forecast
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class AdoptionPlan:
     data_center: DataCenter
     owner: User | None
     candidates: tuple[Candidate, ...]
-    quota: tuple[quota.Forecast, ...] = field(default=())
+    quota: tuple[Forecast, ...] = field(default=())
 
     @property
     def reasons(self) -> tuple[Reason, ...]:

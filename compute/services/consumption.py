@@ -20,6 +20,7 @@ from tenants.models.quota import Dimension, QuotaAccount
 from tenants.permits import Permit
 from tenants.selectors import get_data_center
 from tenants.services.people import people_of
+from tenants.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Consumption:
     limit: int | None
     others: int
     charges: QuerySet[QuotaCharge]
-    meters: list[quota.Usage]
+    meters: list[Usage]
 
 
 def consumption(actor: Actor, uid: UUID, dimension: str, *, user_uid: UUID | None = None) -> Consumption:

@@ -29,10 +29,10 @@ from tenants import policy, quota
 from tenants.models import DataCenter, User
 from tenants.models.quota import Dimension, SubjectKind
 from tenants.permits import Permit
-from tenants.quota import Consumer, Forecast
+from tenants.quota import Consumer
 from tenants.services.handing_over import Share, end_shares, ending_shares
 from tenants.services.makers import give_to_owner
-from tenants.usage import taken_by
+from tenants.usage import Forecast, taken_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def _held(actor: Actor, vm: Vm, move: Move) -> Vm:
     list(Vm.objects.select_for_update(no_key=True).filter(pk=vm.pk).values_list("pk"))
     vm = selectors.get_vm(actor, vm.pk)
     quota.hold([vm.data_center_id, data_center_of(move.data_center_uid).pk])
-    refuse_if_held(Lock("vm", vm.pk))
+    refuse_if_held([Lock("vm", vm.pk)])
     return vm
 
 
@@ -161,7 +161,7 @@ def _refuse(plan: MovePlan) -> None:
 
 def _busy(vm: Vm) -> list[Reason]:
     try:
-        refuse_if_held(Lock("vm", vm.pk))
+        refuse_if_held([Lock("vm", vm.pk)])
     except Busy as busy:
         return [Reason("busy", busy.detail, data=busy.data)]
     return []

@@ -47,7 +47,7 @@ def place_for(actor: Actor, wish: Wish, laid: Laid) -> Place:
     reached = Host.objects.filter(provider_id=provider, cluster__assignments__data_center=wish.data_center)
     if template.is_engines:
         reached = reached.filter(cluster__zone__external_id__in=laid.zones or template.storage_domain.zones)
-    hosts = list(reached.select_related("cluster", "provider").order_by("-memory_free_mib", "name").distinct())
+    hosts = list(reached.select_related("cluster", "provider").order_by("-memory_free_mib", "name"))
     if not hosts:
         text = _("The data center has no cluster that reaches this template's storage. Ask its administrator.")
         return Place(reasons=(Reason("no_cluster", text, "template"),))
@@ -128,6 +128,8 @@ def _with_room(actor: Actor, hosts: list[Host], memory_mib: int) -> Place:
 
 def _cluster_with_room(actor: Actor, hosts: list[Host], memory_mib: int) -> Place:
     clusters = {host.cluster_id: host.cluster for host in hosts}
+    if len(clusters) == 1 and not memory_mib:
+        return Place(hosts[0].cluster)
     rooms = rooms_of_clusters(clusters.values())
     best = max(rooms, key=lambda uid: rooms[uid].free_mib)
     if not memory_mib or not rooms[best].physical_mib or rooms[best].free_mib >= memory_mib:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -27,6 +27,7 @@ from compute.services.wishes import (
     rule_reasons,
 )
 from compute.sync.vms import running_amounts
+from network.models import VnicProfile
 from portal.common.actor import Actor
 from portal.common.constraints import at_once
 from portal.common.errors import Busy, Conflict, Invalid, Reason, overtaken
@@ -40,6 +41,7 @@ from tenants import policy, quota
 from tenants.models.quota import Dimension
 from tenants.policy import Permit
 from tenants.services.makers import give_to_owner
+from tenants.usage import Forecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Plan:
     """What would be done, in order, and what it would cost; ``reasons`` is why not, all at once."""
 
     steps: tuple[str, ...]
-    quota: tuple[quota.Forecast, ...]
+    quota: tuple[Forecast, ...]
     reasons: tuple[Reason, ...]
 
 
@@ -63,7 +65,7 @@ def plan_create(actor: Actor, request: VmRequest) -> Plan:
     return Plan(tuple(str(step.title) for step in steps), tuple(meters), reasons)
 
 
-def over_quota(forecasts: Iterable[quota.Forecast]) -> list[Reason]:
+def over_quota(forecasts: Iterable[Forecast]) -> list[Reason]:
     """Why it would be too much."""
     return [reason for forecast in forecasts for reason in forecast.reasons]
 
@@ -82,9 +84,9 @@ def create_vm(actor: Actor, request: VmRequest) -> tuple[Vm, Job]:
         laid = lay_disks(wish)
         place = place_for(actor, wish, laid)
         _refuse([*name_reasons(wish), *laid.reasons, *place.reasons], Conflict)
-        vm = _write(actor, wish, place, laid.disks)
+        vm, disks = _write(actor, wish, place, laid.disks)
         trial.subject = Subject("vm", vm.pk, vm.name, wish.data_center.pk)
-        job = start_job(actor, _create_request(wish, vm))
+        job = start_job(actor, _create_request(wish, vm, disks))
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
     return vm, job
 
@@ -94,20 +96,16 @@ def _refuse(reasons: list[Reason], kind: type[Invalid | Conflict]) -> None:
         raise kind(" ".join(reason.text for reason in reasons), reasons=tuple(reasons))
 
 
-def _write(actor: Actor, wish: Wish, place: Place, disks: Iterable[NewDisk]) -> Vm:
+def _write(actor: Actor, wish: Wish, place: Place, disks: Iterable[NewDisk]) -> tuple[Vm, list[Disk]]:
     uid = uuid4()
     new = {uuid4(): disk for disk in disks}
     _charge(actor, wish, vm_uid=uid, disks=new)
     vm = _vm_row(actor, wish, place, uid=uid)
-    for disk_uid, disk in new.items():
-        facts = {"name": disk.name, "size_gib": disk.size_gib, "bootable": disk.bootable, "source": disk.source}
-        Disk.objects.create(uid=disk_uid, vm=vm, storage_domain=disk.domain, **facts)
-    for number, profile in enumerate(wish.profiles, start=1):
-        nic_uid = _nic_uid()
-        Nic.objects.create(uid=nic_uid, name=f"nic{number}", vm=vm, vnic_profile=profile, mac=rules.mac_of(nic_uid.hex))
+    rows = Disk.objects.bulk_create(_disk_row(vm, disk_uid, disk) for disk_uid, disk in new.items())
+    Nic.objects.bulk_create(_nic_rows(vm, wish.profiles))
     if actor.user is not None:
         give_to_owner(actor, actor.user, vm)
-    return vm
+    return vm, rows
 
 
 def _charge(actor: Actor, wish: Wish, *, vm_uid: UUID, disks: Mapping[UUID, NewDisk]) -> None:
@@ -115,8 +113,7 @@ def _charge(actor: Actor, wish: Wish, *, vm_uid: UUID, disks: Mapping[UUID, NewD
     costs = {quota.Consumer("vm", vm_uid): wish.amounts() | wish.running()}
     for uid, disk in disks.items():
         costs[quota.Consumer("disk", uid)] = {Dimension.STORAGE_GIB: disk.size_gib}
-    for consumer, amounts in costs.items():
-        quota.charge(consumer, wish.data_center, amounts, user_uid=actor.uid)
+    quota.charge_all(costs, wish.data_center, user_uid=actor.uid)
 
 
 def _vm_row(actor: Actor, wish: Wish, place: Place, *, uid: UUID) -> Vm:
@@ -148,27 +145,34 @@ def _vm_row(actor: Actor, wish: Wish, place: Place, *, uid: UUID) -> Vm:
         raise Conflict(name_taken().text, reasons=(name_taken(),)) from error
 
 
-def _nic_uid() -> UUID:
-    """A uid whose MAC address nobody has: with 24 bits of its own, two among thousands may meet."""
-    while True:
-        uid = uuid4()
-        if not Nic.objects.filter(mac=rules.mac_of(uid.hex)).exists():
-            return uid
+def _disk_row(vm: Vm, uid: UUID, disk: NewDisk) -> Disk:
+    facts = {"name": disk.name, "size_gib": disk.size_gib, "bootable": disk.bootable, "source": disk.source}
+    return Disk(uid=uid, vm=vm, storage_domain=disk.domain, **facts)
 
 
-def _create_request(wish: Wish, vm: Vm) -> JobRequest:
+def _nic_rows(vm: Vm, profiles: Sequence[VnicProfile]) -> list[Nic]:
+    """With MAC addresses that nobody has: with 24 bits of their own, two among thousands may meet."""
+    macs: dict[str, UUID] = {}
+    while len(macs) < len(profiles):
+        macs |= {rules.mac_of(uid.hex): uid for uid in (uuid4() for _ in profiles[len(macs) :])}
+        for taken in Nic.objects.filter(mac__in=macs).values_list("mac", flat=True):
+            del macs[taken]
+    named = enumerate(zip(macs.items(), profiles, strict=True), start=1)
+    return [Nic(uid=uid, name=f"nic{n}", vm=vm, vnic_profile=to, mac=mac) for n, ((mac, uid), to) in named]
+
+
+def _create_request(wish: Wish, vm: Vm, disks: Iterable[Disk]) -> JobRequest:
     return JobRequest(
         operation=CreateVm,
         target=_target(vm),
         gate=Gate(Permit.VM_CREATE, "data_center", wish.data_center.pk),
         locks=(Lock("vm", vm.pk), Lock("template", wish.template.pk, exclusive=False)),
-        params={"run": wish.request.run, "clone": wish.request.clone, **_traces(vm)},
+        params={"run": wish.request.run, "clone": wish.request.clone, **_traces(vm, disks)},
     )
 
 
-def _traces(vm: Vm) -> dict[str, Any]:
+def _traces(vm: Vm, disks: Iterable[Disk]) -> dict[str, Any]:
     """By what the things of a machine can still be found when its rows are gone."""
-    disks = vm.disks.select_related("storage_domain")
     return {
         "provider": str(vm.provider_id),
         "disks": [

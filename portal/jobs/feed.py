@@ -48,7 +48,7 @@ def announce(job: Job) -> None:
     """
     groups = [job_group(job.uid), target_group(job.target_uid)]
     if job.actor_uid:
-        groups.append(user_group(job.actor_uid))
+        groups.insert(0, user_group(job.actor_uid))  # whoever asked waits for it
     message = {"type": "job.changed", "job": str(job.uid), "target": str(job.target_uid)}
     transaction.on_commit(partial(_push, groups, message), robust=True)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Q
 from django.db.transaction import TransactionManagementError
 from django.utils.translation import gettext as _
 
@@ -67,15 +70,14 @@ def start_job(actor: Actor, request: JobRequest) -> Job:
     if not connection.in_atomic_block:
         raise TransactionManagementError("start_job must run in the transaction of its service")
     locks = _sorted(request.locks)
-    for lock in locks:
-        refuse_if_held(lock)
+    refuse_if_held(locks)
     job = _new_job(actor, request)
     Step.objects.bulk_create(
         Step(job=job, position=position, name=step.name) for position, step in enumerate(request.operation.steps)
     )
     JobLock.objects.bulk_create(JobLock(job=job, kind=x.kind, uid=x.uid, exclusive=x.exclusive) for x in locks)
+    announce(job)  # first: whoever asked for it sees that it was taken, while it goes to the workers
     send_on_commit(job.uid, operation=job.operation)
-    announce(job)
     return job
 
 
@@ -110,18 +112,17 @@ def _sorted(locks: tuple[Lock, ...]) -> list[Lock]:
     return [strongest[key] for key in sorted(strongest)]
 
 
-def refuse_if_held(lock: Lock) -> None:
-    """Raise ``Busy`` naming the job that stands in the way of such a lock; none comes before the transaction ends."""
-    _queue_up(lock)
-    held = JobLock.objects.filter(kind=lock.kind, uid=lock.uid)
-    if not lock.exclusive:
-        held = held.filter(exclusive=True)
-    holder = held.select_related("job").order_by("-exclusive", "job__created_at").first()
-    if holder is not None:
-        raise _busy(holder.job)
+def refuse_if_held(locks: list[Lock]) -> None:
+    """Raise ``Busy`` naming the job that stands in the way of such locks; none comes before the transaction ends."""
+    _queue_up(locks)
+    in_the_way = [Q(kind=x.kind, uid=x.uid, **({} if x.exclusive else {"exclusive": True})) for x in locks]
+    held = JobLock.objects.filter(reduce(or_, in_the_way, Q(pk__in=[])))
+    first = held.order_by("kind", "uid", "-exclusive", "pk").values_list("job", flat=True).first()
+    if first is not None:
+        raise _busy(Job.objects.get(pk=first))
 
 
-def _queue_up(lock: Lock) -> None:
+def _queue_up(locks: list[Lock]) -> None:
     """One request at a time per object until its transaction ends, so that what is read next stays true.
 
     An exclusive and a shared lock can be told apart by no unique index. PostgreSQL reads at READ COMMITTED, hence an
@@ -130,9 +131,10 @@ def _queue_up(lock: Lock) -> None:
     """
     if connection.vendor != "postgresql":
         return
-    digest = hashlib.sha256(f"{lock.kind}:{lock.uid}".encode()).digest()
+    digests = [hashlib.sha256(f"{lock.kind}:{lock.uid}".encode()).digest() for lock in locks]
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [int.from_bytes(digest[:8], signed=True)])
+        for digest in digests:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [int.from_bytes(digest[:8], signed=True)])
 
 
 def _busy(job: Job) -> Busy:

@@ -30,8 +30,7 @@ def give_to_maker(actor: Actor, target: Model) -> None:
 
 def give_to_owner(actor: Actor, owner: User, target: Model) -> None:
     """The same to whose it is in any case: a machine is on its owner's share of the quota, whatever else he holds."""
-    for role in kind_of(type(target)).of_maker:
-        policy.grant(policy.system_grantor(actor), role, owner, target)
+    policy.grant_owner(policy.system_grantor(actor), kind_of(type(target)).of_maker, owner, target)
 
 
 def share_as_before(before: Model, target: Model) -> None:

@@ -19,9 +19,9 @@ from tenants.holdings import CODENAME, live
 from tenants.models import DataCenter, DataCenterUserGrant, Role, User
 from tenants.models.quota import Dimension
 from tenants.permits import Permit
-from tenants.quota import Usage
 from tenants.selectors import get_data_center, roles_for
 from tenants.services.grants import grant_role, revoke_role, set_quota
+from tenants.usage import Usage
 
 PER_PAGE = 50
 

@@ -9,11 +9,13 @@ import pytest
 from django.test import Client
 
 from compute.models import Vm
+from portal.common.access import access_version
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
-from tenants import quota
+from tenants import policy, quota
 from tenants.models import QuotaAccount
 from tenants.models.quota import Dimension
+from tenants.permits import Permit
 from tests.crowd import in_threads
 from tests.people import PASSWORD, Institute, the_institute
 
@@ -200,6 +202,17 @@ def test_the_schema_is_generated_and_valid(place):
     answer = Client().get("/api/v1/schema/", headers={"Accept": "application/vnd.oai.openapi+json"})
     assert answer.status_code == 200
     validate(json.loads(answer.content))
+
+
+def test_a_machine_is_accepted_in_few_queries_and_no_socket_has_to_look_anew(place, django_assert_max_num_queries):
+    """What its maker gets on it nobody's page can have shown before."""
+    alice, uid = Api("alice"), place.users["alice"].pk
+    alice.post("/api/v1/vms/", body(place))
+    before = access_version(uid)
+    with django_assert_max_num_queries(40):
+        assert alice.post("/api/v1/vms/", body(place, "web-2")).status_code == 202
+    assert access_version(uid) == before
+    assert policy.permits_on(place.actor("alice"), [Vm.objects.get(name="web-2")]).popitem()[1] >= {Permit.VM_DELETE}
 
 
 def test_a_list_page_asks_the_same_number_of_queries_for_3_and_60_machines(place, django_assert_max_num_queries):

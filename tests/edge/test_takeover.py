@@ -169,7 +169,7 @@ def test_nobody_takes_over_a_programs_machines_by_its_name(world):
 def test_no_machine_is_adopted_for_a_program(world):
     physics_token(world, "deploy", "physics-admin", "end-user")
     with pytest.raises(Invalid, match="There is no user"):
-        adoption._owner("physics/deploy")
+        adoption.owner_named("physics/deploy")
 
 
 # -- what ends, and what a token is kept to

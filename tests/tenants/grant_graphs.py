@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from compute.models import Cluster, Image, StorageDomain, Template, TemplateAssignment, Vm
 from network.models import Network, NetworkAssignment, VnicProfile
+from portal.common.actor import Bounds
 from portal.hypervisors.models import Provider
 from tenants import policy
 from tenants.holdings import CODENAME
@@ -53,6 +54,8 @@ class Graph:
     assigned: frozenset[tuple[int, int]]  # (template or network, data center)
     locked: frozenset[int]  # users
     scope: str  # of the tokens
+    permits: frozenset[Permit] | None  # that the token is kept to
+    chosen: frozenset[int] | None  # objects that the token is kept to
 
 
 def numbers(count: int) -> st.SearchStrategy[int]:
@@ -73,6 +76,8 @@ graphs = st.builds(
     assigned=st.frozensets(st.tuples(numbers(2), numbers(CENTERS)), max_size=3),
     locked=st.frozensets(numbers(USERS), max_size=1),
     scope=st.sampled_from(["write", "write", "read"]),
+    permits=st.none() | st.none() | st.frozensets(st.sampled_from(PERMITS), min_size=1, max_size=6),
+    chosen=st.none() | st.none() | st.frozensets(numbers(OBJECTS), min_size=1, max_size=4),
 )
 
 
@@ -93,6 +98,14 @@ class Ground:
     def targets(self) -> list[Any]:
         """What a grant can be on, by its number."""
         return [policy.system(), *self.centers, *(row for rows in self.objects.values() for row in rows)]
+
+    def bounds(self, graph: Graph) -> Bounds:
+        """What the token is kept to."""
+        permits = None if graph.permits is None else frozenset(permit.value for permit in graph.permits)
+        return Bounds(permits, None if graph.chosen is None else frozenset(self._chosen(graph.chosen)))
+
+    def _chosen(self, numbers: frozenset[int]) -> Iterator[UUID]:
+        return (self.targets[1 + number].pk for number in numbers)
 
     def of_kinds(self) -> Iterator[list[Any]]:
         """Every object, kind by kind."""
@@ -178,10 +191,16 @@ def worth(ground: Ground, graph: Graph, user: int, permit: Permit, target: Any) 
     """Whether the user holds the permit on the object, as the rules say it: no query, no reuse of the policy's ways."""
     if user in graph.locked or (graph.scope == "read" and permit not in VIEWING):
         return False
+    if graph.permits is not None and permit not in graph.permits:
+        return False
     asleep = {ground.centers[number].pk for number in graph.disabled}
     owner = _owner(target)
     whole = target.network if type(target) is VnicProfile else target
     uses = {ground.centers[center].pk for noun, center in graph.assigned if whole is _assignable(ground)[noun]}
+    chosen = ground.bounds(graph).objects
+    is_reached = chosen is None or bool(chosen & {target.pk, whole.pk, owner})
+    if not is_reached and not (chosen & uses and permit in ASSIGNED):
+        return False
     for where in _held(ground, graph, user, permit):
         if where == policy.system().pk or (where == owner and owner not in asleep):
             return True

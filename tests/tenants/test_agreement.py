@@ -65,7 +65,8 @@ def agree(ground: Ground, graph: Graph, ask: Ask) -> None:
     asked = [row for rows in ground.of_kinds() for row in rows][ask.row]
     with undone():
         ground.lay(graph)
-        actor = as_actor(User.objects.get(pk=ground.users[ask.user].pk), scope=graph.scope)
+        user = User.objects.get(pk=ground.users[ask.user].pk)
+        actor = as_actor(user, scope=graph.scope, bounds=ground.bounds(graph))
         with patch.object(holdings, "FEW", ask.few), policy.one_look() if ask.is_look else nullcontext():
             for rows in ground.of_kinds():
                 fresh = list(type(rows[0])._default_manager.filter(pk__in=[row.pk for row in rows]))
@@ -77,6 +78,8 @@ def agree(ground: Ground, graph: Graph, ask: Ask) -> None:
                         "visible": row in seen,
                         "permits_on": ask.permit in held[row.pk],
                     }
+                    if rows is ground.centers:
+                        answers["holds_in"] = policy.holds_in(actor, ask.permit, row)
                     if row is asked:
                         answers["explain"] = policy.explain(actor, ask.permit, row).allowed
                         answers["authorize"] = passes(actor, ask.permit, row)
@@ -123,7 +126,7 @@ def test_few_single_shares_are_asked_for_by_their_ids_and_many_are_not(ground, d
     """Else the database looks through everybody's machines for the few, or is sent thousands of ids."""
     nobody: frozenset[Any] = frozenset()
     on_vm = Grant(0, 0, 1 + CENTERS, None)
-    graph = Graph([frozenset({"VM_VIEW"})] * 3, [on_vm], nobody, nobody, nobody, nobody, "write")
+    graph = Graph([frozenset({"VM_VIEW"})] * 3, [on_vm], nobody, nobody, nobody, nobody, "write", None, None)
     with undone():
         ground.lay(graph)
         asked = {}

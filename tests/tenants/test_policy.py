@@ -210,6 +210,7 @@ def test_authorize_explain_permits_on_and_visible_agree(people):
                         center in seen,
                         permit in held[center.pk],
                         policy.explain(actor, permit, center).allowed,
+                        policy.holds_in(actor, permit, center),
                         _passes(actor, permit, center),
                     }
                     assert len(answers) == 1, (user.username, login, permit, center.name)

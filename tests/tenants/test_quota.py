@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
 
-from portal.common.errors import QuotaExceeded
+from portal.common.errors import Conflict, QuotaExceeded
 from portal.events.models import Event
 from tenants import quota, quota_words
 from tenants.models import QuotaAccount, QuotaCharge
@@ -70,6 +70,30 @@ def test_a_refusal_has_all_figures_of_all_accounts_and_nothing_is_written(people
     assert "2" in caught.value.reasons[0].text
     assert used(people)[MACHINES] == 2
     assert QuotaCharge.objects.filter(dimension=MACHINES).count() == 2
+
+
+def test_several_consumers_are_charged_together_or_not_at_all(people, django_assert_max_num_queries, monkeypatch):
+    """In as many queries as one: savepoint, the data center, what was charged, accounts, UPDATE, two INSERTs, release."""
+    quota.set_limits(people.physics, {Dimension.STORAGE_GIB: 9, MACHINES: 1})
+    vm, *disks = machine(), Consumer("disk", uuid4()), Consumer("disk", uuid4())
+    costs = {vm: {MACHINES: 1, VCPUS: 4}} | {disk: {Dimension.STORAGE_GIB: 5} for disk in disks}
+    with pytest.raises(QuotaExceeded) as caught:
+        quota.charge_all(costs | {machine(): {MACHINES: 1}}, people.physics, user_uid=people.alice.pk)
+    told = {each.data["dimension"]: (each.data["requested"], each.data["shortfall"]) for each in caught.value.reasons}
+    assert told == {Dimension.STORAGE_GIB: (10, 1), MACHINES: (2, 1)}
+    monkeypatch.setattr(quota, "_fits", lambda *_: True)
+    with pytest.raises(Conflict, match="very moment"):  # whatever was read before: the UPDATE itself refuses
+        quota.charge_all(costs, people.physics, user_uid=people.alice.pk)
+    assert not QuotaCharge.objects.exists()
+    assert set(used(people).values()) == {0}
+    quota.set_limits(people.physics, {Dimension.STORAGE_GIB: 100, MACHINES: 10})
+    quota.charge_all(costs, people.physics, user_uid=people.alice.pk)
+    for consumer in costs:
+        quota.release(consumer)
+    with django_assert_max_num_queries(8):
+        quota.charge_all(costs, people.physics, user_uid=people.alice.pk)
+    assert used(people)[Dimension.STORAGE_GIB] == used(people, people.alice)[Dimension.STORAGE_GIB] == 10
+    assert quota.recount_drift(people.physics) == []
 
 
 def test_a_refusal_tells_its_figures_with_their_units(people):
