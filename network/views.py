@@ -15,10 +15,12 @@ from network.forms import NetworkForm
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from portal.jobs.models import Job
+from tenants.tried import audited
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("NETWORK_CREATE", "data_center")
 def network_create(request: HttpRequest, uid: UUID) -> HttpResponse:
     """A network of a data center's own. For super-admins."""
     actor = actor_of(request)

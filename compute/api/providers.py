@@ -25,6 +25,7 @@ from portal.common.strict import Empty, StrictBoolean, StrictSerializer, StrictS
 from portal.common.versions import etag, version_in
 from portal.hypervisors.models import Provider
 from portal.hypervisors.upgrades import News
+from tenants.tried import audited
 
 
 class UpgradeSerializer(serializers.Serializer):
@@ -145,6 +146,7 @@ class Providers(ListView):
         return selectors.providers(_actor(self.request)) if self.request.user else Provider.objects.none()
 
     @extend_schema(request=NewProviderSerializer, responses={201: ProviderSerializer}, operation_id="providers_create")
+    @audited("PROVIDER_CONNECT", "provider")
     def post(self, request: Request) -> Response:
         """Connect one. It is tried first; when that fails nothing is stored (409 with the step that failed)."""
         data, actor = checked(NewProviderSerializer, request.data), _actor(request)
@@ -164,6 +166,7 @@ class ProviderTry(ApiView):
     """A hypervisor that is not connected yet."""
 
     @extend_schema(request=TrialSerializer, responses=DiagnosisSerializer, operation_id="providers_try")
+    @audited("PROVIDER_TEST", "provider")
     def post(self, request: Request) -> Response:
         """Try to reach it, step by step. Nothing is stored."""
         data, actor = checked(TrialSerializer, request.data), _actor(request)

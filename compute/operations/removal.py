@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from django.utils.translation import gettext as _
 
 from portal.hypervisors.base import Driver
@@ -12,6 +14,9 @@ from portal.jobs.operation import StepContext, Wait
 MOST_ASKED = 10
 """So often one removal is asked for where a disk is whole each time it is looked at: made anew by a call that came late, or not
 yet taken up."""
+ASK_SECONDS = 1.0  # between two times
+
+Asked = list[float]  # as it stands in a job's step: how often, and when last
 
 
 def remove_disks(ctx: StepContext, driver: Driver, refs: list[DiskRef], *, step: str) -> Wait | None:
@@ -19,9 +24,9 @@ def remove_disks(ctx: StepContext, driver: Driver, refs: list[DiskRef], *, step:
 
     Whoever tries again after that asks anew: what kept the hypervisor from it may have been mended.
     """
-    asked: dict[str, int] = ctx.output(step).get("asked", {})
+    asked: dict[str, Asked] = ctx.output(step).get("asked", {})
     try:
-        now = {str(ref.uid): _asked(ctx, driver, ref, asked.get(str(ref.uid), 0)) for ref in refs}
+        now = {str(ref.uid): _asked(ctx, driver, ref, asked.get(str(ref.uid), [0, 0.0])) for ref in refs}
     except RemovalFailed:
         ctx.remember(asked={})
         raise
@@ -32,17 +37,21 @@ def remove_disks(ctx: StepContext, driver: Driver, refs: list[DiskRef], *, step:
     return None
 
 
-def _asked(ctx: StepContext, driver: Driver, ref: DiskRef, times: int) -> int:
-    """How often the removal of a disk was asked for, once it was asked for where that is needed."""
+def _asked(ctx: StepContext, driver: Driver, ref: DiskRef, before: Asked) -> Asked:
+    """How often the removal of a disk was asked for, and when last, once it was asked for where that is needed."""
+    times, at = int(before[0]), before[1]
     if times:
         there = _seen(driver, ref)
         if there is None or there.status == "locked":
-            return times
-        if there.status == "illegal" or times >= MOST_ASKED:
+            return before
+        is_old = time.time() >= at + ASK_SECONDS
+        if there.status == "illegal" or (is_old and times >= MOST_ASKED):
             raise RemovalFailed(figures={"disk": str(ref.uid)}, detail=f"{there.external_id} is {there.status}")
+        if not is_old:
+            return before
     driver.delete_disk(ref)
     ctx.fault_point("removed")
-    return times + 1
+    return [times + 1, time.time()]
 
 
 def _seen(driver: Driver, ref: DiskRef) -> DiskFound | None:

@@ -22,7 +22,7 @@ from portal.common.actor import Actor
 from portal.common.errors import Busy, Conflict, Invalid, NotFound, Reason
 from portal.common.units import bytes_text
 from portal.events.codes import Outcome
-from portal.events.record import Subject, attempt
+from portal.events.record import Subject, attempt, trying
 from portal.hypervisors.identity import portal_id
 from portal.hypervisors.models import Portal
 from portal.jobs.models import JobLock
@@ -33,6 +33,7 @@ from tenants.models.quota import Dimension
 from tenants.permits import Permit
 from tenants.selectors import get_data_center, where_to_ask
 from tenants.services.makers import give_to_maker
+from tenants.subjects import seen
 
 log = logging.getLogger(__name__)
 
@@ -161,8 +162,9 @@ def receive(actor: Actor, uid: UUID, data: bytes, *, offset: int) -> Image:
     image's file is held from the look at the row until the row tells of them: what comes late finds another offset, or that
     the image is inspected already, and writes nothing.
     """
-    image = get_image(actor, uid)
-    policy.authorize(actor, Permit.IMAGE_UPLOAD, image)
+    with trying(actor, "IMAGE_UPLOAD", seen(actor, "image", uid)):
+        image = get_image(actor, uid)
+        policy.authorize(actor, Permit.IMAGE_UPLOAD, image)
     _refuse_out_of_turn(image, data, offset=offset)  # and no file is there again for an image that was refused
     try:
         with spool.writer(uid, begins=offset == 0) as file:

@@ -24,7 +24,7 @@ from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, PreconditionFailed, Reason
 from portal.common.kinds import kind_title
 from portal.common.versions import version_of
-from portal.events.record import Subject, attempt
+from portal.events.record import Subject, attempt, trying
 from portal.hypervisors.allowed import own_options, with_allowed
 from portal.hypervisors.connect import connection_of, forget
 from portal.hypervisors.diagnosis import diagnose
@@ -124,9 +124,10 @@ def try_new(
 
 def try_connected(actor: Actor, uid: UUID, edit: ProviderEdit | None = None) -> tuple[Told, ...]:
     """Try a provider as it is connected, or as it would be after an edit; the log of events tells where, before it is asked."""
-    row = get_provider(actor, uid)
-    authorize_management(actor)
-    with attempt(actor, "PROVIDER_TEST", Subject("provider", uid, row.name)) as recorded:
+    with attempt(actor, "PROVIDER_TEST", Subject("provider", uid)) as recorded:
+        row = get_provider(actor, uid)
+        recorded.subject = Subject("provider", uid, row.name)
+        authorize_management(actor)
         connection = _edited(row, edit or ProviderEdit())
         recorded.data = {"address": connection.address, "username": connection.username}
     return _diagnosis(connection)
@@ -169,21 +170,24 @@ def connect_provider(
     options: dict[str, str] | None = None,
 ) -> Provider:
     """Try a provider, connect it, and read its inventory. A try that fails (``NotReached``) stores nothing."""
-    authorize_management(actor)
-    _refuse_name(name)
-    trial = try_new(
-        actor, kind=kind, address=address, username=username, ca_pem=ca_pem, secrets=secrets, options=options
-    )
-    row = store_tried(actor, name=name, trial=trial)
+    with trying(actor, "PROVIDER_CONNECT", Subject("provider", None, name)):
+        authorize_management(actor)
+        _refuse_name(name)
+        trial = try_new(
+            actor, kind=kind, address=address, username=username, ca_pem=ca_pem, secrets=secrets, options=options
+        )
+        row = store_tried(actor, name=name, trial=trial)
     read_new(trial)
     return row
 
 
 def edit_provider(actor: Actor, uid: UUID, edit: ProviderEdit) -> Provider:
     """Change name, address or credentials; these two are tried first. Calls under way end on the old connection."""
-    row = get_provider(actor, uid)
-    authorize_management(actor)
-    connection = _edited(row, edit)
+    with trying(actor, "PROVIDER_EDIT", Subject("provider", uid)) as tried:
+        row = get_provider(actor, uid)
+        tried.subject = Subject("provider", uid, row.name)
+        authorize_management(actor)
+        connection = _edited(row, edit)
     steps = _diagnosis(connection) if edit.changes_connection else ()
     with attempt(actor, "PROVIDER_EDIT", Subject("provider", uid, row.name)):
         _one_at_a_time()

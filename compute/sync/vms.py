@@ -70,11 +70,14 @@ def observe(
         rows = Vm.objects.filter(pk=vm.pk).exclude(status="creating", external_id="")
         # None when the machine was deleted meanwhile: it must not be charged again.
         if rows.update(**values, status_at=timezone.now()) and changed:
-            _record_size(vm, values)
+            was = {name: getattr(vm, name) for name in SIZES}
             for name, value in values.items():
                 setattr(vm, name, value)
-            settle_running(vm)
-            announce(vm)
+            # Since it was read it may have moved to another data center: that one's it is now.
+            now = Vm.objects.select_related("data_center").get(pk=vm.pk)
+            _record_size(now, was)
+            settle_running(now)
+            announce(now)
 
 
 def _observed(vm: Vm, found: VmFound | None, places: Places | None) -> dict[str, Any]:
@@ -89,17 +92,16 @@ def _observed(vm: Vm, found: VmFound | None, places: Places | None) -> dict[str,
     return values
 
 
-def _record_size(vm: Vm, values: dict[str, Any]) -> None:
-    was, is_now = ({name: getattr(vm, name) for name in SIZES}, {name: values.get(name) for name in SIZES})
-    if None in is_now.values() or was == is_now:
-        return
-    record(
-        system_actor(),
-        "VM_RESIZED_OUTSIDE",
-        outcome=Outcome.NOTED,
-        subject=Subject("vm", vm.pk, vm.name, vm.data_center_id),
-        data={"was": was, "is": is_now},
-    )
+def _record_size(vm: Vm, was: dict[str, int]) -> None:
+    is_now = {name: getattr(vm, name) for name in SIZES}
+    if was != is_now:
+        record(
+            system_actor(),
+            "VM_RESIZED_OUTSIDE",
+            outcome=Outcome.NOTED,
+            subject=Subject("vm", vm.pk, vm.name, vm.data_center_id),
+            data={"was": was, "is": is_now},
+        )
 
 
 def _differs(vm: Vm, values: dict[str, Any]) -> bool:
@@ -154,16 +156,14 @@ def settle_at_end(vm: Vm) -> None:
 
 def settle_all(provider: Provider) -> None:
     """Settle the machines whose charge is not what their last status and size ask for, whatever was missed before."""
-    charges = QuotaCharge.objects.filter(consumer_kind="vm", consumer_uid=OuterRef("pk"))
-    vcpus, memory = (
-        charges.filter(dimension=Dimension.VCPUS_RUNNING),
-        charges.filter(dimension=Dimension.MEMORY_RUNNING_MIB),
+    rows = Vm.objects.filter(provider=provider).annotate(
+        charged=Exists(_charges_of(Dimension.VCPUS_RUNNING)),
+        runs_wrong=_is_wrong(Dimension.VCPUS_RUNNING, "vcpus") | _is_wrong(Dimension.MEMORY_RUNNING_MIB, "memory_mib"),
+        is_wrong=_is_wrong(Dimension.VCPUS_DEFINED, "vcpus") | _is_wrong(Dimension.MEMORY_DEFINED_MIB, "memory_mib"),
     )
-    wrong = Exists(vcpus.exclude(amount=OuterRef("vcpus"))) | Exists(memory.exclude(amount=OuterRef("memory_mib")))
-    rows = Vm.objects.filter(provider=provider).annotate(charged=Exists(vcpus), is_wrong=wrong)
     for_free = Q(charged=False, status__in=RUNNING - {"unknown"})
     for_nothing = Q(charged=True) & ~Q(status__in=RUNNING | {"creating"})
-    for_another = Q(is_wrong=True, status__in=RUNNING - {"unknown"})
+    for_another = Q(runs_wrong=True, status__in=RUNNING - {"unknown"}) | (Q(is_wrong=True) & ~Q(status="creating"))
     for vm in rows.filter(for_free | for_nothing | for_another).select_related("data_center"):
         with transaction.atomic():
             # Held by its row: a machine that is deleted meanwhile must not be charged.
@@ -171,24 +171,48 @@ def settle_all(provider: Provider) -> None:
                 settle_running(vm)
 
 
+def _charges_of(dimension: Dimension) -> QuerySet[QuotaCharge]:
+    return QuotaCharge.objects.filter(consumer_kind="vm", consumer_uid=OuterRef("pk"), dimension=dimension)
+
+
+def _is_wrong(dimension: Dimension, size: str) -> Exists:
+    return Exists(_charges_of(dimension).exclude(amount=OuterRef(size)))
+
+
 def _charged(vm: Vm) -> dict[Dimension, int]:
-    """What it is charged for running: nothing while it does not."""
-    rows = QuotaCharge.objects.filter(consumer_kind="vm", consumer_uid=vm.pk, dimension__in=RUNNING_DIMENSIONS)
+    """What it is charged, by dimension: for running nothing while it does not."""
+    rows = QuotaCharge.objects.filter(consumer_kind="vm", consumer_uid=vm.pk)
     return {Dimension(name): amount for name, amount in rows.values_list("dimension", "amount")}
 
 
 def _charge_as_seen(vm: Vm, *, charged: dict[Dimension, int]) -> None:
     """A machine that is unknown stays as it is."""
-    consumer, wanted = quota.Consumer("vm", vm.pk), running_amounts(vm)
+    consumer, for_running = quota.Consumer("vm", vm.pk), running_amounts(vm)
+    is_charged, wanted = bool(charged.keys() & for_running.keys()), defined_amounts(vm)
     if vm.status in RUNNING and vm.status != "unknown":
-        if not charged:
+        wanted |= for_running
+        if not is_charged:
             # Read anew: since the machine was, it may have moved to another data center.
             now = Vm.objects.select_related("data_center").get(pk=vm.pk)
-            quota.charge(consumer, now.data_center, wanted, user_uid=now.owner_id, found=True)
-        elif charged != wanted:
-            quota.adjust(consumer, wanted, found=True)
-    elif vm.status not in RUNNING and charged and vm.status != "creating":
+            quota.charge(consumer, now.data_center, for_running, user_uid=now.owner_id, found=True)
+    elif vm.status not in RUNNING and is_charged and vm.status != "creating":
         quota.release(consumer, RUNNING_DIMENSIONS)
+    _adjust(consumer, {name: amount for name, amount in wanted.items() if charged.get(name, amount) != amount})
+
+
+def _adjust(consumer: quota.Consumer, amounts: dict[Dimension, int]) -> None:
+    """What was found of another size; a charge that ended in this moment is none to be changed any more."""
+    if not amounts:
+        return
+    try:
+        quota.adjust(consumer, amounts, found=True)
+    except LookupError:
+        log.info("%s: its charge ended while its size was looked at; the next compare settles it", consumer)
+
+
+def defined_amounts(vm: Vm) -> dict[Dimension, int]:
+    """What a machine costs whether it runs or not, by its size."""
+    return {Dimension.VCPUS_DEFINED: vm.vcpus, Dimension.MEMORY_DEFINED_MIB: vm.memory_mib}
 
 
 def running_amounts(vm: Vm) -> dict[Dimension, int]:

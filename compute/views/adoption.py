@@ -20,6 +20,7 @@ from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from portal.common.paging import page_by_name
 from tenants.models import DataCenter
+from tenants.tried import audited
 from tenants.views.asked import uid_or_none
 
 SECTION = {"section": "unassigned"}
@@ -28,6 +29,7 @@ PER_PAGE = 50
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("VMS_ADOPT", "vm")
 def unassigned(request: HttpRequest) -> HttpResponse:
     """The machines nobody here looks after. Posted: what adopting the chosen ones would mean, then their adoption."""
     actor = actor_of(request)

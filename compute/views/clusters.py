@@ -22,6 +22,7 @@ from portal.common.actor import Actor
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from portal.common.paging import page_by_name
+from tenants.tried import audited
 
 SECTION = {"section": "clusters"}
 PER_PAGE = 50
@@ -54,6 +55,7 @@ def cluster_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("CLUSTER_CREATE", "cluster")
 def cluster_create(request: HttpRequest) -> HttpResponse:
     """A new cluster: its hosts are looked at as often as wanted, then it is made."""
     actor = actor_of(request)
@@ -66,6 +68,7 @@ def cluster_create(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("CLUSTER_EDIT", "cluster")
 def cluster_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Another name, other hosts, another overcommit."""
     actor = actor_of(request)
@@ -122,6 +125,7 @@ def _form_page(request: HttpRequest, making: _Making) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("CLUSTER_REMOVE", "cluster")
 def cluster_remove(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Dissolve it, when nothing depends on it; the page lists what does."""
     actor = actor_of(request)

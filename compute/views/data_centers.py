@@ -33,6 +33,7 @@ from tenants.services.data_centers import (
     edit_data_center,
     set_data_center_enabled,
 )
+from tenants.tried import audited
 from tenants.verbs import rights_page
 
 SECTION = {"section": "data_centers"}
@@ -85,6 +86,7 @@ def data_center_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("DATA_CENTER_CREATE", "data_center")
 def data_center_create(request: HttpRequest) -> HttpResponse:
     """A new data center. For super-admins."""
     actor = actor_of(request)
@@ -99,6 +101,7 @@ def data_center_create(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("DATA_CENTER_EDIT", "data_center")
 def data_center_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Another name or description."""
     actor = actor_of(request)

@@ -26,6 +26,7 @@ from portal.common.paging import page_by_name
 from portal.common.units import bytes_text
 from tenants import policy
 from tenants.permits import Permit
+from tenants.tried import audited
 from tenants.verbs import rights_page
 
 QCOW2 = b"QFI\xfb"  # with which such a file begins
@@ -75,6 +76,7 @@ def _percent(image: Image) -> int:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("IMAGE_DELETE", "image")
 def image_delete(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Cancel an upload, or remove an image, once that was confirmed."""
     actor = actor_of(request)

@@ -24,6 +24,7 @@ from portal.common.idempotency import Answer, form_key, once
 from portal.common.login_first import login_required
 from portal.jobs.failure import text_of
 from tenants.models.quota import Dimension
+from tenants.tried import audited
 from tenants.views.asked import uid_or_none
 
 SECTION = {"section": "data_centers"}
@@ -35,6 +36,7 @@ NEVER_KEPT = {"password"}  # typed on the page that sends it, and told by none
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("DATA_CENTER_LAUNCH", "data_center")
 def data_center_launch(request: HttpRequest) -> HttpResponse:
     """The wizard. For super-admins. ``?continues=`` a launch that failed shows what was entered there, where it failed."""
     actor = actor_of(request)

@@ -15,12 +15,14 @@ from compute.services import moves
 from portal.common.errors import PortalError
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
+from tenants.tried import audited
 
 SECTION = {"section": "machines"}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("VM_MOVE", "vm")
 def vm_move(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Where to, and whose it will be. Posted: what the move would mean, then the move."""
     actor = actor_of(request)

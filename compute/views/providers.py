@@ -30,6 +30,7 @@ from portal.common.kinds import kind_title
 from portal.common.login_first import login_required
 from portal.hypervisors.models import Provider
 from portal.hypervisors.registry import kinds
+from tenants.tried import audited
 
 SECTION = {"section": "providers"}
 
@@ -69,6 +70,7 @@ def _detail(request: HttpRequest, row: Provider, *, steps: tuple[Told, ...] = ()
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("PROVIDER_CONNECT", "provider")
 def provider_create(request: HttpRequest) -> HttpResponse:
     """Connect one: try it as often as wanted, then store it."""
     actor = actor_of(request)
@@ -88,6 +90,7 @@ def provider_create(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("PROVIDER_EDIT", "provider")
 def provider_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Another name, address or credentials."""
     actor = actor_of(request)
@@ -225,6 +228,7 @@ def _is_read(form: ProviderForm) -> bool:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("PROVIDER_TEST", "provider")
 def provider_test(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Try it as it is connected, and show the steps on its page, where a look at this address leads back to."""
     actor = actor_of(request)
@@ -256,6 +260,7 @@ def provider_accept_version(request: HttpRequest, uid: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("PROVIDER_REMOVE", "provider")
 def provider_remove(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Remove it, when nothing depends on it; the page lists what does."""
     actor = actor_of(request)

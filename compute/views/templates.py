@@ -32,6 +32,7 @@ from tenants import policy
 from tenants.permits import Permit
 from tenants.selectors import get_data_center
 from tenants.services.holders import may_see_holders
+from tenants.tried import audited
 from tenants.verbs import rights_page
 
 SECTION = {"section": "templates"}
@@ -85,6 +86,7 @@ def _made_from(actor: Actor, row: Template) -> Template | None:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("TEMPLATE_CREATE", "template")
 def template_create(request: HttpRequest) -> HttpResponse:
     """A template from an image, a machine or a volume (``?image=`` ...). The page of the job that makes it follows."""
     actor = actor_of(request)
@@ -132,6 +134,7 @@ def _unfit(actor: Actor, whose: list[tuple[str, str]], source: Source) -> list[R
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("TEMPLATE_EDIT", "template")
 def template_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Other words, sizes or flags."""
     actor = actor_of(request)

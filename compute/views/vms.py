@@ -31,6 +31,7 @@ from portal.common.idempotency import Answer, form_key, once
 from portal.common.login_first import login_required
 from tenants import policy
 from tenants.permits import Permit
+from tenants.tried import audited
 from tenants.views.asked import uid_or_none
 
 SECTION = {"section": "machines"}
@@ -242,6 +243,7 @@ def vm_confirm(request: HttpRequest, uid: UUID, verb: str) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("VM_DELETE", "vm")
 def vm_delete(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Says what will be lost, then deletes. The job's page follows, for the machine's own will be gone."""
     actor = actor_of(request)

@@ -21,8 +21,10 @@ from portal.common.http import actor_of
 from portal.common.idempotency import Answer
 from portal.common.paging import ByName
 from portal.common.strict import StrictSerializer, StrictString, StrictUuid, checked
+from portal.events.record import trying
 from tenants.api.jobs import JobSerializer, started
 from tenants.api.zones import ListOfZones, OfZone
+from tenants.subjects import seen
 
 
 class VnicProfileSerializer(serializers.Serializer):
@@ -101,7 +103,9 @@ class Networks(ListOfZones, ListView):
     def post(self, request: Request) -> Response:
         """Make a network of a data center's own. For super-admins."""
         data, actor = checked(NewNetworkSerializer, request.data), _actor(request)
-        return answer_once(request, actor.user.pk, lambda: _made(actor, data))
+        about = seen(actor, "data_center", data["data_center"])
+        with trying(actor, "NETWORK_CREATE", about):
+            return answer_once(request, actor.user.pk, lambda: _made(actor, data))
 
 
 def _made(actor: Actor, data: dict[str, Any]) -> Answer:

@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from django.utils.translation import gettext as _
 
@@ -32,10 +33,14 @@ class Reason:
 
 
 class PortalError(Exception):
-    """A request could not be done. ``detail`` is public; ``private`` is for the log alone."""
+    """A request could not be done. ``detail`` is public; ``private`` is for the log alone.
+
+    ``event``: the audit log's record of this refusal, once there is one.
+    """
 
     code = "error"
     status: int = HTTPStatus.INTERNAL_SERVER_ERROR
+    event: UUID | None = None
 
     def __init__(
         self, detail: str, *, reasons: tuple[Reason, ...] = (), private: str = "", data: dict[str, Any] | None = None

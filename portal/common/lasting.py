@@ -28,6 +28,11 @@ def undone() -> Iterator[None]:
             write({"dry_run": True})
 
 
+def is_undone() -> bool:
+    """Whether what happens now is undone on purpose."""
+    return _lasting.get() is not None
+
+
 def outlasting(write: Write) -> None:
     """Do it at once, or after what is around it was undone. ``write`` gets what a record is to say of that."""
     lasting = _lasting.get()

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from django.db import models
 
 from portal.common.models import UidModel
 from portal.events.codes import Outcome, Severity
+
+
+class AppendOnly(TypeError):
+    """Something would change or forget what the log holds. The database refuses it too (docs/decisions/0046)."""
+
+
+class Events(models.QuerySet["Event"]):
+    """Rows of the log: read, and added to."""
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        """Refused."""
+        raise AppendOnly("an event is not changed")
+
+    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused."""
+        raise AppendOnly("an event is not changed")
+
+    def delete(self) -> NoReturn:
+        """Refused."""
+        raise AppendOnly("an event is not deleted")
+
+    def bulk_create(self, objs: Any, *args: Any, **kwargs: Any) -> Any:
+        """As Django does; nothing that is there is changed by it."""
+        if kwargs.get("update_conflicts"):
+            raise AppendOnly("an event is not changed")
+        return super().bulk_create(objs, *args, **kwargs)
 
 
 class Event(UidModel):
@@ -30,6 +56,8 @@ class Event(UidModel):
     message = models.CharField(max_length=500, blank=True)
     data = models.JSONField(default=dict)
 
+    objects = Events.as_manager()
+
     class Meta:
         ordering: ClassVar = ["-at", "-uid"]
         indexes: ClassVar = [
@@ -42,3 +70,13 @@ class Event(UidModel):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.code} {self.object_name}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Once, when it is written."""
+        if not self._state.adding and not kwargs.get("force_insert"):
+            raise AppendOnly("an event is not changed")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused."""
+        raise AppendOnly("an event is not deleted")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import IntegrityError, transaction
 
 from portal.common.actor import Actor
-from portal.common.errors import PortalError, overtaken, read_only_view
-from portal.common.lasting import outlasting
+from portal.common.errors import PortalError, TooMany, overtaken, read_only_view
+from portal.common.lasting import is_undone, outlasting
 from portal.events.codes import Outcome, Severity, code_for
 from portal.events.models import Event
 
@@ -49,10 +49,12 @@ def record(
     severity: Severity = Severity.NORMAL,
     message: str = "",
     data: dict[str, Any] | None = None,
+    uid: UUID | None = None,
 ) -> Event:
-    """Append one record. ``data`` must be free of secrets."""
+    """Append one record. ``data`` must be free of secrets. ``uid``: its own, where that has been told already."""
     who = actor.answerable
     return Event.objects.create(
+        uid=uid or uuid4(),
         code=code_for(verb, outcome),
         severity=severity,
         outcome=outcome,
@@ -106,8 +108,39 @@ def attempt(actor: Actor, verb: str, subject: Subject | None = None) -> Iterator
         raise refused from error
 
 
+@contextmanager
+def trying(actor: Actor, verb: str, subject: Subject | Callable[[], Subject] | None = None) -> Iterator[Attempt]:
+    """Around what is asked before an attempt begins, so that its refusal leaves the record which the attempt would have left.
+
+    What passes leaves none, for that is the attempt's. Neither does a refusal of which a record stayed, nor one that repeats
+    itself without end (``TooMany``). ``subject`` may be asked for when there is something to record, to tell no more than
+    the actor may see.
+    """
+    trial = Attempt(subject=subject if isinstance(subject, Subject) else Subject("", None))
+    try:
+        yield trial
+    except PortalError as error:
+        if not _is_told(error):
+            if callable(subject):
+                trial.subject = subject()
+            _record_refusal(actor, verb, trial, error)
+        raise
+
+
+def _is_told(error: BaseException | None) -> bool:
+    """Whether a record of it, or of what it came from, stayed: one in a transaction that was undone did not."""
+    if not isinstance(error, PortalError):
+        return False
+    if isinstance(error, TooMany) and error.repeated:
+        return True
+    if error.event is not None and (is_undone() or Event.objects.filter(pk=error.event).exists()):
+        return True
+    return _is_told(error.__cause__)
+
+
 def _record_refusal(actor: Actor, verb: str, trial: Attempt, error: PortalError) -> None:
     data: dict[str, Any] = {"code": error.code, "reasons": [reason.as_json() for reason in error.reasons]}
+    error.event = uid = uuid4()
 
     def write(more: dict[str, bool]) -> None:
         record(
@@ -118,6 +151,7 @@ def _record_refusal(actor: Actor, verb: str, trial: Attempt, error: PortalError)
             severity=Severity.WARNING,
             message=str(error.detail),
             data=data | more,
+            uid=uid,
         )
 
     outlasting(write)

@@ -29,6 +29,7 @@ from tenants.services.data_centers import (
     edit_data_center,
     set_data_center_enabled,
 )
+from tenants.tried import audited
 
 
 class DataCenterSerializer(serializers.ModelSerializer):
@@ -90,6 +91,7 @@ class DataCenterDetail(ApiView):
         responses={200: DataCenterSerializer},
         parameters=[OpenApiParameter("If-Match", str, "header", description="The version that was looked at.")],
     )
+    @audited("DATA_CENTER_EDIT", "data_center")
     def patch(self, request: Request, uid: UUID) -> Response:
         """Change it; with ``If-Match``, unless somebody else did meanwhile (412)."""
         data, actor = checked(DataCenterEditSerializer, request.data), _actor(request)

@@ -28,6 +28,7 @@ from tenants.services import directory_groups as groups
 from tenants.services import simulation
 from tenants.services.directories import DirectoryValues
 from tenants.sync import Plan
+from tenants.tried import audited
 
 LONGEST_PEM = 40_000
 
@@ -197,6 +198,7 @@ class Directories(ListView):
     @extend_schema(
         request=NewDirectorySerializer, responses={201: DirectorySerializer}, operation_id="directories_create"
     )
+    @audited("DIRECTORY_CONNECT", "directory")
     def post(self, request: Request) -> Response:
         """Connect one. It is tried first; when that fails nothing is stored (409 with the step that failed)."""
         data, actor = checked(NewDirectorySerializer, request.data), _actor(request)
@@ -215,6 +217,7 @@ class DirectoryTry(ApiView):
     """A directory that is not connected yet."""
 
     @extend_schema(request=NewDirectorySerializer, responses=DirectoryTrialSerializer, operation_id="directories_try")
+    @audited("DIRECTORY_TEST", "directory")
     def post(self, request: Request) -> Response:
         """Try to reach it, step by step. Nothing is stored."""
         values = DirectoryValues(**_tuples(checked(NewDirectorySerializer, request.data)))
@@ -238,6 +241,7 @@ class DirectoryDetail(ApiView):
         responses={200: DirectorySerializer},
         parameters=[OpenApiParameter("If-Match", str, "header", description="The version that was looked at.")],
     )
+    @audited("DIRECTORY_EDIT", "directory")
     def patch(self, request: Request, uid: UUID) -> Response:
         """Change it; with ``If-Match``, unless somebody else did meanwhile (412)."""
         data, actor = checked(DirectoryEditSerializer, request.data), _actor(request)
@@ -266,6 +270,7 @@ class DirectoryTest(ApiView):
     """A directory, tried as it is connected."""
 
     @extend_schema(request=Empty, responses=DirectoryTrialSerializer, operation_id="directories_test")
+    @audited("DIRECTORY_TEST", "directory")
     def post(self, request: Request, uid: UUID) -> Response:
         """Try it, step by step."""
         checked(Empty, request.data)
@@ -286,6 +291,7 @@ class DirectoryGroups(ApiView):
         return Response(MappingsSerializer({"mappings": groups.mappings(_actor(request), uid)}).data)
 
     @extend_schema(request=NewMappingSerializer, responses={201: MappedSerializer})
+    @audited("GROUP_MAP", "directory")
     def post(self, request: Request, uid: UUID) -> Response:
         """Give a group a role; again is nothing new. The directory is asked for the group (503 when it is down)."""
         data, actor = checked(NewMappingSerializer, request.data), _actor(request)
@@ -307,6 +313,7 @@ class DirectoryGroupRole(ApiView):
     rehearsed = ("DELETE",)
 
     @extend_schema(responses={204: None})
+    @audited("GROUP_UNMAP", "directory")
     def delete(self, request: Request, uid: UUID, group: UUID, role: str, target: str) -> Response:
         """Take it back; ``target`` is a data center's id, or ``system``."""
         actor = _actor(request)
@@ -327,6 +334,7 @@ class DirectorySync(ApiView):
         return _plan(services.preview_sync(_actor(request), uid))
 
     @extend_schema(request=Empty, responses=SyncPlanSerializer, operation_id="directories_sync")
+    @audited("DIRECTORY_RELEASE", "directory")
     def post(self, request: Request, uid: UUID) -> Response:
         """Do it now, past the brake."""
         checked(Empty, request.data)

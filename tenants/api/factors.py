@@ -18,6 +18,7 @@ from portal.common.idempotency import Answer
 from portal.common.sessions import OWES_FACTOR
 from portal.common.strict import Empty, StrictSerializer, StrictString, checked
 from tenants.services import factors, users
+from tenants.tried import audited
 
 
 class FactorSerializer(serializers.Serializer):
@@ -128,6 +129,7 @@ class UserFactor(ApiView):
     rehearsed = ("DELETE",)
 
     @extend_schema(responses={204: None}, operation_id="users_factor_reset")
+    @audited("FACTOR_RESET", "user")
     def delete(self, request: Request, uid: UUID) -> Response:
         """Take it away, when it is lost."""
         actor = _actor(request)

@@ -21,6 +21,7 @@ from tenants.api.people import ByUsername
 from tenants.models import User
 from tenants.services import grantees as services
 from tenants.services.grantees import GrantRequest
+from tenants.tried import audited
 
 
 class GivenSerializer(serializers.Serializer):
@@ -80,6 +81,7 @@ class Grants(ListView):
         return self.get_paginated_response(GranteeSerializer(found, many=True).data)
 
     @extend_schema(request=NewGrantSerializer, responses={201: GranteeSerializer}, operation_id="grants_create")
+    @audited("GRANT")
     def post(self, request: Request, kind: str, uid: UUID) -> Response:
         """Give a role that one holds there oneself, for as long as one does, to a user or a group."""
         data, actor = checked(NewGrantSerializer, request.data), _actor(request)
@@ -112,6 +114,7 @@ class UserGrant(ApiView):
     rehearsed = ("DELETE",)
 
     @extend_schema(responses={204: None}, operation_id="grants_of_users_delete")
+    @audited("REVOKE")
     def delete(self, request: Request, kind: str, uid: UUID, user: UUID, role: str) -> Response:
         """Take it back; open pages and consoles that lived by it end."""
         services.take(_actor(request), _target(request, kind, uid), role=role, user=user)
@@ -124,6 +127,7 @@ class GroupGrant(ApiView):
     rehearsed = ("DELETE",)
 
     @extend_schema(responses={204: None}, operation_id="grants_of_groups_delete")
+    @audited("REVOKE")
     def delete(self, request: Request, kind: str, uid: UUID, number: int, role: str) -> Response:
         """Take it back, from all its members; open pages and consoles that lived by it end."""
         services.take(_actor(request), _target(request, kind, uid), role=role, group=number)

@@ -19,11 +19,13 @@ from portal.common.idempotency import Answer
 from portal.common.paging import NewestFirst
 from portal.common.strict import StrictBoolean, StrictInteger, StrictSerializer, StrictString, checked
 from portal.common.versions import etag, version_in
+from portal.events.record import Subject, trying
 from tenants import selectors
 from tenants.forms.people import LARGEST_LIMIT, LONGEST_PASSWORD
 from tenants.models import DataCenter, User
 from tenants.models.quota import Dimension
 from tenants.services import people, users
+from tenants.tried import audited
 
 IF_MATCH = OpenApiParameter("If-Match", str, "header", description="The version that was looked at.")
 
@@ -139,7 +141,9 @@ class UserDetail(ApiView):
         A refusal of the second leaves the first done.
         """
         data, actor = checked(UserEditSerializer, request.data), _actor(request)
-        row = users.get_user(actor, uid)
+        verb = "PASSWORD_SET" if "password" in data else "USER_ENABLE" if data.get("enabled") else "USER_DISABLE"
+        with trying(actor, verb, Subject("user", uid)):
+            row = users.get_user(actor, uid)
         if "password" in data:
             users.set_password(actor, row, password=data["password"], present=data["present_password"])
         if "enabled" in data:
@@ -221,6 +225,7 @@ class DataCenterQuota(_Quota):
         parameters=[IF_MATCH],
         operation_id="data_center_quota_set",
     )
+    @audited("QUOTA_EDIT", "data_center")
     def put(self, request: Request, uid: UUID) -> Response:
         """Set them; with ``If-Match``, unless somebody else did meanwhile (412)."""
         return self._write(request, people.authorize_quota(_actor(request), uid), None)
@@ -238,6 +243,7 @@ class PersonQuota(_Quota):
     @extend_schema(
         request=QuotaEditSerializer, responses=QuotaSerializer, parameters=[IF_MATCH], operation_id="person_quota_set"
     )
+    @audited("QUOTA_EDIT", "data_center")
     def put(self, request: Request, uid: UUID, user: UUID) -> Response:
         """Set it; with ``If-Match``, unless somebody else did meanwhile (412)."""
         row, found = people.person(_actor(request), uid, user)

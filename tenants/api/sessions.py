@@ -18,6 +18,7 @@ from portal.common.http import actor_of
 from portal.common.models import Session
 from portal.common.paging import NewestFirst
 from tenants.services import sessions, users
+from tenants.tried import audited
 
 
 class SessionSerializer(serializers.ModelSerializer):
@@ -94,6 +95,7 @@ class UserSessions(ListView):
         return sessions.sessions_of(actor, users.get_user(actor, self.kwargs["uid"]))
 
     @extend_schema(responses={204: None}, operation_id="users_sessions_end")
+    @audited("SESSION_END", "user")
     def delete(self, request: Request, uid: UUID) -> Response:
         """End all of them."""
         sessions.end_sessions(_actor(request), users.get_user(_actor(request), uid))

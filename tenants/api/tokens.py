@@ -33,6 +33,7 @@ from tenants.services.tokens import (
     service_tokens,
     tokens_of,
 )
+from tenants.tried import audited
 
 
 class TokenWishSerializer(StrictSerializer):
@@ -203,6 +204,7 @@ class ServiceTokens(ListView):
         responses={201: MadeServiceTokenSerializer},
         operation_id="service_token_create",
     )
+    @audited("TOKEN_CREATE", "data_center")
     def post(self, request: Request, uid: UUID) -> Response:
         """Make one; its text is shown this once."""
         data, actor = checked(NewServiceTokenSerializer, request.data), actor_of(request, door=Door.API)

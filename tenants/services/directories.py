@@ -15,7 +15,7 @@ from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, PreconditionFailed, Reason, Unavailable
 from portal.common.sealed import SealBroken, seal, unseal
 from portal.common.versions import version_of
-from portal.events.record import Subject, attempt
+from portal.events.record import Attempt, Subject, attempt, trying
 from tenants import policy
 from tenants.directory.address import Address
 from tenants.directory.backend import unavailable
@@ -93,13 +93,14 @@ def try_directory(
 
 def connect_directory(actor: Actor, values: DirectoryValues) -> Directory:
     """Try a directory and connect it. A try that fails (``NotReached``) stores nothing."""
-    return store_tried(actor, values, try_directory(actor, values))
+    with trying(actor, "DIRECTORY_CONNECT", Subject("directory", None, values.name)):
+        return store_tried(actor, values, try_directory(actor, values))
 
 
 def store_tried(actor: Actor, values: DirectoryValues, steps: tuple[Told, ...]) -> Directory:
     """Connect what was tried. ``NotReached`` when the try failed: nothing is stored then."""
-    authorize_directories(actor)
     with attempt(actor, "DIRECTORY_CONNECT", Subject("directory", None, values.name)) as trial:
+        authorize_directories(actor)
         _refuse_failed(steps)
         _one_at_a_time()
         _refuse_taken(values)
@@ -112,7 +113,8 @@ def store_tried(actor: Actor, values: DirectoryValues, steps: tuple[Told, ...]) 
 
 def edit_directory(actor: Actor, uid: UUID, values: DirectoryValues, *, version: str = "") -> Directory:
     """Change it; the way to it is tried first when it changes. Its people are renamed with it at their next log-in."""
-    return store_edit(actor, uid, values, try_edit(actor, uid, values), version=version)
+    with trying(actor, "DIRECTORY_EDIT", Subject("directory", uid)):
+        return store_edit(actor, uid, values, try_edit(actor, uid, values), version=version)
 
 
 def try_edit(actor: Actor, uid: UUID, values: DirectoryValues) -> tuple[Told, ...]:
@@ -131,8 +133,8 @@ def store_edit(
     actor: Actor, uid: UUID, values: DirectoryValues, steps: tuple[Told, ...], *, version: str = ""
 ) -> Directory:
     """The other half. ``NotReached`` when the try failed: nothing is stored then."""
-    row = get_directory(actor, uid)
-    with attempt(actor, "DIRECTORY_EDIT", Subject("directory", uid, row.name)):
+    with attempt(actor, "DIRECTORY_EDIT", Subject("directory", uid)) as trial:
+        _meant(actor, uid, trial)
         _one_at_a_time()
         row = Directory.objects.select_for_update(no_key=True).get(pk=uid)
         if version and version != directory_version(row):
@@ -154,11 +156,18 @@ def set_directory_enabled(actor: Actor, uid: UUID, *, enabled: bool) -> Director
     Whoever has a session or token from before gets nothing by it until the directory was asked about him: by the next
     sync, or when he logs in.
     """
-    row = get_directory(actor, uid)
-    with attempt(actor, "DIRECTORY_ENABLE" if enabled else "DIRECTORY_DISABLE", Subject("directory", uid, row.name)):
+    with attempt(actor, "DIRECTORY_ENABLE" if enabled else "DIRECTORY_DISABLE", Subject("directory", uid)) as trial:
+        row = _meant(actor, uid, trial)
         Directory.objects.filter(pk=uid).update(enabled=enabled)
         row.enabled = enabled
         access_changed(_let_in(row) if enabled else _put_out(row))
+    return row
+
+
+def _meant(actor: Actor, uid: UUID, trial: Attempt) -> Directory:
+    """The directory that is to be changed, which its record names from now on."""
+    row = get_directory(actor, uid)
+    trial.subject = Subject("directory", uid, row.name)
     return row
 
 
@@ -198,8 +207,8 @@ def depends_on(row: Directory) -> list[Reason]:
 
 def remove_directory(actor: Actor, uid: UUID) -> None:
     """Forget a directory that nobody came from, with its groups' roles. ``Conflict`` says who did."""
-    row = get_directory(actor, uid)
-    with attempt(actor, "DIRECTORY_REMOVE", Subject("directory", uid, row.name)):
+    with attempt(actor, "DIRECTORY_REMOVE", Subject("directory", uid)) as trial:
+        _meant(actor, uid, trial)
         row = Directory.objects.select_for_update().get(pk=uid)
         if reasons := depends_on(row):
             raise Conflict(_("%(name)s is in use.") % {"name": row.name}, reasons=tuple(reasons))
@@ -234,7 +243,8 @@ def _refuse_disabled(row: Directory) -> None:
 
 def release_sync(actor: Actor, uid: UUID) -> Plan:
     """Do what a sync would, past the brake: a super-admin has looked at it."""
-    return release_read(actor, uid, read_release(actor, uid))
+    with trying(actor, "DIRECTORY_RELEASE", Subject("directory", uid)):
+        return release_read(actor, uid, read_release(actor, uid))
 
 
 def read_release(actor: Actor, uid: UUID) -> Plan | None:
@@ -245,7 +255,8 @@ def read_release(actor: Actor, uid: UUID) -> Plan | None:
 
 def release_read(actor: Actor, uid: UUID, plan: Plan | None) -> Plan:
     """The half that writes rows. ``Conflict`` or ``Unavailable`` where there is nothing to go by."""
-    row = get_directory(actor, uid)
+    with trying(actor, "DIRECTORY_RELEASE", Subject("directory", uid)):
+        row = get_directory(actor, uid)
     if plan is not None:
         carry_out(uid, plan)
     with attempt(actor, "DIRECTORY_RELEASE", Subject("directory", uid, row.name)) as trial:

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from portal.common.actor import Actor
 from portal.common.errors import Invalid, NotFound, Reason
-from portal.events.record import Subject, attempt
+from portal.events.record import Subject, attempt, trying
 from tenants import policy
 from tenants.directory import reading
 from tenants.directory.backend import unavailable
@@ -101,7 +101,8 @@ def map_group(actor: Actor, uid: UUID, *, group: str, role: str, target: DataCen
 
     ``Unavailable`` when the directory cannot be asked. Members get it when they log in, or with the next sync. Bounded as ``policy.grant`` says.
     """
-    return map_found(actor, uid, find_group(actor, uid, group), role=role, target=target)
+    with trying(actor, "GROUP_MAP", Subject("directory", uid)):
+        return map_found(actor, uid, find_group(actor, uid, group), role=role, target=target)
 
 
 def find_group(actor: Actor, uid: UUID, name: str) -> reading.Group:
@@ -111,8 +112,9 @@ def find_group(actor: Actor, uid: UUID, name: str) -> reading.Group:
 
 def map_found(actor: Actor, uid: UUID, found: reading.Group, *, role: str, target: DataCenter | System) -> Mapped:
     """The other half, which writes rows here."""
-    row = get_directory(actor, uid)
-    with attempt(actor, "GROUP_MAP", Subject("directory", row.pk, row.name, _center(target))) as trial:
+    with attempt(actor, "GROUP_MAP", Subject("directory", uid)) as trial:
+        row = get_directory(actor, uid)
+        trial.subject = Subject("directory", row.pk, row.name, _center(target))
         trial.data = {"group": found.name, "role": role, "on": str(target)}
         known = _stored(row, found)
         hold_role(actor, role, target)
@@ -122,8 +124,9 @@ def map_found(actor: Actor, uid: UUID, found: reading.Group, *, role: str, targe
 
 def unmap_group(actor: Actor, uid: UUID, group_uid: UUID, *, role: str, target: DataCenter | System) -> None:
     """Take a role from a directory's group. Its members' open pages and consoles that lived by it end."""
-    row = get_directory(actor, uid)
-    with attempt(actor, "GROUP_UNMAP", Subject("directory", row.pk, row.name, _center(target))) as trial:
+    with attempt(actor, "GROUP_UNMAP", Subject("directory", uid)) as trial:
+        row = get_directory(actor, uid)
+        trial.subject = Subject("directory", row.pk, row.name, _center(target))
         known = DirectoryGroup.objects.select_related("group").filter(directory=row, pk=group_uid).first()
         if known is None:
             raise NotFound(_("There is no such group of this directory here."))

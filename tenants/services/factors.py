@@ -32,7 +32,7 @@ from portal.common.errors import (
 )
 from portal.common.models import Session
 from portal.common.sealed import SealBroken, keyed_hash, seal, seal_json, unseal, unseal_json
-from portal.events.record import Subject, attempt
+from portal.events.record import Subject, attempt, trying
 from tenants import policy
 from tenants.holdings import Holdings
 from tenants.models import RecoveryCode, Role, SecondFactor, User
@@ -137,16 +137,18 @@ def check_code(user: User, code: str, *, actor: Actor) -> None:
 
 def renew_codes(actor: Actor, code: str) -> list[str]:
     """Other recovery codes; those of before are worth nothing."""
-    _refuse_token(actor)
-    _own(actor)
+    with trying(actor, "FACTOR_RENEW", Subject("user", actor.uid, actor.name)):
+        _refuse_token(actor)
+        _own(actor)
     prove(actor.user, code, actor=actor, verb="FACTOR_RENEW")
     return _new_codes(actor.user)
 
 
 def remove(actor: Actor, code: str) -> None:
     """Be without a second factor, by one more code of it."""
-    _refuse_token(actor)
-    factor = _own(actor)
+    with trying(actor, "FACTOR_REMOVE", Subject("user", actor.uid, actor.name)):
+        _refuse_token(actor)
+        factor = _own(actor)
     prove(actor.user, code, actor=actor, verb="FACTOR_REMOVE")
     _forget(factor.user)
 

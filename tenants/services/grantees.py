@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from portal.common.actor import Actor
 from portal.common.errors import Invalid, NotFound, Reason
+from portal.events.record import trying
 from tenants import policy
 from tenants.holdings import CODENAME
 from tenants.kinds import kind_named, kind_of, owner_of
@@ -23,6 +24,7 @@ from tenants.permits import Permit
 from tenants.selectors import roles_for
 from tenants.services.grants import grant_role, revoke_role
 from tenants.services.told import gives, groups_in, people_told
+from tenants.subjects import seen
 
 PER_PAGE = 50
 MOST_GROUPS = 200
@@ -132,25 +134,27 @@ def give(actor: Actor, target: Model, request: GrantRequest) -> Grantee:
     Whoever rules the object's data center may name any account. Others (the owner of one machine) name those of the data
     center: whether there are more is not theirs to find out.
     """
-    policy.authorize(actor, Permit.GRANT, target)
-    if bool(request.user) == bool(request.group):
-        raise _invalid("user", _("Name a user or a group, one of the two."))
-    near = None if _rules_around(actor, target) else _near(actor, target)
-    subject = _user(request.user, near) if request.user else _group(request.group, near)
-    grant_role(actor, request.role, subject, target, expires_at=request.expires_at)
+    with trying(actor, "GRANT", seen(actor, kind_of(type(target)).name, target.pk)):
+        policy.authorize(actor, Permit.GRANT, target)
+        if bool(request.user) == bool(request.group):
+            raise _invalid("user", _("Name a user or a group, one of the two."))
+        near = None if _rules_around(actor, target) else _near(actor, target)
+        subject = _user(request.user, near) if request.user else _group(request.group, near)
+        grant_role(actor, request.role, subject, target, expires_at=request.expires_at)
     return grantees(target, [subject])[0]
 
 
 def take(actor: Actor, target: Model, *, role: str, user: UUID | None = None, group: int | None = None) -> Grantee:
     """Take back what was given on an object. Raises ``NotFound`` for what nobody of that kind holds there."""
-    policy.authorize(actor, Permit.GRANT, target)
-    subject: Any = users_of(actor, target).filter(pk=user).first() if user else None
-    if group is not None:
-        subject = next((one for one in groups_of(actor, target) if one.pk == group), None)
-    found = grantees(target, [subject])[0] if subject is not None else None
-    if found is None or role not in {given.role for given in found.roles}:
-        raise NotFound(_("Nobody of that kind was given that role here."))
-    revoke_role(actor, role, found.subject, target)
+    with trying(actor, "REVOKE", seen(actor, kind_of(type(target)).name, target.pk)):
+        policy.authorize(actor, Permit.GRANT, target)
+        subject: Any = users_of(actor, target).filter(pk=user).first() if user else None
+        if group is not None:
+            subject = next((one for one in groups_of(actor, target) if one.pk == group), None)
+        found = grantees(target, [subject])[0] if subject is not None else None
+        if found is None or role not in {given.role for given in found.roles}:
+            raise NotFound(_("Nobody of that kind was given that role here."))
+        revoke_role(actor, role, found.subject, target)
     return found
 
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from portal.common.actor import Actor
 from portal.common.errors import Invalid, NotFound, PreconditionFailed, Reason
 from portal.common.versions import version_of
+from portal.events.record import trying
 from tenants import policy, quota
 from tenants.fitting import DATA_CENTER
 from tenants.holdings import CODENAME, live
@@ -21,6 +22,7 @@ from tenants.models.quota import Dimension
 from tenants.permits import Permit
 from tenants.selectors import get_data_center, roles_for
 from tenants.services.grants import grant_role, revoke_role, set_quota
+from tenants.subjects import seen
 from tenants.usage import Usage
 
 PER_PAGE = 50
@@ -75,23 +77,25 @@ def roles_to_give() -> list[Role]:
 
 def add_person(actor: Actor, uid: UUID, *, username: str, role: str, expires_at: datetime | None = None) -> User:
     """Give the user of that name a role on a data center. Raises ``Invalid`` that names the field."""
-    row = authorize_people(actor, uid)
-    user = User.objects.filter(username__iexact=username.strip(), service_of=None).first()
-    if user is None:
-        text = _("There is no user %(name)s. Check the spelling, or have a super-admin create the account.")
-        raise _invalid("username", text % {"name": username[:64]})
-    if role not in {known.codename for known in roles_to_give()}:
-        raise _invalid("role", _("There is no such role on a data center."))
-    grant_role(actor, role, user, row, expires_at=expires_at)
+    with trying(actor, "GRANT", seen(actor, "data_center", uid)):
+        row = authorize_people(actor, uid)
+        user = User.objects.filter(username__iexact=username.strip(), service_of=None).first()
+        if user is None:
+            text = _("There is no user %(name)s. Check the spelling, or have a super-admin create the account.")
+            raise _invalid("username", text % {"name": username[:64]})
+        if role not in {known.codename for known in roles_to_give()}:
+            raise _invalid("role", _("There is no such role on a data center."))
+        grant_role(actor, role, user, row, expires_at=expires_at)
     return user
 
 
 def remove_person(actor: Actor, uid: UUID, user_uid: UUID, role: str) -> User:
     """Take a role back. Open pages and consoles that lived by it end."""
-    row, found = person(actor, uid, user_uid)
-    if role not in found.roles:
-        raise NotFound(_("%(name)s does not hold that role here.") % {"name": found.user})
-    revoke_role(actor, role, found.user, row)
+    with trying(actor, "REVOKE", seen(actor, "data_center", uid)):
+        row, found = person(actor, uid, user_uid)
+        if role not in found.roles:
+            raise NotFound(_("%(name)s does not hold that role here.") % {"name": found.user})
+        revoke_role(actor, role, found.user, row)
     return found.user
 
 
@@ -121,9 +125,10 @@ def edit_quota(
     version: str = "",
 ) -> None:
     """Set limits, unless somebody else did since ``version`` was looked at (``PreconditionFailed``)."""
-    if version and version != limits_version(limits_of(data_center, user)):
-        raise PreconditionFailed(_("Somebody else changed this quota meanwhile. Look at it again."))
-    set_quota(actor, data_center, limits, user=user)
+    with trying(actor, "QUOTA_EDIT", seen(actor, "data_center", data_center.pk)):
+        if version and version != limits_version(limits_of(data_center, user)):
+            raise PreconditionFailed(_("Somebody else changed this quota meanwhile. Look at it again."))
+        set_quota(actor, data_center, limits, user=user)
 
 
 def people_of(data_center: DataCenter) -> QuerySet[User]:

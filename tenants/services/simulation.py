@@ -111,7 +111,7 @@ def simulate_login(actor: Actor, uid: UUID, typed: str) -> Simulation:
         with asking(row) as connection:
             one = _the_account(connection, login.name, login.whole)
             one, groups = _with_groups(connection, one)
-            ways = ways_to(connection, one, groups)
+            ways = _ways(connection, one, groups)
     except DirectoryDown as error:
         raise unavailable(row.name, str(error)) from error
     ordered = sorted(groups.values(), key=lambda group: group.name.lower())
@@ -134,6 +134,14 @@ def _with_groups(connection: Connection, account: Account) -> tuple[Account, dic
         return account, groups_of(connection, account)
     except TooManyGroups:
         return replace(account, kept_out=account.kept_out or str(KeptOut.GROUPS)), {}
+
+
+def _ways(connection: Connection, account: Account, groups: dict[str, Group]) -> dict[str, tuple[Group, ...]]:
+    """None where the directory does not answer any more: all else is known by then."""
+    try:
+        return ways_to(connection, account, groups)
+    except DirectoryDown:
+        return {}
 
 
 def _logged_in(row: Directory, account: Account, groups: Collection[str]) -> WouldBe:

@@ -17,6 +17,7 @@ from portal.common.errors import NotFound
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from tenants.services import factors, sessions, tokens, users
+from tenants.tried import audited
 
 MOST_SHOWN = 50
 
@@ -44,6 +45,7 @@ def account(request: HttpRequest, uid: UUID) -> HttpResponse:
 
 @require_POST
 @login_required
+@audited("SESSION_END", "user")
 def sessions_end(request: HttpRequest, uid: UUID) -> HttpResponse:
     """End the log-in that the form names, or all but one's present one."""
     actor = actor_of(request)

@@ -28,6 +28,7 @@ from tenants.services import directory_groups as groups
 from tenants.services import simulation
 from tenants.services.directories import DirectoryValues, NotReached
 from tenants.sync import Change
+from tenants.tried import audited
 
 SECTION = {"section": "directories"}
 MOST_SHOWN = 200  # changes of one sync: more nobody reads, and the API tells them all
@@ -43,6 +44,7 @@ def directory_list(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("GROUP_MAP", "directory")
 def directory_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     """One directory: how it is followed, which groups hold which roles; and a form that gives a group a role."""
     actor = actor_of(request)
@@ -74,6 +76,7 @@ def _mapping_form(actor: Actor, data: Any) -> MappingForm:
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("DIRECTORY_CONNECT", "directory")
 def directory_create(request: HttpRequest) -> HttpResponse:
     """Connect one: try it as often as wanted, then store it."""
     services.directories(actor_of(request))
@@ -83,6 +86,7 @@ def directory_create(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("DIRECTORY_EDIT", "directory")
 def directory_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Another way to it, other names."""
     return _form_page(request, groups.get_directory(actor_of(request), uid))
@@ -190,6 +194,7 @@ def _initial(row: Directory | None) -> dict[str, Any]:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("DIRECTORY_TEST", "directory")
 def directory_test(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Try it as it is connected, and show the steps on its page, where a look at this address leads back to."""
     actor = actor_of(request)
@@ -214,6 +219,7 @@ def directory_enable(request: HttpRequest, uid: UUID, *, enabled: bool) -> HttpR
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("DIRECTORY_REMOVE", "directory")
 def directory_remove(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Remove it, when nobody came from it; the page says who did."""
     actor = actor_of(request)
@@ -228,6 +234,7 @@ def directory_remove(request: HttpRequest, uid: UUID) -> HttpResponse:
 
 @require_POST
 @login_required
+@audited("GROUP_UNMAP", "directory")
 def group_unmap(request: HttpRequest, uid: UUID, group: UUID) -> HttpResponse:
     """Take a role from a group."""
     actor = actor_of(request)
@@ -240,6 +247,7 @@ def group_unmap(request: HttpRequest, uid: UUID, group: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("DIRECTORY_RELEASE", "directory")
 def directory_sync(request: HttpRequest, uid: UUID) -> HttpResponse:
     """What a sync would change now; and doing it, past the brake."""
     actor = actor_of(request)

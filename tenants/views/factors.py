@@ -19,6 +19,7 @@ from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from portal.common.sessions import OWES_FACTOR
 from tenants.services import factors, users
+from tenants.tried import audited
 
 
 @require_safe
@@ -76,6 +77,7 @@ def factor_remove(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @login_required
+@audited("FACTOR_RESET", "user")
 def factor_reset(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Take a lost one from somebody. For super-admins."""
     actor = actor_of(request)
@@ -88,6 +90,7 @@ def factor_reset(request: HttpRequest, uid: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("FACTOR_ASK", "system")
 def ranks(request: HttpRequest) -> HttpResponse:
     """Of which roles a second factor is asked. For super-admins."""
     actor = actor_of(request)

@@ -21,6 +21,7 @@ from tenants.models import System
 from tenants.services import grantees as services
 from tenants.services.grantees import GrantRequest
 from tenants.services.told import gives, naming
+from tenants.tried import audited
 
 SECTIONS = {
     "vm": "machines",
@@ -35,6 +36,7 @@ SECTIONS = {
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("GRANT")
 def grants(request: HttpRequest, kind: str, uid: UUID) -> HttpResponse:
     """To whom which role was given on an object, and a form that gives one. For whoever may give roles there."""
     actor = actor_of(request)
@@ -59,6 +61,7 @@ def grants(request: HttpRequest, kind: str, uid: UUID) -> HttpResponse:
 
 @require_POST
 @login_required
+@audited("REVOKE")
 def grant_take(request: HttpRequest, kind: str, uid: UUID) -> HttpResponse:
     """Take a role back."""
     actor = actor_of(request)

@@ -20,6 +20,7 @@ from portal.jobs.models import Job
 from tenants import selectors
 from tenants.forms.jobs import ClosingForm
 from tenants.services import jobs as services
+from tenants.tried import audited
 from tenants.views.asked import uid_or_none
 
 PER_PAGE = 48
@@ -69,6 +70,7 @@ def _job_answer(request: HttpRequest, uid: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("JOB_CLOSE", "job")
 def job_close(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Says what may be left and where, asks for a reason and for a name to be typed, then ends the job."""
     actor = actor_of(request)

@@ -20,6 +20,7 @@ from tenants.forms.people import PasswordForm, PersonForm, QuotaForm, UserForm
 from tenants.models import DataCenter, User
 from tenants.models.data_center import SYSTEM_UID
 from tenants.services import factors, people, users
+from tenants.tried import audited
 
 OF_CENTERS = {"section": "data_centers"}
 OF_USERS = {"section": "users"}
@@ -27,6 +28,7 @@ OF_USERS = {"section": "users"}
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("GRANT", "data_center")
 def data_center_people(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Who is of a data center, in which role, with which share; and a form that adds somebody."""
     actor = actor_of(request)
@@ -59,6 +61,7 @@ def person_remove(request: HttpRequest, uid: UUID, user: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("QUOTA_EDIT", "data_center")
 def person_share(request: HttpRequest, uid: UUID, user: UUID) -> HttpResponse:
     """A person's share of the quota."""
     row, found = people.person(actor_of(request), uid, user)
@@ -69,6 +72,7 @@ def person_share(request: HttpRequest, uid: UUID, user: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("QUOTA_EDIT", "data_center")
 def data_center_quota(request: HttpRequest, uid: UUID) -> HttpResponse:
     """A data center's own limits. For super-admins."""
     row = people.authorize_quota(actor_of(request), uid)
@@ -113,6 +117,7 @@ def user_list(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("USER_CREATE", "user")
 def user_create(request: HttpRequest) -> HttpResponse:
     """A new local account. For super-admins."""
     actor = actor_of(request)
@@ -127,6 +132,7 @@ def user_create(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @login_required
+@audited("USER_DISABLE", "user", enabling="USER_ENABLE")
 def user_enable(request: HttpRequest, uid: UUID, *, enabled: bool) -> HttpResponse:
     """Disable an account, or enable it again. For super-admins."""
     actor = actor_of(request)
@@ -144,6 +150,7 @@ def user_enable(request: HttpRequest, uid: UUID, *, enabled: bool) -> HttpRespon
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("PASSWORD_SET", "user")
 def user_password(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Another password: one's own, or anybody's for super-admins. It ends all log-ins with the old one."""
     actor = actor_of(request)

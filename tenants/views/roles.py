@@ -24,6 +24,7 @@ from tenants.permits import Permit
 from tenants.services import role_uses
 from tenants.services import roles as services
 from tenants.services.roles import RoleEdit, RoleRequest
+from tenants.tried import audited
 from tenants.verbs import Verb
 
 SECTION = {"section": "roles"}
@@ -79,6 +80,7 @@ def role_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("ROLE_CREATE", "role")
 def role_create(request: HttpRequest) -> HttpResponse:
     """A role of the institute's own; ``?from=`` the one whose permits it starts with."""
     actor = actor_of(request)
@@ -99,6 +101,7 @@ def role_create(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("ROLE_EDIT", "role")
 def role_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Another name or description, other permits: for all who hold it, at once."""
     actor = actor_of(request)
@@ -126,6 +129,7 @@ def _form_page(request: HttpRequest, form: RoleForm, work: Any, *, said: str, co
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("ROLE_DELETE", "role")
 def role_remove(request: HttpRequest, uid: UUID) -> HttpResponse:
     """Delete a role that nobody holds; the page says who does."""
     actor = actor_of(request)

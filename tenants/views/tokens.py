@@ -23,6 +23,7 @@ from tenants.forms.tokens import PROOFS, TokenForm
 from tenants.models import ApiToken
 from tenants.services import people, tokens
 from tenants.services.proving import prove_again, what_proves
+from tenants.tried import audited
 from tenants.views.asked import uid_or_none
 
 MOST_OFFERED = 200
@@ -77,6 +78,7 @@ def service_token_list(request: HttpRequest, uid: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
+@audited("TOKEN_CREATE", "data_center")
 def service_token_create(request: HttpRequest, uid: UUID) -> HttpResponse:
     """A token of a data center."""
     actor = actor_of(request)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
 
-from compute.models import FoundVm, Vm
+from compute.models import Disk, FoundVm, Vm
 from compute.rules import adopted_name
 from compute.services import adoption, vms
 from compute.services.adoption import Adoption
@@ -96,11 +97,18 @@ def test_a_purge_gives_adopted_machines_back_and_deletes_what_was_made_here(plac
     assert run_to_end(job.pk).status == "finished"
     _kept, unknown = adopted(place, found["mail server"], found["dns"])
     Vm.objects.filter(pk=unknown.pk).delete()
+    again, job = vms.create_vm(place.actor("alice"), replace(wanted, name="web-2", run=False))
+    assert run_to_end(job.pk).status == "finished"
+    # As one that was lost and adopted again: its disk is still in our names.
+    Vm.objects.filter(pk=again.pk).update(adopted=True)
+    disk = Disk.objects.get(vm=again)
 
     call_command("purge_marked", yes=True)
 
     left = {vm["name"]: (vm["state"], vm["marker"] is None) for vm in double.things("vm").values()}
-    assert left == {"mail server": ("up", True), "dns": ("down", True), "other": ("down", False)}
+    theirs = {"mail server": ("up", True), "dns": ("down", True), "other": ("down", False)}
+    assert left == theirs | {f"web-2-{again.pk.hex[:8]}": ("down", True)}
+    assert str(disk.pk) in " ".join(double.things("disk")), "what it needs stays with it"
     assert made.external_id not in double.things("vm")
 
 

@@ -75,6 +75,7 @@ def test_tf17_a_machine_resized_behind_our_back_has_that_size_and_is_charged_for
     place.double.set_vm(vm.external_id, vcpus=2)
     sync_provider(place.provider)
     assert running_charges(vm) == ({"vcpus_running": 2, "memory_running_mib": 128} if run else {})
+    assert quota.recount_drift(place.centers["physics"]) == []
 
 
 def running_charges(vm: Vm) -> dict[str, int]:

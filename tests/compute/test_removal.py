@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from compute.operations import removal
 from compute.operations.removal import MOST_ASKED, remove_disks
 from portal.hypervisors.errors import NotFound, RemovalFailed
 from portal.hypervisors.specs import DiskFound, DiskRef
@@ -67,7 +68,10 @@ def test_what_is_being_removed_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize(("status", "asked"), [("illegal", 1), ("ok", MOST_ASKED)])
-def test_what_stays_is_told_and_asked_for_anew_by_the_next_try(status: str, asked: int) -> None:
+def test_what_stays_is_told_and_asked_for_anew_by_the_next_try(
+    status: str, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "ASK_SECONDS", 0)
     step, hypervisor = Step(), Hypervisor(status)
     for _ in range(asked):
         look(step, hypervisor)
@@ -78,3 +82,9 @@ def test_what_stays_is_told_and_asked_for_anew_by_the_next_try(status: str, aske
     assert hypervisor.asked == asked
     look(step, hypervisor)
     assert hypervisor.asked == asked + 1
+
+
+def test_however_often_it_is_looked_at_it_is_asked_for_once_a_second_at_most() -> None:
+    step, hypervisor = Step(), Hypervisor("ok")
+    assert all(isinstance(look(step, hypervisor), Wait) for _ in range(2 * MOST_ASKED))
+    assert hypervisor.asked <= 2

@@ -16,6 +16,7 @@ from network.models import VnicProfile
 from portal.jobs.models import Job
 from tests.edge.access_bodies import address, body
 from tests.edge.access_table import API, API_RANKS, DRY_RUNS, PAGE_RANKS, PAGES
+from tests.edge.audit_trail import Trail
 from tests.edge.greyed import mute, ways_out
 from tests.edge.world import World, routes, undone
 
@@ -62,6 +63,8 @@ def look(client: Any, answer: Any, known: set[str] | None) -> list[str]:
 
 
 def walked(world: World, table: dict[str, str], ranks: tuple[str, ...], *, kind: str) -> dict[str, str]:
+    """The answers, each of which left the record that it has to."""
+    trail = Trail(world)
     found: dict[str, str] = {}
     known: dict[str, set[str]] = {rank: set() for rank in LED}
     for operation, expected in table.items():
@@ -71,8 +74,10 @@ def walked(world: World, table: dict[str, str], ranks: tuple[str, ...], *, kind:
                 client = world.api(rank) if kind == "api" else world.browser(rank)
                 answer = ask(world, operation, client, kind=kind)
                 cells.append(cell(answer, rows=":" in expected))
+                trail.look(operation, rank, answer)
                 assert not (wrong := look(client, answer, known.get(rank))), (operation, rank, wrong)
         found[operation] = " ".join(cells)
+    assert trail.gaps == []
     return found
 
 

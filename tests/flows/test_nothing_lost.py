@@ -14,6 +14,7 @@ from tenants.models import QuotaAccount, QuotaCharge
 from tests.doubles.hypervisor_state import get, put
 from tests.flows.nothing_lost import assert_nothing_lost
 from tests.flows.place import Place
+from tests.lab.audit import opened
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -63,7 +64,7 @@ BREACHES: dict[str, tuple[str, Callable[[Place, Vm], object]]] = {
     "running for free": ("INV3", lambda place, vm: QuotaCharge.objects.filter(dimension="vcpus_running").delete()),
     "a name twice": ("INV4 name", lambda place, vm: place.double.plant_vm(_name(place, vm))),
     "a MAC twice": ("INV4 MAC", lambda place, vm: _body(place, "vm", str(vm.pk), nics=_nics(place, vm) * 2)),
-    "no record": ("INV5", lambda place, vm: Event.objects.filter(correlation_id=_job(vm).pk, outcome="done").delete()),
+    "no record": ("INV5", lambda place, vm: _forget_end(_job(vm))),
     "a second record": ("INV5", lambda place, vm: _copy(Event.objects.get(correlation_id=_job(vm).pk, outcome="requested"))),
     "a stranger touched": ("INV6", lambda place, vm: _touch(place)),
 }  # fmt: skip
@@ -79,6 +80,11 @@ def _name(place: Place, vm: Vm) -> str:
 
 def _nics(place: Place, vm: Vm) -> list[object]:
     return list(place.double.things("vm")[str(vm.pk)]["nics"])
+
+
+def _forget_end(job: Job) -> None:
+    with opened() as events:
+        events.filter(correlation_id=job.pk, outcome="done").delete()
 
 
 def _copy(event: Event) -> None:

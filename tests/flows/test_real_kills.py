@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,10 +33,11 @@ DELETING = ("power_off.after", "undefine.after", "delete_first_boot.after", "del
 
 
 @pytest.fixture
-def place(
-    transactional_db: None, tmp_path: Path, libvirtd: LibvirtServer, tiny_linux_image: Path
-) -> Iterator[RealPlace]:
-    place = make_real_place(tmp_path, libvirtd, tiny_linux_image)
+def place(transactional_db: None, tmp_path: Path, libvirtd: LibvirtServer) -> Iterator[RealPlace]:
+    """Its machines run without a system, for nobody looks into them, and to emulate its start is work."""
+    empty = tmp_path / "empty.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(empty), "1G"], check=True, timeout=30)
+    place = make_real_place(tmp_path, libvirtd, empty)
     quota.set_limits(place.centers["physics"], {Dimension.MACHINES: None, Dimension.VCPUS_RUNNING: None})
     yield place
     clear_real_place(place)

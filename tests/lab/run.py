@@ -39,6 +39,8 @@ TITLES: Final = {
 # Each of them in a lab of its own within this one: both have a libvirtd, and they run side by side.
 REAL: Final = ("machines", "whole")
 AT_ONCE: Final = 2
+# Where all tests of a pass lie, so that it need not read the others: it is alone, and everybody waits for it.
+FOLDERS: Final = {"lab": ["tests/lab"]}
 # The day, by which turns are taken (``turns``): the same for all passes of a run, whatever the clock says at their end.
 TURN: Final = os.environ.get("STEGI_TEST_TURN", str(datetime.now(UTC).toordinal()))
 NAMESPACE: Final = Path(__file__).with_name("namespace.py")
@@ -74,8 +76,9 @@ def run_passes(passes: Sequence[str], arguments: Sequence[str], failures: list[d
                 codes.append(code)
                 failures.extend(found)
         print(f"== tests on {TITLES[last]}", flush=True)
+        of_last = arguments or FOLDERS.get(last, [])
         try:
-            codes.append(_run_pass(last, arguments, {READ: _written(folder / "earlier.json", failures)}))
+            codes.append(_run_pass(last, of_last, {READ: _written(folder / "earlier.json", failures)}))
         except RealPartFailed as error:
             failures.append({"name": f"[{last}] the lab", "what": str(error)})
     return _verdict(codes, has_failed=bool(failures))

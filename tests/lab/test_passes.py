@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.lab.run import _verdict, passes_of, run_passes
+from tests.lab.run import FOLDERS, _verdict, passes_of, run_passes
 from tests.lab.turns import todays
 
 pytestmark = pytest.mark.long
@@ -37,7 +37,7 @@ PYTEST = (
     "tests.lab.selection",
     "-p",
     "no:cacheprovider",
-    "--no-migrations",
+    "--ds=tests.lab.plain_settings",
 )
 
 
@@ -171,6 +171,11 @@ def test_a_pass_that_a_signal_ends_fails_the_run() -> None:
 def test_a_selection_runs_once_on_each_database() -> None:
     assert passes_of("both", has_arguments=True) == ["postgres", "sqlite"]
     assert passes_of("sqlite", has_arguments=False) == ["sqlite"]
+
+
+def test_the_pass_that_reads_one_folder_has_all_its_tests_there() -> None:
+    named = [path for path in (REPOSITORY / "tests").rglob("lab") if path.is_dir()]
+    assert {"lab": [str(path.relative_to(REPOSITORY)) for path in named]} == FOLDERS
 
 
 def test_a_test_for_postgresql_fails_on_another_database(suite: Path) -> None:

@@ -49,8 +49,7 @@ def test_an_edit_of_what_another_changed_meanwhile_is_refused(people):
     assert DataCenter.objects.get(pk=people.physics.pk).description == "first"
 
 
-def test_a_disabled_data_center_is_there_for_nobody_but_super_admins_until_enabled_again(people):
-    """AZ15."""
+def test_AZ15_a_disabled_data_center_is_there_for_nobody_but_super_admins_until_enabled_again(people):  # noqa: N802
     root, alice = as_actor(people.super_admin), as_actor(people.alice)
     before = access_version(people.alice.pk)
     with pytest.raises(NotPermitted):

@@ -19,6 +19,7 @@ from portal.events.record import Subject, record
 from tenants.models.quota import Dimension
 from tenants.services import audit
 from tenants.services.grants import set_quota
+from tests.lab.audit import opened
 from tests.tenants.conftest import as_actor
 
 
@@ -62,7 +63,8 @@ def test_log_is_filtered_by_what_is_asked_and_nothing_else_is_taken(told):
 
 
 def test_page_shows_addresses_to_super_admins_alone(told):
-    Event.objects.update(client_address="192.0.2.99")
+    with opened() as events:
+        events.update(client_address="192.0.2.99")
     assert "192.0.2.99" in client_of(told.super_admin).get("/events/").content.decode()
     page = client_of(told.physics_admin).get("/events/").content.decode()
     assert "Changing a quota" in page
@@ -71,7 +73,8 @@ def test_page_shows_addresses_to_super_admins_alone(told):
 
 
 def test_page_is_filtered_and_goes_on_to_the_oldest(told):
-    Event.objects.all().delete()
+    with opened() as events:
+        events.delete()
     for number in range(120):
         record(as_actor(told.alice), "VM_RUN", outcome=Outcome.DONE, subject=Subject("vm", None, f"vm-{number}"))
     client, query, seen = client_of(told.alice), "?", []
@@ -108,7 +111,8 @@ def exported(user, query: str = "") -> list[dict]:
 
 
 def test_AZ03_an_export_holds_what_the_page_shows_and_no_other_departments(told):  # noqa: N802
-    Event.objects.update(client_address="192.0.2.99")
+    with opened() as events:
+        events.update(client_address="192.0.2.99")
     assert [row["object_name"] for row in exported(told.physics_admin)] == ["physics"]
     assert "192.0.2.99" not in str(exported(told.physics_admin))
     assert exported(told.physics_admin, f"data_center={told.informatics.pk}") == []
@@ -138,7 +142,8 @@ def test_no_cell_begins_with_a_formula_wherever_a_spreadsheet_splits(evil):
 
 def test_an_export_is_written_a_page_at_a_time_and_ends_with_the_right_to_it(people, monkeypatch):
     monkeypatch.setattr(audit, "PAGE", 10)
-    Event.objects.all().delete()
+    with opened() as events:
+        events.delete()
     for number in range(35):
         record(as_actor(people.bob), "VM_RUN", outcome=Outcome.DONE, subject=Subject("vm", None, f"vm-{number}"))
     pieces = audit.export(as_actor(people.super_admin), audit.Wanted(verb="VM_RUN"), is_csv=False)()

@@ -6,6 +6,7 @@ import random
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Group, Permission
 from django.utils import timezone
 
@@ -55,8 +56,8 @@ def test_the_super_admin_and_the_portal_may_everything_everywhere(people):
         policy.authorize(system_actor(), permit, people.physics)
 
 
-def test_flags_and_global_permissions_of_django_widen_nothing(people):
-    """AZ11."""
+def test_AZ11_flags_and_global_permissions_of_django_widen_nothing(people):  # noqa: N802
+    """Neither a model's permissions, nor those that roles are kept as; and nobody is guardian's anonymous user."""
     people.alice.is_superuser = people.alice.is_staff = True
     people.alice.save()
     people.alice.user_permissions.set(Permission.objects.all())
@@ -65,6 +66,10 @@ def test_flags_and_global_permissions_of_django_widen_nothing(people):
     assert list(policy.visible(as_actor(people.alice), Permit.DATA_CENTER_VIEW, DataCenter.objects.all())) == [
         people.physics
     ]
+    system = policy.system()
+    assert not policy.permits_on(as_actor(people.alice), [system])[system.pk]
+    assert settings.ANONYMOUS_USER_NAME is None
+    assert not User.objects.filter(username__iexact="AnonymousUser").exists()
 
 
 def test_a_read_token_may_only_look(people):
@@ -92,8 +97,7 @@ def test_what_is_over_conveys_nothing(people, how):
     assert not policy.visible(actor, Permit.DATA_CENTER_VIEW, DataCenter.objects.all())
 
 
-def test_nobody_grants_more_than_he_holds(people):
-    """AZ05."""
+def test_AZ05_nobody_grants_more_than_he_holds(people):  # noqa: N802
     admin = as_actor(people.physics_admin)
     policy.grant(admin, "end-user", people.charlie, people.physics)
     policy.grant(admin, "data-center-admin", people.bob, people.physics)
@@ -143,8 +147,7 @@ def test_a_user_sees_his_own_jobs_and_an_admin_those_of_the_data_center(people):
     assert seen(people.informatics_admin) == set()
 
 
-def test_the_gate_asks_again(people):
-    """AZ09."""
+def test_AZ09_the_gate_asks_again(people):  # noqa: N802
     alice = as_actor(people.alice, door=Door.JOB)
     gate(alice, "VM_CREATE", "data_center", people.physics.pk)
     policy.revoke(system_actor(), "end-user", people.alice, people.physics)

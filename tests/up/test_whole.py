@@ -22,11 +22,27 @@ NAMES = {"redis", "worker", "beat", "watcher", "web"}
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[PortalRun]:
-    """One portal for the tests that leave it running."""
+    """One portal for all tests here, for the first start of one takes longest."""
     run = PortalRun.new()
-    run.start()
+    assert "applying migrations" in run.start()
     yield run
     run.close()
+
+
+@pytest.fixture
+def running(started: PortalRun) -> PortalRun:
+    """It runs, even when the last test ended it."""
+    if not started.living():
+        started.start()
+    return started
+
+
+@pytest.fixture
+def stopped(started: PortalRun) -> PortalRun:
+    """It was there before, and does not run."""
+    if started.living():
+        assert started.up("--stop").returncode == 0
+    return started
 
 
 class TestARunningPortal:
@@ -83,51 +99,37 @@ class TestARunningPortal:
         assert eventually(started.answers)
 
 
-def test_stop_ends_every_process_of_ours_and_a_second_start_keeps_all(portal_run: PortalRun) -> None:
-    first = portal_run.start()
-    assert "applying migrations" in first
-    logins, bystander = portal_run.status()["logins"], stranger()
-    assert portal_run.up("--stop").returncode == 0
-    assert portal_run.living() == []
-    assert bystander.poll() is None
-    bystander.kill()
-    bystander.wait()
-    assert portal_run.up("--status").returncode == 3
-    second = portal_run.start()
+def test_a_second_start_keeps_all(running: PortalRun) -> None:
+    logins = running.status()["logins"]
+    assert running.up("--stop").returncode == 0
+    second = running.start()
     assert "applying migrations" not in second
     assert "collecting" not in second
-    assert portal_run.status()["logins"] == logins
+    assert running.status()["logins"] == logins
 
 
-def test_ctrl_c_ends_every_process(portal_run: PortalRun) -> None:
-    process = portal_run.start_in_foreground()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 0
-    assert portal_run.living() == []
-
-
-def test_what_a_killed_supervisor_left_is_ended_by_stop(portal_run: PortalRun) -> None:
-    portal_run.start()
-    os.kill(portal_run.state()["supervisor"][0], signal.SIGKILL)
-    assert portal_run.living() != []
-    assert portal_run.up("--status").returncode == 3
-    assert portal_run.up("--stop").returncode == 0
-    assert portal_run.living() == []
-
-
-def test_a_stale_state_file_never_kills_a_stranger(portal_run: PortalRun) -> None:
-    portal_run.start()
-    state = portal_run.state()
-    assert portal_run.up("--stop").returncode == 0
-    bystander = stranger()
+def test_stop_ends_every_process_of_ours_and_no_stranger_whatever_the_state_file_says(running: PortalRun) -> None:
+    state, bystander = running.state(), stranger()
+    assert running.up("--stop").returncode == 0
+    assert running.living() == []
+    assert bystander.poll() is None
+    assert running.up("--status").returncode == 3
+    # The file of before, with numbers that are a stranger's by now.
     state["supervisor"] = [bystander.pid, 1]
     for entry in state["processes"]:
         entry["identity"] = [bystander.pid, 1]
-    (portal_run.data / "state.json").write_text(json.dumps(state))
-    assert portal_run.up("--stop").returncode == 0
+    (running.data / "state.json").write_text(json.dumps(state))
+    assert running.up("--stop").returncode == 0
     assert bystander.poll() is None
     bystander.kill()
     bystander.wait()
+
+
+def test_ctrl_c_ends_every_process(stopped: PortalRun) -> None:
+    process = stopped.start_in_foreground()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 0
+    assert stopped.living() == []
 
 
 def test_a_port_in_use_is_one_clear_line(portal_run: PortalRun) -> None:
@@ -141,13 +143,21 @@ def test_a_port_in_use_is_one_clear_line(portal_run: PortalRun) -> None:
     assert portal_run.living() == []
 
 
-def test_an_address_beyond_loopback_gets_tls_with_a_generated_certificate(portal_run: PortalRun) -> None:
+def test_an_address_beyond_loopback_gets_tls_with_a_generated_certificate(stopped: PortalRun) -> None:
     """Inside the lab's own network namespace, so that nothing outside can reach it."""
-    output = portal_run.start("--bind=0.0.0.0")
+    output = stopped.start("--bind=0.0.0.0")
     assert "SHA-256 fingerprint" in output
-    context = ssl.create_default_context(cafile=portal_run.data / "tls" / "certificate.pem")
-    with socket.create_connection(("127.0.0.1", portal_run.port), timeout=10) as plain:
+    context = ssl.create_default_context(cafile=stopped.data / "tls" / "certificate.pem")
+    with socket.create_connection(("127.0.0.1", stopped.port), timeout=10) as plain:
         with context.wrap_socket(plain, server_hostname="localhost") as secured:
             secured.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             assert secured.recv(12).startswith(b"HTTP/1.1 ")
-    assert portal_run.status()["url"].startswith("https://")
+    assert stopped.status()["url"].startswith("https://")
+
+
+def test_what_a_killed_supervisor_left_is_ended_by_stop(running: PortalRun) -> None:
+    os.kill(running.state()["supervisor"][0], signal.SIGKILL)
+    assert running.living() != []
+    assert running.up("--status").returncode == 3
+    assert running.up("--stop").returncode == 0
+    assert running.living() == []

@@ -213,6 +213,7 @@ VERB_TITLES = {
     "DATA_CENTER_DISABLE": gettext_lazy("Disabling a data center"),
     "DATA_CENTER_LAUNCH": gettext_lazy("Launching a data center"),
     "DIRECTORY_CONNECT": gettext_lazy("Connecting a directory"),
+    "DIRECTORY_TEST": gettext_lazy("Testing the connection of a directory"),
     "DIRECTORY_EDIT": gettext_lazy("Changing a directory"),
     "DIRECTORY_ENABLE": gettext_lazy("Enabling a directory"),
     "DIRECTORY_DISABLE": gettext_lazy("Disabling a directory"),

@@ -19,6 +19,9 @@ _STATES = {
 
 _PAUSED = {
     libvirt.VIR_DOMAIN_PAUSED_MIGRATION: VmStatus.MIGRATING,
+    # Its memory is elsewhere already, also where the rest could not follow: it must not go on here.
+    libvirt.VIR_DOMAIN_PAUSED_POSTCOPY: VmStatus.MIGRATING,
+    libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED: VmStatus.MIGRATING,
     libvirt.VIR_DOMAIN_PAUSED_SAVE: VmStatus.SAVING_STATE,
     libvirt.VIR_DOMAIN_PAUSED_STARTING_UP: VmStatus.WAIT_FOR_LAUNCH,
     libvirt.VIR_DOMAIN_PAUSED_SHUTTING_DOWN: VmStatus.POWERING_DOWN,

@@ -335,7 +335,12 @@ def found(domain: Any, facts: DomainFacts, *, state: int, reason: int) -> VmFoun
 
 def _has_saved(domain: Any) -> bool:
     """Whether a suspended machine can go on: it sleeps by itself, or its memory was saved and not discarded since."""
-    return bool(domain.isActive() or domain.hasManagedSaveImage(0))
+    try:
+        return bool(domain.isActive() or domain.hasManagedSaveImage(0))
+    except libvirt.libvirtError as error:
+        if is_missing(error):
+            return False  # it went since it was listed
+        raise
 
 
 def _is_paused(domain: Any) -> bool:

@@ -28,6 +28,7 @@ from portal.hypervisors.specs import VmRef
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tests.guest.conftest import KeyPair, make_key
+from tests.lab.audit import opened
 from tests.lab.libvirt_server import LibvirtServer
 from tests.people import Institute, make_institute
 
@@ -110,7 +111,8 @@ def real_place(libvirtd: LibvirtServer, image: Path, folder: Path) -> Iterator[R
     call_command("purge_marked", yes=True)
     for uid in Provider.objects.values_list("uid", flat=True):
         forget(uid)
-    call_command("flush", interactive=False, verbosity=0)
+    with opened():
+        call_command("flush", interactive=False, verbosity=0)
 
 
 class Guest:

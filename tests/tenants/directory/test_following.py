@@ -20,6 +20,7 @@ from tenants.services.directory_groups import map_group, mappings, unmap_group
 from tenants.services.users import set_active, set_password
 from tenants.sync import LATE, LEAST_TO_BRAKE, follow_directory, plan_of
 from tenants.tasks import follow_directories
+from tests.lab.audit import opened
 from tests.lab.samba_server import SUFFIX
 from tests.lab.slapd_server import GROUPS
 from tests.people import PASSWORD
@@ -144,7 +145,8 @@ def test_a_directory_that_is_not_followed_for_long_is_told_of_once_each_time(peo
     assert not told.exists()
     for times in (1, 2):
         late()
-        Event.objects.update(at=timezone.now() - 2 * LATE)
+        with opened() as events:
+            events.update(at=timezone.now() - 2 * LATE)
         for _ in range(3):
             assert follow(openldap) is None
         assert told.count() == times
