@@ -6,6 +6,7 @@ import re
 from http import HTTPStatus
 from uuid import uuid4
 
+import lxml.html
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -27,6 +28,15 @@ def test_wizard_makes_one_machine_however_often_its_form_is_posted(demo):
     assert first.headers["Location"] == again.headers["Location"]
     assert Vm.objects.filter(name="once-only").count() == 1
     assert Job.objects.filter(target_name="once-only").count() == 1
+
+
+@pytest.mark.parametrize("person", ["alice", "admin"])
+def test_form_posted_as_a_browser_has_it_is_reviewed(demo, person):
+    client = demo.browser(person)
+    wizard = lxml.html.document_fromstring(client.get("/machines/new/").content).get_element_by_id("wizard")
+    values = dict(wizard.form_values())
+    assert values["data_center"], "the only one, or the one that is chosen"
+    assert client.post("/machines/new/", values | {"action": "review"}).context["key"]
 
 
 def test_key_with_other_values_is_refused_and_nothing_is_made(demo):
