@@ -34,6 +34,7 @@ TITLES: dict[str, str | Promise] = {
     "broker_port": _("Port of the message broker"),
     "directory_port": _("Port of a directory"),
     "sealing": _("Sealing of templates"),
+    "already": _("Connected already"),
 }
 
 # Beside a step that went well.
@@ -171,6 +172,10 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
     "tls_client_refused": (
         _("The host refuses the client certificate."),
         _("Have it signed by the CA that the host trusts, and look at tls_allowed_dn_list there."),
+    ),
+    "already_connected": (
+        _("This hypervisor is already connected: %(name)s."),
+        _("Change that provider instead: its machines and storage would be listed twice."),
     ),
     "denied": (
         _("The host refuses the log-in."),

@@ -6,11 +6,11 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Prefetch, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from compute import selectors
-from compute.models import Host, StorageAssignment, StorageDomain
+from compute.models import ClusterAssignment, Host, StorageAssignment, StorageDomain
 from portal.common.actor import Actor
 from portal.common.errors import Reason
 from portal.hypervisors.models import ProviderStatus
@@ -56,8 +56,17 @@ def _not_answering() -> Q:
     return ~Q(status__in=["up", "maintenance"]) | silent | Q(provider__enabled=False)
 
 
+def _is_elsewhere() -> Q:
+    """Of assignments of storage: to a data center that has clusters, and none of them on the storage's provider."""
+    clusters = ClusterAssignment.objects.filter(data_center=OuterRef("data_center"))
+    near = Host.objects.filter(
+        cluster__assignments__data_center=OuterRef("data_center"), provider=OuterRef("storage_domain__provider")
+    )
+    return Q(Exists(clusters)) & ~Q(Exists(near))
+
+
 def degradations(data_center: DataCenter) -> list[Reason]:
-    """What a data center may use and cannot just now: hosts that do not answer, storage that is not active."""
+    """What a data center may use and cannot just now: hosts that do not answer, storage that is not active or elsewhere."""
     hosts = Host.objects.filter(_not_answering(), cluster__assignments__data_center=data_center)
     domains = StorageDomain.objects.filter(assignments__data_center=data_center).exclude(status="active")
     found = []
@@ -67,6 +76,13 @@ def degradations(data_center: DataCenter) -> list[Reason]:
     if names := _names(domains):
         text = _("Storage that is not active: %(names)s. No machine can be made there until it is.")
         found.append(Reason("storage_inactive", text % {"names": ", ".join(names)}, data={"storage_domains": names}))
+    elsewhere = StorageAssignment.objects.filter(_is_elsewhere(), data_center=data_center)
+    if names := _names(StorageDomain.objects.filter(pk__in=elsewhere.values("storage_domain"))):
+        text = _(
+            "Storage of a provider on which the data center has no cluster: %(names)s. No machine of it can lie there. A "
+            "super-admin can assign a cluster of that provider, or take the storage back."
+        )
+        found.append(Reason("storage_elsewhere", text % {"names": ", ".join(names)}, data={"storage_domains": names}))
     return found
 
 
@@ -77,7 +93,9 @@ def _names(rows: QuerySet[Any]) -> list[str]:
 def degraded(data_centers: Collection[UUID]) -> set[UUID]:
     """Which of these data centers miss something, in two queries."""
     of_hosts = Host.objects.filter(_not_answering(), cluster__assignments__data_center__in=data_centers)
-    of_storage = StorageDomain.objects.filter(assignments__data_center__in=data_centers).exclude(status="active")
+    of_storage = StorageAssignment.objects.filter(
+        ~Q(storage_domain__status="active") | _is_elsewhere(), data_center__in=data_centers
+    )
     uids = of_hosts.order_by().values_list("cluster__assignments__data_center", flat=True).distinct()
-    more = of_storage.order_by().values_list("assignments__data_center", flat=True).distinct()
+    more = of_storage.order_by().values_list("data_center", flat=True).distinct()
     return {*uids, *more} & set(data_centers)

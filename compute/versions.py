@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from uuid import UUID
+
 from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet
 
 from compute.models import Template, TemplateAssignment
@@ -19,6 +22,16 @@ def latest(rows: QuerySet[Template], *, within: QuerySet[DataCenter] | None = No
     here = TemplateAssignment.objects.filter(template=OuterRef("pk"), data_center__in=within)
     kept = Exists(here.exclude(Exists(_later_given())))
     return rows.exclude(_later_made()).exclude(_later_on_engine() & ~kept)
+
+
+def homes_of(rows: Sequence[Template], places: QuerySet[DataCenter]) -> dict[UUID, set[UUID]]:
+    """For each of these templates those of the data centers that may use it: its owner, and whom it is assigned to."""
+    mine = set(places.values_list("pk", flat=True))
+    homes = {row.pk: {uid for uid in mine if uid == row.owner_id} for row in rows}
+    given = TemplateAssignment.objects.filter(template__in=homes, data_center__in=mine)
+    for template, data_center in given.values_list("template", "data_center"):
+        homes[template].add(data_center)
+    return homes
 
 
 def later_than(row: Template, rows: QuerySet[Template]) -> Template | None:

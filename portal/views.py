@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from compute import selectors
 from compute.choices import VmStatusChoice
+from compute.first_steps import first_steps
 from compute.forms.vms import told_apart
 from compute.views import parts
 from compute.views.listing import NEWEST, Listing
@@ -28,10 +29,12 @@ from portal.job_access import get_job
 from portal.jobs.feed import job_json
 from portal.jobs.states import JobStatus
 from tenants import policy, quota
+from tenants.disabled import why_disabled
 from tenants.pages import way_to
 from tenants.selectors import data_centers, jobs, users
 from tenants.views.jobs import job_parts, jobs_page
 
+DISABLED = "compute/data_center_disabled.html"
 IN_DRAWER = 8
 IN_SEARCH = 20
 TAKING_AWAY = {
@@ -62,11 +65,15 @@ def home(request: HttpRequest) -> HttpResponse:
         "cards": parts.cards(actor, shown),
         "more": more,
     }
+    context["disabled"] = why_disabled(actor)
+    if context["disabled"] and not (frame.data_centers or shown):
+        return render(request, DISABLED, context)
     first = _("Create the first machine") if frame.runs_data_centers else _("Create your first machine")
     title = "" if shown or listing.is_filtered else first
     context["create"] = create_machine(actor, possible=bool(frame.data_centers), title=title)
     if frame.runs_data_centers:
-        return render(request, "compute/vm_list.html", context | _table(request, listing))
+        steps = () if shown or listing.is_filtered else first_steps(actor)
+        return render(request, "compute/vm_list.html", context | _table(request, listing) | {"first_steps": steps})
     quotas = [{"data_center": row, "meters": quota.usage(row, actor.uid)} for row in frame.data_centers]
     return render(request, "home.html", context | {"quotas": quotas})
 

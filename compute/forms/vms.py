@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +24,7 @@ MEMORY_MIB = (256, 512, 1024, 2048, 4096, 8192, 16384)
 VCPUS = (1, 2, 4, 8)
 LONGEST_KEYS = 20_000  # characters
 MOST_NICS = 8
+MOST_NAMED = 10
 USUAL, NO_NIC = "", "none"  # what a card can be on besides vNIC profiles, by uid
 
 
@@ -59,6 +60,7 @@ class VmForm(PageForm):
         *,
         templates: Sequence[Template],
         data_centers: Sequence[DataCenter],
+        homes: Mapping[UUID, Collection[UUID]] | None = None,
         initial: dict[str, Any] | None = None,
         profiles: Sequence[VnicProfile] = (),
         names_providers: bool = False,
@@ -66,6 +68,8 @@ class VmForm(PageForm):
         super().__init__(data, initial=initial)
         self._templates = {str(row.pk): row for row in templates}
         self.places = differences(templates, names_providers=names_providers)
+        self._centers = {str(row.pk): row for row in data_centers}
+        self._homes = homes
         self._field("template").choices = [(str(row.pk), _label(row, self.places)) for row in templates]
         self._field("data_center").choices = [(str(row.pk), row.name) for row in data_centers]
         self.profiles = {str(row.pk): str(row) for row in profiles}
@@ -111,6 +115,26 @@ class VmForm(PageForm):
                 gettext("A machine is made with %(most)d network cards at most.") % {"most": MOST_NICS}
             )
         return found
+
+    def clean(self) -> dict[str, Any]:
+        """A template that the data center may not use is refused here, with those of the offered ones that may."""
+        template = self._templates.get(self.cleaned_data.get("template", ""))
+        center = self._centers.get(self.cleaned_data.get("data_center", ""))
+        if template and center and self._homes is not None and center.pk not in self._homes[template.pk]:
+            self.add_error("data_center", self._not_here(template, center))
+        return self.cleaned_data
+
+    def _not_here(self, template: Template, center: DataCenter) -> str:
+        homes = (self._homes or {})[template.pk]
+        names = [row.name for row in self._centers.values() if row.pk in homes][:MOST_NAMED]
+        told = {"name": template.name, "data_center": center.name, "others": ", ".join(names)}
+        if not names:
+            return gettext("%(data_center)s may not use the template %(name)s. Choose another template.") % told
+        text = gettext(
+            "%(data_center)s may not use the template %(name)s. Choose another template, or a data center that may use "
+            "this one: %(others)s."
+        )
+        return text % told
 
     def _nics(self) -> tuple[UUID, ...] | None:
         """None where it was left to the portal, the one card being as usual. Where nothing is offered there is no card."""

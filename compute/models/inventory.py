@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from compute.choices import ZONE_STATUSES, StorageFunction, StorageStatus
 from portal.common.models import UidModel
-from portal.hypervisors.models import Provider
+from portal.hypervisors.models import Provider, ProviderStatus
 from tenants.models import DataCenter
 
 
@@ -135,6 +135,11 @@ class StorageDomain(UidModel):
     def is_engines(self) -> bool:
         """Whether it is of an engine, whose domains are of all hosts of their zones; by the provider's zones."""
         return bool(self.provider.zones.all())
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether its status is only what was seen before its provider fell silent."""
+        return self.provider.status in {ProviderStatus.UNREACHABLE, ProviderStatus.DENIED}
 
     @property
     def is_shared(self) -> bool:

@@ -95,12 +95,20 @@ class AdoptionPlan:
         return tuple(sorted({one.subject for one in self.over if one.reasons}))
 
 
-def unassigned(actor: Actor, *, query: str = "") -> QuerySet[FoundVm]:
-    """The machines that nobody here looks after, by name. For super-admins."""
+def unassigned(actor: Actor, *, query: str = "", provider: UUID | None = None) -> QuerySet[FoundVm]:
+    """The machines that nobody here looks after, by name, of one provider or of all. For super-admins."""
     policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
     known = Vm.objects.filter(provider=OuterRef("provider"), external_id=OuterRef("external_id"))
     rows = FoundVm.objects.filter(~Exists(known)).select_related("provider", "cluster", "host")
+    rows = rows.filter(provider=provider) if provider else rows
     return (rows.filter(name__icontains=query) if query else rows).order_by("name", "uid")
+
+
+def had_already(rows: Iterable[FoundVm]) -> dict[UUID, Vm]:
+    """Which of these are machines of the portal's own, found once more by another provider of the same hypervisor."""
+    by_uid = {uid_of(row): row for row in rows}
+    ours = Vm.objects.filter(pk__in=by_uid).select_related("provider")
+    return {by_uid[vm.pk].pk: vm for vm in ours}
 
 
 def plan_adoption(actor: Actor, wish: Adoption) -> AdoptionPlan:
@@ -195,7 +203,7 @@ def set_protected(actor: Actor, vm_uid: UUID, *, protected: bool) -> Vm:
 
 def _take(actor: Actor, plan: AdoptionPlan, one: Candidate) -> tuple[Vm, Job]:
     found, owner = one.found, plan.owner
-    uid = _uid_of(found)
+    uid = uid_of(found)
     owner_uid = owner.pk if owner else None
     quota.charge(quota.Consumer("vm", uid), plan.data_center, one.amounts, user_uid=owner_uid, found=True)
     host = found.host
@@ -223,7 +231,7 @@ def _take(actor: Actor, plan: AdoptionPlan, one: Candidate) -> tuple[Vm, Job]:
     return vm, job
 
 
-def _uid_of(found: FoundVm) -> UUID:
+def uid_of(found: FoundVm) -> UUID:
     """What it is called here: by our own mark as before, else by its id there."""
     return found.marked_uid or UUID(found.external_id)
 
@@ -263,14 +271,14 @@ def _candidates(actor: Actor, data_center: DataCenter, uids: Sequence[UUID]) -> 
         )
     reached, clusters = set(_providers_of(data_center)), _clusters_of(data_center)
     names = set(Vm.objects.filter(data_center=data_center).values_list("name", flat=True))
-    ours = set(Vm.objects.filter(pk__in=[_uid_of(row) for row in rows.values()]).values_list("pk", flat=True))
+    ours = had_already(rows.values())
     engines = set(Zone.objects.values_list("provider_id", flat=True))
     for row in sorted(rows.values(), key=lambda row: row.name):
         name = rules.adopted_name(row.name, taken=names)
         names.add(name)
         is_nowhere = row.cluster_id is None and row.provider_id in engines
         is_reached = row.cluster_id in clusters if row.cluster_id else row.provider_id in reached
-        problems = _problems(row, reached=is_reached or is_nowhere, known=ours)
+        problems = _problems(row, reached=is_reached or is_nowhere, ours=ours.get(row.pk))
         yield Candidate(row, name, (*problems, *([_cluster_unknown(row)] if is_nowhere else [])))
 
 
@@ -291,7 +299,7 @@ def _clusters_of(data_center: DataCenter) -> set[UUID]:
     return set(data_center.cluster_assignments.values_list("cluster_id", flat=True))
 
 
-def _problems(row: FoundVm, *, reached: bool, known: set[UUID]) -> Iterable[Reason]:
+def _problems(row: FoundVm, *, reached: bool, ours: Vm | None) -> Iterable[Reason]:
     data = {"machine": str(row.pk), "name": row.name}
     if row.mark:
         text = _("%(name)s cannot be adopted: it bears the mark of %(whose)s.")
@@ -300,9 +308,10 @@ def _problems(row: FoundVm, *, reached: bool, known: set[UUID]) -> Iterable[Reas
     if not reached:
         text = _("%(name)s runs on a cluster that is not assigned to this data center. Assign it first.")
         yield Reason("cluster_not_assigned", text % {"name": row.name}, "machines", data)
-    if _uid_of(row) in known:
-        text = _("%(name)s has the id of a machine that the portal has already.")
-        yield Reason("id_taken", text % {"name": row.name}, "machines", data)
+    if ours is not None:
+        text = _("The portal has %(name)s already: as %(vm)s on %(provider)s. It cannot be adopted once more.")
+        whose = {"name": row.name, "vm": ours.name, "provider": ours.provider.name}
+        yield Reason("id_taken", text % whose, "machines", data | {"vm": str(ours.pk)})
 
 
 def _invalid(field_name: str, text: str) -> Invalid:

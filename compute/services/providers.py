@@ -16,6 +16,7 @@ from compute.diagnosis import Told, reason, told
 from compute.models import Cluster, StorageDomain, Template
 from compute.selectors import data_domains, depends_on, get_provider
 from compute.services.sharing import assign
+from compute.services.twins import identity_in, refuse_twin, twin_told
 from compute.sync.inventory import sync_provider
 from network.choices import NetworkStatus
 from network.models import Network
@@ -101,12 +102,17 @@ def try_new(
     ca_pem: str = "",
     secrets: Mapping[str, str] | None = None,
     options: dict[str, str] | None = None,
+    name: str | None = None,
 ) -> Trial:
     """Try to reach a hypervisor, step by step; nothing is stored. ``Invalid`` names the fields that cannot be.
+
+    ``name``: what it is to be called, where that is known.
 
     Takes up to half a minute where something hangs, so it belongs into no transaction.
     """
     authorize_management(actor)
+    if name is not None:
+        _refuse_name(name)
     _refuse_strange(kind, secrets or {})
     given = Connection(
         kind=kind,
@@ -124,11 +130,14 @@ def try_new(
 
 def try_connected(actor: Actor, uid: UUID, edit: ProviderEdit | None = None) -> tuple[Told, ...]:
     """Try a provider as it is connected, or as it would be after an edit; the log of events tells where, before it is asked."""
+    edit = edit or ProviderEdit()
     with attempt(actor, "PROVIDER_TEST", Subject("provider", uid)) as recorded:
         row = get_provider(actor, uid)
         recorded.subject = Subject("provider", uid, row.name)
         authorize_management(actor)
-        connection = _edited(row, edit or ProviderEdit())
+        if edit.name is not None:
+            _refuse_name(edit.name, but=uid)
+        connection = _edited(row, edit)
         recorded.data = {"address": connection.address, "username": connection.username}
     return _diagnosis(connection)
 
@@ -139,10 +148,11 @@ def store_tried(actor: Actor, *, name: str, trial: Trial) -> Provider:
         authorize_management(actor)
         _one_at_a_time()
         _refuse_name(name)
-        _refuse_twice(trial.connection)
+        refuse_twin(trial.connection, trial.steps)
         _refuse_failed(trial.steps)
         one = trial.connection
-        row = Provider.objects.create(uid=one.provider_uid, name=name, kind=one.kind, **_stored(one))
+        about = {"identity": identity_in(trial.steps)}
+        row = Provider.objects.create(uid=one.provider_uid, name=name, kind=one.kind, about=about, **_stored(one))
         recorded.subject = Subject("provider", row.pk, name)
     return row
 
@@ -170,12 +180,9 @@ def connect_provider(
     options: dict[str, str] | None = None,
 ) -> Provider:
     """Try a provider, connect it, and read its inventory. A try that fails (``NotReached``) stores nothing."""
+    given = {"kind": kind, "address": address, "username": username, "ca_pem": ca_pem}
     with trying(actor, "PROVIDER_CONNECT", Subject("provider", None, name)):
-        authorize_management(actor)
-        _refuse_name(name)
-        trial = try_new(
-            actor, kind=kind, address=address, username=username, ca_pem=ca_pem, secrets=secrets, options=options
-        )
+        trial = try_new(actor, **given, secrets=secrets, options=options, name=name)
         row = store_tried(actor, name=name, trial=trial)
     read_new(trial)
     return row
@@ -195,7 +202,7 @@ def edit_provider(actor: Actor, uid: UUID, edit: ProviderEdit) -> Provider:
         if edit.version and edit.version != provider_version(row):
             raise PreconditionFailed(_("Somebody else changed this provider meanwhile. Look at it again."))
         if steps:
-            _refuse_twice(connection)
+            refuse_twin(connection, steps)
             _refuse_failed(steps)
             for column, value in _stored(connection).items():
                 setattr(row, column, value)
@@ -248,7 +255,8 @@ def provider_version(row: Provider) -> str:
 
 def _diagnosis(connection: Connection) -> tuple[Told, ...]:
     found = diagnose(connection, storage_domain=pool_name(), path=f"{IMAGE_FOLDER}/{pool_name()}")
-    return told(found, connection.kind)
+    steps = told(found, connection.kind)
+    return steps if steps[-1].status == "failed" else (*steps, *twin_told(connection, steps))
 
 
 def _refuse_failed(steps: tuple[Told, ...]) -> None:
@@ -341,14 +349,6 @@ def _refuse_name(name: str, *, but: UUID | None = None) -> None:
     if others.filter(name__iexact=name).exists():
         text = _("A provider of this name is already connected. Choose another name.")
         raise Conflict(text, reasons=(Reason("name_taken", text, "name"),))
-
-
-def _refuse_twice(connection: Connection) -> None:
-    """Two rows of one hypervisor would count everything there twice."""
-    others = Provider.objects.filter(address__iexact=connection.address).exclude(pk=connection.provider_uid)
-    if (other := others.first()) is not None:
-        text = _("This hypervisor is already connected: %(name)s.") % {"name": other.name}
-        raise Conflict(text, reasons=(Reason("address_taken", text, "address"),))
 
 
 # -- what is ours there

@@ -84,7 +84,8 @@ def resolved(actor: Actor, request: VmRequest) -> Wish:
     policy.authorize(actor, Permit.QUOTA_CONSUME, data_center)
     template = selectors.usable_templates(actor, data_center).filter(pk=request.template_uid).first()
     if template is None:
-        raise NotFound(_("There is no such template, or you may not use it in this data center."))
+        text = _("There is no such template, or you may not use it in this data center.")
+        raise NotFound(text, reasons=(Reason("template_unknown", text, "template"),))
     return Wish(
         request,
         data_center,

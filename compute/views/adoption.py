@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
@@ -19,12 +20,14 @@ from portal.common.errors import PortalError, Reason
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from portal.common.paging import page_by_name
+from portal.hypervisors.models import Provider
 from tenants.models import DataCenter
 from tenants.tried import audited
 from tenants.views.asked import uid_or_none
 
 SECTION = {"section": "unassigned"}
 PER_PAGE = 50
+FIELDS = ("machines", "data_center", "owner")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -79,17 +82,32 @@ def _wish(request: HttpRequest) -> Adoption:
     return Adoption(tuple(chosen), center, request.POST.get("owner", "")[:150])
 
 
+def _kept(request: HttpRequest) -> dict[str, str]:
+    """The filters of the list, to go along."""
+    return {name: value for name in ("q", "provider") if (value := request.GET.get(name, ""))}
+
+
 def _list(request: HttpRequest, more: dict[str, Any], *, status: int = 200) -> HttpResponse:
     query = request.GET.get("q", "").strip()[:64]
-    found = adoption.unassigned(actor_of(request), query=query)
+    provider = uid_or_none(request.GET.get("provider", ""))
+    found = adoption.unassigned(actor_of(request), query=query, provider=provider)
     rows, onward = page_by_name(found, request.GET.get("after", ""), size=PER_PAGE)
     reasons: tuple[Reason, ...] = more.get("reasons", ())
+    had = adoption.had_already(rows)
+    for row in rows:
+        row.ours = had.get(row.pk)
     context = {
         "machines": rows,
         "more": onward,
+        "next_page": urlencode(_kept(request) | {"after": onward}),
+        "select_all": urlencode(_kept(request) | {"after": request.GET.get("after", ""), "select": "all"}),
+        "all_selected": request.GET.get("select") == "all",
         "query": query,
+        "provider": provider,
+        "providers": Provider.objects.order_by("name"),
         "data_centers": DataCenter.objects.filter(enabled=True).order_by("name"),
         "chosen_machines": more["wish"].machines if "wish" in more else (),
-        "errors": [reason.text for reason in reasons],
+        "errors": {name: [one.text for one in reasons if one.field == name] for name in FIELDS},
+        "refusals": [reason.text for reason in reasons if reason.field not in FIELDS],
     }
     return render(request, "compute/unassigned_list.html", SECTION | context | more, status=status)

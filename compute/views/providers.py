@@ -21,6 +21,7 @@ from compute.engine_networks import engine_networks
 from compute.forms.kept import Kept, Typed, opened, seal
 from compute.forms.providers import ProviderForm, form_of
 from compute.services import providers as services
+from compute.services.adoption import unassigned
 from compute.services.providers import NotReached, ProviderEdit
 from compute.services.upgrades import accept_version, upgrade_of
 from portal.common.actor import Actor
@@ -30,6 +31,9 @@ from portal.common.kinds import kind_title
 from portal.common.login_first import login_required
 from portal.hypervisors.models import Provider
 from portal.hypervisors.registry import kinds
+from tenants import policy
+from tenants.models import DataCenter
+from tenants.permits import Permit
 from tenants.tried import audited
 
 SECTION = {"section": "providers"}
@@ -53,6 +57,7 @@ def provider_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
 
 def _detail(request: HttpRequest, row: Provider, *, steps: tuple[Told, ...] = ()) -> HttpResponse:
     actor = actor_of(request)
+    manages = policy.holds_everywhere(actor, Permit.PROVIDER_MANAGE)
     engine = selectors.of_engine(row)
     context = {
         "provider": row,
@@ -63,6 +68,9 @@ def _detail(request: HttpRequest, row: Provider, *, steps: tuple[Told, ...] = ()
         "steps": steps,
         "no_screens": screen_reasons(row),
         "upgrade": upgrade_of(row),
+        "unassigned": unassigned(actor, provider=row.pk).count() if manages else 0,
+        "to_share": manages
+        and not DataCenter.objects.filter(cluster_assignments__cluster__hosts__provider=row).exists(),
     }
     return render(request, "compute/provider_detail.html", SECTION | context)
 
@@ -81,10 +89,10 @@ def provider_create(request: HttpRequest) -> HttpResponse:
         given |= {"ca_pem": form.trusted_ca, "username": form.cleaned_data.get("username", "")}
         secrets = _secrets(actor, form)
         if is_trial:
-            return services.try_new(actor, **given, secrets=secrets).steps
+            return services.try_new(actor, **given, secrets=secrets, name=form.cleaned_data["name"]).steps
         return services.connect_provider(actor, name=form.cleaned_data["name"], **given, secrets=secrets)
 
-    return _form_page(request, attempt, {}, said=_("%(name)s is connected. Share out what it has."))
+    return _form_page(request, attempt, {}, said=_("%(name)s is connected."))
 
 
 @sensitive_post_parameters()
@@ -162,6 +170,7 @@ def _form_page(
             steps = done
     if form.errors:
         status = HTTPStatus.BAD_REQUEST
+    context["usable"] = bool(steps) and not any(step.status == "failed" or step.step == "already" for step in steps)
     context |= {"steps": steps, "kept": _kept_names(request, form), **_found(steps)}
     found_ca = (context["found_ca"] or {}).get("ca_pem", "")
     context |= {"form": _blanked(actor_of(request), form, found_ca=found_ca), **_opened_parts(form)}

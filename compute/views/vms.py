@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 from secrets import token_urlsafe
 from typing import Any
@@ -21,7 +21,7 @@ from compute.forms.vms import NO_NIC, VmForm, proposed_name
 from compute.models import Template
 from compute.services import vms
 from compute.services.wishes import offered_profiles
-from compute.versions import later_than
+from compute.versions import homes_of, later_than
 from compute.views import offers, parts
 from portal.common.actor import Actor
 from portal.common.drafts import kept_values, login_keeping, whose_form
@@ -30,6 +30,7 @@ from portal.common.http import actor_of
 from portal.common.idempotency import Answer, form_key, once
 from portal.common.login_first import login_required
 from tenants import policy
+from tenants.disabled import why_disabled
 from tenants.permits import Permit
 from tenants.tried import audited
 from tenants.views.asked import uid_or_none
@@ -43,6 +44,8 @@ VERBS = {"run": vms.run_vm, "shut_down": vms.shut_down_vm, "stop": vms.stop_vm, 
 def vm_create(request: HttpRequest) -> HttpResponse:
     """The wizard: a form, a review of the plan, one button. Without JavaScript it is three plain posts."""
     actor = actor_of(request)
+    if (disabled := why_disabled(actor)) and not selectors.usable_data_centers(actor).exists():
+        return _disabled(request, disabled)
     if request.method != "POST":
         if typed := kept_values(request):
             return _form_page(request, _form(actor, None, initial=_again(typed)))
@@ -79,13 +82,15 @@ def _form(
     places = selectors.usable_data_centers(actor)
     templates = list(selectors.offered_templates(actor))
     data_centers = list(places)
-    offered = [str(row.pk) for row in templates]
+    homes = homes_of(templates, places)
     if initial is None:
+        row = _first(templates, homes, template)
+        home = next((one for one in data_centers if row and one.pk in homes[row.pk]), None)
         taken = selectors.my_vms(actor).filter(owner_id=actor.uid).values_list("name", flat=True)
         initial = {
             "name": name[:64] or proposed_name(actor.name, taken=list(taken)),
-            "template": next((uid for uid in offered if template in {"", uid}), ""),
-            "data_center": str(data_centers[0].pk) if data_centers else "",
+            "template": str(row.pk) if row else "",
+            "data_center": str((home or data_centers[0]).pk) if data_centers else "",
             "user_name": "",
             "run": True,
         }
@@ -96,10 +101,18 @@ def _form(
         data,
         templates=templates,
         data_centers=data_centers,
+        homes=homes,
         initial=initial,
         profiles=offered_profiles(actor, center, template_row) if center and template_row else (),
         names_providers=policy.holds_everywhere(actor, Permit.PROVIDER_VIEW),
     )
+
+
+def _first(templates: Sequence[Template], homes: Mapping[UUID, Collection[UUID]], asked: str) -> Template | None:
+    """The template that is preset: the one that is asked for, else the first that one of the data centers may use."""
+    if asked:
+        return next((row for row in templates if str(row.pk) == asked), None)
+    return next((row for row in templates if homes[row.pk]), templates[0] if templates else None)
 
 
 def _why_not_offered(actor: Actor, asked: str) -> tuple[str, Template | None]:
@@ -188,9 +201,17 @@ def vm_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     try:
         vm = selectors.get_vm(actor, uid)
     except NotFound as error:
+        if disabled := why_disabled(actor):
+            return _disabled(request, disabled)
         job = selectors.last_job_of(actor, uid)
         raise NotFound(error.detail, data={"job": {"id": str(job.pk)}} if job else None) from error
     return render(request, "compute/vm_detail.html", SECTION | {"here_is": request.path} | parts.machine(actor, vm))
+
+
+def _disabled(request: HttpRequest, why: str) -> HttpResponse:
+    """In place of a page of what is in a disabled data center, or is not there: to one of its people both are the same."""
+    context = SECTION | {"disabled": why}
+    return render(request, "compute/data_center_disabled.html", context, status=HTTPStatus.NOT_FOUND)
 
 
 @require_POST

@@ -79,6 +79,7 @@ def _authentication(driver: Driver) -> Finding:
 def _version(driver: Driver) -> Finding:
     about = driver.about()
     data = {"product": f"{about.product} {about.version}", "api": about.api_version}
+    data |= {"identity": about.identity} if about.identity else {}
     if driver.oldest and _numbers(about.api_version) < driver.oldest:
         oldest = ".".join(map(str, driver.oldest))
         return Finding("version", "version_old", data | {"oldest": oldest}, is_warning=True)

@@ -105,6 +105,16 @@ class NoCapacity(HypervisorError):
     default = "The hypervisor has no room left for this."
 
 
+class DiskGone(HypervisorError):
+    """A machine cannot be started, as the file of a disk of it, or one that the disk lies over, is not there."""
+
+    code = "hypervisor_disk_gone"
+    default = (
+        "A disk of the machine is not on the hypervisor any more, so it cannot run. "
+        "Whoever looks after the hypervisor has to bring the disk's file back."
+    )
+
+
 class MakingFailed(HypervisorError):
     """A machine whose making was accepted could not be made after all; ``figures["why"]``: the manager's own words."""
 

@@ -83,6 +83,7 @@ class About:
     api_version: str
     host_name: str
     instance: str = ""  # the id of this installation of the manager; empty where it tells none
+    identity: str = ""  # the same by whatever address it is reached, and no other's; empty where nothing tells it
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,23 @@ def test_the_same_hypervisor_is_not_connected_twice(institute):
     assert refused.value.reasons[0].field == "address"
 
 
+def test_one_that_is_reached_by_another_address_is_told_at_the_test_and_refused(institute, tmp_path):
+    root, told = institute.actor("root"), []
+    for name in ("one", "two"):
+        double = HypervisorDouble(tmp_path / name)
+        double.configure(manager={"version": "1", "identity": "host/6c1f"})
+        told.append({"kind": "double", "address": double.address})
+    providers.connect_provider(root, name="first-way", **told[0])
+    warning = providers.try_new(root, **told[1]).steps[-1]
+    assert (warning.step, warning.status, warning.data) == ("already", "warning", {"name": "first-way"})
+    answer = client_of(institute, "root").post(
+        "/api/v1/providers/", {"name": "second-way"} | told[1], content_type="application/json"
+    )
+    assert (answer.status_code, "first-way" in answer.json()["detail"]) == (HTTPStatus.CONFLICT, True)
+    first = Provider.objects.get(name="first-way")
+    assert providers.try_connected(root, first.pk)[-1].step != "already", "it is not its own twin"
+
+
 def test_of_two_that_connect_the_same_at_once_one_is_told(institute, tmp_path):
     root, ended = institute.actor("root"), []
 

@@ -21,6 +21,7 @@ from tenants.services.tokens import create_token
 from tests.edge.access_bodies import address
 from tests.edge.access_table import API, PAGES
 from tests.edge.world import World
+from tests.lab.audit import opened
 
 CANARY = "zq7canary"
 # Which rows are physics' alone, by model, or by the end of its name; ``{p}`` is the data center, ``{u}`` its people. What
@@ -126,12 +127,13 @@ def plant(world: World) -> set[str]:
     meant = {"{p}": physics.pk, "{o}": informatics.pk, "{u}": people, "{v}": theirs}
     number, hidden, models = 0, set(), ours()
     found = {name: list(rows_of(models[name], HIDDEN[name], meant).values_list("pk", flat=True)) for name in HIDDEN}
-    for name, keys in found.items():
-        for key in keys:
-            number += 1
-            told = {field.name: text(field, number) for field in texts(models[name])}
-            models[name]._default_manager.filter(pk=key).update(**told)
-        hidden |= {str(key) for key in keys if name in SHOWN_BY_ID}
+    with opened():
+        for name, keys in found.items():
+            for key in keys:
+                number += 1
+                told = {field.name: text(field, number) for field in texts(models[name])}
+                QuerySet(models[name]).filter(pk=key).update(**told)
+            hidden |= {str(key) for key in keys if name in SHOWN_BY_ID}
     return hidden
 
 

@@ -29,6 +29,23 @@ def form(mail, action: str, **values: str) -> dict[str, str]:
     return {"machine": str(mail.pk), "data_center": str(center.pk), "owner": "alice", "action": action} | values
 
 
+def test_list_says_what_the_portal_has_already_and_is_of_one_provider(demo, mail):
+    vm = demo.make_vm("alice", name="mine")
+    other = Provider.objects.create(name="again", kind="double", address="double:///again")
+    twin = FoundVm.objects.create(provider=other, external_id=str(vm.pk), name="mine", memory_mib=1, vcpus=1)
+    client = demo.browser("admin")
+    page = client.get(f"/unassigned/?provider={other.pk}&select=all").content.decode()
+    assert "the portal has it already, as mine on" in page
+    assert f'value="{twin.pk}" aria-label="mine" disabled' in page
+    assert str(mail.pk) not in page
+    assert f'value="{mail.pk}" aria-label="mail" checked' in client.get("/unassigned/?select=all").content.decode()
+    assert f"/unassigned/?provider={vm.provider_id}" in client.get(f"/providers/{vm.provider_id}/").content.decode()
+    refused = client.post("/unassigned/", form(mail, "review", owner="nobody")).content.decode()
+    assert 'id="owner-error">There is no user nobody.' in refused
+    DataCenter.objects.update(enabled=False)
+    assert "There is no data center yet" in client.get("/unassigned/").content.decode()
+
+
 def test_super_admin_reviews_adopts_protects_and_gives_back(demo, mail):
     client = demo.browser("admin")
     assert "mail" in client.get("/unassigned/").content.decode()

@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from compute.models import Vm, VmUserGrant
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
+from tenants.models import DataCenter
 from tests.doubles.hypervisor_state import Fault
 
 HOME_QUERIES = 12
@@ -100,6 +101,25 @@ def test_template_of_another_department_is_no_choice(demo):
     assert not Vm.objects.exists()
 
 
+def test_whoever_has_one_data_center_posts_it_unseen(demo):
+    page = demo.browser("alice").get("/machines/new/").content.decode()
+    center = DataCenter.objects.get(name="physics")
+    assert f'<input type="hidden" name="data_center" value="{center.pk}">' in page
+
+
+def test_template_and_data_center_are_preset_as_a_pair_and_refused_beside_the_field_where_they_are_none(demo):
+    other = DataCenter.objects.create(name="aardvark")  # the first by name, and it was given nothing
+    client = demo.browser("admin")
+    client.post("/machines/new/", demo.review(client, name="fits"))
+    assert Vm.objects.get(name="fits").data_center != other
+    posted = demo.form(client, name="kept", data_center=str(other.pk)) | {"action": "review"}
+    answer = client.post("/machines/new/", posted)
+    errors = answer.context["form"].errors
+    assert (answer.status_code, list(errors), answer.context["form"]["name"].value()) == (400, ["data_center"], "kept")
+    assert "aardvark may not use the template" in str(errors)
+    assert "physics" in str(errors)
+
+
 def test_machine_of_another_is_not_there_on_any_page(demo):
     vm = demo.make_vm("alice")
     job = Job.objects.get(target_uid=vm.pk)
@@ -148,6 +168,36 @@ def test_machine_that_is_gone_leads_to_the_job_that_tells_but_nobody_else(demo):
     run_to_end(job.pk)
     assert f"/jobs/{job.pk}/" in client.get(f"/machines/{vm.pk}/").content.decode()
     assert "/jobs/" not in demo.browser("charlie").get(f"/machines/{vm.pk}/").content.decode()
+
+
+def test_people_of_a_disabled_data_center_are_told_so_and_nothing_more(demo):
+    vm = demo.make_vm("alice", name="hidden")
+    DataCenter.objects.filter(pk=vm.data_center_id).update(enabled=False)
+    told, client = f"The data center {vm.data_center.name} is disabled.", demo.browser("alice")
+    pages = {"/": 200, "/machines/new/": 404, f"/machines/{vm.pk}/": 404, f"/machines/{uuid4()}/": 404}
+    for path, status in pages.items():
+        answer = client.get(path)
+        assert (answer.status_code, told in answer.content.decode()) == (status, True), path
+        assert ">hidden<" not in answer.content.decode()
+    assert client.get(f"/api/v1/vms/{vm.pk}/").status_code == HTTPStatus.NOT_FOUND
+    for other in ("charlie", "admin"):
+        assert told not in demo.browser(other).get("/").content.decode()
+
+
+def test_an_empty_portal_leads_super_admins_step_by_step_to_a_first_machine(demo):
+    client, told = demo.browser("admin"), []
+    for disabled in (False, True):
+        DataCenter.objects.update(enabled=not disabled)
+        page = client.get("/").content.decode()
+        told.append(re.findall(r'data-done="(yes|no)"', page))
+        following = "/data-centers/launch/" if disabled else "/machines/new/"
+        assert f'class="btn btn-primary" href="{following}"' in page
+    assert told == [["yes", "yes", "yes", "no"], ["yes", "no", "yes", "no"]]
+    assert "/machines/new/" not in client.get("/jobs/").content.decode().partition("<main")[2]
+    DataCenter.objects.update(enabled=True)
+    assert "data-done" not in demo.browser("physics-admin").get("/").content.decode()
+    demo.make_vm("alice")
+    assert "data-done" not in client.get("/").content.decode()
 
 
 def test_administrator_sees_whose_a_machine_is_and_who_asked_for_a_job(demo):

@@ -13,11 +13,17 @@ def test_super_admin_tests_connects_disables_and_removes_one(demo, tmp_path):
     form = {"name": "second", "kind": "double", "address": f"double://{tmp_path}/second"}
     tried = client.post("/providers/new/", form | {"action": "test"})
     assert tried.content.decode().count('data-status="ok"') == 4
+    assert "Nothing is stored yet: press Connect." in tried.content.decode()
+    unnamed = client.post("/providers/new/", form | {"action": "test", "name": "όνομα μου"})
+    assert (unnamed.status_code, 'id="name-error"' in unnamed.content.decode()) == (HTTPStatus.BAD_REQUEST, True)
     assert not Provider.objects.filter(name="second").exists(), "a test stores nothing"
     made = client.post("/providers/new/", form | {"action": "save"})
     row = Provider.objects.get(name="second")
     assert made.headers["Location"] == f"/providers/{row.pk}/"
     assert (row.status, row.hosts.count()) == ("up", 1)
+    page = client.get(f"/providers/{row.pk}/").content.decode()
+    assert "No data center uses what this provider has yet." in page
+    assert "nobody here looks after" not in page
     assert f'href="/providers/{row.pk}/"' in client.get("/providers/").content.decode()
     client.post(f"/providers/{row.pk}/disable/")
     assert not Provider.objects.get(pk=row.pk).enabled

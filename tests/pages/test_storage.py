@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from compute import health
 from compute.models import Host, StorageAssignment, StorageDomain, Vm
 from compute.sync.vms import unknown_since_silence
 from portal.hypervisors.models import Provider
@@ -90,6 +91,28 @@ def test_s1_without_an_active_storage_domain_a_request_is_refused_before_any_job
     assert (Job.objects.count(), Vm.objects.count()) == (jobs, machines)
     page = demo.browser("physics-admin").get(f"/data-centers/{vm.data_center_id}/").content.decode()
     assert 'data-degraded="storage_inactive"' in page
+
+
+def test_a_data_center_whose_storage_is_of_a_provider_without_a_cluster_of_it_is_degraded(demo):
+    far = Provider.objects.create(name="far", kind="double", address="double:///far", status="up")
+    domain = StorageDomain.objects.create(provider=far, name="nas", external_id="nas", status="active")
+    center, client = DataCenter.objects.get(name="physics"), demo.browser("admin")
+    client.post(f"/data-centers/{center.pk}/assign/storage_domain/", {"id": str(domain.pk)})
+    assert center.storage_assignments.filter(storage_domain=domain).exists()
+    page = client.get(f"/data-centers/{center.pk}/").content.decode()
+    assert 'data-degraded="storage_elsewhere"' in page
+    assert "has no cluster: nas." in page
+    assert health.degraded(DataCenter.objects.values_list("pk", flat=True)) == {center.pk}
+
+
+def test_storage_of_a_silent_provider_is_unknown_and_leads_to_its_volumes_else(demo):
+    client, domain = demo.browser("admin"), StorageDomain.objects.first()
+    provider, volumes = f"/providers/{domain.provider_id}/", f'href="/storage-domains/{domain.pk}/volumes/"'
+    assert volumes in client.get("/storage/").content.decode()
+    for status, shown in (("up", True), ("unreachable", False)):
+        Provider.objects.update(status=status)
+        for path in ("/storage/", provider):
+            assert ("</span>active</span>" in client.get(path).content.decode()) is shown, (status, path)
 
 
 def test_s14_a_data_center_whose_host_is_silent_is_degraded_and_its_machines_are_unknown(demo):

@@ -118,6 +118,8 @@ class Copies:
     def _is_internal(self, name: str) -> bool:
         known = names.volume_uid(self._session.portal_id, name)
         probe = f"{self._session.prefix}-{names.BOOT_PROBE}"
+        if names.is_pool(self._session.portal_id, name):  # our own pool's folder, within another pool's
+            return True
         return name in {LOST_AND_FOUND, probe} or (known is not None and known[1] in names.NO_DISKS)
 
     def _found(self, pool: str, volumes: Iterator[Any], users: tuple[_User, ...]) -> Iterator[VolumeFound]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from portal.hypervisors.errors import (
     AlreadyExists,
     Busy,
     Denied,
+    DiskGone,
     HypervisorError,
     Invalid,
     NoCapacity,
@@ -95,6 +97,8 @@ _WORDS: dict[str, type[HypervisorError]] = {
     "Network is already in use by interface": RangeOnHost,
     "storage volume name": Busy,  # "... already in use": another call makes this copy
 }
+# Of a machine whose disk's file is not there, or one that it lies over; the kernel's number alone may be of any file.
+_DISK_GONE = re.compile(r"Cannot access (storage|backing) file .*No such file or directory", re.DOTALL)
 # What SSH says, which libvirt passes on: the host is not the one that was pinned; it does not take the key.
 _OTHER_HOST_KEY = "Host key verification failed"
 _SSH_DENIED = "Permission denied ("
@@ -158,6 +162,8 @@ def _kind(error: libvirt.libvirtError) -> type[HypervisorError]:
     code, text = error.get_error_code(), str(error)
     if code == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() in _FULL_ERRNO:
         return NoCapacity
+    if _DISK_GONE.search(text):
+        return DiskGone
     said = (kind for words, kind in _WORDS.items() if words in text)
     if code == libvirt.VIR_ERR_SYSTEM_ERROR and _SSH_DENIED in text:
         return Denied

@@ -25,6 +25,7 @@ from portal.hypervisors.libvirt.networks import Networks
 from portal.hypervisors.libvirt.processor import Processor
 from portal.hypervisors.libvirt.storage import Storage
 from portal.hypervisors.libvirt.vms import found
+from portal.hypervisors.libvirt.xml import parse, text_of
 from portal.hypervisors.specs import About, HostFound, Inventory, VmFound
 
 log = logging.getLogger(__name__)
@@ -60,16 +61,20 @@ class Inventories:
         self._kept: dict[str, _Kept] = {}
         self._generation = 0
         self._is_listening: bool | None = None
+        self._host_uuid: str | None = None  # it stays while the daemon runs
 
     def about(self) -> About:
-        """Product and versions."""
+        """Product and versions, and which host it is: a firmware's UUID alone may be that of all boards of a maker."""
         with calling("read version"):
             conn = self._session.libvirt()
+            if self._host_uuid is None:
+                self._host_uuid = text_of(parse(conn.getCapabilities()), "host/uuid")
             return About(
                 product=str(conn.getType()),
                 version=_version(conn.getVersion()),
                 api_version=_version(conn.getLibVersion()),
                 host_name=str(conn.getHostname()),
+                identity=f"{conn.getHostname()}/{self._host_uuid}" if self._host_uuid else "",
             )
 
     def inventory(self, progress: Callable[[], None] = no_progress) -> Inventory:

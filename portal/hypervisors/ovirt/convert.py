@@ -58,12 +58,14 @@ def about(api: Any, *, host: str) -> About:
     numbers = [str(part) for part in (version.major, version.minor) if part is not None] if version else []
     api_version = ".".join(numbers)
     full = (version.full_version if version else None) or api_version
+    instance = (info.instance_id if info else None) or ""
     return About(
         product=(info.name if info else None) or "oVirt Engine",
         version=full or "unknown",
         api_version=api_version or "unknown",
         host_name=host,
-        instance=(info.instance_id if info else None) or "",
+        instance=instance,
+        identity=instance,
     )
 
 

@@ -77,6 +77,8 @@ def test_ssh_with_the_pinned_key_is_connected_step_by_step_and_read(far, root):
     assert row.hosts.get().name == "far.example"
     assert row.storage_domains.filter(name=providers.pool_name(), status="active").exists()
     assert Provider.objects.get().status == "up"
+    again = providers.try_new(root, **over_tls(far)).steps[-1]
+    assert (again.code, again.data) == ("already_connected", {"name": "far"}), "the same host by another way"
 
 
 def test_tls_with_certificates_on_both_sides_is_connected(far, root):

@@ -63,6 +63,23 @@ def test_a_full_host_is_known_by_the_kernels_number(number: int) -> None:
     assert type(translated(failure(libvirt.VIR_ERR_SYSTEM_ERROR, number=number), what="try")) is errors.NoCapacity
 
 
+@pytest.mark.parametrize(
+    ("why", "kind"),
+    {"No such file or directory": errors.DiskGone, "Permission denied": errors.HypervisorError}.items(),
+)
+def test_a_machine_whose_disks_file_is_gone_is_known_by_libvirts_words(
+    why: str, kind: type[errors.HypervisorError]
+) -> None:
+    """As libvirt 9.0 says it, of the disk itself and of what it lies over."""
+    for file in (
+        "storage file '/srv/pool/secret.qcow2' (as uid:64055, gid:108)",
+        "backing file '/srv/pool/base.qcow2' of storage file '/srv/pool/secret.qcow2' (as uid:64055, gid:108)",
+    ):
+        text = f"Cannot access {file}: {why}"
+        error = translated(failure(libvirt.VIR_ERR_SYSTEM_ERROR, text, number=errno.ENOENT), what="run")
+        assert (type(error), "secret" in error.public) == (kind, False)
+
+
 @pytest.mark.parametrize("domain", [libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE])
 def test_a_connection_that_breaks_under_a_call_leaves_its_outcome_unknown(domain: int) -> None:
     for code in (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_ERR_INVALID_CONN):
