@@ -26,6 +26,28 @@ MOST_KEYS = 10
 MEMORY_MIB = (64, 1024 * 1024)
 VCPUS = (1, 240)
 LONGEST_NOTE = 500
+# What a file's name ends with that is no raw disk: other formats of images, and what is packed.
+NOT_RAW = frozenset(
+    [
+        "qcow2",
+        "qcow",
+        "qed",
+        "vmdk",
+        "vdi",
+        "vhd",
+        "vhdx",
+        "ova",
+        "ovf",
+        "gz",
+        "xz",
+        "zst",
+        "bz2",
+        "lz4",
+        "zip",
+        "7z",
+        "tar",
+    ]
+)
 ICONS = ("device-desktop", "server", "database", "terminal-2", "brand-debian", "brand-ubuntu", "brand-apple",
          "brand-redhat", "brand-windows", "brand-docker", "flask", "school")  # fmt: skip
 MAC_PREFIX = "52:54:00"
@@ -89,6 +111,17 @@ def title_reasons(title: str) -> list[Reason]:
 def title_of(file_name: str) -> str:
     """A name for an image, made from its file's."""
     return re.sub(r"[^A-Za-z0-9_.+ -]", "_", file_name)[:64].strip() or "image"
+
+
+def raw_doubt(name: str) -> str:
+    """Why what was taken for a raw disk, which any bytes can be, may be none: its name says something else."""
+    suffix = name.rpartition(".")[2].lower() if "." in name else ""
+    if suffix not in NOT_RAW:
+        return ""
+    text = _(
+        "The name says %(said)s, but the content is not: it was taken for a raw disk, and its machines may not start."
+    )
+    return text % {"said": suffix}
 
 
 def text_reasons(description: str) -> list[Reason]:
@@ -162,10 +195,20 @@ def template_reasons(**traits: Any) -> list[Reason]:
     low, high = MEMORY_MIB
     for name, least in (("memory_min_mib", low), ("memory_mib", max(low, traits["memory_min_mib"]))):
         if not least <= traits[name] <= high:
-            text = _("Memory is between %(low)d and %(high)d MiB here.") % {"low": least, "high": high}
+            text = _memory_text(name, traits[name], least_mib=least)
             found.append(Reason("memory_out_of_range", text, name, {"minimum": least, "maximum": high}))
     sizes = Sizes(high, traits["vcpus"], low)
     return found + size_reasons(sizes)
+
+
+def _memory_text(field: str, mib: int, *, least_mib: int) -> str:
+    low, high = MEMORY_MIB
+    if field == "memory_min_mib":
+        return _("Least memory is between %(low)d and %(high)d MiB here.") % {"low": low, "high": high}
+    if low <= mib < least_mib <= high:
+        text = _("Memory is at least the least memory, which is %(least)d MiB: raise this, or lower that.")
+        return text % {"least": least_mib}
+    return _("Memory is between %(low)d and %(high)d MiB here.") % {"low": low, "high": high}
 
 
 def least_memory_reasons(least_mib: int, *, memory_mib: int) -> list[Reason]:
@@ -173,7 +216,7 @@ def least_memory_reasons(least_mib: int, *, memory_mib: int) -> list[Reason]:
     low, high = MEMORY_MIB[0], max(MEMORY_MIB[0], memory_mib)
     if not high < least_mib <= MEMORY_MIB[1]:
         return []
-    text = _("Memory is between %(low)d and %(high)d MiB here.") % {"low": low, "high": high}
+    text = _("Least memory is between %(low)d and %(high)d MiB here.") % {"low": low, "high": high}
     return [Reason("memory_out_of_range", text, "memory_min_mib", {"minimum": low, "maximum": high})]
 
 

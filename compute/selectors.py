@@ -393,6 +393,8 @@ def _dependents(kind: str, rows: QuerySet[Any]) -> Reason:
             "Assigned to %(count)d data center: %(names)s", "Assigned to %(count)d data centers: %(names)s", count
         ),
     }
-    names = list(rows.order_by("name").values_list("name", flat=True)[:MOST_NAMED])
+    first = dict(rows.order_by("name").values_list("pk", "name")[:MOST_NAMED])
+    names = list(first.values())
     shown = ", ".join(names) + (" …" if count > len(names) else "")
-    return Reason(kind, sentences[kind] % {"count": count, "names": shown}, data={"count": count, "names": names})
+    data = {"count": count, "names": names, "ids": [str(uid) for uid in first]}
+    return Reason(kind, sentences[kind] % {"count": count, "names": shown}, data=data)

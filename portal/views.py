@@ -30,12 +30,18 @@ from portal.jobs.feed import job_json
 from portal.jobs.states import JobStatus
 from tenants import policy, quota
 from tenants.disabled import why_disabled
+from tenants.pages import way_to
 from tenants.selectors import data_centers, jobs, users
 from tenants.views.jobs import job_parts, jobs_page
 
 DISABLED = "compute/data_center_disabled.html"
 IN_DRAWER = 8
 IN_SEARCH = 20
+TAKING_AWAY = {
+    "compute.delete_vm",
+    "compute.unadopt_vm",
+    "compute.delete_template",
+}  # at whose end their object is gone
 YEAR = 365 * 24 * 3600
 
 
@@ -131,8 +137,8 @@ def job_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     """One job with its steps, live."""
     actor = actor_of(request)
     job = get_job(actor, uid)
-    target = selectors.my_vms(actor).filter(pk=job.target_uid).first()
-    context = {"section": "jobs", "target": target} | job_parts(actor, job)
+    context = {"section": "jobs", "about": way_to(actor, job), "takes_away": job.operation in TAKING_AWAY}
+    context |= job_parts(actor, job)
     return render(request, "tenants/job_detail.html", context)
 
 

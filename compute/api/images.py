@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils.translation import gettext_lazy
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
@@ -25,7 +26,7 @@ from portal.common.api import ApiView, ListView, answer_once
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer
 from portal.common.paging import ByName
-from portal.common.strict import StrictInteger, StrictSerializer, StrictString, StrictUuid, checked
+from portal.common.strict import PageQuery, StrictInteger, StrictSerializer, StrictString, StrictUuid, checked
 
 NUMBER = re.compile(r"[0-9]{1,15}")
 LARGEST = 10**15 - 1
@@ -36,6 +37,7 @@ class ImageSerializer(serializers.ModelSerializer):
     data_center = serializers.UUIDField(source="owner_id", allow_null=True, help_text="null: the institute's.")
     status = serializers.ChoiceField(choices=ImageStatus.choices)
     reason = serializers.SerializerMethodField(help_text="Why it was refused, for people; empty otherwise.")
+    warning = serializers.SerializerMethodField(help_text="Why it may not be what its name says; empty otherwise.")
     uploader = serializers.CharField(source="uploader.username", default="")
 
     class Meta:
@@ -51,6 +53,7 @@ class ImageSerializer(serializers.ModelSerializer):
             "sha256",
             "status",
             "reason",
+            "warning",
             "uploader",
             "created_at",
         ]
@@ -60,11 +63,20 @@ class ImageSerializer(serializers.ModelSerializer):
         """In the reader's language."""
         return refusal_text(image)
 
+    def get_warning(self, image: Image) -> str:
+        """In the reader's language."""
+        return images.doubt_of(image)
+
 
 class NewImageSerializer(StrictSerializer):
     name = StrictString(max_length=200)
     format = serializers.ChoiceField(choices=ImageFormat.values, help_text="What the file is; another is refused.")
-    size_bytes = StrictInteger(min_value=1, max_value=LARGEST, help_text="Of the file.")
+    size_bytes = StrictInteger(
+        min_value=1,
+        max_value=LARGEST,
+        help_text="Of the file.",
+        error_messages={"min_value": gettext_lazy("The file is empty. Choose one with the bytes of a disk.")},
+    )
     sha256 = StrictString(
         default="", allow_blank=True, max_length=64, help_text="Of the file, if known: compared at the end."
     )
@@ -99,8 +111,17 @@ class ChunkParser(BaseParser):
         return stream.read(settings.IMAGE_CHUNK_BYTES + 1)
 
 
+class ImagesQuery(PageQuery):
+    """Which images, and which page of them."""
+
+    status = serializers.ChoiceField(choices=ImageStatus.choices, required=False)
+    name = StrictString(required=False, max_length=200, help_text="Of this very name.")
+
+
 class Images(ListView):
     """The images one may see."""
+
+    queries: ClassVar = {"GET": ImagesQuery}
 
     rehearsed = ("POST",)
     serializer_class = ImageSerializer
@@ -110,7 +131,8 @@ class Images(ListView):
         """Through the policy."""
         if not self.request.user:
             return Image.objects.none()
-        return images.images(_actor(self.request))
+        asked = {name: self.query[name] for name in ("status", "name") if name in self.query}
+        return images.images(_actor(self.request)).filter(**asked)
 
     @extend_schema(request=NewImageSerializer, responses={201: ImageSerializer}, operation_id="images_create")
     def post(self, request: Request) -> Response:

@@ -28,13 +28,14 @@ from portal.events.record import Subject, record
 from portal.hypervisors.models import Provider
 from portal.jobs.context import JobContext
 from portal.jobs.models import Job
-from portal.jobs.operation import Act, Kept, Operation, StepContext, StepDef, StepFailed, register
+from portal.jobs.operation import Act, Done, Kept, Operation, StepContext, StepDef, StepFailed, register
 from tenants import policy, quota
 from tenants.holdings import CODENAME
 from tenants.models import DataCenter, DataCenterUserGrant, User
 from tenants.models.quota import Dimension
 from tenants.services.grants import hold_role
 
+NOTHING_TO_DO = Done(skipped=True)
 ADMIN = "data-center-admin"  # the role of whoever runs the new data center
 
 
@@ -99,13 +100,14 @@ def assigning(kind: str, chosen: str) -> Act:
     """The step that lets it use exactly those of a kind that ``params[chosen]`` names."""
     share = SHAREABLE[kind]
 
-    def assign(ctx: StepContext) -> None:
+    def assign(ctx: StepContext) -> Done | None:
         uids = {UUID(uid) for uid in ctx.params[chosen]}
         with transaction.atomic():
             row = _center(ctx)
             there = set(share.assignment._default_manager.filter(data_center=row).values_list(share.field, flat=True))
             _give(ctx, share, row, uids - there)
             _take_back(ctx, share, row, there - uids)
+        return None if uids | there else NOTHING_TO_DO
 
     return assign
 
@@ -140,14 +142,15 @@ def shared(share: Shareable) -> Any:
 # -- a network of its own
 
 
-def make_network(ctx: StepContext) -> None:
+def make_network(ctx: StepContext) -> Done | None:
     """Its own network, if it is to have one: rows first, then on the provider. Without a range the next free one."""
     wanted = ctx.params["network"]
     if wanted is None:
-        return
+        return NOTHING_TO_DO
     network = Network.objects.select_related("provider").filter(pk=wanted["uid"]).first() or _laid(ctx, wanted)
     make_on_provider(network)
     ctx.fault_point("made")
+    return None
 
 
 def _laid(ctx: StepContext, wanted: dict[str, Any]) -> Network:
@@ -192,21 +195,22 @@ def unmake_network(ctx: StepContext) -> Kept | None:
     return None
 
 
-def verify_network(ctx: StepContext) -> None:
+def verify_network(ctx: StepContext) -> Done | None:
     """Success is what the hypervisor says it has."""
     wanted = ctx.params["network"]
     if wanted is None:
-        return
+        return NOTHING_TO_DO
     network = Network.objects.select_related("provider").filter(pk=wanted["uid"]).first()
     if network is None:
         raise StepFailed(_("The network is gone."), code="network_gone")
     verify(network)
+    return None
 
 
 # -- how much, and who
 
 
-def set_quota(ctx: StepContext) -> None:
+def set_quota(ctx: StepContext) -> Done | None:
     """Its limits; what is not named has none."""
     limits = {dimension: ctx.params["limits"].get(dimension) for dimension in Dimension}
     with transaction.atomic():
@@ -214,6 +218,8 @@ def set_quota(ctx: StepContext) -> None:
         if limits != quota.limits(row):
             quota.set_limits(row, limits)
             _tell(ctx, "QUOTA_EDIT", row, limits={str(name): value for name, value in limits.items()})
+            return None
+    return None if any(limit is not None for limit in limits.values()) else NOTHING_TO_DO
 
 
 def appoint(ctx: StepContext) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from django.conf import settings
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MOST_SWEPT = 100
+WAITS_AFTER = timedelta(minutes=2)  # without a part: longer than a slow line takes for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,22 @@ def get_image(actor: Actor, uid: UUID) -> Image:
     if image is None:
         raise NotFound(_("There is no such image, or you may not see it."))
     return image
+
+
+def waits(image: Image) -> bool:
+    """Whether nobody is sending it: it goes on when its file is chosen again, until the sweep (``swept_at``)."""
+    return image.status == ImageStatus.UPLOADING and image.changed_at < timezone.now() - WAITS_AFTER
+
+
+def swept_at(image: Image) -> datetime:
+    """When an upload that nobody goes on with is removed, at the earliest."""
+    return image.changed_at + timedelta(hours=settings.IMAGE_UPLOAD_HOURS)
+
+
+def doubt_of(image: Image) -> str:
+    """Why an image that was taken may not be what its name says; empty without a doubt."""
+    is_raw = image.status == ImageStatus.READY and image.format == ImageFormat.RAW
+    return rules.raw_doubt(image.name) if is_raw else ""
 
 
 def upload_places(actor: Actor) -> QuerySet[DataCenter]:
@@ -228,6 +245,13 @@ def _inspect(actor: Actor, image: Image) -> None:
             ),
         )
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
+
+
+def removable(actor: Actor, uid: UUID) -> Image:
+    """An image that this actor may remove, to be asked about before."""
+    image = get_image(actor, uid)
+    policy.authorize(actor, Permit.IMAGE_DELETE, image)
+    return image
 
 
 def delete_image(actor: Actor, uid: UUID) -> None:

@@ -113,12 +113,22 @@ def plan_launch(actor: Actor, wanted: LaunchRequest) -> LaunchPlan:
     before = launched_before(wanted.continues)
     made = _made_network(before)
     return LaunchPlan(
-        tuple(str(step.title) for step in LaunchDataCenter.steps),
+        tuple(str(step.title) for step in LaunchDataCenter.steps if step.name not in _idle(wanted, before)),
         tuple(_reasons(wanted, before, made)),
         {name: tuple(row.name for row in _chosen(kind, getattr(wanted, name))) for kind, name in GIVEN.items()},
         _network_text(wanted.network, made),
         made,
     )
+
+
+def _idle(wanted: LaunchRequest, before: Job | None) -> set[str]:
+    """The steps that have nothing to do, by name; one that goes on with another launch may take back what that gave."""
+    if before is not None:
+        return set()
+    limited = any(limit is not None for limit in wanted.limits.values())
+    steps: dict[str, Any] = {"templates": wanted.templates, "networks": wanted.networks, "quota": limited}
+    steps |= dict.fromkeys(("network", "verify_network"), wanted.network)
+    return {name for name, chosen in steps.items() if not chosen}
 
 
 def launch_data_center(actor: Actor, wanted: LaunchRequest) -> Job:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from compute.selectors import depend
 from compute.shareables import SHAREABLE, Shareable
 from portal.common.access import access_changed
 from portal.common.actor import Actor
-from portal.common.errors import Conflict, NotFound
+from portal.common.errors import Conflict, NotFound, Reason
 from portal.events.record import Subject, attempt
 from tenants import policy
 from tenants.models import DataCenter
@@ -52,6 +53,23 @@ def unassign(actor: Actor, data_center_uid: UUID, kind: str, uid: UUID) -> None:
         share.assignment._default_manager.filter(**{share.field: row, "data_center": data_center}).delete()
 
 
+@dataclass(frozen=True, slots=True)
+class TakingBack:
+    """A thing that a data center may use, and why it cannot be taken back: what needs it, kind by kind."""
+
+    data_center: DataCenter
+    thing: Model
+    reasons: list[Reason]
+
+
+def taking_back(actor: Actor, data_center_uid: UUID, kind: str, uid: UUID) -> TakingBack:
+    """What is asked before it is taken back; refused to whoever may not, as ``unassign`` is."""
+    share = SHAREABLE[kind]
+    data_center = _known_center(actor, data_center_uid)
+    row = _row(share, uid)
+    return TakingBack(data_center, row, depend(share.needed_by(data_center, row)))
+
+
 @contextmanager
 def _attempt(
     actor: Actor, verb: str, data_center_uid: UUID, share: Shareable, uid: UUID
@@ -71,7 +89,7 @@ def _refuse_in_use(data_center: DataCenter, share: Shareable, row: Model) -> Non
     reasons = depend(share.needed_by(data_center, row))
     if not reasons:
         return
-    text = _("%(data_center)s needs %(name)s. %(what)s. Delete these or move them first.") % {
+    text = _("%(data_center)s needs %(name)s. %(what)s. Delete, give back or move these first.") % {
         "data_center": data_center.name,
         "name": row,
         "what": "; ".join(reason.text for reason in reasons),
@@ -80,10 +98,15 @@ def _refuse_in_use(data_center: DataCenter, share: Shareable, row: Model) -> Non
 
 
 def _center(actor: Actor, uid: UUID) -> DataCenter:
-    row = get_data_center(actor, uid)
-    policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+    row = _known_center(actor, uid)
     # Held until the end, so that no machine is placed on what is being taken away.
     return DataCenter.objects.select_for_update(no_key=True).get(pk=row.pk)
+
+
+def _known_center(actor: Actor, uid: UUID) -> DataCenter:
+    row = get_data_center(actor, uid)
+    policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+    return row
 
 
 def _row(share: Shareable, uid: UUID) -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from compute.forms.vms import told_apart
 from compute.services import sharing
 from compute.services.launch import unfinished_launch
 from compute.views import offers
-from portal.common.actor import Actor
+from portal.common.errors import Conflict
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from tenants import policy, quota
@@ -138,17 +139,21 @@ def data_center_enable(request: HttpRequest, uid: UUID, *, enabled: bool) -> Htt
 @login_required
 def resource_assign(request: HttpRequest, uid: UUID, kind: str) -> HttpResponse:
     """Let it use one more thing."""
-    return _share(request, uid, kind, sharing.assign)
+    sharing.assign(actor_of(request), uid, kind, sharing.uid_in(request.POST.get("id", "")))
+    return redirect("compute:data-center", uid=uid)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def resource_unassign(request: HttpRequest, uid: UUID, kind: str) -> HttpResponse:
-    """Take a thing back from it."""
-    return _share(request, uid, kind, sharing.unassign)
-
-
-def _share(request: HttpRequest, uid: UUID, kind: str, act: Any) -> HttpResponse:
-    actor: Actor = actor_of(request)
-    act(actor, uid, kind, sharing.uid_in(request.POST.get("id", "")))
-    return redirect("compute:data-center", uid=uid)
+    """Take a thing back from it, once that was confirmed; the page lists what needs it (``?id=`` the thing)."""
+    actor, status = actor_of(request), HTTPStatus.OK
+    thing = sharing.uid_in((request.POST if request.method == "POST" else request.GET).get("id", ""))
+    if request.method == "POST":
+        try:
+            sharing.unassign(actor, uid, kind, thing)
+            return redirect("compute:data-center", uid=uid)
+        except Conflict:
+            status = HTTPStatus.CONFLICT
+    context = SECTION | {"kind": kind, "asked": sharing.taking_back(actor, uid, kind, thing)}
+    return render(request, "compute/unassign.html", context, status=status)

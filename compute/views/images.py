@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from compute import rules
 from compute.choices import ImageFormat
@@ -48,6 +48,9 @@ def image_list(request: HttpRequest) -> HttpResponse:
             "image": image,
             "reason": refusal_text(image),
             "percent": _percent(image),
+            "waits": images.waits(image),
+            "swept_at": images.swept_at(image),
+            "doubt": images.doubt_of(image),
             "may_grant": Permit.GRANT in permits[image.pk],
             "verbs": offers.of_image(image, permits[image.pk], make),
             "rights": rights_page(image),
@@ -71,16 +74,23 @@ def _percent(image: Image) -> int:
     return 100 * image.received_bytes // image.size_bytes
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 @audited("IMAGE_DELETE", "image")
 def image_delete(request: HttpRequest, uid: UUID) -> HttpResponse:
-    """Cancel an upload, or remove an image."""
+    """Cancel an upload, or remove an image, once that was confirmed."""
     actor = actor_of(request)
-    name = images.get_image(actor, uid).name
+    image = images.removable(actor, uid)
+    if request.method != "POST":
+        context = SECTION | {"image": image, "percent": _percent(image)}
+        return render(request, "compute/image_remove.html", context)
     images.delete_image(actor, uid)
-    messages.info(request, _("%(name)s was removed.") % {"name": name})
+    messages.info(request, _("%(name)s was removed.") % {"name": image.name})
     return redirect("compute:images")
+
+
+def _sum(request: HttpRequest) -> str:
+    return request.POST.get("sha256", "").strip().lower()
 
 
 @require_POST
@@ -93,7 +103,9 @@ def image_upload(request: HttpRequest) -> HttpResponse:
     place = request.POST.get("data_center", "")
     head = file.read(len(QCOW2))
     said = ImageFormat.QCOW2 if head == QCOW2 else ImageFormat.RAW
-    wish = ImageRequest(rules.title_of(file.name or ""), said, file.size, uid_in(place) if place else None)
+    wish = ImageRequest(
+        rules.title_of(file.name or ""), said, file.size, uid_in(place) if place else None, _sum(request)
+    )
     image = images.create_image(actor, wish)
     file.seek(0)
     for number, part in enumerate(file.chunks(settings.IMAGE_CHUNK_BYTES)):

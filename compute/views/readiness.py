@@ -23,5 +23,6 @@ def readiness(request: HttpRequest) -> HttpResponse:
     job = services.open_check()
     own = services.portal_readiness(actor)
     shown = [own, *found] if found and own.checks else found
-    context = {"section": "readiness", "providers": shown, "job": job_json(job) if job else None}
+    looked = any(row.checked_at for row in found)
+    context = {"section": "readiness", "providers": shown, "job": job_json(job) if job else None, "looked": looked}
     return render(request, "compute/readiness.html", context)

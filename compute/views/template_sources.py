@@ -30,7 +30,7 @@ class Source:
 
     ``provider_uid``: storage domains of this provider alone can take it. ``is_bound``: to that data center, or the institute.
     ``make`` does what the form says. ``ability``: what a provider must be capable of to take it. ``seals``: its copy can be
-    sealed; ``cannot_seal``: why it cannot, for whoever would like to.
+    sealed; ``cannot_seal``: why it cannot, for whoever would like to. ``doubt``: why it may not be what its name says.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Source:
     ability: str = "disk_upload"
     seals: bool = False
     cannot_seal: str = ""
+    doubt: str = ""
 
     def form_of(self, data: Any, **more: Any) -> NewTemplateForm:
         """Its form, with the choices that there are for it."""
@@ -75,7 +76,8 @@ def _image(actor: Actor, uid: UUID) -> Source:
         return templates.make_template(actor, NewTemplate(form.traits(), image.pk, domain, owner, next_version))
 
     traits = TemplateTraits(name=_bare(image.name))
-    return Source(image.name, traits, make, ("compute:images", ()), owner_uid=image.owner_id)
+    doubt = images.doubt_of(image)
+    return Source(image.name, traits, make, ("compute:images", ()), owner_uid=image.owner_id, doubt=doubt)
 
 
 def _machine(actor: Actor, uid: UUID) -> Source:

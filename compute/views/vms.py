@@ -131,10 +131,11 @@ def _why_not_offered(actor: Actor, asked: str) -> tuple[str, Template | None]:
 
 def _form_page(request: HttpRequest, form: VmForm, *, preview: bool = False) -> HttpResponse:
     actor = actor_of(request)
-    cards, possible = form.cards(), selectors.usable_data_centers(actor).exists()
+    cards, places = form.cards(), list(selectors.usable_data_centers(actor))
     context = SECTION | {
         "form": form,
-        "missing": None if cards and possible else offers.nothing_to_make_from(actor, possible=possible),
+        "data_centers": places,
+        "missing": None if cards and places else offers.nothing_to_make_from(actor, possible=bool(places)),
         "whose": whose_form(actor.uid),
     }
     if preview:

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit, urlunsplit
 from uuid import uuid4
 
 from django.conf import settings
@@ -15,10 +15,11 @@ from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import translation
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
 from portal.common.actor import Actor, Bounds, Door
-from portal.common.errors import NotAuthenticated, PortalError, Unavailable
+from portal.common.errors import NotAuthenticated, PortalError, Reason, Unavailable
 from portal.common.login_first import log_in_first
 
 log = logging.getLogger(__name__)
@@ -131,10 +132,26 @@ def refusal_page(request: HttpRequest, error: PortalError) -> HttpResponse:
     if error.private:
         log.warning("%s: %s", error.code, error.private)
     if request.htmx:  # type: ignore[attr-defined]
-        response = render(request, "partials/_refusal.html", {"error": error}, status=error.status)
+        context = {"error": error, "reasons": _not_said(error)}
+        response = render(request, "partials/_refusal.html", context, status=error.status)
         response["HX-Retarget"], response["HX-Reswap"] = "#notices", "innerHTML show:window:top"
         return response
-    return render(request, "error.html", {"error": error, "request_id": request.request_id}, status=error.status)  # type: ignore[attr-defined]
+    context = {"error": error, "reasons": _not_said(error), "back": _back(request), "request_id": request.request_id}  # type: ignore[attr-defined]
+    return render(request, "error.html", context, status=error.status)
+
+
+def _not_said(error: PortalError) -> list[Reason]:
+    """The reasons that the heading does not say already."""
+    return [reason for reason in error.reasons if str(reason.text) not in str(error.detail)]
+
+
+def _back(request: HttpRequest) -> str:
+    """The page of ours from which one came, where the browser tells; empty if it is this one."""
+    came = request.headers.get("Referer", "")
+    if not url_has_allowed_host_and_scheme(came, {request.get_host()}, require_https=request.is_secure()):
+        return ""
+    found = urlsplit(came)
+    return "" if found.path == request.path else urlunsplit(("", "", found.path, found.query, ""))
 
 
 def actor_of(request: HttpRequest, *, door: Door = Door.PAGE) -> Actor:

@@ -7,6 +7,7 @@ const token = JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"
 const LANES = 2;
 const PAUSE = 2000;
 const LOOK = 2000;
+const SUM = /\b[0-9a-f]{64}\b/i;
 const active = new Set();
 const queue = [];
 let running = 0;
@@ -24,9 +25,28 @@ const answered = async (answer) => {
   }
 };
 
-// Which file an upload was begun with, so that after a reload another of the same name does not go on with it.
-const mark = (file, place) => `${file.name}/${file.size}/${file.lastModified}/${place}`;
-const remembered = (key) => Object.keys(localStorage).find((name) => name.startsWith("upload:") && localStorage[name] === key);
+// Which file an upload was begun with, so that another of the same name and size does not go on with it. What another
+// browser began has no mark here: there name and size must do.
+const mark = (file) => `${file.name}/${file.size}/${file.lastModified}`;
+const isOfAnother = (uid, file) => {
+  const kept = localStorage[`upload:${uid}`];
+  return kept !== undefined && kept !== mark(file);
+};
+
+// For whom the next files are, as it was chosen last.
+const places = document.getElementById("data_center");
+const nameOf = (place) => [...places.options].find((option) => option.value === (place ?? ""))?.text ?? "";
+if ([...places.options].some((option) => option.value === localStorage["upload-place"])) places.value = localStorage["upload-place"];
+places.addEventListener("change", () => (localStorage["upload-place"] = places.value));
+
+// The checksum that was given for a file: of the line that names it, or the only one for the only file.
+const sums = document.getElementById("sha256");
+const sumFor = (file, isAlone) => {
+  const lines = sums.value.split("\n").filter((line) => line.trim());
+  const names = (line) => [line.replace(SUM, "").replace(/^[\s*]+/, "").trim(), /\((.+)\)/.exec(line)?.[1]];
+  const line = lines.find((one) => names(one).includes(file.name)) ?? (isAlone && lines.length === 1 ? lines[0] : "");
+  return { isMissing: lines.length > 0 && !SUM.test(line), sha256: (SUM.exec(line)?.[0] ?? "").toLowerCase() };
+};
 
 const nameFor = (file) => file.name.replace(/[^A-Za-z0-9_.+ -]/g, "_").trim().slice(0, 64) || "image";
 
@@ -36,9 +56,10 @@ const formatOf = async (file) => {
 };
 
 class Upload {
-  constructor(file, place) {
+  constructor(file, place, sum) {
     this.file = file;
     this.place = place;
+    this.sum = sum;
     this.offset = 0;
     this.state = "waiting";
     this.draw();
@@ -48,12 +69,13 @@ class Upload {
     this.row = document.createElement("li");
     this.row.className = "list-group-item upload";
     this.name = Object.assign(document.createElement("span"), { className: "upload-name", textContent: this.file.name });
+    this.note = Object.assign(document.createElement("span"), { className: "upload-note text-secondary" });
     this.bar = Object.assign(document.createElement("progress"), { max: this.file.size || 1, value: 0 });
     this.bar.setAttribute("aria-label", this.file.name);
     this.text = Object.assign(document.createElement("span"), { className: "upload-text text-secondary" });
     this.switch = this.button(words.pause, () => (this.state === "paused" ? this.goOn() : this.pause()));
     this.stop = this.button(words.cancel, () => this.cancel());
-    this.row.append(this.name, this.bar, this.text, this.switch, this.stop);
+    this.row.append(this.name, this.note, this.bar, this.text, this.switch, this.stop);
     uploads.append(this.row);
     uploads.hidden = false;
     this.show(words.waiting);
@@ -106,9 +128,13 @@ class Upload {
   }
 
   async begin() {
-    const known = remembered(mark(this.file, this.place));
-    if (known && (await this.resume(known.slice("upload:".length)))) return true;
-    const wish = { name: nameFor(this.file), format: await formatOf(this.file), size_bytes: this.file.size, data_center: this.place || null };
+    if (this.sum.isMissing) {
+      this.end(words.sum, true);
+      return false;
+    }
+    const begun = await this.begun();
+    if (begun) return this.resume(begun);
+    const wish = { name: nameFor(this.file), format: await formatOf(this.file), size_bytes: this.file.size, data_center: this.place || null, sha256: this.sum.sha256 };
     const answer = await ask("POST", "/api/v1/images/", JSON.stringify(wish), "application/json");
     const body = await answered(answer);
     if (!answer.ok) {
@@ -117,20 +143,30 @@ class Upload {
     }
     this.uid = body.id;
     active.add(this.uid);
-    localStorage[`upload:${this.uid}`] = mark(this.file, this.place);
+    localStorage[`upload:${this.uid}`] = mark(this.file);
     return true;
   }
 
-  async resume(uid) {
-    const answer = await fetch(`/api/v1/images/${uid}/`);
-    const body = answer.ok ? await answered(answer) : {};
-    if (body.status !== "uploading" || body.size_bytes !== this.file.size) {
-      localStorage.removeItem(`upload:${uid}`);
+  // What this person began with this file and did not finish, for whatever place, in whatever browser.
+  async begun() {
+    const asked = new URLSearchParams({ status: "uploading", name: nameFor(this.file), page_size: 200 });
+    const answer = await fetch(`/api/v1/images/?${asked}`);
+    if (!answer.ok) throw new Error(String(answer.status));
+    const rows = (await answer.json()).results.filter((row) => row.uploader === words.user && row.size_bytes === this.file.size);
+    const fit = rows.filter((row) => !isOfAnother(row.id, this.file) && (!this.sum.sha256 || row.sha256 === this.sum.sha256));
+    return fit.find((row) => localStorage[`upload:${row.id}`]) ?? fit.find((row) => (row.data_center ?? "") === this.place) ?? fit[0];
+  }
+
+  resume(row) {
+    if (active.has(row.id)) {
+      this.end(words.already, true);
       return false;
     }
-    this.uid = uid;
-    this.offset = body.received_bytes;
-    active.add(uid);
+    this.uid = row.id;
+    this.offset = row.received_bytes;
+    this.note.textContent = words.goesOn.replace("{place}", nameOf(row.data_center));
+    active.add(row.id);
+    localStorage[`upload:${row.id}`] = mark(this.file);
     return true;
   }
 
@@ -187,7 +223,8 @@ const look = async () => {
     if (answer.ok) {
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("images-list");
       const old = document.getElementById("images-list");
-      if (fresh && !old.contains(document.activeElement) && old.outerHTML !== fresh.outerHTML) old.replaceWith(document.importNode(fresh, true));
+      const isRead = old.contains(document.activeElement) || old.querySelector("details[open]");
+      if (fresh && !isRead && old.outerHTML !== fresh.outerHTML) old.replaceWith(document.importNode(fresh, true));
     }
   } catch {
     // The bar above tells that the connection is lost.
@@ -199,9 +236,9 @@ setInterval(() => {
 }, LOOK);
 
 document.getElementById("files").addEventListener("change", (event) => {
-  const place = document.getElementById("data_center").value;
-  for (const file of event.target.files) queue.push(new Upload(file, place));
-  event.target.value = "";
+  const { files } = event.target;
+  for (const file of files) queue.push(new Upload(file, places.value, sumFor(file, files.length === 1)));
+  event.target.value = sums.value = "";
   next();
 });
 

@@ -23,6 +23,7 @@ from portal.common.templatetags.frame import VERB_TITLES
 from portal.events.codes import Outcome
 from portal.events.models import Event
 from tenants import policy, selectors
+from tenants.pages import still_there
 from tenants.permits import Permit
 from tenants.services.audit import Wanted, export, one_by_one
 from tenants.views.asked import uid_or_none
@@ -114,8 +115,17 @@ def events_page(
     """A page of these events, as the address asks for it."""
     asked = Asked.of(request.GET)
     events, older = asked.page(rows)
+    named = (event.object_uid for event in events if event.object_kind == "vm" and event.object_uid)
+    there = set() if "vm" in context else still_there(actor_of(request), "vm", named)
     verbs = sorted(((verb, str(title)) for verb, title in VERB_TITLES.items()), key=lambda one: one[1].casefold())
-    shown = {"events": events, "older": older, "asked": asked, "outcomes": [o.value for o in Outcome], "verbs": verbs}
+    shown = {
+        "events": events,
+        "there": there,
+        "older": older,
+        "asked": asked,
+        "outcomes": [o.value for o in Outcome],
+        "verbs": verbs,
+    }
     return render(request, template, context | shown)
 
 

@@ -53,7 +53,7 @@ def upload_three(page: Page, portal: PortalServer, look: Look, folder: Path) -> 
     page.set_input_files("#files", [qcow2, raw, bad])
     page.wait_for_selector("#uploads progress")
     take_picture(page, f"images-uploading-{look}")
-    for name, state in ((qcow2.name, "up"), (raw.name, "up"), (bad.name, "down")):
+    for name, state in ((qcow2.name, "up"), (raw.name, "up"), (bad.name, "failed")):
         expect(row(page, name).locator(f".state-{state}")).to_be_visible(timeout=MOST_MILLISECONDS)
     look.see(page, "images")
     return qcow2
@@ -94,7 +94,9 @@ def test_an_upload_goes_on_after_a_pause_and_a_reload_and_a_cancelled_one_is_gon
         page.reload()
         expect(row(page, "large.raw")).to_be_visible()
         sent.clear()
+        page.evaluate("localStorage.clear()")  # as another browser has it
         page.set_input_files("#files", file)
+        expect(page.get_by_text("goes on where it was, for physics")).to_be_visible()
         expect(row(page, "large.raw").locator(".state-up")).to_be_visible(timeout=MOST_MILLISECONDS)
         offsets = [int(url.rpartition("=")[2]) for url in sent]
         assert offsets
@@ -106,6 +108,28 @@ def test_an_upload_goes_on_after_a_pause_and_a_reload_and_a_cancelled_one_is_gon
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator("#uploads li")).to_have_count(0)
         expect(row(page, "large.raw")).to_have_count(1)
+
+
+def test_the_place_that_was_chosen_stays_and_a_checksum_of_another_file_begins_nothing(
+    chromium: Browser, portal: PortalServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "summed.raw"
+    file.write_bytes(os.urandom(1024**2))
+    with new_context(chromium, size=SIZES["desk"]) as context:
+        page = context.new_page()
+        log_in(page, portal, "admin")
+        page.goto(f"{portal.url}/images/")
+        page.select_option("#data_center", label="physics")
+        page.reload()
+        expect(page.locator("#data_center option:checked")).to_have_text("physics")
+        for given in (f"{'0' * 64}  un{file.name}\n{'1' * 64}  third.raw", "none"):
+            page.fill("#sha256", given)
+            page.set_input_files("#files", file)
+            expect(page.locator(".upload-failed").last).to_contain_text("not begun")
+        page.fill("#sha256", f"{'0' * 64}  {file.name}\n{'1' * 64}  third.raw")
+        page.set_input_files("#files", file)
+        expect(row(page, file.name).locator(".state-failed")).to_be_visible(timeout=MOST_MILLISECONDS)
+        expect(row(page, file.name)).to_contain_text("another SHA-256 checksum")
 
 
 def test_without_javascript_a_form_takes_a_whole_file(chromium: Browser, portal: PortalServer, tmp_path: Path) -> None:

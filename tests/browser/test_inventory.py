@@ -50,7 +50,7 @@ def test_inventory_pages_fit_and_are_legible(chromium: Browser, portal: PortalSe
         page.goto(f"{portal.url}/readiness/")
         page.locator("main form button[type=submit]").click()
         page.wait_for_url(re.compile(r"/jobs/"))
-        page.locator("main a[href='/readiness/']").click()
+        page.locator("main a.btn-primary[href='/readiness/']").click()
         expect(page.locator("[data-step=clock][data-status=warning]").first).to_be_visible()
         look.see(page, "readiness")
         dissolve(page, cluster, look)

@@ -90,6 +90,7 @@ def test_super_admin_reviews_adopts_protects_and_gives_back(demo, mail):
     assert client.post(f"{here}stop/", {"confirm": "mail"}).status_code == HTTPStatus.FOUND
     run_to_end(Job.objects.get(target_uid=vm.pk, operation="compute.stop_vm").pk)
     client.post(f"{here}unprotect/")
+    assert "Give back</button>" in client.get(f"{here}confirm/unadopt/").content.decode()
     run_to_end(client.post(f"{here}unadopt/").headers["Location"].rstrip("/").rpartition("/")[2])
     assert not Vm.objects.exists()
 

@@ -159,7 +159,8 @@ def test_a_host_with_machines_does_not_leave_and_they_are_named(demo):
     lab.refresh_from_db()
     assert (lab.name, lab.hosts.count()) == ("lab", 2)
     assert client.post(f"/clusters/{lab.pk}/remove/").status_code == HTTPStatus.CONFLICT
-    assert "1 machine: needs-it" in client.get(f"/clusters/{lab.pk}/remove/").content.decode()
+    removal = client.get(f"/clusters/{lab.pk}/remove/").content.decode()
+    assert f'1 machine: <a href="/machines/{vm.pk}/">needs-it</a>' in removal
     Vm.objects.filter(pk=vm.pk).delete()
     client.post(f"/clusters/{lab.pk}/edit/", only_second | {"action": "save"})
     lab.refresh_from_db()

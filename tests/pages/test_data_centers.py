@@ -17,7 +17,9 @@ def test_super_admin_makes_one_assigns_a_template_and_takes_it_back(demo):
     assert page.count("None assigned.") == 4
     template = Template.objects.get()
     client.post(f"/data-centers/{row.pk}/assign/template/", {"id": str(template.pk)})
-    assert "Take Tiny Linux back" in client.get(f"/data-centers/{row.pk}/").content.decode()
+    back = f"/data-centers/{row.pk}/unassign/template/?id={template.pk}"
+    assert f'href="{back}"' in client.get(f"/data-centers/{row.pk}/").content.decode()
+    assert "Take Tiny Linux back from chemistry?" in client.get(back).content.decode()
     client.post(f"/data-centers/{row.pk}/unassign/template/", {"id": str(template.pk)})
     assert "Take Tiny Linux back" not in client.get(f"/data-centers/{row.pk}/").content.decode()
 
@@ -50,9 +52,16 @@ def test_what_machines_need_is_not_taken_back_and_the_page_names_them(demo):
     vm = demo.make_vm("alice", name="needs-it")
     assignment = ClusterAssignment.objects.get(data_center=vm.data_center)
     path = f"/data-centers/{vm.data_center_id}/unassign/cluster/"
-    answer = demo.browser("admin").post(path, {"id": str(assignment.cluster_id)})
+    client = demo.browser("admin")
+    asked = client.get(path, {"id": str(assignment.cluster_id)}).content.decode()
+    answer = client.post(path, {"id": str(assignment.cluster_id)})
     assert answer.status_code == HTTPStatus.CONFLICT
-    assert "needs-it" in answer.content.decode()
+    for page in (asked, answer.content.decode()):
+        assert f'<a href="/machines/{vm.pk}/">needs-it</a>' in page
+        assert 'type="submit">' not in page.partition("<main")[2]
+    removal = client.get(f"/providers/{vm.provider_id}/remove/").content.decode()
+    assert f'<a href="/machines/{vm.pk}/">needs-it</a>' in removal
+    assert f'<a href="/data-centers/{vm.data_center_id}/">physics</a>' in removal
     assert ClusterAssignment.objects.filter(pk=assignment.pk).exists()
 
 

@@ -6,6 +6,7 @@ import re
 from http import HTTPStatus
 from uuid import uuid4
 
+import lxml.html
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -28,6 +29,15 @@ def test_wizard_makes_one_machine_however_often_its_form_is_posted(demo):
     assert first.headers["Location"] == again.headers["Location"]
     assert Vm.objects.filter(name="once-only").count() == 1
     assert Job.objects.filter(target_name="once-only").count() == 1
+
+
+@pytest.mark.parametrize("person", ["alice", "admin"])
+def test_form_posted_as_a_browser_has_it_is_reviewed(demo, person):
+    client = demo.browser(person)
+    wizard = lxml.html.document_fromstring(client.get("/machines/new/").content).get_element_by_id("wizard")
+    values = dict(wizard.form_values())
+    assert values["data_center"], "the only one, or the one that is chosen"
+    assert client.post("/machines/new/", values | {"action": "review"}).context["key"]
 
 
 def test_key_with_other_values_is_refused_and_nothing_is_made(demo):
@@ -129,6 +139,8 @@ def test_verbs_by_plain_forms_lead_to_the_machine_and_delete_to_its_job(demo):
     answer = client.post(f"/machines/{vm.pk}/stop/")
     assert answer.headers["Location"] == f"/machines/{vm.pk}/"
     run_to_end(Job.objects.filter(target_uid=vm.pk).latest("created_at").pk)
+    for path in (f"/jobs/{Job.objects.filter(target_uid=vm.pk).latest('created_at').pk}/", "/events/"):
+        assert f'href="/machines/{vm.pk}/"' in client.get(path).content.decode()
     question = client.get(f"/machines/{vm.pk}/delete/").content.decode()
     assert "disk1" in question
     gone = client.post(f"/machines/{vm.pk}/delete/")
@@ -136,7 +148,8 @@ def test_verbs_by_plain_forms_lead_to_the_machine_and_delete_to_its_job(demo):
     assert gone.headers["Location"] == f"/jobs/{job.pk}/"
     run_to_end(job.pk)
     assert client.get(f"/machines/{vm.pk}/").status_code == HTTPStatus.NOT_FOUND
-    assert client.get(f"/jobs/{job.pk}/").status_code == HTTPStatus.OK
+    for path in (f"/jobs/{job.pk}/", "/events/"):
+        assert f'href="/machines/{vm.pk}/"' not in client.get(path).content.decode(), "it is gone"
 
 
 def test_verb_of_a_session_that_ended_leads_over_the_log_in_to_the_machine(demo, client):

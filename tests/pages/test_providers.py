@@ -36,7 +36,12 @@ def test_super_admin_tests_connects_disables_and_removes_one(demo, tmp_path):
 def test_one_in_use_is_not_removed_and_the_page_lists_what_depends_on_it(demo):
     vm, client = demo.make_vm("alice", name="needs-it"), demo.browser("admin")
     page = client.get(f"/providers/{vm.provider_id}/remove/").content.decode()
-    for found in ("1 machine: needs-it", "1 template: Tiny Linux", "2 networks:", "Assigned to 2 data centers:"):
+    named = {
+        f"/machines/{vm.pk}/": "1 machine: %s>needs-it<",
+        f"/templates/{vm.template_id}/": "1 template: %s>Tiny Linux<",
+    }
+    links = [text % f'<a href="{path}"' for path, text in named.items()]
+    for found in (*links, "2 networks:", "Assigned to 2 data centers:"):
         assert found in page
     assert client.post(f"/providers/{vm.provider_id}/remove/").status_code == HTTPStatus.CONFLICT
     assert Provider.objects.filter(pk=vm.provider_id).exists()

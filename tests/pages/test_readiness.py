@@ -23,7 +23,9 @@ def looked(demo) -> Job:
 
 def test_s13_a_job_looks_at_every_provider_and_the_page_tells_it_with_its_age(demo):
     client = demo.browser("admin")
-    assert "not looked at yet" in client.get("/readiness/").content.decode()
+    first = client.get("/readiness/").content.decode()
+    assert "not looked at yet" in first
+    assert "Check again" not in first
     demo.double.configure(skew_seconds="-7")
     Host.objects.update(accelerator="tcg")
     StorageDomain.objects.update(total_bytes=100, used_bytes=91)
@@ -33,6 +35,7 @@ def test_s13_a_job_looks_at_every_provider_and_the_page_tells_it_with_its_age(de
     job = looked(demo)
     assert job.status == "finished", job.error
     assert {call.method for call in demo.double.calls()} == {"about", "clock"}
+    assert client.get(f"/jobs/{job.pk}/").context["about"].address == "/readiness/"
     page = client.get("/readiness/").content.decode()
     assert 'data-status="failed"' in page
     for words in ("Its clock is 7 s off.", "91 % used", "emulated, and slow", "just now", "Check again"):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
 
 from compute.models import Image, StorageDomain, Template
 from portal.jobs.engine import run_to_end
@@ -92,6 +95,66 @@ def test_an_edit_over_somebody_elses_is_refused_and_a_bad_one_stays_in_the_form(
     assert "kept" in bad.content.decode()
     Template.objects.filter(pk=row.pk).update(description="theirs")
     assert client.post(f"/templates/{row.pk}/edit/", seen).status_code == HTTPStatus.PRECONDITION_FAILED
+
+
+def test_what_is_no_qcow2_though_its_name_says_so_is_marked_and_its_checksum_is_shown(demo):
+    image = upload(demo, bytes(4096), "noise.qcow2")
+    client, doubt = demo.browser("physics-admin"), "The name says qcow2, but the content is not"
+    page = client.get("/images/").content.decode()
+    assert doubt in page
+    assert hashlib.sha256(bytes(4096)).hexdigest() in page
+    assert doubt in client.get(f"/templates/new/?image={image.pk}").content.decode()
+    assert client.get(f"/api/v1/images/{image.pk}/").json()["warning"].startswith(doubt)
+
+
+def test_an_upload_that_nobody_sends_says_so_and_is_found_again_by_its_name(demo):
+    client, physics = demo.browser("physics-admin"), DataCenter.objects.get(name="physics")
+    wish = {"name": "big.raw", "format": "raw", "size_bytes": 0, "data_center": str(physics.pk)}
+    refused = client.post("/api/v1/images/", wish, content_type="application/json").json()
+    assert [reason["text"] for reason in refused["reasons"]] == [
+        "The file is empty. Choose one with the bytes of a disk."
+    ]
+    made = client.post("/api/v1/images/", wish | {"size_bytes": 9}, content_type="application/json").json()
+    assert "waiting for its file" not in client.get("/images/").content.decode()
+    Image.objects.update(changed_at=timezone.now() - timedelta(minutes=3))
+    page = client.get("/images/").content.decode()
+    assert "waiting for its file" in page
+    assert "data-moving" not in page
+    found = {query: client.get(f"/api/v1/images/?{query}").json()["results"] for query in ("name=big.raw", "name=big")}
+    assert [row["id"] for row in found["name=big.raw"]] == [made["id"]]
+    assert found["name=big"] == []
+    assert client.get("/api/v1/images/?status=ready").json()["results"] == []
+
+
+def test_least_memory_is_named_where_memory_is_below_it(demo, tmp_path):
+    page = make(demo, upload(demo, sound(tmp_path)), memory_mib=192).content.decode()
+    assert "Memory is at least the least memory, which is 256 MiB" in page
+
+
+def test_an_image_is_removed_once_that_was_confirmed(demo, tmp_path):
+    image, client = upload(demo, sound(tmp_path)), demo.browser("physics-admin")
+    path = f"/images/{image.pk}/delete/"
+    page = client.get("/images/").content.decode()
+    assert f'href="{path}"' in page
+    assert f'action="{path}"' not in page
+    assert "Remove the image disk.qcow2?" in client.get(path).content.decode()
+    assert demo.browser("alice").get(path).status_code == HTTPStatus.NOT_FOUND
+    assert Image.objects.exists()
+    client.post(path)
+    assert not Image.objects.exists()
+
+
+def test_a_refusal_says_its_reason_once_and_leads_back_to_where_one_came_from(demo, settings):
+    settings.IMAGE_MOST_BYTES = 100
+    client = demo.browser("physics-admin")
+    form = {"data_center": str(DataCenter.objects.get(name="physics").pk)}
+    for came, leads in (("http://testserver/images/?after=a", True), ("https://elsewhere.example/images/", False)):
+        file = {"file": SimpleUploadedFile("x.raw", b"x" * 512)}
+        answer = client.post("/images/upload/", form | file, headers={"Referer": came})
+        assert answer.status_code == HTTPStatus.BAD_REQUEST, answer.content
+        page = answer.content.decode().partition("<main")[2]
+        assert page.count("has between 1 byte and") == 1
+        assert ('href="/images/?after=a"' in page) is leads
 
 
 def test_an_empty_form_and_another_departments_place_are_refused(demo):

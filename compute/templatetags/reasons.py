@@ -1,0 +1,29 @@
+"""Reasons why something cannot be done, with links to the things they name."""
+
+from __future__ import annotations
+
+from django import template
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from portal.common.errors import Reason
+
+register = template.Library()
+
+PAGES = {
+    "machines": "compute:vm-detail",
+    "templates": "compute:template",
+    "data_centers": "compute:data-center",
+}
+
+
+@register.filter
+def linked(reason: Reason) -> SafeString | str:
+    """Its sentence; the names that stand in it lead to the things' pages, where a kind of thing has one."""
+    names, ids = reason.data.get("names", ()), reason.data.get("ids", ())
+    head, named, rest = str(reason.text).partition(", ".join(names))
+    if reason.code not in PAGES or not names or len(names) != len(ids) or not named:
+        return str(reason.text)
+    links = ((reverse(PAGES[reason.code], args=[uid]), name) for uid, name in zip(ids, names, strict=True))
+    return format_html("{}{}{}", head, format_html_join(", ", '<a href="{}">{}</a>', links), rest)
