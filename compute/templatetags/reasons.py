@@ -21,9 +21,11 @@ PAGES = {
 @register.filter
 def linked(reason: Reason) -> SafeString | str:
     """Its sentence; the names that stand in it lead to the things' pages, where a kind of thing has one."""
-    names, ids = reason.data.get("names", ()), reason.data.get("ids", ())
-    head, named, rest = str(reason.text).partition(", ".join(names))
-    if reason.code not in PAGES or not names or len(names) != len(ids) or not named:
-        return str(reason.text)
+    names, ids, text = reason.data.get("names", ()), reason.data.get("ids", ()), str(reason.text)
+    if reason.code not in PAGES or not names or len(names) != len(ids):
+        return text
+    head, named, rest = text.partition(", ".join(names))
+    if not named:
+        return text
     links = ((reverse(PAGES[reason.code], args=[uid]), name) for uid, name in zip(ids, names, strict=True))
     return format_html("{}{}{}", head, format_html_join(", ", '<a href="{}">{}</a>', links), rest)
