@@ -9,6 +9,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from compute.choices import RUNNING
 from portal.common.errors import Reason
 from portal.common.units import mib_text
 from portal.hypervisors.specs import VolumeFound
@@ -52,18 +53,8 @@ ICONS = ("device-desktop", "server", "database", "terminal-2", "brand-debian", "
          "brand-redhat", "brand-windows", "brand-docker", "flask", "school")  # fmt: skip
 MAC_PREFIX = "52:54:00"
 
-_RUNS = frozenset(
-    {
-        "wait_for_launch",
-        "powering_up",
-        "up",
-        "reboot_in_progress",
-        "powering_down",
-        "paused",
-        "migrating",
-        "not_responding",
-    }
-)
+# What can be cut off; while it is saved or restored an engine lets nobody at it.
+_RUNS = RUNNING - {"saving_state", "restoring_state", "unknown"}
 LEGAL: dict[str, frozenset[str]] = {
     "run": frozenset({"down", "paused", "suspended"}),
     "shut_down": _RUNS,

@@ -48,8 +48,13 @@ def test_super_admin_reviews_and_moves_and_the_others_are_told_who_can(demo):
     assert demo.browser("alice").get(here).status_code == HTTPStatus.NOT_FOUND
     assert "The machine left for another data center" in client.get(f"{here}events/").content.decode()
 
+
+def test_an_adopted_machine_moves_when_it_is_said_that_its_place_cannot_be_told(demo):
+    vm = demo.make_vm("alice", nics="none")
     Vm.objects.update(adopted=True)
-    wish = {"data_center": str(vm.data_center_id), "owner": ""}
+    here, there = f"/machines/{vm.pk}/", DataCenter.objects.exclude(pk=vm.data_center_id).order_by("name")[0]
+    client = demo.browser("admin")
+    wish = {"data_center": str(there.pk), "owner": ""}
     review = client.post(f"{here}move/", wish | {"action": "review"}).content.decode()
     assert ('name="despite_unknown" required' in review, 'value="move" disabled' in review) == (True, False)
     refused = client.post(f"{here}move/", wish | {"action": "move"})
@@ -58,4 +63,4 @@ def test_super_admin_reviews_and_moves_and_the_others_are_told_who_can(demo):
         True,
     )
     done = client.post(f"{here}move/", wish | {"action": "move", "despite_unknown": "on"})
-    assert (done.headers["Location"], Vm.objects.get().data_center_id) == (here, vm.data_center_id)
+    assert (done.headers["Location"], Vm.objects.get().data_center_id) == (here, there.pk)
