@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from portal.jobs.tasks import run_job
 from tenants import quota
 from tenants.models.quota import Dimension
 from tests.doubles.hypervisor_state import Fault
+from tests.flows.killing import Killing
 from tests.flows.nothing_lost import assert_nothing_lost
 from tests.flows.patience import until
 from tests.flows.place import Place
@@ -37,33 +37,17 @@ OPERATIONS = {operation.name: operation for operation in operations()}
 FORWARD, BACKWARD = ("before", "after", "saved"), ("undo_before", "undo_after", "undo_saved")
 
 
-@dataclass
-class Killer:
+@dataclass(kw_only=True)
+class Killer(Killing):
     """Starts an operation, has its worker killed at a point, and lets another worker take over."""
 
     place: Place
-    plant: Plant
-    workers: Workers
-    monkeypatch: pytest.MonkeyPatch
-    config: pytest.Config
     count: int = 0
 
     def start(self, operation: type[Operation]) -> Job:
         """The operation on an object of its own."""
         self.count += 1
         return SCENARIOS[operation.name].start(self.place, f"m-{self.count}")
-
-    def kill_at(self, point: str, job: Job) -> None:
-        """A worker dies at the point: if the point is not passed, the case proves nothing and fails."""
-        self.plant(point, "kill")
-        assert self.workers.run(job.uid) == -signal.SIGKILL, f"no worker passed {point}"
-
-    def take_over(self, job: Job) -> Job:
-        """The dead worker's lease runs out (the clock is not waited for); another worker goes on."""
-        hurry(job)
-        assert self.workers.run(job.uid) == 0
-        job.refresh_from_db()
-        return job
 
     def points(self, operation: type[Operation]) -> list[str]:
         """Where a worker can die while the operation goes well, found by letting it."""
@@ -104,7 +88,7 @@ def killer(
 ) -> Killer:
     for dimension in (Dimension.MACHINES, Dimension.VCPUS_RUNNING):
         quota.set_limits(place.centers["physics"], {dimension: None})
-    return Killer(place, plant, workers, monkeypatch, pytestconfig)
+    return Killer(place=place, plant=plant, workers=workers, monkeypatch=monkeypatch, config=pytestconfig)
 
 
 def assert_finished(job: Job) -> None:

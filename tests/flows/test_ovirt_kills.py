@@ -6,7 +6,6 @@ A run tries a share of the points at which a worker can die, another each day; w
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from compute.operations.vms import CreateVm, DeleteVm
 from portal.jobs.models import Job
 from portal.jobs.states import JobStatus
 from tenants.models import QuotaCharge
+from tests.flows.killing import Killing
 from tests.flows.nothing_lost import assert_nothing_lost
 from tests.flows.ovirt_place import EnginePlace
 from tests.flows.patience import run_through, step_on
@@ -33,26 +33,11 @@ CREATE, DELETE = CreateVm.name, DeleteVm.name
 PASSED: dict[str, list[str]] = {}  # the code does not change during a run: each way is gone once
 
 
-@dataclass
-class Killer:
+@dataclass(kw_only=True)
+class Killer(Killing):
     """Has workers killed at a point, and lets others take over."""
 
     place: EnginePlace
-    plant: Plant
-    workers: Workers
-    monkeypatch: pytest.MonkeyPatch
-    config: pytest.Config
-
-    def kill_at(self, point: str, job: Job) -> None:
-        """If the point is not passed, the case proves nothing and fails."""
-        self.plant(point, "kill")
-        assert self.workers.run(job.uid) == -signal.SIGKILL, f"no worker passed {point}"
-
-    def take_over(self, job: Job) -> Job:
-        hurry(job)
-        assert self.workers.run(job.uid) == 0
-        job.refresh_from_db()
-        return job
 
     def create(self, name: str, *, failing: bool = False, **wish: bool) -> Job:
         """``failing``: when its last step is done it is undone."""
@@ -84,7 +69,7 @@ def killer(
     monkeypatch: pytest.MonkeyPatch,
     pytestconfig: pytest.Config,
 ) -> Killer:
-    return Killer(engine_place, plant, workers, monkeypatch, pytestconfig)
+    return Killer(place=engine_place, plant=plant, workers=workers, monkeypatch=monkeypatch, config=pytestconfig)
 
 
 def test_a_worker_killed_anywhere_makes_each_thing_once_and_then_none(killer: Killer) -> None:
