@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import install
 
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     request = parse(arguments)
     try:
         install_for(request)
-        return run(request)
+        run(request)
     except install.InstallError as error:
         print(f"bin/test: FAILED: {error}", file=sys.stderr)
         return 1
@@ -101,9 +101,14 @@ def parse(arguments: Sequence[str]) -> Request:
 def install_for(request: Request) -> None:
     """All that the tests will want, guest included: in the lab there is no network to fetch anything from."""
     lists = ["base"] if request.quick else ["base", "run", "test", "tiny-linux", "seal"]
-    install.install(packages=lists, locks=["base", "test"])
-    if not request.quick and (_is_older(GUEST_IMAGE, GUEST) or not GUEST_PACKAGES.is_dir()):
-        _build_guest()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        parts = []
+        if not request.quick and (_is_older(GUEST_IMAGE, GUEST) or not GUEST_PACKAGES.is_dir()):
+            install.install(packages=lists, locks=[], browser_libraries=False)  # what it is built with
+            parts.append(pool.submit(_build_guest))  # by Debian's Python, while ours gets its libraries
+        install.install(packages=lists, locks=["base", "test"])
+        for part in parts:
+            part.result()
 
 
 def _build_guest() -> None:
@@ -119,15 +124,15 @@ def _is_older(made: Path, sources: Path) -> bool:
     return not made.exists() or made.stat().st_mtime < newest
 
 
-def run(request: Request) -> int:
+def run(request: Request) -> NoReturn:
     if request.inside is not None:
         database = "sqlite" if request.database == "both" else request.database
-        return _in_lab(["--exec", f"--db={database}", "--", *request.inside])
+        _in_lab(["--exec", f"--db={database}", "--", *request.inside])
     failed = run_checks() if request.checks else []
     database = "sqlite" if request.quick else request.database
     selection = ["-m", "quick", *IN_PARALLEL] if request.quick else []
     ours = [f"--db={database}", f"--failed-checks={','.join(failed)}", "--"]
-    return _in_lab([*ours, *selection, *request.pytest], quick=request.quick)
+    _in_lab([*ours, *selection, *request.pytest], quick=request.quick)
 
 
 # --- the checks
@@ -165,7 +170,8 @@ def _run_check(name: str) -> bool:
 # --- the lab
 
 
-def _in_lab(arguments: Sequence[str], *, quick: bool = False) -> int:
+def _in_lab(arguments: Sequence[str], *, quick: bool = False) -> NoReturn:
+    """In the place of this process: whoever ends bin/test ends the lab."""
     inside = [str(install.VENV_PYTHON), "-m", "tests.lab.run", *arguments]
     command = [str(install.SYSTEM_PYTHON), str(NAMESPACE), *inside]
     if os.geteuid() != 0 and quick:
@@ -175,7 +181,8 @@ def _in_lab(arguments: Sequence[str], *, quick: bool = False) -> int:
         command = install.as_root(["env", f"{NO_BYTECODE}=1", *command])
     # Five passes read the tests, which pytest compiles in a way of its own, and longer than it then takes to collect them.
     environment = {name: value for name, value in os.environ.items() if name != NO_BYTECODE}
-    return subprocess.run(command, env=environment, check=False).returncode
+    sys.stdout.flush()
+    os.execvpe(command[0], command, environment)  # noqa: S606 - a shell is what would outlive it
 
 
 if __name__ == "__main__":

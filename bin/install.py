@@ -42,6 +42,7 @@ PROGRAMS_ONLY: Final = {
     "redis-server": ("redis-server.service",),
     "samba": ("smbd.service", "nmbd.service", "samba-ad-dc.service"),
     "slapd": ("slapd.service",),
+    "tgt": ("tgt.service",),
     "uuid-runtime": ("uuidd.socket",),
     "winbind": ("winbind.service",),
 }

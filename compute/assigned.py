@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 
-from compute.models import Template
+from compute.models import Template, TemplateAssignment
 from compute.selectors import first_of
 from portal.common.actor import Actor
 from tenants import policy
@@ -33,14 +33,24 @@ def users_seen(actor: Actor, template: Template) -> QuerySet[DataCenter]:
     return _seen(actor).filter(template_assignments__template=template).order_by("name")
 
 
+def with_users(actor: Actor, rows: QuerySet[Template]) -> QuerySet[Template]:
+    """Templates, each with its assignments to data centers that this actor sees (``seen``)."""
+    seen = TemplateAssignment.objects.filter(data_center__in=_seen(actor)).select_related("data_center")
+    return rows.prefetch_related(Prefetch("assignments", seen.order_by("data_center__name"), to_attr="seen"))
+
+
+def sees_all(actor: Actor) -> bool:
+    """Whether there are no data centers but those that this actor sees."""
+    return policy.holds_everywhere(actor, Permit.DATA_CENTER_VIEW)
+
+
 def places_of(actor: Actor, template: Template) -> Places:
     """The same as its page shows it."""
     gives = template.owner_id is None and policy.holds_everywhere(actor, Permit.PROVIDER_MANAGE)
     free = _seen(actor).exclude(template_assignments__template=template).order_by("name")
     # What its engine has no more is for nobody new.
     others = first_of(free) if gives and template.status != "gone" else ()
-    sees_all = policy.holds_everywhere(actor, Permit.DATA_CENTER_VIEW)
-    return Places(tuple(users_seen(actor, template)), sees_all, gives, *others)
+    return Places(tuple(users_seen(actor, template)), sees_all(actor), gives, *others)
 
 
 def _seen(actor: Actor) -> QuerySet[DataCenter]:

@@ -89,6 +89,7 @@ class StorageFunction(TextChoices):
 
     DATA = "data", _("machines' disks")
     SOURCE = "source", _("volumes to copy from")
+    NONE = "none", _("nothing here: the portal neither makes nor copies disks in it")
 
 
 class StorageStatus(TextChoices):
@@ -96,7 +97,27 @@ class StorageStatus(TextChoices):
 
     ACTIVE = "active", _("active")
     INACTIVE = "inactive", _("inactive")
-    UNKNOWN = "unknown", _("unknown")
+    UNKNOWN = "unknown", pgettext_lazy("storage domain", "unknown")
+
+
+# How libvirt and engines call a kind of storage, and how people do.
+STORAGE_TYPES: dict[str, StrOrPromise] = {
+    "dir": _("folder"),
+    "localfs": _("folder"),
+    "fs": _("file system"),
+    "netfs": "NFS",
+    "nfs": "NFS",
+    "iscsi": "iSCSI",
+    "iscsi-direct": "iSCSI",
+    "logical": "LVM",
+    "fcp": "Fibre Channel",
+    "scsi": "SCSI",
+    "gluster": "GlusterFS",
+    "glusterfs": "GlusterFS",
+    "rbd": "Ceph RBD",
+    "zfs": "ZFS",
+    "posixfs": "POSIX",
+}
 
 
 class CheckStatus(TextChoices):
@@ -107,6 +128,8 @@ class CheckStatus(TextChoices):
     FAILED = "failed", _("failed")
     UNKNOWN = "unknown", _("not known")
 
+
+HOST_STATUSES: dict[str, StrOrPromise] = {"up": _("up"), "unknown": pgettext_lazy("host", "unknown")}
 
 # How an engine calls the state of what it calls a data center.
 ZONE_STATUSES = {
@@ -174,6 +197,22 @@ CONSOLE_ENDINGS = {
     "provider_stalled": _("The machine's screen took no more input."),
     "unreachable": _("The machine's screen cannot be reached. Ask an administrator to look at its hypervisor."),
     "timed_out": _("The machine's screen did not answer in time."),
+    "display_port": _(
+        "The hypervisor names a port for this machine's screen that screens do not have, so it is not opened. "
+        "Ask an administrator to look at the machine's definition there."
+    ),
+    "display_elsewhere": _(
+        "The hypervisor names an address for this machine's screen that none of its hosts is known by, so it is not "
+        "opened. Ask an administrator to compare it with the hosts of the provider."
+    ),
+    "display_unnamed": _(
+        "The hypervisor tells the host of this machine's screen by a name that leads nowhere from here. "
+        "Ask an administrator to let the portal look it up."
+    ),
+    "display_outside": _(
+        "This machine's screen does not listen on its host's loopback, the only place where it is opened from here. "
+        "Ask an administrator to set its display to listen on 127.0.0.1."
+    ),
     "hypervisor_busy": _("The machine is not running."),
     "hypervisor_not_found": _("The hypervisor does not know this machine any more."),
     "hypervisor_unavailable": _("The hypervisor does not answer."),

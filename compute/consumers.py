@@ -26,10 +26,11 @@ from compute.services.consoles import (
     console_closed,
     console_failed,
     console_opened,
+    console_refused,
     console_target,
 )
 from portal.common.access import access_group
-from portal.common.errors import PortalError
+from portal.common.errors import NotFound, PortalError
 from portal.common.http import client_address
 from portal.common.origins import is_own_origin
 from portal.hypervisors.errors import HypervisorError
@@ -89,8 +90,7 @@ class ConsoleConsumer:
             knock = knock_of(self._scope)
             console = await _in_database(claim_console, self._scope["url_route"]["kwargs"]["uid"], knock=knock)
         except (Refused, PortalError, DatabaseError) as error:
-            log.info("console socket refused: %s", getattr(error, "private", "") or error)
-            await self._send({"type": "websocket.close"})
+            await self._turn_away(error)
             return
         binary = "binary" if "binary" in self._scope["subprotocols"] else None
         await self._send({"type": "websocket.accept", "subprotocol": binary})
@@ -98,6 +98,21 @@ class ConsoleConsumer:
         with contextlib.suppress(Exception):  # a client that is gone already needs no farewell
             async with asyncio.timeout(PARTING_SECONDS):
                 await self._send({"type": "websocket.close", "code": ending.code, "reason": ending.reason})
+
+    async def _turn_away(self, error: Exception) -> None:
+        why = str(getattr(error, "private", "") or error)
+        log.info("console socket refused: %s", why)
+        if isinstance(error, (Refused, NotFound)):  # others are on record already, or nothing can be written
+            await self._note(why)
+        await self._send({"type": "websocket.close"})
+
+    async def _note(self, why: str) -> None:
+        """Before it is answered: what somebody was told is on record."""
+        uid, address = self._scope["url_route"]["kwargs"]["uid"], _address_of(self._scope)
+        try:
+            await _in_database(console_refused, uid, why=why.removeprefix(f"console {uid}: "), client_address=address)
+        except DatabaseError as unwritten:
+            log.warning("a refused console is not on record: %s", unwritten)
 
     async def _sit(self, console: Console) -> Ending:
         try:
@@ -218,13 +233,17 @@ def knock_of(scope: Message) -> Knock:
     tickets = [name.removeprefix(TICKET) for name in scope["subprotocols"] if name.startswith(TICKET)]
     if len(tickets) > 1 or (scheme and scheme.lower() != "bearer"):
         raise Refused("credentials of another kind")
-    remote = (scope.get("client") or ("",))[0]
     return Knock(
         ticket=tickets[0] if tickets else "",
         session_key=session_key,
         bearer=credentials.strip(),
-        client_address=client_address(remote, headers.joined("x-forwarded-for")),
+        client_address=_address_of(scope),
     )
+
+
+def _address_of(scope: Message) -> str:
+    remote = (scope.get("client") or ("",))[0]
+    return client_address(remote, _Headers(scope).joined("x-forwarded-for"))
 
 
 class _Headers:

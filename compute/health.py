@@ -10,10 +10,10 @@ from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from compute import selectors
-from compute.models import ClusterAssignment, Host, StorageAssignment, StorageDomain
+from compute.models import Cluster, ClusterAssignment, Host, StorageAssignment, StorageDomain, Template
 from portal.common.actor import Actor
 from portal.common.errors import Reason
-from portal.hypervisors.models import ProviderStatus
+from portal.hypervisors.models import silent
 from tenants import policy
 from tenants.models import DataCenter
 from tenants.permits import Permit
@@ -47,13 +47,17 @@ def filled(rows: QuerySet[StorageDomain], *, least: int) -> int:
     return rows.filter(total_bytes__gt=0, used_bytes__gte=F("total_bytes") * least / 100).count()
 
 
+def clusters_told(rows: QuerySet[Cluster]) -> QuerySet[Cluster]:
+    """Clusters, each with whether a provider of hosts of it is silent (``is_stale``)."""
+    return rows.annotate(is_stale=Exists(Host.objects.filter(silent(), cluster=OuterRef("pk"))))
+
+
 # -- data centers that miss something
 
 
 def _not_answering() -> Q:
-    silent = Q(provider__status__in=[ProviderStatus.UNREACHABLE, ProviderStatus.DENIED])
     # One that was taken out of use on purpose has no machines that could be missed.
-    return ~Q(status__in=["up", "maintenance"]) | silent | Q(provider__enabled=False)
+    return ~Q(status__in=["up", "maintenance"]) | silent()
 
 
 def _is_elsewhere() -> Q:
@@ -65,8 +69,45 @@ def _is_elsewhere() -> Q:
     return Q(Exists(clusters)) & ~Q(Exists(near))
 
 
+def stranded() -> QuerySet[Template]:
+    """The templates of data centers' own that lie where these can use nothing now: not assigned to them, not active, or gone."""
+    usable = StorageAssignment.objects.filter(
+        data_center=OuterRef("owner"),
+        storage_domain=OuterRef("storage_domain"),
+        storage_domain__status="active",
+        storage_domain__provider__enabled=True,
+    )
+    return Template.objects.filter(~Exists(usable), owner__isnull=False, provider=None, status="ok")
+
+
+def why_stranded(template: Template, *, names_storage: bool) -> str:
+    """Why no machine can be made from a template where it lies, and what would help; empty where one can.
+
+    ``names_storage``: the reader may know where that is.
+    """
+    domain = template.storage_domain
+    if template.is_engines or template.status != "ok":
+        return ""
+    if domain.status != "active" or not domain.provider.enabled:
+        if not names_storage:
+            return _("The storage that it lies in cannot be used now: no machine can be made from it until it can.")
+        text = _(
+            "It lies in the storage domain %(name)s, which cannot be used now: no machine can be made from it until it can."
+        )
+        return text % {"name": domain.name}
+    if template.owner is None or domain.assignments.filter(data_center=template.owner_id).exists():
+        return ""
+    text = _(
+        "It lies in storage that %(center)s may not use any more: no machine can be made from it. A super-admin can assign that "
+        "storage again, or an administrator of the data center can make it anew elsewhere."
+    )
+    return text % {"center": template.owner.name}
+
+
 def degradations(data_center: DataCenter) -> list[Reason]:
-    """What a data center may use and cannot just now: hosts that do not answer, storage that is not active or elsewhere."""
+    """What a data center may use and cannot just now: hosts that do not answer, storage that is not active or elsewhere, and
+    templates of its own that lie in such storage or in what was taken back.
+    """
     hosts = Host.objects.filter(_not_answering(), cluster__assignments__data_center=data_center)
     domains = StorageDomain.objects.filter(assignments__data_center=data_center).exclude(status="active")
     found = []
@@ -83,6 +124,12 @@ def degradations(data_center: DataCenter) -> list[Reason]:
             "super-admin can assign a cluster of that provider, or take the storage back."
         )
         found.append(Reason("storage_elsewhere", text % {"names": ", ".join(names)}, data={"storage_domains": names}))
+    if names := _names(stranded().filter(owner=data_center)):
+        text = _(
+            "Templates of its own that lie in storage which it cannot use now: %(names)s. No machine can be made from them until "
+            "that storage can be used, and is assigned to the data center by a super-admin; or make them anew elsewhere."
+        )
+        found.append(Reason("templates_stranded", text % {"names": ", ".join(names)}, data={"templates": names}))
     return found
 
 
@@ -91,11 +138,12 @@ def _names(rows: QuerySet[Any]) -> list[str]:
 
 
 def degraded(data_centers: Collection[UUID]) -> set[UUID]:
-    """Which of these data centers miss something, in two queries."""
+    """Which of these data centers miss something, in three queries."""
     of_hosts = Host.objects.filter(_not_answering(), cluster__assignments__data_center__in=data_centers)
     of_storage = StorageAssignment.objects.filter(
         ~Q(storage_domain__status="active") | _is_elsewhere(), data_center__in=data_centers
     )
     uids = of_hosts.order_by().values_list("cluster__assignments__data_center", flat=True).distinct()
     more = of_storage.order_by().values_list("data_center", flat=True).distinct()
-    return {*uids, *more} & set(data_centers)
+    owners = stranded().filter(owner__in=data_centers).order_by().values_list("owner", flat=True).distinct()
+    return {*uids, *more, *owners} & set(data_centers)

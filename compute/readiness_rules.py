@@ -34,6 +34,8 @@ class DomainState:
     name: str
     is_active: bool
     percent: int
+    holds_disks: bool = True
+    tells_use: bool = True
 
 
 def graded(finding: Finding) -> Finding:
@@ -82,9 +84,9 @@ def _migration(host: HostState) -> Finding:
 
 def _disks(domains: Iterable[DomainState]) -> list[Finding]:
     rows = list(domains)
-    if not any(row.is_active for row in rows):
+    if not any(row.is_active and row.holds_disks for row in rows):
         return [Finding("disk", "disk_none")]
-    return [_disk(row) for row in rows]
+    return [_disk(row) for row in rows if row.tells_use]
 
 
 def _disk(row: DomainState) -> Finding:

@@ -99,11 +99,6 @@ def title_reasons(title: str) -> list[Reason]:
     return [Reason("name_invalid", text, "name")]
 
 
-def title_of(file_name: str) -> str:
-    """A name for an image, made from its file's."""
-    return re.sub(r"[^A-Za-z0-9_.+ -]", "_", file_name)[:64].strip() or "image"
-
-
 def raw_doubt(name: str) -> str:
     """Why what was taken for a raw disk, which any bytes can be, may be none: its name says something else."""
     suffix = name.rpartition(".")[2].lower() if "." in name else ""
@@ -174,6 +169,19 @@ def volume_reasons(volume: VolumeFound) -> list[Reason]:
     if volume.in_use:
         text = _("A machine runs with it: %(names)s. Shut it down first.") % {"names": ", ".join(volume.users)}
         found.append(Reason("volume_in_use", text, data={"machines": list(volume.users)}))
+    return found
+
+
+def offer_reasons(volume: VolumeFound, users: Iterable[str]) -> list[Reason]:
+    """Why a volume cannot be offered to a department: it may hold what is another's. ``users``: on every hypervisor that has it."""
+    found = [reason for reason in volume_reasons(volume) if reason.code != "volume_in_use"]
+    if names := sorted(users):
+        text = _(
+            "It is a disk of a machine: %(names)s. Only what no machine has, not even one that is off, is offered."
+        )
+        found.append(Reason("volume_has_machine", text % {"names": ", ".join(names)}, data={"machines": names}))
+    if volume.is_other_portals:
+        found.append(Reason("volume_other_portals", _("It bears the mark of another portal's disks.")))
     return found
 
 

@@ -278,8 +278,8 @@ def get_provider(actor: Actor, uid: UUID) -> Provider:
 
 
 def found_networks(actor: Actor, provider_uid: UUID) -> QuerySet[FoundNetwork]:
-    """The networks on a provider, anybody's, and its host's own bridges. Raises ``NotFound`` as ``get_provider``."""
-    return FoundNetwork.objects.filter(provider=get_provider(actor, provider_uid)).order_by("name", "uid")
+    """The networks on a provider, anybody's, and its host's own bridges, by name. Raises ``NotFound`` as ``get_provider``."""
+    return FoundNetwork.objects.filter(provider=get_provider(actor, provider_uid)).select_related("provider")
 
 
 @dataclass(frozen=True, slots=True)

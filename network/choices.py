@@ -13,7 +13,7 @@ class NetworkStatus(TextChoices):
     CREATING = "creating", _("being made")
     OPERATIONAL = "operational", _("operational")
     NON_OPERATIONAL = "non_operational", _("not operational")
-    GONE = "gone", _("gone from its engine")
+    GONE = "gone", _("gone from its provider")
 
 
 class FoundKind(TextChoices):

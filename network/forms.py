@@ -27,3 +27,16 @@ class NetworkForm(PageForm):
     def __init__(self, data: Any, *, providers: Sequence[Provider]) -> None:
         super().__init__(data)
         self.fields["provider"].choices = [(str(row.pk), row.name) for row in providers]  # type: ignore[attr-defined]
+
+
+class OfferForm(PageForm):
+    """What departments know a network of a host's by; left empty it is called as it is there."""
+
+    name = forms.CharField(
+        label=_("Name"),
+        required=False,
+        max_length=200,
+        help_text=_(
+            "As departments see it: letters A-Z, digits, '-', '_' and '.'. Empty: as it is called on the host."
+        ),
+    )

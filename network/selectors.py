@@ -13,7 +13,7 @@ from tenants.permits import Permit
 
 def networks(actor: Actor) -> QuerySet[Network]:
     """The networks this actor may see, with a token that may only read too."""
-    return policy.visible(actor, Permit.NETWORK_VIEW, Network.objects.all())
+    return policy.visible(actor, Permit.NETWORK_VIEW, Network.objects.select_related("provider"))
 
 
 def vnic_profiles(actor: Actor) -> QuerySet[VnicProfile]:

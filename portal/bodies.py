@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 from django.utils.translation import gettext as _
 from django.utils.translation import override
 
@@ -99,7 +99,9 @@ class BoundedBodies:
     async def _is_image_form(self, scope: Scope) -> bool:
         """Whether a body goes through unread. Its length was said, and servers take no more than that."""
         is_form = scope["method"] == "POST" and scope["path"] == IMAGE_FORM
-        return is_form and 0 < _length_said(scope) <= self._form_limit and await sync_to_async(_may_upload)(scope)
+        return (
+            is_form and 0 < _length_said(scope) <= self._form_limit and await database_sync_to_async(_may_upload)(scope)
+        )
 
     def _limit_of(self, scope: Scope) -> int:
         is_part = scope["method"] == "PUT" and IMAGE_PART.fullmatch(scope["path"])

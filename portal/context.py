@@ -36,6 +36,11 @@ class Frame:
         return policy.holds_anywhere(self._actor, Permit.DATA_CENTER_EDIT)
 
     @cached_property
+    def sees_data_centers(self) -> bool:
+        """Whether data centers are more to this person than where his own machines are."""
+        return self.runs_data_centers or policy.holds_everywhere(self._actor, Permit.DATA_CENTER_VIEW)
+
+    @cached_property
     def has_images(self) -> bool:
         """Whether this person may upload images, or see those of others, in some data center."""
         permits = (Permit.IMAGE_UPLOAD, Permit.IMAGE_VIEW)

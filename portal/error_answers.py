@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse, HttpResponseServerError, JsonResponse
+import sys
+
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 from django.views import defaults
@@ -35,15 +38,19 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500. The page stands on nothing that may be broken: not the request, the session or the database."""
+    """500, or 503 where the database failed before any view was reached: in reading the session, say.
+
+    The page stands on nothing that may be broken: not the request, the session or the database.
+    """
+    is_busy = isinstance(sys.exception(), OperationalError)
+    status, code = (503, "unavailable") if is_busy else (500, "internal_error")
     if request.path.startswith(API):
+        unexpected = _("Something unexpected went wrong. Give the administrators the request number.")
         return _problem(
-            request,
-            500,
-            "internal_error",
-            _("Something unexpected went wrong. Give the administrators the request number."),
+            request, status, code, _("The database is busy. Try again in a moment.") if is_busy else unexpected
         )
-    return HttpResponseServerError(render_to_string("500.html", {"request_id": _request_id(request)}))
+    page = render_to_string("500.html", {"request_id": _request_id(request), "is_busy": is_busy})
+    return HttpResponse(page, status=status)
 
 
 def _problem(request: HttpRequest, status: int, code: str, detail: str) -> HttpResponse:

@@ -8,6 +8,7 @@ middleware from trusted proxies alone, never by uvicorn.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 from typing import Any
 
@@ -17,6 +18,7 @@ from portal.http_heads import BoundedHeads
 from portal.websocket import FairWebSocket
 
 MOST_DESCRIPTORS = 65_536
+MOST_CONNECTIONS = 50  # to PostgreSQL, of whose usual 100 the worker and the watcher need some
 MESSAGE_LIMIT = 1024 * 1024  # bytes of one websocket message
 
 SERVER: dict[str, Any] = {
@@ -43,9 +45,18 @@ def use_all_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def share_connections() -> None:
+    """Have the settings ask for a pool of connections to the database: each request runs in a thread of its own.
+
+    A connection that a thread kept would be of no use to the next request, and stay open for as long as nobody tidies up.
+    """
+    os.environ["DATABASE_POOL"] = str(MOST_CONNECTIONS)
+
+
 def main() -> None:
     """Serve until told to stop."""
     use_all_descriptors()
+    share_connections()
     parser = argparse.ArgumentParser(prog="python -m portal.serve", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)

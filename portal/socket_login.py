@@ -9,9 +9,10 @@ from django.http import parse_cookie
 from django.utils.translation import get_supported_language_variant
 
 from portal.common.actor import Actor, Door
+from portal.common.http import client_address
 from portal.common.origins import is_own_origin
 from tenants.services.logins import user_of_session
-from tenants.services.tokens import token_behind
+from tenants.services.tokens import note_bad_token, token_behind
 from tenants.services.viewing import Over, view_of_session
 
 BEARER = "bearer "
@@ -27,8 +28,14 @@ def actor_of_scope(scope: dict[str, Any]) -> Actor | None:
     """Read anew from the rows at every call: a log-out, a revoked token or a disabled user is seen at the next."""
     authorization = header(scope, "authorization")
     if authorization:
-        return _of_token(authorization)
+        return _of_token(scope, authorization)
     return _of_session(parse_cookie(header(scope, "cookie")).get(settings.SESSION_COOKIE_NAME, ""))
+
+
+def address_of(scope: dict[str, Any]) -> str:
+    """The real client's address, behind the trusted proxies."""
+    hops = [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == b"x-forwarded-for"]
+    return client_address((scope.get("client") or ("",))[0], ", ".join(hops))
 
 
 def comes_from_us(scope: dict[str, Any]) -> bool:
@@ -52,11 +59,13 @@ def language_of(scope: dict[str, Any]) -> str:
     return settings.LANGUAGE_CODE
 
 
-def _of_token(authorization: str) -> Actor | None:
+def _of_token(scope: dict[str, Any], authorization: str) -> Actor | None:
     if not authorization.lower().startswith(BEARER):
         return None
-    token = token_behind(authorization[len(BEARER) :].strip())
+    text = authorization[len(BEARER) :].strip()
+    token = token_behind(text)
     if token is None:
+        note_bad_token(text, client_address=address_of(scope))
         return None
     return Actor(user=token.user, door=Door.API, token_uid=token.pk, scope=token.scope, bounds=token.bounds)
 

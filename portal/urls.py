@@ -1,8 +1,8 @@
 """The root map."""
 
-from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, include, path
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
+from django.views.generic import RedirectView
 from django.views.i18n import set_language
 from drf_spectacular.views import SpectacularAPIView
 
@@ -10,7 +10,7 @@ from portal import views
 from tenants.views import factors
 from tenants.views.events import event_list, events_export
 from tenants.views.jobs import job_cancel, job_close, job_retry
-from tenants.views.logins import log_in, log_in_code
+from tenants.views.logins import LogOut, log_in, log_in_code
 
 api = (
     [
@@ -29,6 +29,7 @@ handler500 = "portal.error_answers.server_error"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("api/v1/docs/", views.api_docs, name="api-docs"),
+    *(path(entry, require_safe(RedirectView.as_view(pattern_name="api-docs"))) for entry in ("api/", "api/v1/")),
     path("api/v1/", include(api, namespace="api")),
     path("", views.home, name="home"),
     path("search/", views.search, name="search"),
@@ -38,7 +39,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("factor/add/", factors.factor_add, name="factor-add"),
     path("factor/codes/", factors.factor_codes, name="factor-codes"),
     path("factor/remove/", factors.factor_remove, name="factor-remove"),
-    path("logout/", LogoutView.as_view(), name="logout"),
+    path("logout/", LogOut.as_view(), name="logout"),
     path("language/", require_POST(set_language), name="set_language"),
     path("jobs/", views.job_list, name="jobs"),
     path("jobs/drawer/", views.jobs_drawer, name="jobs-drawer"),

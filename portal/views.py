@@ -21,7 +21,7 @@ from compute.first_steps import first_steps
 from compute.forms.vms import told_apart
 from compute.views import parts
 from compute.views.listing import NEWEST, Listing
-from compute.views.offers import create_machine
+from compute.views.page_verbs import create_machine
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from portal.context import THEME_COOKIE, THEMES, frame_of

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from portal.common.actor import Actor
 from portal.common.errors import NotPermitted
 from tenants.kinds import Kind
-from tenants.permits import ASSIGNED, VIEWING, Permit
+from tenants.permits import ASSIGNED, LASTING, VIEWING, Permit
 
 M = TypeVar("M", bound=Model)
 
@@ -36,6 +36,11 @@ def carries(actor: Actor, permit: Permit) -> bool:
     if actor.scope == "read" and permit not in VIEWING:
         return False
     return actor.bounds.permits is None or permit in actor.bounds.permits
+
+
+def reaches_all(actor: Actor, permit: Permit) -> bool:
+    """Whether the actor's log-in takes nothing away of all on which he holds this permit."""
+    return carries(actor, permit) and actor.bounds.objects is None
 
 
 def within(actor: Actor, kind: Kind, permit: Permit, rows: QuerySet[M]) -> QuerySet[M]:
@@ -66,10 +71,20 @@ def why_not(actor: Actor, permit: Permit, target: Model, kind: Kind) -> str:
     if actor.scope == "read" and permit not in VIEWING:
         return _("This token may only read. Make one with the scope 'write'.")
     if not carries(actor, permit):
-        return _("This token does not carry the permit %(permit)s. Make one that does.") % {"permit": permit.value}
+        return _lacking(permit)
     if within(actor, kind, permit, kind.model._default_manager.filter(pk=target.pk)).exists():
         return ""
     return _("This token is for chosen objects alone, and this is none of them. Make one that names it.")
+
+
+def _lacking(permit: Permit) -> str:
+    text = _("This token does not carry the permit %(permit)s. Make one that does.")
+    if permit in LASTING:
+        text = _(
+            "This token does not carry the permit %(permit)s, for what is done by it stays when the token is gone. "
+            "Make one that names it, or ALL."
+        )
+    return text % {"permit": permit.value}
 
 
 def own_acts(actor: Actor, *, about: str) -> Q:
@@ -96,7 +111,13 @@ def with_looking(permits: Iterable[Permit]) -> frozenset[Permit]:
     return chosen | {view for view, noun in nouns.items() if any(permit.startswith(noun) for permit in chosen)}
 
 
+def refuse_without(actor: Actor, permit: Permit) -> None:
+    """Raise ``NotPermitted`` for a token that does not carry this permit, whatever is held of it."""
+    if not carries(actor, permit):
+        raise NotPermitted(_lacking(permit))
+
+
 def refuse_bounded(actor: Actor) -> None:
-    """Raise ``NotPermitted`` for a token with bounds: accounts are nothing that it is for."""
+    """Raise ``NotPermitted`` for a token with bounds, as one has that names nothing: accounts are nothing that it is for."""
     if actor.bounds:
-        raise NotPermitted(_("This token is for chosen permits or objects alone, not for accounts. Log in instead."))
+        raise NotPermitted(_("This token is not for accounts. Log in instead, or make one that names the permit ALL."))

@@ -1,4 +1,7 @@
-"""What people of a disabled data center are told: that it is, and whom to ask. They see and reach nothing of it."""
+"""What people of a disabled data center are told: that it is, and whom to ask. They see and reach nothing of it.
+
+Not their own jobs and acts there either (``selectors.jobs``, ``selectors.events``).
+"""
 
 from __future__ import annotations
 

@@ -6,18 +6,20 @@ a part of one is shown and nothing is changed, are the answers kept: a page asks
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, QuerySet, Value
-from django.db.models.functions import Now
+from django.db.models import F, Q, QuerySet, TextField, UUIDField, Value
+from django.db.models.functions import Cast, Concat, Now
 
 from portal.common.actor import Actor
+from portal.common.compiled import Slot, compiled
 from tenants.kinds import Kind, kinds
 from tenants.models import (
     DataCenter,
@@ -26,10 +28,14 @@ from tenants.models import (
     Role,
     SystemGroupGrant,
     SystemUserGrant,
+    User,
 )
 from tenants.models.data_center import SYSTEM_UID
 
 CODENAME = "role_"  # of guardian's permission for a role
+# What stands beside the grants, in the place of a codename (these have their prefix).
+ACTIVE, DISABLED, WORTH = BESIDES = ("active", "disabled", "worth")
+NOBODY = UUID(int=0)
 FEW = 100  # single grants that are read to be asked for by their objects' ids
 
 _LIVE = Q(expires_at=None) | Q(expires_at__gt=Now())
@@ -45,6 +51,11 @@ def one_look() -> Iterator[None]:
         yield
     finally:
         _look.reset(token)
+
+
+def is_looking() -> bool:
+    """Whether this is within ``one_look``."""
+    return _look.get() is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +74,30 @@ class Holdings:
 
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
+        self.uid = actor.uid
         self._singles: dict[str, dict[UUID, dict[str, str]] | None] = {}
 
     @cached_property
     def permits(self) -> dict[str, frozenset[str]]:
         """Every role's permits. From the rows: a cache per process would outlive a change elsewhere."""
-        return {code: frozenset(permits) for code, permits in Role.objects.values_list("codename", "permits")}
+        told = [name.partition(" ") for _uid, what, name in self._rows if what == WORTH]
+        return {code: _as_set(permits) for code, _space, permits in told}
+
+    @cached_property
+    def _rows(self) -> list[tuple[UUID, str, str]]:
+        """What is held on the system and on data centers, which of these are disabled, whether the user is active, and
+        what each role is worth, in one query.
+        """
+        return _above().rows(user=self.uid or NOBODY)
+
+    @cached_property
+    def active(self) -> bool:
+        """Whether what is held counts. Asked of the row, not of the object in hand: an open socket holds its user for hours."""
+        return _counts(self._actor) and any(what == ACTIVE for _uid, what, _name in self._rows)
 
     @cached_property
     def _above(self) -> dict[UUID, dict[str, str]]:
-        """Those on the system and on data centers, in one query."""
-        tables = ((SystemUserGrant, SystemGroupGrant), (DataCenterUserGrant, DataCenterGroupGrant))
-        return _by_object(_all([rows for pair in tables for rows in _grants(self._actor, *pair)]))
+        return _by_object(row for row in self._rows if row[1] not in BESIDES) if self.active else {}
 
     @cached_property
     def system(self) -> dict[str, str]:
@@ -86,25 +109,22 @@ class Holdings:
         """The roles held on data centers, the disabled ones too."""
         return Held({uid: roles for uid, roles in self._above.items() if uid != SYSTEM_UID})
 
-    @cached_property
-    def _known(self) -> dict[UUID, bool]:
-        wanted = Q(pk__in=list(self.centers.by_object)) | Q(enabled=False)
-        return dict(DataCenter.objects.filter(wanted).order_by().values_list("pk", "enabled"))
-
     @property
     def enabled(self) -> set[UUID]:
         """The data centers on which a role is held and which are not disabled."""
-        return {uid for uid in self.centers.by_object if self._known.get(uid)}
+        return set(self.centers.by_object) - self.disabled
 
-    @property
+    @cached_property
     def disabled(self) -> set[UUID]:
         """Every disabled data center, whoever holds what there."""
-        return {uid for uid, enabled in self._known.items() if not enabled}
+        return {uid for uid, what, _name in self._rows if what == DISABLED}
 
     def singles(self, kind: Kind) -> dict[UUID, dict[str, str]] | None:
         """The roles held on single objects of a kind, by object; None when there are more than ``FEW`` grants."""
         if kind.name not in self._singles:
-            rows = list(_all(_grants(self._actor, kind.user_grants, kind.group_grants))[: FEW + 1])
+            rows: list[Any] = []
+            if kind.user_grants is not None and self.active:
+                rows = _few(kind.user_grants, kind.group_grants, FEW + 1).rows(user=self.uid)
             self._singles[kind.name] = _by_object(rows) if len(rows) <= FEW else None
         return self._singles[kind.name]
 
@@ -128,25 +148,61 @@ def live(rows: QuerySet[Any]) -> QuerySet[Any]:
 
 def held(actor: Actor, users: Any, groups: Any, only: Iterable[UUID] | None = None) -> Held:
     """The roles on objects of one kind, whose tables of grants these are, in one query; ``only`` these objects."""
-    return Held(_by_object(_all(_grants(actor, users, groups, only))))
+    if users is None or groups is None or not _counts(actor):
+        return Held({})
+    wanted = Q() if only is None else Q(content_object__in=list(only))
+    own, through = grants_to(actor.uid, users, groups)
+    # Asked of the row here too.
+    parts = own.filter(wanted, user__is_active=True), through.filter(wanted, group__user__is_active=True)
+    return Held(_by_object(_told(parts)))
 
 
-def _grants(actor: Actor, users: Any, groups: Any, only: Iterable[UUID] | None = None) -> list[Any]:
-    """(object, codename, group) of what an actor holds in a group or himself."""
-    if users is None or groups is None or actor.user is None or not actor.user.is_active:
-        return []
-    # Asked of the row, not of the object in hand: an open socket holds its user for hours.
-    wanted = _LIVE if only is None else _LIVE & Q(content_object__in=list(only))
-    own = users._default_manager.filter(wanted, user=actor.user, user__is_active=True)
-    through = groups._default_manager.filter(wanted, group__user=actor.user, group__user__is_active=True)
-    of_groups = through.order_by().values_list("content_object_id", "permission__codename", "group__name")
-    of_himself = own.order_by().values_list("content_object_id", "permission__codename", Value(""))
-    return [of_groups, of_himself]
+def grants_to(user: UUID | Slot | None, users: Any, groups: Any) -> tuple[QuerySet[Any], QuerySet[Any]]:
+    """The grants in these two tables that have not expired: to the user himself, and to groups of his. Is he active?"""
+    return users._default_manager.filter(_LIVE, user=user).order_by(), groups._default_manager.filter(
+        _LIVE, group__user=user
+    ).order_by()
 
 
-def _all(parts: list[Any]) -> Any:
-    """The rows of all parts, in one query."""
-    return parts[0].union(*parts[1:], all=True) if parts else []
+def any_user() -> Slot:
+    """The user in the text of a compiled query, whose uid is given as ``user`` when it is asked."""
+    return Slot("user", UUIDField())
+
+
+@compiled
+def _above() -> QuerySet[Any]:
+    tables = ((SystemUserGrant, SystemGroupGrant), (DataCenterUserGrant, DataCenterGroupGrant))
+    active = User.objects.filter(pk=any_user(), is_active=True)
+    asleep = DataCenter.objects.filter(enabled=False)
+    worth = Concat("codename", Value(" "), Cast("permits", TextField()), output_field=TextField())
+    told = (active, ACTIVE, Value("")), (asleep, DISABLED, Value("")), (Role.objects.all(), WORTH, worth)
+    besides = [rows.order_by().values_list("pk", Value(what), name) for rows, what, name in told]
+    return _told([rows for pair in tables for rows in grants_to(any_user(), *pair)], *besides)
+
+
+@compiled
+def _few(users: Any, groups: Any, most: int) -> QuerySet[Any]:
+    return _told(grants_to(any_user(), users, groups))[:most]
+
+
+@lru_cache(maxsize=1024)
+def _as_set(permits: str) -> frozenset[str]:
+    return frozenset(json.loads(permits))
+
+
+def _counts(actor: Actor) -> bool:
+    """Whether grants say anything about this actor."""
+    return actor.user is not None and actor.user.is_active
+
+
+def _told(parts: Iterable[QuerySet[Any]], *besides: QuerySet[Any]) -> QuerySet[Any]:
+    """(object, codename, group's name or "") of grants, and other such rows, in one query."""
+    named: dict[bool, Any] = {True: F("group__name"), False: Value("")}
+    told = [
+        rows.values_list("content_object_id", "permission__codename", named[hasattr(rows.model, "group")])
+        for rows in parts
+    ]
+    return told[0].union(*told[1:], *besides, all=True)
 
 
 def _by_object(rows: Iterable[tuple[UUID, str, str]]) -> dict[UUID, dict[str, str]]:

@@ -55,5 +55,11 @@ def noun_of(kind: str) -> str:
 VIEWING = frozenset(permit for permit in Permit if permit.value.endswith("_VIEW"))
 """What a token that may only read can do at most."""
 
+LASTING = frozenset({Permit.GRANT, Permit.USER_MANAGE})
+"""What is done by these stays when the token is gone by which it was done: roles, accounts, passwords, other tokens."""
+
+EVERYTHING = "ALL"
+"""Named among a token's permits: all that its user holds, these too."""
+
 ASSIGNED = frozenset({Permit.TEMPLATE_VIEW, Permit.TEMPLATE_USE, Permit.NETWORK_VIEW, Permit.NETWORK_USE})
 """What an assignment conveys; edit, delete and grant come through the owner."""

@@ -97,7 +97,7 @@ def visible(actor: Actor, permit: Permit, queryset: QuerySet[M]) -> QuerySet[M]:
     if roles & set(mine.system):
         return queryset
     centers = _by_data_center(mine, kind, permit, roles)
-    conditions = [*centers, *shares.by_share(actor, kind, roles, alone=None if centers else mine)]
+    conditions = [*centers, *shares.by_share(mine, kind, roles, alone=not centers)]
     return queryset.filter(reduce(or_, conditions)) if conditions else queryset.none()
 
 
@@ -273,10 +273,15 @@ def _refusal(actor: Actor, about: Explanation, target: Model) -> Explanation:
     found = remedy(actor, about.permit, target)
     sentence = _("You lack the permit %(permit)s here. The role %(role)s would give it; ask %(who)s.") % {
         "permit": about.permit.value,
-        "role": found.roles[0] if found.roles else "-",
+        "role": _title(found.roles[0]) if found.roles else "-",
         "who": ", ".join(found.givers) or _("a super-admin"),
     }
     return replace(about, sentence=sentence, helping_roles=found.roles[:3], who_can_grant=found.givers)
+
+
+def _title(codename: str) -> str:
+    """What a role is called on the pages."""
+    return _(Role.objects.get(codename=codename).name)
 
 
 def authorize(actor: Actor, permit: Permit, target: Model) -> None:
@@ -352,7 +357,7 @@ def revoke(actor: Actor, role: str, subject: User | Group, target: Model) -> Non
     _refuse_beyond_own(actor, row, target)
     model, field = _grant_model(subject, target)
     model._default_manager.filter(
-        **{field: subject}, permission=_permission(row, type(target)), content_object=target
+        **{field: subject}, permission__codename=CODENAME + row.codename, content_object=target
     ).delete()
     access_changed(_people(subject))
 

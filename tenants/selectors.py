@@ -22,12 +22,22 @@ from tenants.permits import Permit
 
 
 def jobs(actor: Actor) -> QuerySet[Job]:
-    """One's own jobs, and those of the data centers whose jobs one may see. Newest first."""
+    """One's own jobs, and those of the data centers whose jobs one may see. Newest first.
+
+    Of a disabled data center nothing is told, so that what one did there is not either, until it is enabled again. What was
+    asked of the whole system (a launch, of a data center that is disabled until its end) stays its maker's to see.
+    """
     rows = Job.objects.prefetch_related("steps").order_by("-created_at", "-uid")
     if policy.holds_everywhere(actor, Permit.JOB_VIEW):
         return rows
     centers = list(policy.visible(actor, Permit.JOB_VIEW, DataCenter.objects.all()).values_list("pk", flat=True))
-    return rows.filter(bounds.own_jobs(actor) | Q(data_center_uid__in=centers))
+    own = bounds.own_jobs(actor) & (~_in_disabled() | Q(permit_kind="system"))
+    return rows.filter(own | Q(data_center_uid__in=centers))
+
+
+def _in_disabled() -> Q:
+    """Of jobs and events: in a data center that is disabled now."""
+    return Q(data_center_uid__in=DataCenter.objects.filter(enabled=False).values("pk"))
 
 
 def stuck_jobs(actor: Actor) -> QuerySet[Job]:
@@ -42,18 +52,23 @@ def stuck_jobs(actor: Actor) -> QuerySet[Job]:
 
 
 def readable_jobs(actor: Actor, uids: Iterable[UUID]) -> set[UUID]:
-    """Those of these jobs that one may read: of ``jobs``, and whoever started it, of objects whose jobs one may see."""
+    """Those of these jobs that one may read: of ``jobs``, and whoever started it, of objects whose jobs one may see.
+
+    Of an object that came from another data center since, these are the ones in which it is now: what was told there of
+    limits, people and places is for those who may see the jobs of that one.
+    """
     wanted = set(uids)
     found = set(jobs(actor).filter(pk__in=wanted).values_list("pk", flat=True))
     if found == wanted:
         return found
-    rest = list(Job.objects.filter(pk__in=wanted - found).values_list("pk", "target_kind", "target_uid"))
+    named = ("pk", "target_kind", "target_uid", "data_center_uid")
+    rest = list(Job.objects.filter(pk__in=wanted - found).values_list(*named))
     for kind in kinds():
-        on = {uid for _pk, name, uid in rest if name == kind.name and kind.data_center_path}
+        on = {uid for _pk, name, uid, _center in rest if name == kind.name and kind.data_center_path}
         if on:
             rows = policy.visible(actor, Permit.JOB_VIEW, kind.model._default_manager.filter(pk__in=on))
-            seen = set(rows.values_list("pk", flat=True))
-            found |= {pk for pk, name, uid in rest if name == kind.name and uid in seen}
+            seen = set(rows.values_list("pk", kind.data_center_path))
+            found |= {pk for pk, name, uid, center in rest if name == kind.name and (uid, center) in seen}
     return found
 
 
@@ -66,13 +81,16 @@ def get_job(actor: Actor, uid: UUID) -> Job:
 
 
 def events(actor: Actor) -> QuerySet[Event]:
-    """One's own acts, and what happened in the data centers whose log one may read. Newest first."""
+    """One's own acts, and what happened in the data centers whose log one may read. Newest first.
+
+    As with jobs, what one did in a disabled data center is not told until it is enabled again.
+    """
     rows = Event.objects.order_by("-at", "-uid")
     if policy.holds_everywhere(actor, Permit.EVENT_VIEW):
         return rows
     centers = list(policy.visible(actor, Permit.EVENT_VIEW, DataCenter.objects.all()).values_list("pk", flat=True))
     own = bounds.own_acts(actor, about="object_uid") if bounds.carries(actor, Permit.EVENT_VIEW) else Q(pk__in=[])
-    return rows.filter(own | Q(data_center_uid__in=centers))
+    return rows.filter(own & ~_in_disabled() | Q(data_center_uid__in=centers))
 
 
 def users(actor: Actor, *, query: str = "", after: str = "") -> QuerySet[User]:

@@ -9,53 +9,52 @@ from operator import or_
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Model, Q
+from django.db.models import Model, Q, QuerySet
 
 from portal.common.actor import Actor
+from portal.common.compiled import compiled
 from tenants.bounds import Way
-from tenants.holdings import CODENAME, Holdings, held, live
+from tenants.holdings import CODENAME, Holdings, any_user, grants_to, held
 from tenants.kinds import Kind, whole_of
 from tenants.models import DataCenter, System
 
 
-def by_share(actor: Actor, kind: Kind, roles: frozenset[str], *, alone: Holdings | None) -> list[Q]:
-    """Single shares, of what it is a part of too. ``alone``: there is nothing besides them, and this is what is held."""
-    if kind.model in {DataCenter, System}:
+def by_share(mine: Holdings, kind: Kind, roles: frozenset[str], *, alone: bool) -> list[Q]:
+    """Single shares, of what it is a part of too. ``alone``: there is nothing besides them."""
+    if kind.model in {DataCenter, System} or not roles or not mine.active:
         return []
-    whole, shares = whole_of(kind), _shared(actor, kind, roles, "pk", alone)
+    whole, shares = whole_of(kind), _shared(mine, kind, roles, "pk", alone=alone)
     if whole is not None:
-        shares += _shared(actor, whole, roles, kind.whole, alone)
+        shares += _shared(mine, whole, roles, kind.whole, alone=alone)
     if not shares:
         return []
     share = reduce(or_, shares)
-    if kind.data_center_path:
+    if kind.data_center_path and mine.disabled:
         # A disabled data center's machines are nobody's for the time being.
-        share &= Q(**{f"{kind.data_center_path}__enabled": True}) | Q(**{f"{kind.data_center_path}": None})
+        share &= ~Q(**{f"{kind.data_center_path}__in": sorted(mine.disabled)})
     return [share]
 
 
-def _shared(actor: Actor, kind: Kind, roles: frozenset[str], path: str, alone: Holdings | None) -> list[Q]:
+def _shared(mine: Holdings, kind: Kind, roles: frozenset[str], path: str, *, alone: bool) -> list[Q]:
     """That the object at the end of the path is one of this kind on which the actor holds one of the roles.
 
     By their ids where they are few and all there is to see, from which the database then starts instead of looking through
     everybody's. Else by subqueries: a thousand grants are not a thousand parameters, and of many a page is soon found.
     """
-    few = alone.singles(kind) if alone is not None else None
+    few = mine.singles(kind) if alone else None
     if few is not None:
         ids = sorted(uid for uid, held_there in few.items() if roles & set(held_there))
         return [Q(**{f"{path}__in": ids})] if ids else []
-    codenames = [CODENAME + role for role in roles]
-    own = live(
-        kind.user_grants._default_manager.filter(
-            user=actor.user, user__is_active=True, permission__codename__in=codenames
-        )
-    )
-    groups = live(
-        kind.group_grants._default_manager.filter(
-            group__user=actor.user, group__user__is_active=True, permission__codename__in=codenames
-        )
-    )
-    return [Q(**{f"{path}__in": rows.values("content_object")}) for rows in (own, groups)]
+    codenames = tuple(sorted(CODENAME + role for role in roles))
+    asked = [_shared_by(which, kind.user_grants, kind.group_grants, codenames) for which in (0, 1)]
+    return [Q(**{f"{path}__in": each.subquery(user=mine.uid)}) for each in asked]
+
+
+@compiled
+def _shared_by(which: int, users: Any, groups: Any, codenames: tuple[str, ...]) -> QuerySet[Any]:
+    """The objects on which one of these roles was given to somebody himself, or to one of his groups."""
+    rows = grants_to(any_user(), users, groups)[which]
+    return rows.filter(permission__codename__in=codenames).values("content_object")
 
 
 @dataclass(frozen=True, slots=True)

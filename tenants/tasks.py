@@ -6,9 +6,11 @@ from uuid import UUID
 
 from celery import shared_task
 
+from portal.common.kept_forms import forget_forms
 from portal.common.sessions import SessionStore
 from tenants.models import Directory
 from tenants.services.grant_ends import tell_of_ends
+from tenants.services.sessions import MOST_AT_ONCE, end_left_alone
 from tenants.services.throttle import forget_tries
 from tenants.sync import follow_directory
 
@@ -17,8 +19,14 @@ FOLLOW_EXPIRES_SECONDS = 25.0
 
 @shared_task(name="tenants.tasks.forget_logins")  # type: ignore[untyped-decorator,unused-ignore]
 def forget_logins() -> int:
-    """Remove log-ins that have expired, and counts of tries; how many of these. Two at once are harmless."""
+    """Remove log-ins that have expired, forms that nobody came back to, and counts of tries; how many of these.
+
+    Two at once are harmless.
+    """
+    while end_left_alone() >= MOST_AT_ONCE:
+        pass
     SessionStore.clear_expired()
+    forget_forms()
     return forget_tries()
 
 

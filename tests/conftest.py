@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -42,6 +43,15 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 def institute(db: None, tmp_path: Path) -> Institute:
     """Two departments on a double."""
     return the_institute(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def no_look_is_left_open() -> Iterator[None]:
+    """What was read for one page would count in the tests after it, however rights change."""
+    yield
+    from tenants.holdings import is_looking
+
+    assert not is_looking(), "a look at somebody's rights was begun and never ended"
 
 
 @pytest.fixture(autouse=True)

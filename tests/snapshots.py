@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from django.apps import apps
+from django.db import transaction
 from django.db.models import Model
 
-from tests.lab.rows import Rows, contents, put
+from tests.lab.rows import Rows, add, contents, put
 
 T = TypeVar("T")
 
@@ -48,7 +49,8 @@ class Once(Generic[T]):
 @dataclass(frozen=True, slots=True)
 class _Kept:
     before: dict[str, frozenset[str]]  # what each table held
-    rows: dict[str, Rows]  # what those tables hold that changed
+    added: dict[str, Rows]  # what tables hold that had all they hold but this
+    rows: dict[str, Rows]  # what other tables hold that changed
     files: Path
     made: bytes
     folder: str
@@ -56,21 +58,32 @@ class _Kept:
 
 def _keep(made: object, folder: Path, before: dict[str, Rows]) -> _Kept:
     old, now = _as_sets(before, str(folder)), contents()
-    changed = {table for table, found in _as_sets(now, str(folder)).items() if found != old[table]}
+    added: dict[str, Rows] = {}
+    rows: dict[str, Rows] = {}
+    for table, found in _as_sets(now, str(folder)).items():
+        if found > old[table]:
+            added[table] = [row for row in now[table] if _as_text(row, str(folder)) not in old[table]]
+        elif found != old[table]:
+            rows[table] = now[table]
     files = Path(tempfile.mkdtemp()) / "files"
     shutil.copytree(folder, files)
-    rows = {table: now[table] for table in changed}
-    return _Kept(old, rows, files, _pickled(made, str(folder)), str(folder))
+    return _Kept(old, added, rows, files, _pickled(made, str(folder)), str(folder))
 
 
 def _as_sets(rows: dict[str, Rows], folder: str) -> dict[str, frozenset[str]]:
     """To compare by: the rows in no order, wherever their folder is."""
-    return {table: frozenset(repr(row).replace(folder, "") for row in found) for table, found in rows.items()}
+    return {table: frozenset(_as_text(row, folder) for row in found) for table, found in rows.items()}
+
+
+def _as_text(row: tuple[Any, ...], folder: str) -> str:
+    return repr(row).replace(folder, "")
 
 
 def _put_back(kept: _Kept, folder: Path) -> object:
     shutil.copytree(kept.files, folder, dirs_exist_ok=True)
-    put({table: [_moved(row, kept.folder, str(folder)) for row in rows] for table, rows in kept.rows.items()})
+    with transaction.atomic():  # rows of either may refer to the other's
+        for lay, rows in ((put, kept.rows), (add, kept.added)):
+            lay({table: [_moved(row, kept.folder, str(folder)) for row in found] for table, found in rows.items()})
     return _unpickled(kept.made, str(folder))
 
 

@@ -22,10 +22,13 @@ from portal.common.http import actor_of
 from portal.common.idempotency import Answer
 from portal.common.openapi import ReasonSerializer
 from portal.common.paging import ByName
-from portal.common.strict import DryRunQuery, StrictSerializer, StrictString, StrictUuid, checked
+from portal.common.strict import DryRunQuery, SearchQuery, StrictSerializer, StrictString, StrictUuid, checked
 from portal.jobs.feed import job_json
 from tenants.api.jobs import JobSerializer, StartedSerializer, started
 from tenants.models.quota import Dimension
+from tenants.tried import audited
+
+WHOSE = "A user name; somebody of a directory, who need not have been here, as `DIRECTORY\\user`. Empty for nobody."
 
 
 class FoundVmSerializer(serializers.Serializer):
@@ -39,12 +42,24 @@ class FoundVmSerializer(serializers.Serializer):
     mark = serializers.ChoiceField(
         choices=[("", ""), *FoundMark.choices], help_text="Whose mark keeps it from adoption."
     )
+    disk_bytes = serializers.IntegerField(
+        allow_null=True, help_text="What its disks promise. null: never asked for, or a disk is gone or cannot be read."
+    )
+    measured_at = serializers.DateTimeField(allow_null=True, help_text="When its hypervisor was asked for that.")
+
+
+class ToMeasureSerializer(StrictSerializer):
+    machines = serializers.ListField(child=StrictUuid(), max_length=adoption.MOST_AT_ONCE)
+
+
+class MeasuredSerializer(serializers.Serializer):
+    results = FoundVmSerializer(many=True)
 
 
 class NewAdoptionSerializer(StrictSerializer):
     machines = serializers.ListField(child=StrictUuid(), max_length=adoption.MOST_AT_ONCE)
     data_center = StrictUuid()
-    owner = StrictString(default="", allow_blank=True, max_length=150, help_text="A user name; empty for nobody.")
+    owner = StrictString(default="", allow_blank=True, max_length=150, help_text=WHOSE)
 
 
 class ForecastSerializer(serializers.Serializer):
@@ -58,7 +73,7 @@ class AdoptionPlanSerializer(serializers.Serializer):
     names = serializers.ListField(child=serializers.CharField(), help_text="The names they get here.")
     unmeasured = serializers.ListField(
         child=serializers.CharField(),
-        help_text="Those whose disks cannot be measured now, and are not in the forecast.",
+        help_text="Those of whose disks it is not known now what they promise; it is not in the forecast.",
     )
     quota = ForecastSerializer(many=True)
     reasons = ReasonSerializer(many=True)
@@ -70,16 +85,38 @@ class AdoptedSerializer(serializers.Serializer):
     jobs = JobSerializer(many=True)
 
 
+class UnassignedQuery(SearchQuery):
+    """Which machines, and which page of them."""
+
+    provider = StrictUuid(required=False)
+
+
 class UnassignedVms(ListView):
     """The machines on connected providers that nobody here looks after. For super-admins."""
 
+    queries: ClassVar = {"GET": UnassignedQuery}
     guarded = True
     serializer_class = FoundVmSerializer
     pagination_class = ByName
 
     def get_queryset(self) -> QuerySet[FoundVm]:
         """Through the policy."""
-        return adoption.unassigned(_actor(self.request)) if self.request.user else FoundVm.objects.none()
+        if not self.request.user:
+            return FoundVm.objects.none()
+        asked = {"query": self.query["search"], "provider": self.query.get("provider")}
+        return adoption.unassigned(_actor(self.request), **asked)
+
+
+class Measures(ApiView):
+    """What the disks of unassigned machines promise."""
+
+    @extend_schema(request=ToMeasureSerializer, responses=MeasuredSerializer, operation_id="unassigned_vms_measure")
+    @audited("VMS_MEASURE", "vm")
+    def post(self, request: Request) -> Response:
+        """Ask their hypervisors now; one that does not answer leaves it as it was. For super-admins."""
+        wanted = checked(ToMeasureSerializer, request.data)["machines"]
+        rows = adoption.measure(_actor(request), wanted)
+        return Response(MeasuredSerializer({"results": rows}).data)
 
 
 class Adoptions(ApiView):
@@ -96,9 +133,10 @@ class Adoptions(ApiView):
         """Adopt them, all or none; with ``?dry_run=1`` only tell what it would mean for the quota."""
         data, actor = checked(NewAdoptionSerializer, request.data), _actor(request)
         wish = Adoption(tuple(data["machines"]), data["data_center"], data["owner"])
+        wish = adoption.with_owner(actor, wish)
         if self.query["dry_run"] == "1":
             return Response(_plan(adoption.plan_adoption(actor, wish)))
-        return answer_once(request, actor.user.pk, lambda: _adopted(actor, wish))
+        return answer_once(request, actor, lambda: _adopted(actor, wish))
 
 
 class VmUnadopt(ApiView):
@@ -110,7 +148,7 @@ class VmUnadopt(ApiView):
     def post(self, request: Request, uid: UUID) -> Response:
         """Give it back; it stays on its hypervisor as it is."""
         confirm, actor = checked(ConfirmSerializer, request.data)["confirm"], _actor(request)
-        return answer_once(request, actor.user.pk, lambda: started(adoption.unadopt_vm(actor, uid, confirm=confirm)))
+        return answer_once(request, actor, lambda: started(adoption.unadopt_vm(actor, uid, confirm=confirm)))
 
 
 def _adopted(actor: Actor, wish: Adoption) -> Answer:

@@ -11,7 +11,7 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from compute import selectors
+from compute import health, selectors
 from compute.models import Cluster
 from compute.services import clusters as services
 from compute.services.clusters import MOST_HOSTS, ClusterEdit, ClusterPlan, ClusterView
@@ -42,9 +42,13 @@ class ClusterSerializer(OfZone, serializers.ModelSerializer):
         help_text="Of an engine's cluster, for those who may see providers; it reaches what is in the same zone.",
     )
 
+    is_stale = serializers.BooleanField(
+        help_text="A provider of its hosts is silent: what they have is as it was last seen."
+    )
+
     class Meta:
         model = Cluster
-        fields = ["id", "name", "provider", "zone", "version", "is_gone", "memory_overcommit_percent"]
+        fields = ["id", "name", "provider", "zone", "version", "is_gone", "is_stale", "memory_overcommit_percent"]
         read_only_fields = fields
 
 
@@ -102,7 +106,9 @@ class Clusters(ListOfZones, ListView):
 
     def get_queryset(self) -> Any:
         """Through the policy."""
-        return selectors.clusters(_actor(self.request)) if self.request.user else Cluster.objects.none()
+        if not self.request.user:
+            return Cluster.objects.none()
+        return health.clusters_told(selectors.clusters(_actor(self.request)))
 
     @extend_schema(
         request=NewClusterSerializer,
@@ -119,7 +125,7 @@ class Clusters(ListOfZones, ListView):
             row = services.create_cluster(actor, edit)
             return Answer(status.HTTP_201_CREATED, _body(actor, row.pk), reverse("api:cluster", args=[row.pk]))
 
-        return answer_once(request, actor.user.pk, work)
+        return answer_once(request, actor, work)
 
 
 class ClusterDetail(ApiView):
@@ -168,6 +174,7 @@ def _body(actor: Actor, uid: UUID) -> dict[str, Any]:
         "zone": row.zone,
         "version": row.version,
         "is_gone": row.is_gone,
+        "is_stale": view.is_stale,
         "memory_overcommit_percent": row.memory_overcommit_percent,
         "hosts": [host.pk for host in view.hosts],
         "memory": view.memory,

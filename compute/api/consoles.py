@@ -55,9 +55,7 @@ class VmConsoles(ApiView):
             reasons = plan_console(actor, uid, wish)
             return Response({"reasons": [reason.as_json() for reason in reasons], "possible": not reasons})
         # The ticket is a secret: a repeat is refused, not answered again.
-        return answer_once(
-            request, actor.user.pk, lambda: _answer(request, open_console(actor, uid, wish)), secret=True
-        )
+        return answer_once(request, actor, lambda: _answer(request, open_console(actor, uid, wish)), secret=True)
 
 
 def _answer(request: Request, opened: OpenedConsole) -> Answer:

@@ -141,7 +141,7 @@ class Images(ListView):
         wish = ImageRequest(
             data["name"], data["format"], data["size_bytes"], data["data_center"], data["sha256"].lower()
         )
-        return answer_once(request, actor.user.pk, lambda: _made(images.create_image(actor, wish)))
+        return answer_once(request, actor, lambda: _made(images.create_image(actor, wish)))
 
 
 class ImageDetail(ApiView):

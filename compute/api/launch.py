@@ -10,9 +10,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compute.selectors import MOST_OFFERED
-from compute.services.launch import LaunchRequest, NewAdmin, OwnNetwork, launch_data_center
+from compute.services.launch import LaunchRequest, NewAdmin, OwnNetwork, launch_data_center, with_admin
 from portal.common.actor import Door
-from portal.common.api import ApiView, answer_once
+from portal.common.api import ApiView, answer_asked
 from portal.common.errors import PortalError, Reason
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer
@@ -78,15 +78,18 @@ class StartedLaunchSerializer(serializers.Serializer):
 class DataCenterLaunch(ApiView):
     """A new data center with all that a department needs, by one job."""
 
-    rehearsed = ("POST",)
+    rehearsed = asks_first = ("POST",)
 
     @extend_schema(
         request=LaunchSerializer, responses={202: StartedLaunchSerializer}, operation_id="data_centers_launch"
     )
     def post(self, request: Request) -> Response:
-        """Launch one, or go on with a launch that failed. For super-admins."""
+        """Launch one, or go on with a launch that failed. For super-admins.
+
+        An admin who is not known here is asked for in his directory (503 when that is down).
+        """
         data, actor = checked(LaunchSerializer, request.data), actor_of(request, door=Door.API)
-        wanted = _wanted(data)
+        wanted = with_admin(actor, _wanted(data))
 
         def work() -> Answer:
             try:
@@ -97,7 +100,7 @@ class DataCenterLaunch(ApiView):
                 )
                 raise
 
-        return answer_once(request, actor.user.pk, work)
+        return answer_asked(self, request, actor, work)
 
 
 def _wanted(data: dict[str, Any]) -> LaunchRequest:

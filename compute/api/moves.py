@@ -10,7 +10,7 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from compute.api.adoption import ForecastSerializer
+from compute.api.adoption import WHOSE, ForecastSerializer
 from compute.api.vms import VmSerializer
 from compute.services import moves
 from compute.services.moves import Move, MovePlan
@@ -24,7 +24,7 @@ from portal.common.strict import DryRunQuery, StrictBoolean, StrictSerializer, S
 
 class NewMoveSerializer(StrictSerializer):
     data_center = StrictUuid(help_text="The one that it comes into.")
-    owner = StrictString(default="", allow_blank=True, max_length=150, help_text="A user name; empty for nobody.")
+    owner = StrictString(default="", allow_blank=True, max_length=150, help_text=WHOSE)
     despite_unknown = StrictBoolean(
         default=False, help_text="Of an adopted machine: the data center may use its storage and its networks."
     )
@@ -62,14 +62,15 @@ class VmMove(ApiView):
     def post(self, request: Request, uid: UUID) -> Response:
         """Move it, for super-admins; with ``?dry_run=1`` only tell what that would mean."""
         data, actor = checked(NewMoveSerializer, request.data), actor_of(request, door=Door.API)
-        move = Move(data["data_center"], data["owner"], data["despite_unknown"])
+        wanted = Move(data["data_center"], data["owner"], data["despite_unknown"])
+        move = moves.with_owner(actor, uid, wanted)
         if self.query["dry_run"] == "1":
             return Response(_plan(moves.plan_move(actor, uid, move)))
 
         def work() -> Answer:
             return Answer(status.HTTP_200_OK, dict(VmSerializer(moves.move_vm(actor, uid, move)).data), "")
 
-        return answer_once(request, actor.user.pk, work)
+        return answer_once(request, actor, work)
 
 
 def _plan(plan: MovePlan) -> dict[str, Any]:

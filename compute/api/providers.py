@@ -157,7 +157,7 @@ class Providers(ListView):
             row = selectors.get_provider(actor, services.store_tried(actor, name=name, trial=trial).pk)
             return Answer(status.HTTP_201_CREATED, ProviderSerializer(row).data, reverse("api:provider", args=[row.pk]))
 
-        response = answer_once(request, actor.user.pk, work)
+        response = answer_once(request, actor, work)
         services.read_new(trial)
         return response
 

@@ -56,7 +56,7 @@ class Readiness(ApiView):
         """Look again, by a job; 409 names the one that is at it already."""
         checked(Empty, request.data)
         actor = _actor(request)
-        return answer_once(request, actor.user.pk, lambda: started(services.check_readiness(actor)))
+        return answer_once(request, actor, lambda: started(services.check_readiness(actor)))
 
 
 def _actor(request: Request) -> Actor:

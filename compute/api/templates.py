@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compute import rules, selectors
-from compute.assigned import users_seen
+from compute.assigned import users_seen, with_users
 from compute.models import StorageDomain, Template
 from compute.services import templates
 from compute.services.template_copies import CopyRequest, Offer, get_offer, template_of_machine, template_of_volume
 from compute.services.template_rows import TemplateTraits
 from compute.services.templates import NewTemplate, TemplateEdit
+from compute.services.volume_offers import template_of_offer
 from compute.services.wishes import can_clone
 from portal.common.actor import Actor, Door
 from portal.common.api import ApiView, ListView, answer_once
@@ -28,6 +29,7 @@ from portal.common.paging import ByName
 from portal.common.rehearsal import is_rehearsal
 from portal.common.strict import (
     LARGEST_NUMBER,
+    SearchQuery,
     StrictBoolean,
     StrictInteger,
     StrictSerializer,
@@ -40,7 +42,7 @@ from portal.jobs.models import Job
 from tenants.api.jobs import StartedSerializer, started
 
 SMALLEST_NUMBER = -LARGEST_NUMBER
-SOURCES = ("image", "vm", "volume")
+SOURCES = ("image", "vm", "volume", "volume_offer")
 BOUNDS: dict[str, Any] = {"min_value": SMALLEST_NUMBER, "max_value": LARGEST_NUMBER}
 
 
@@ -84,8 +86,8 @@ class TemplateSerializer(serializers.ModelSerializer):
         return can_clone(row)
 
 
-class OneTemplateSerializer(TemplateSerializer):
-    """One looked at by itself, with where it can be used."""
+class ListedTemplateSerializer(TemplateSerializer):
+    """One of a list, with where it can be used."""
 
     data_centers = serializers.SerializerMethodField(
         help_text="Those that it is assigned to, of the data centers that one may see."
@@ -95,6 +97,16 @@ class OneTemplateSerializer(TemplateSerializer):
         fields = [*TemplateSerializer.Meta.fields, "data_centers"]
         read_only_fields = fields
 
+    @extend_schema_field(serializers.ListField(child=serializers.UUIDField()))
+    def get_data_centers(self, row: Any) -> list[UUID]:
+        """By name, as they were read along."""
+        return [one.data_center_id for one in row.seen]
+
+
+class OneTemplateSerializer(ListedTemplateSerializer):
+    """One looked at by itself: where it can be used is asked for it alone."""
+
+    @extend_schema_field(serializers.ListField(child=serializers.UUIDField()))
     def get_data_centers(self, row: Template) -> list[UUID]:
         """By name."""
         return list(users_seen(self.context["actor"], row).values_list("pk", flat=True))
@@ -124,12 +136,13 @@ class VolumeSerializer(StrictSerializer):
 
 
 class NewTemplateSerializer(TemplateEditSerializer):
-    """A template to make from an uploaded image, from a machine that is off, or from a volume: one of the three."""
+    """A template to make from an uploaded image, from a machine that is off, or from a volume: one of the four."""
 
     name = StrictString(max_length=200)
     image = StrictUuid(required=False, help_text="One that is ready.")
     vm = StrictUuid(required=False, help_text="One that is off; it stays as it is.")
     volume = VolumeSerializer(required=False, help_text="For super-admins.")
+    volume_offer = StrictUuid(required=False, help_text="A volume that was offered to the data center.")
     accept_unsealed = StrictBoolean(
         default=False,
         help_text="Of a machine or a volume: its identity, keys and logs are in the copy. Must be true unless it is sealed.",
@@ -152,15 +165,19 @@ class TemplateStartedSerializer(StartedSerializer):
 class Templates(ListView):
     """The templates one may see."""
 
+    queries: ClassVar = {"GET": SearchQuery}
+
     rehearsed = ("POST",)
-    serializer_class = TemplateSerializer
+    serializer_class = ListedTemplateSerializer
     pagination_class = ByName
 
     def get_queryset(self) -> Any:
         """Through the policy."""
         if not self.request.user:
             return Template.objects.none()
-        return selectors.visible_templates(_actor(self.request))
+        actor = _actor(self.request)
+        rows, text = selectors.visible_templates(actor), self.query["search"]
+        return with_users(actor, rows.filter(name__icontains=text) if text else rows)
 
     @extend_schema(
         request=NewTemplateSerializer, responses={202: TemplateStartedSerializer}, operation_id="templates_create"
@@ -182,9 +199,11 @@ class Templates(ListView):
                 return template_of_volume(actor, *offer, wish)
             if kind == "vm":
                 return template_of_machine(actor, source, wish)
+            if kind == "volume_offer":
+                return template_of_offer(actor, source, wish)
             return templates.make_template(actor, NewTemplate(traits, source, *place))
 
-        return answer_once(request, actor.user.pk, lambda: _started(*make()))
+        return answer_once(request, actor, lambda: _started(*make()))
 
 
 class TemplateDetail(ApiView):
@@ -229,7 +248,7 @@ def _only_one(sources: dict[str, Any]) -> tuple[str, Any]:
     """What it is to be made of; ``Invalid`` unless exactly one thing is named."""
     named = [(kind, source) for kind, source in sources.items() if source is not None]
     if len(named) != 1:
-        text = _("Name one of these: image, vm, volume.")
+        text = _("Name one of these: image, vm, volume, volume_offer.")
         field = named[1][0] if named else "image"
         raise Invalid(text, reasons=(Reason("source_ambiguous" if named else "source_missing", text, field),))
     return named[0]

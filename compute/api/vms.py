@@ -11,6 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compute import selectors
+from compute.asked import asked_for
+from compute.choices import VmStatusChoice
 from compute.models import Vm
 from compute.services import vms
 from compute.services.adoption import set_protected
@@ -23,6 +25,7 @@ from portal.common.openapi import ReasonSerializer
 from portal.common.paging import ByName
 from portal.common.strict import (
     DryRunQuery,
+    SearchQuery,
     StrictBoolean,
     StrictInteger,
     StrictSerializer,
@@ -49,7 +52,7 @@ class VmSerializer(serializers.ModelSerializer):
     id = serializers.UUIDField(source="uid", read_only=True)
     owner: Any = serializers.SlugRelatedField(slug_field="username", read_only=True, allow_null=True)
     data_center: Any = serializers.UUIDField(source="data_center_id", read_only=True)
-    template: Any = serializers.UUIDField(source="template_id", read_only=True, allow_null=True)
+    template: Any = serializers.UUIDField(source="template_here.pk", read_only=True, allow_null=True)
     cluster: Any = serializers.UUIDField(source="cluster_id", read_only=True)
     addresses = AddressSerializer(many=True, read_only=True)
 
@@ -166,16 +169,27 @@ class PlanSerializer(serializers.Serializer):
     possible = serializers.BooleanField()
 
 
+class VmsQuery(SearchQuery):
+    """Which machines, and which page of them."""
+
+    search = StrictString(default="", allow_blank=True, max_length=64, help_text="What a name or an address holds.")
+    status = serializers.ChoiceField(choices=VmStatusChoice.choices, required=False)
+    data_center = StrictUuid(required=False)
+
+
 class Vms(ListView):
     """The machines one may see."""
 
-    queries: ClassVar = ListView.queries | {"POST": DryRunQuery}
+    queries: ClassVar = {"GET": VmsQuery, "POST": DryRunQuery}
     serializer_class = VmSerializer
     pagination_class = ByName
 
     def get_queryset(self) -> Any:
         """Through the policy."""
-        return selectors.vms(_actor(self.request)) if self.request.user else Vm.objects.none()
+        if not self.request.user:
+            return Vm.objects.none()
+        asked = {name: self.query[name] for name in ("data_center", "status") if name in self.query}
+        return asked_for(selectors.vms(_actor(self.request)), text=self.query["search"], **asked)
 
     @extend_schema(request=NewVmSerializer, responses={202: StartedVmSerializer, 200: PlanSerializer})
     def post(self, request: Request) -> Response:
@@ -183,7 +197,7 @@ class Vms(ListView):
         actor, wish = _actor(request), wish_of(checked(NewVmSerializer, request.data))
         if self.query["dry_run"] == "1":
             return Response(_plan(vms.plan_create(actor, wish)))
-        return answer_once(request, actor.user.pk, lambda: _made(*vms.create_vm(actor, wish)))
+        return answer_once(request, actor, lambda: _made(*vms.create_vm(actor, wish)))
 
 
 def _made(vm: Vm, job: Job) -> Answer:
@@ -215,7 +229,7 @@ class VmDetail(ApiView):
     def delete(self, request: Request, uid: UUID) -> Response:
         """Delete it with its disks; with ``?dry_run=1`` only tell the plan."""
         if self.query["dry_run"] == "1":
-            return Response(_plan(vms.plan_verb(_actor(request), uid, "delete")))
+            return Response(_plan(vms.plan_verb(_actor(request), uid, "delete", confirm=self.query["confirm"])))
         code, body, location = started(vms.delete_vm(_actor(request), uid, confirm=self.query["confirm"]))
         return Response(body, status=code, headers={"Location": location})
 
@@ -252,8 +266,8 @@ class VmVerb(ApiView):
         """Start the job that does it; with ``?dry_run=1`` only tell the plan."""
         confirm, actor = checked(ConfirmSerializer, request.data)["confirm"], _actor(request)
         if self.query["dry_run"] == "1":
-            return Response(_plan(vms.plan_verb(actor, uid, self.verb)))
-        return answer_once(request, actor.user.pk, lambda: started(VERBS[self.verb](actor, uid, confirm=confirm)))
+            return Response(_plan(vms.plan_verb(actor, uid, self.verb, confirm=confirm)))
+        return answer_once(request, actor, lambda: started(VERBS[self.verb](actor, uid, confirm=confirm)))
 
 
 def _actor(request: Request) -> Actor:

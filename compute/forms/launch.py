@@ -96,9 +96,10 @@ class LaunchForm(QuotaForm):
         able = [(str(row.pk), row.name) for row in offered["providers"].rows]
         self._choose("network_provider", [*able, none])
         self.makes_networks = bool(able)
-        self.fields["network_provider"].help_text = gettext(
-            "On engines none can be made: choose one of those that the engine has."
-        )
+        if any(row.is_engines for row in offered["clusters"].rows):
+            self.fields["network_provider"].help_text = gettext(
+                "On engines none can be made: choose one of those that the engine has."
+            )
 
     def _choose(self, name: str, choices: list[tuple[str, str]]) -> None:
         self.fields[name].choices = choices  # type: ignore[attr-defined]
@@ -142,8 +143,9 @@ def _placed(text: str, row: Network | Template) -> str:
 
 def _network_label(row: Network) -> str:
     text = _placed(row.name, row)
-    warning = gettext("the engine reaches its hosts by it: machines on it could, too")
-    return f"{text}: {warning}" if row.is_management else text
+    if row.is_management:
+        return f"{text}: " + gettext("the engine reaches its hosts by it: machines on it could, too")
+    return f"{text}: " + gettext("machines on it reach whatever else is on it") if row.offered else text
 
 
 def _template_label(row: Template) -> str:

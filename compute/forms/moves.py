@@ -22,7 +22,10 @@ class MoveForm(PageForm):
         label=_("Owner's user name"),
         required=False,
         max_length=150,
-        help_text=_("Empty: nobody will own it, and the data center's admins look after it."),
+        help_text=_(
+            "Somebody of a directory, who need not have been here, as DIRECTORY\\user. Empty: nobody will own it, and the data "
+            "center's admins look after it."
+        ),
     )
 
     despite_unknown = forms.BooleanField(

@@ -73,6 +73,7 @@ class VmForm(PageForm):
         self._field("template").choices = [(str(row.pk), _label(row, self.places)) for row in templates]
         self._field("data_center").choices = [(str(row.pk), row.name) for row in data_centers]
         self.profiles = {str(row.pk): str(row) for row in profiles}
+        self._found = {str(row.pk) for row in profiles if row.network.offered}
         self._field("nics").choices = [(USUAL, ""), (NO_NIC, ""), *self.profiles.items()]
         as_template = [("", gettext("As the template has it"))]
         self._field("memory_mib").choices = as_template + [(str(mib), mib_text(mib)) for mib in MEMORY_MIB]
@@ -153,6 +154,15 @@ class VmForm(PageForm):
     def nic_names(self) -> list[str]:
         """On what the cards will be, in words."""
         return [self.profiles[uid] for uid in self.chosen_nics()]
+
+    def found_names(self) -> list[str]:
+        """Of what is offered, the networks that were on their host before the portal."""
+        return [name for uid, name in self.profiles.items() if uid in self._found]
+
+    def found_chosen(self) -> list[str]:
+        """Those of them that a card will be on."""
+        chosen = self.chosen_nics()
+        return [name for uid, name in self.profiles.items() if uid in self._found and uid in chosen]
 
     def nic_rows(self) -> list[tuple[str, list[tuple[str, str]]]]:
         """A choice for each card, what is chosen and what is offered, and one for another card.

@@ -21,6 +21,7 @@ from compute.models.readiness import ReadinessResult
 from compute.models.screen import Screen
 from compute.models.template import Template, TemplateAssignment
 from compute.models.vm import Disk, FoundVm, Nic, Vm
+from compute.models.volume_offer import VolumeOffer
 
 __all__ = [
     "Cluster",
@@ -45,5 +46,6 @@ __all__ = [
     "Vm",
     "VmGroupGrant",
     "VmUserGrant",
+    "VolumeOffer",
     "Zone",
 ]

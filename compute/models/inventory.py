@@ -8,9 +8,11 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from compute.choices import ZONE_STATUSES, StorageFunction, StorageStatus
+from compute.choices import HOST_STATUSES, STORAGE_TYPES, ZONE_STATUSES, StorageFunction, StorageStatus
 from portal.common.models import UidModel
-from portal.hypervisors.models import Provider, ProviderStatus
+from portal.hypervisors.known import capabilities_of
+from portal.hypervisors.models import Provider
+from portal.hypervisors.specs import PORTAL_POOL
 from tenants.models import DataCenter
 
 
@@ -94,6 +96,8 @@ class Host(UidModel):
     cpu_features = models.JSONField(default=list)
     # Whether it tells all its bridges; else those are known that networks name.
     tells_bridges = models.BooleanField(default=False)
+    # Names and addresses of an engine's host: machines' displays are reached at no other (``displays``).
+    addresses = models.JSONField(default=list, db_default=models.Value([], models.JSONField()))
 
     class Meta:
         ordering: ClassVar = ["name", "uid"]
@@ -101,6 +105,16 @@ class Host(UidModel):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def status_title(self) -> str:
+        """Its status in words; its provider's own word where we know none."""
+        return str(HOST_STATUSES.get(self.status, self.status))
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether its status is only what was seen before its provider fell silent."""
+        return self.provider.is_silent
 
 
 class StorageDomain(UidModel):
@@ -132,6 +146,11 @@ class StorageDomain(UidModel):
         return self.name
 
     @property
+    def type_title(self) -> str:
+        """What kind of storage it is, in people's words; of a kind that is not known here its hypervisor's word."""
+        return str(STORAGE_TYPES.get(self.type, self.type))
+
+    @property
     def is_engines(self) -> bool:
         """Whether it is of an engine, whose domains are of all hosts of their zones; by the provider's zones."""
         return bool(self.provider.zones.all())
@@ -139,7 +158,7 @@ class StorageDomain(UidModel):
     @property
     def is_silent(self) -> bool:
         """Whether its status is only what was seen before its provider fell silent."""
-        return self.provider.status in {ProviderStatus.UNREACHABLE, ProviderStatus.DENIED}
+        return self.provider.is_silent
 
     @property
     def is_shared(self) -> bool:
@@ -152,9 +171,25 @@ class StorageDomain(UidModel):
         return [zone.name for zone in self.provider.zones.all() if zone.external_id in self.zones]
 
     @property
+    def is_another_portals(self) -> bool:
+        """Whether another portal made it for itself: its name says so, and disks of ours are not made in it."""
+        return not self.holds_disks and PORTAL_POOL.fullmatch(self.name) is not None
+
+    @property
     def function(self) -> StorageFunction:
-        """Whether machines' disks can lie in it."""
-        return StorageFunction.DATA if self.holds_disks else StorageFunction.SOURCE
+        """Whether machines' disks can lie in it, or what lies in it can at least be copied."""
+        if self.holds_disks:
+            return StorageFunction.DATA
+        if self.is_another_portals:
+            return StorageFunction.NONE
+        able = capabilities_of(self.provider)
+        copies = able.disk_copy and self.type not in able.unread_storage
+        return StorageFunction.SOURCE if copies else StorageFunction.NONE
+
+    @property
+    def tells_use(self) -> bool:
+        """Whether how much of it is used means anything (``StorageDomainFound``)."""
+        return bool(self.used_bytes or self.free_bytes or not self.total_bytes)
 
     @property
     def percent(self) -> int:

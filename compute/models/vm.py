@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -10,10 +10,13 @@ from django.utils.translation import gettext_lazy as _
 from compute.choices import ABSENT, FoundMark, VmStatusChoice, detail_words
 from compute.models.inventory import Cluster, Host, StorageDomain
 from compute.models.template import Template
+from compute.rules import gib_of
 from network.models import VnicProfile
 from portal.common.models import UidModel
 from portal.hypervisors.models import Provider
 from tenants.models import DataCenter, User
+
+STATUS_WORDS: dict[str, Any] = dict(VmStatusChoice.choices)
 
 
 class Vm(UidModel):
@@ -55,6 +58,10 @@ class Vm(UidModel):
             models.Index(fields=["name", "uid"], name="vm_by_name"),
         ]
 
+    def get_status_display(self) -> str:  # type: ignore[no-redef]  # Django adds it where it is missing
+        """In words. Django's own translates every choice each time, and a list asks it several times for each machine."""
+        return str(STATUS_WORDS.get(self.status, self.status))
+
     def __str__(self) -> str:
         return self.name
 
@@ -62,6 +69,13 @@ class Vm(UidModel):
     def status_words(self) -> str:
         """What is to be said besides the status; often nothing."""
         return detail_words(self.status_detail)
+
+    @property
+    def template_here(self) -> Template | None:
+        """Its template, as far as its data center may know of it: none of another's, from where the machine was moved."""
+        template = self.template
+        is_told = template is not None and template.owner_id in {None, self.data_center_id}
+        return template if is_told else None
 
     @property
     def is_absent(self) -> bool:
@@ -85,12 +99,21 @@ class FoundVm(UidModel):
     cluster = models.ForeignKey(Cluster, null=True, blank=True, on_delete=models.SET_NULL, related_name="found_vms")
     host = models.ForeignKey(Host, null=True, blank=True, on_delete=models.SET_NULL, related_name="found_vms")
 
+    # What its disks promise, as it was last asked for; asked and null: one is gone, or cannot be read.
+    disk_bytes = models.PositiveBigIntegerField(null=True, blank=True)
+    measured_at = models.DateTimeField(null=True, blank=True)
+
     class Meta:
         ordering: ClassVar = ["name", "uid"]
         constraints: ClassVar = [models.UniqueConstraint(fields=["provider", "external_id"], name="found_vm_once")]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def disk_gib(self) -> int | None:
+        """What they would cost of a quota, in GiB begun; None: not known."""
+        return None if self.disk_bytes is None else gib_of(self.disk_bytes)
 
 
 class Disk(UidModel):

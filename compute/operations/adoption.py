@@ -29,10 +29,13 @@ def put_mark(ctx: StepContext) -> None:
 
 
 def measure(ctx: StepContext) -> Done:
-    """Charge what its disks promise, as the hypervisor says now; once, whatever is said at a second try."""
+    """Charge what its disks promise, as the hypervisor says now; once, whatever is said at a second try.
+
+    What cannot be told is not charged, and stays unknown (None) instead of nothing.
+    """
     vm = vm_of(ctx)
     size = driver_of(vm).disk_sizes((vm.external_id,)).get(vm.external_id)
-    gib = gib_of(size or 0)
+    gib = None if size is None else gib_of(size)
     with transaction.atomic():
         if gib and vm.found_disk_gib is None:
             amounts = {Dimension.STORAGE_GIB: gib}
@@ -40,7 +43,7 @@ def measure(ctx: StepContext) -> Done:
         Vm.objects.filter(pk=vm.pk, found_disk_gib=None).update(found_disk_gib=gib)
     ctx.fault_point("charged")
     if size is None:
-        ctx.report(_("The sizes of its disks cannot be told, so they are not charged."))
+        ctx.report(_("A disk of it is gone or cannot be read: what its disks promise is not known, and not charged."))
     return Done({"disk_gib": gib})
 
 

@@ -15,14 +15,16 @@ from compute import inspection, rules, spool
 from compute.choices import IMAGE_REFUSALS
 from compute.models import Template, Vm
 from compute.operations.left_behind import template_left
+from compute.operations.offered import HEAD_BYTES, refuse_otherwise
+from compute.operations.permitted import ask_again
 from compute.operations.templates import GIB, UNDONE, disk_of, forget, in_turn, make_ready, remove, template_of
 from portal.hypervisors.base import Driver
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.errors import HypervisorError
 from portal.hypervisors.specs import DiskRef, DiskSpec, VmStatus, VolumeFound, VolumeRef
 from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, Wait, register
+from tenants.permits import Permit
 
-HEAD_BYTES = 1024 * 1024
 LOOK_SECONDS = 2.0  # between two looks at how far a copy is
 COPY_SECONDS = 2 * 3600.0  # of trying again while an earlier try is still at it
 QCOW2 = "qcow2"
@@ -74,11 +76,15 @@ def percent_of(done: int | None, in_all: int) -> int | None:
 
 
 def _refuse_unless_off(ctx: StepContext, driver: Driver) -> Vm:
-    """What is copied from a machine that writes is worth nothing. Asked of the hypervisor, before and after."""
+    """What is copied from a machine that writes is worth nothing. Asked of the hypervisor, before and after; and whether who asked
+    for it may still have what is in it.
+    """
     vm = Vm.objects.filter(pk=UUID(ctx.params["vm"])).first()
     found = driver.find_vm(vm.pk, vm.external_id) if vm is not None else None
     if vm is None or found is None:
         raise StepFailed(_("The machine is gone."), code="vm_gone")
+    text = _("You may not copy the machine %(name)s any more. Ask for a role on it.") % {"name": vm.name}
+    ask_again(ctx, Permit.VM_EDIT, vm, code="vm_not_permitted", text=text)
     if found.status is not VmStatus.DOWN:
         raise StepFailed(_("The machine is not off. Shut it down, and make the template again."), code="vm_not_down")
     return vm
@@ -135,7 +141,7 @@ class TemplateOfMachine(Operation):
 # -- of a volume
 
 
-def _volume(ctx: StepContext, driver: Driver) -> VolumeFound:
+def _volume(ctx: StepContext, template: Template, driver: Driver) -> VolumeFound:
     domain, name = ctx.params["storage_domain"], ctx.params["volume"]
     found = next((row for row in driver.volumes(domain) if row.external_id == name), None)
     if found is None:
@@ -145,6 +151,7 @@ def _volume(ctx: StepContext, driver: Driver) -> VolumeFound:
         text = _("The volume cannot be copied as it is now. The list of volumes says why, to super-admins.")
         detail = " ".join(reason.text for reason in reasons)
         raise StepFailed(text, code=reasons[0].code, detail=detail)
+    refuse_otherwise(ctx, template, found)
     return found
 
 
@@ -156,7 +163,7 @@ def look_at_volume(ctx: StepContext) -> Done:
     """What it is by its bytes, before any program of QEMU's opens it."""
     template = template_of(ctx)
     driver = _driver(template)
-    found, head = _volume(ctx, driver), _head(ctx, driver)
+    found, head = _volume(ctx, template, driver), _head(ctx, driver)
     try:
         facts = inspection.inspect_stream(
             BytesIO(head),
@@ -181,8 +188,9 @@ def copy_volume(ctx: StepContext) -> Wait | None:
 
 def verify_volume(ctx: StepContext) -> None:
     """Nobody changed what the volume says of itself between the look and the copy, and the copy is there."""
-    driver = _driver(template_of(ctx))
-    _volume(ctx, driver)
+    template = template_of(ctx)
+    driver = _driver(template)
+    _volume(ctx, template, driver)
     if hashlib.sha256(_head(ctx, driver)).hexdigest() != ctx.output("look")["head"]:
         raise StepFailed(_("Somebody wrote on the volume while it was copied."), code="volume_changed")
     make_ready(ctx)

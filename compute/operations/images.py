@@ -96,7 +96,8 @@ def accept(job: JobContext) -> None:
 
 
 def refuse(job: JobContext) -> None:
-    """It stays in the list, with the reason, until somebody removes it or the sweep does; its bytes are gone already."""
+    """It stays in the list, with the reason, until somebody removes it or the sweep does. Its bytes go, also where nothing was begun."""
+    spool.remove(job.target_uid)
     quota.release(quota.Consumer("image", job.target_uid))
     Image.objects.filter(pk=job.target_uid).update(
         status=ImageStatus.REFUSED, reason=str(job.error.get("code", ""))[:40]

@@ -27,12 +27,14 @@ from portal.events.codes import Outcome
 from portal.events.record import Subject, record
 from portal.hypervisors.models import Provider
 from portal.jobs.context import JobContext
+from portal.jobs.gate import ask_gate
 from portal.jobs.models import Job
-from portal.jobs.operation import Act, Done, Kept, Operation, StepContext, StepDef, StepFailed, register
+from portal.jobs.operation import Act, Done, Kept, Operation, StepContext, StepDef, StepFailed, Wait, register
 from tenants import policy, quota
 from tenants.holdings import CODENAME
 from tenants.models import DataCenter, DataCenterUserGrant, User
 from tenants.models.quota import Dimension
+from tenants.permits import Permit
 from tenants.services.grants import hold_role
 
 NOTHING_TO_DO = Done(skipped=True)
@@ -52,6 +54,17 @@ def _center(ctx: StepContext, *, may_be_open: bool = False) -> DataCenter:
 def _opened_meanwhile() -> StepFailed:
     text = _("The data center was enabled by hand meanwhile. Change it on its own pages.")
     return StepFailed(text, code="opened_meanwhile")
+
+
+def by_right(act: Act, *permits: Permit) -> Act:
+    """The step, done only while whoever asked for the launch still holds these on the whole system, as its services ask."""
+
+    def allowed(ctx: StepContext) -> Done | Wait | Kept | None:
+        for permit in permits:
+            ask_gate(ctx.actor, permit, "system", policy.system().pk)
+        return act(ctx)
+
+    return allowed
 
 
 def _tell(ctx: StepContext, verb: str, row: DataCenter, **data: Any) -> None:
@@ -97,7 +110,7 @@ def _name_taken() -> StepFailed:
 
 
 def assigning(kind: str, chosen: str) -> Act:
-    """The step that lets it use exactly those of a kind that ``params[chosen]`` names."""
+    """The step that lets it use exactly those of a kind that ``params[chosen]`` names, for who may still share out."""
     share = SHAREABLE[kind]
 
     def assign(ctx: StepContext) -> Done | None:
@@ -109,7 +122,7 @@ def assigning(kind: str, chosen: str) -> Act:
             _take_back(ctx, share, row, there - uids)
         return None if uids | there else NOTHING_TO_DO
 
-    return assign
+    return by_right(assign, Permit.PROVIDER_MANAGE)
 
 
 def _give(ctx: StepContext, share: Shareable, row: DataCenter, uids: Iterable[UUID]) -> None:
@@ -310,14 +323,19 @@ class LaunchDataCenter(Operation):
     while_undone = gettext_lazy("What was finished stays.")
     when_failed = gettext_lazy("What was finished stays. Continue the launch from the step that failed.")
     steps = (
-        StepDef("data_center", gettext_lazy("Make the data center"), make_center),
+        StepDef("data_center", gettext_lazy("Make the data center"), by_right(make_center, Permit.SYSTEM_MANAGE)),
         StepDef("clusters", gettext_lazy("Assign clusters"), assigning("cluster", "clusters")),
         StepDef("storage", gettext_lazy("Assign storage domains"), assigning("storage_domain", "storage_domains")),
         StepDef("templates", gettext_lazy("Assign templates"), assigning("template", "templates")),
         StepDef("networks", gettext_lazy("Assign networks"), assigning("network", "networks")),
-        StepDef("network", gettext_lazy("Make its own network"), make_network, unmake_network),
+        StepDef(
+            "network",
+            gettext_lazy("Make its own network"),
+            by_right(make_network, Permit.PROVIDER_MANAGE),
+            unmake_network,
+        ),
         StepDef("verify_network", gettext_lazy("Verify the network"), verify_network),
-        StepDef("quota", gettext_lazy("Set the quota"), set_quota),
+        StepDef("quota", gettext_lazy("Set the quota"), by_right(set_quota, Permit.SYSTEM_MANAGE, Permit.QUOTA_EDIT)),
         StepDef("admin", gettext_lazy("Appoint the administrator"), appoint),
         StepDef("launch", gettext_lazy("Open it for its people"), check_all, destructive=True),
     )

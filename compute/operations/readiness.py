@@ -85,7 +85,10 @@ def _hosts(provider: Provider) -> list[HostState]:
 
 def _domains(provider: Provider) -> list[DomainState]:
     rows = StorageDomain.objects.filter(provider=provider).order_by("name")
-    return [DomainState(row.name, is_active=row.status == "active", percent=row.percent) for row in rows]
+    return [
+        DomainState(row.name, row.status == "active", row.percent, holds_disks=row.holds_disks, tells_use=row.tells_use)
+        for row in rows
+    ]
 
 
 def _write(found: list[Finding], provider: Provider | None) -> None:

@@ -14,11 +14,14 @@ from compute.choices import TemplateStatus
 from compute.models import Image, Template
 from compute.operations.images import promised_bytes
 from compute.operations.left_behind import template_left
+from compute.operations.permitted import ask_again
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.specs import DiskRef, DiskSpec
 from portal.jobs.context import JobContext
 from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, Wait, register
 from tenants import quota
+from tenants.models import DataCenter
+from tenants.permits import Permit
 
 CHUNK = 1024 * 1024
 TURN_SECONDS = 5.0  # until a step looks again for a place
@@ -61,6 +64,7 @@ def convert(ctx: StepContext) -> Wait | None:
     image = Image.objects.filter(pk=ctx.params["image"]).first()
     if image is None:
         raise StepFailed(_("The image is gone."), code="image_gone")
+    _ask_again(ctx, image)
     target = spool.converted(ctx.target_uid)
     room = max(CHUNK, spool.free_bytes() - promised_bytes() - settings.IMAGE_SPARE_BYTES)
     bounds = qemu_img.Bounds(CONVERT_SECONDS, file_bytes=min(qemu_img.most_bytes(image.virtual_bytes), room))
@@ -75,6 +79,21 @@ def convert(ctx: StepContext) -> Wait | None:
         raise StepFailed(text, code="conversion_failed", detail=error.detail) from error
     ctx.fault_point("made")
     return None
+
+
+def _ask_again(ctx: StepContext, image: Image) -> None:
+    """Who asked for it still has the image: what it took, by the place where the template is to be."""
+    permit = taken_for(image, template_of(ctx).owner)
+    text = _("You may not use the image %(name)s any more. Choose another, or ask for a role on it.")
+    ask_again(ctx, permit, image, code="image_not_permitted", text=text % {"name": image.name})
+
+
+def taken_for(image: Image, owner: DataCenter | None) -> Permit:
+    """What it takes to make a template of an image: whoever sees one does not read what is in it, so that to take that to
+    another department is for those who may upload it.
+    """
+    is_theirs = owner is not None and image.owner_id not in {None, owner.pk}
+    return Permit.IMAGE_UPLOAD if is_theirs else Permit.IMAGE_VIEW
 
 
 def drop_converted(ctx: StepContext) -> None:

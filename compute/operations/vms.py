@@ -16,11 +16,10 @@ from compute.operations.kept import MAKING_SECONDS, engines_template, read_back_
 from compute.operations.left_behind import machine_left
 from compute.operations.looked_at import once_looked_at
 from compute.operations.machine import driver_of, read_back, ref_of, settle, vm_of
+from compute.operations.permitted import ask_again
 from compute.operations.removal import remove_disks
 from compute.sync.vms import observe
 from network.models import VnicProfile
-from portal.common.errors import NotFound as Hidden
-from portal.common.errors import NotPermitted
 from portal.common.sealed import unseal_json
 from portal.hypervisors.base import Driver
 from portal.hypervisors.engine_found import MakingState
@@ -37,10 +36,8 @@ from portal.hypervisors.specs import (
     VmStatus,
 )
 from portal.jobs.context import JobContext
-from portal.jobs.gate import ask_gate
 from portal.jobs.operation import Act, Done, Operation, StepContext, StepDef, StepFailed, Wait, register
 from tenants import quota
-from tenants.kinds import kind_of
 from tenants.permits import Permit
 
 if TYPE_CHECKING:
@@ -65,15 +62,17 @@ def _nics(vm: Vm) -> tuple[NicSpec, ...]:
 
 
 def _nic(nic: Nic, profile: VnicProfile) -> NicSpec:
-    return NicSpec(nic.pk, nic.mac, profile.network.external_id, profile.network.filter_name, profile.external_id)
+    network = profile.network
+    return NicSpec(nic.pk, nic.mac, network.external_id, network.filter_name, profile.external_id, network.offered)
 
 
 # -- create
 
 
 def place(ctx: StepContext) -> Done:
-    """Its networks are still his who asked, the provider answers, and the storage domain has room for the disk's first growth."""
+    """Its template and networks are still his who asked, the provider answers, and the storage domain has room for the disk's first growth."""
     vm = vm_of(ctx)
+    _ask_for_template(ctx, vm.template)
     for nic in vm.nics.select_related("vnic_profile__network"):
         _ask_again(ctx, nic.vnic_profile)
     about = driver_of(vm).about()
@@ -85,11 +84,17 @@ def place(ctx: StepContext) -> Done:
 
 def _ask_again(ctx: StepContext, profile: VnicProfile) -> None:
     """A role on a vNIC profile may have ended since it was chosen."""
-    try:
-        ask_gate(ctx.actor, Permit.NETWORK_USE, kind_of(VnicProfile).name, profile.pk)
-    except (NotPermitted, Hidden) as error:
-        text = _("You may not use the network %(name)s any more. Choose another, or ask for a role on it.")
-        raise StepFailed(text % {"name": profile.network.name}, code="network_not_permitted") from error
+    text = _("You may not use the network %(name)s any more. Choose another, or ask for a role on it.")
+    told = text % {"name": profile.network.name}
+    ask_again(ctx, Permit.NETWORK_USE, profile, code="network_not_permitted", text=told)
+
+
+def _ask_for_template(ctx: StepContext, template: Template | None) -> None:
+    """The same of the template."""
+    if template is not None:
+        text = _("You may not use the template %(name)s any more. Choose another, or ask for a role on it.")
+        told = text % {"name": template.name}
+        ask_again(ctx, Permit.TEMPLATE_USE, template, code="template_not_permitted", text=told)
 
 
 def make_disks(ctx: StepContext) -> Done:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import cast
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, QuerySet
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from compute import rules, selectors
-from compute.choices import RUNNING
+from compute.choices import RUNNING, FoundMark
 from compute.models import FoundVm, Host, Vm, Zone
 from compute.operations.adoption import AdoptVm, UnadoptVm
+from compute.services.owners import ask_for_owner, expected_owner, stored_owner
 from compute.services.vms import refuse_moved, refuse_protected
 from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, NotFound, Reason
 from portal.events.codes import Outcome
-from portal.events.record import Subject, attempt, record
+from portal.events.record import Subject, attempt, record, trying
 from portal.hypervisors.connect import BoundedDriver, driver_for
 from portal.hypervisors.errors import HypervisorError
 from portal.jobs.models import Job
@@ -29,7 +31,8 @@ from tenants import policy, quota
 from tenants.models import DataCenter, User
 from tenants.models.quota import Dimension
 from tenants.permits import Permit
-from tenants.services.makers import give_to_owner
+from tenants.services.makers import give_to_owner, refuse_appointing
+from tenants.services.person_search import AskedPerson
 from tenants.usage import Forecast
 
 log = logging.getLogger(__name__)
@@ -41,21 +44,26 @@ IN_ALL = 20.0  # seconds; somebody waits for the page
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """Which found machines come into which data center, and whose they are to be; None: nobody's."""
+    """Which found machines come into which data center, and whose they are to be, whom ``with_owner`` asks for (``asked``)."""
 
     machines: tuple[UUID, ...]
     data_center_uid: UUID
     owner: str = ""  # a user name
+    asked: AskedPerson | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A machine to adopt: the name it gets, what its disks promise (None: not known), and why it cannot be adopted."""
+    """A machine to adopt: the name it gets, what its disks promise (None: not known), and why it cannot be adopted.
+
+    ``unreadable``: its hypervisor answers, and a disk is gone or cannot be read.
+    """
 
     found: FoundVm
     name: str
     reasons: tuple[Reason, ...] = ()
     disk_gib: int | None = None
+    unreadable: bool = False
 
     @property
     def amounts(self) -> dict[Dimension, int]:
@@ -104,6 +112,11 @@ def unassigned(actor: Actor, *, query: str = "", provider: UUID | None = None) -
     return (rows.filter(name__icontains=query) if query else rows).order_by("name", "uid")
 
 
+def some_left(actor: Actor) -> bool:
+    """Whether there are more that could be adopted."""
+    return unassigned(actor).filter(mark="").exists()
+
+
 def had_already(rows: Iterable[FoundVm]) -> dict[UUID, Vm]:
     """Which of these are machines of the portal's own, found once more by another provider of the same hypervisor."""
     by_uid = {uid_of(row): row for row in rows}
@@ -111,13 +124,20 @@ def had_already(rows: Iterable[FoundVm]) -> dict[UUID, Vm]:
     return {by_uid[vm.pk].pk: vm for vm in ours}
 
 
+def with_owner(actor: Actor, wish: Adoption) -> Adoption:
+    """The wish with its owner asked for in a directory, where he is not known here. Call it outside of any transaction."""
+    with trying(actor, "VMS_ADOPT", Subject("data_center", wish.data_center_uid)):
+        policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
+        return replace(wish, asked=ask_for_owner(wish.owner))
+
+
 def plan_adoption(actor: Actor, wish: Adoption) -> AdoptionPlan:
-    """The dry run: everything checked, disks measured, the quota before and after told, nothing written.
+    """The dry run: everything checked, disks measured, the quota before and after told, and of all that the sizes kept.
 
     The hypervisors are asked, so it belongs into no transaction.
     """
     policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
-    plan = _planned(actor, wish)
+    plan = _planned(actor, wish, expected_owner(wish.owner, wish.asked))
     candidates = tuple(_measured(plan.candidates))
     total: dict[Dimension, int] = {}
     for one in candidates:
@@ -127,51 +147,88 @@ def plan_adoption(actor: Actor, wish: Adoption) -> AdoptionPlan:
     return replace(plan, candidates=candidates, quota=tuple(forecast))
 
 
-def _planned(actor: Actor, wish: Adoption) -> AdoptionPlan:
-    data_center, owner = data_center_of(wish.data_center_uid), owner_named(wish.owner)
+def _planned(actor: Actor, wish: Adoption, owner: User | None) -> AdoptionPlan:
+    data_center = data_center_of(wish.data_center_uid)
+    if owner is not None:
+        refuse_appointing(actor, Vm, data_center)
     return AdoptionPlan(data_center, owner, tuple(_candidates(actor, data_center, wish.machines)))
 
 
-def _measured(candidates: Iterable[Candidate]) -> Iterable[Candidate]:
-    """With what their disks promise, in one call for each provider; one that does not answer leaves them unknown."""
-    by_provider: dict[UUID, list[Candidate]] = {}
-    for one in candidates:
-        by_provider.setdefault(one.found.provider_id, []).append(one)
-    sizes = _sizes_by(
-        [
-            (driver_for(several[0].found.provider), tuple(one.found.external_id for one in several))
-            for several in by_provider.values()
-        ]
-    )
-    for one in candidates:
-        size = sizes.get(one.found.external_id)
-        yield replace(one, disk_gib=None if size is None else rules.gib_of(size))
+def measure(actor: Actor, uids: Sequence[UUID]) -> list[FoundVm]:
+    """Ask the hypervisors what the disks of some unassigned machines promise, and keep it. For super-admins.
+
+    Rows of lists tell it then; the hypervisors are asked, so it belongs into no transaction.
+    """
+    subject = Subject("vm", None)
+    with trying(actor, "VMS_MEASURE", subject):
+        if len(uids) > MOST_AT_ONCE:
+            raise _invalid("machines", _("Choose between 1 and %(most)d machines.") % {"most": MOST_AT_ONCE})
+        rows = list(unassigned(actor).filter(pk__in=uids))
+        _measure(rows)
+        record(
+            actor, "VMS_MEASURE", outcome=Outcome.DONE, subject=subject, data={"machines": [str(row) for row in rows]}
+        )
+    return rows
 
 
-def _sizes_by(asked: Sequence[tuple[BoundedDriver, tuple[str, ...]]]) -> dict[str, int | None]:
-    """What the hypervisors say, many at once and all within ``IN_ALL`` seconds: a silent one holds up no other."""
+def _measured(candidates: Sequence[Candidate]) -> Iterable[Candidate]:
+    """With what their disks promise."""
+    sizes = _measure([one.found for one in candidates])
+    for one in candidates:
+        known = sizes.get(one.found.pk)
+        unreadable = known is None and one.found.pk in sizes
+        yield replace(one, disk_gib=None if known is None else rules.gib_of(known), unreadable=unreadable)
+
+
+def _measure(rows: Sequence[FoundVm]) -> dict[UUID, int | None]:
+    """What their disks promise, in one call for each provider, kept in the rows; one that does not answer leaves them as they were."""
+    by_provider: dict[UUID, list[FoundVm]] = {}
+    for row in rows:
+        by_provider.setdefault(row.provider_id, []).append(row)
+    asked = [
+        (driver_for(several[0].provider), tuple(row.external_id for row in several)) for several in by_provider.values()
+    ]
+    sizes: dict[UUID, int | None] = {}
+    # Several providers may know a machine by the same id: each is asked for its own.
+    for several, found in zip(by_provider.values(), _sizes_by(asked), strict=True):
+        sizes |= {row.pk: found[row.external_id] for row in several if row.external_id in found}
+    told = [row for row in rows if row.pk in sizes]
+    for row in told:
+        row.disk_bytes, row.measured_at = sizes[row.pk], timezone.now()
+    FoundVm.objects.bulk_update(told, ["disk_bytes", "measured_at"])
+    return sizes
+
+
+def _sizes_by(asked: Sequence[tuple[BoundedDriver, tuple[str, ...]]]) -> list[dict[str, int | None]]:
+    """What each hypervisor says, many at once and all within ``IN_ALL`` seconds: a silent one, which says nothing, holds up
+    no other.
+    """
     pool = ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="measure")
     answers = [pool.submit(driver.disk_sizes, keys) for driver, keys in asked]
     done, _late = wait(answers, timeout=IN_ALL)
     pool.shutdown(wait=False, cancel_futures=True)
-    sizes: dict[str, int | None] = {}
-    for answer in done:
-        try:
-            sizes |= answer.result()
-        except HypervisorError as error:
-            log.info("disks are not measured: %s", error.detail or error.public)
-    return sizes
+    return [_told(answer) if answer in done else {} for answer in answers]
+
+
+def _told(answer: Future[dict[str, int | None]]) -> dict[str, int | None]:
+    try:
+        return answer.result()
+    except HypervisorError as error:
+        log.info("disks are not measured: %s", error.detail or error.public)
+        return {}
 
 
 def adopt(actor: Actor, wish: Adoption) -> list[tuple[Vm, Job]]:
     """Take them all, or none: a row, a charge and a job for each. Raises ``Conflict`` with every reason."""
     with attempt(actor, "VMS_ADOPT", Subject("data_center", wish.data_center_uid)) as trial:
         policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
-        plan = _planned(actor, wish)
-        trial.subject = Subject("data_center", plan.data_center.pk, plan.data_center.name, plan.data_center.pk)
+        plan = _planned(actor, wish, stored_owner(wish.owner, wish.asked))
+        # Why not may tell of another department's machines: that is not in this one's log.
+        trial.subject = Subject("data_center", plan.data_center.pk, plan.data_center.name)
         trial.data = {"machines": [one.found.external_id for one in plan.candidates]}
         if plan.reasons:
             raise Conflict(" ".join(reason.text for reason in plan.reasons), reasons=plan.reasons)
+        trial.subject = replace(trial.subject, data_center_uid=plan.data_center.pk)
         return [_take(actor, plan, one) for one in plan.candidates]
 
 
@@ -250,16 +307,6 @@ def data_center_of(uid: UUID) -> DataCenter:
     return row
 
 
-def owner_named(username: str) -> User | None:
-    """Whose a machine is to be; an empty name is nobody's. ``Invalid`` names the field."""
-    if not username.strip():
-        return None
-    row = User.objects.filter(username__iexact=username.strip(), service_of=None).first()
-    if row is None:
-        raise _invalid("owner", _("There is no user %(name)s.") % {"name": username[:64]})
-    return row
-
-
 def _candidates(actor: Actor, data_center: DataCenter, uids: Sequence[UUID]) -> Iterable[Candidate]:
     if not 0 < len(uids) <= MOST_AT_ONCE:
         text = _("Choose between 1 and %(most)d machines.") % {"most": MOST_AT_ONCE}
@@ -302,9 +349,10 @@ def _clusters_of(data_center: DataCenter) -> set[UUID]:
 def _problems(row: FoundVm, *, reached: bool, ours: Vm | None) -> Iterable[Reason]:
     data = {"machine": str(row.pk), "name": row.name}
     if row.mark:
-        text = _("%(name)s cannot be adopted: it bears the mark of %(whose)s.")
-        whose = {"name": row.name, "whose": row.get_mark_display()}
-        yield Reason("marked", text % whose, "machines", data)
+        text = _("%(name)s cannot be adopted: it bears another portal's mark.")
+        if row.mark == FoundMark.COPY:
+            text = _("%(name)s cannot be adopted: it is a copy of a machine of this portal, and bears that one's mark.")
+        yield Reason("marked", text % {"name": row.name}, "machines", data)
     if not reached:
         text = _("%(name)s runs on a cluster that is not assigned to this data center. Assign it first.")
         yield Reason("cluster_not_assigned", text % {"name": row.name}, "machines", data)

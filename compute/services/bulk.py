@@ -114,7 +114,7 @@ def _start(actor: Actor, verb: str, uid: UUID, vm: Vm | None, key: str) -> Outco
         return Answer(HTTPStatus.ACCEPTED, {"job": str(VERBS[verb](actor, uid).pk)}, "")
 
     try:
-        answer, _repeated = once(actor.user.pk, f"{key}:{verb}:{uid}", {"verb": verb, "machine": str(uid)}, work)
+        answer, _repeated = once(actor, f"{key}:{verb}:{uid}", {"verb": verb, "machine": str(uid)}, work)
     except PortalError as error:
         wants_name = "confirm" in {reason.field for reason in error.reasons}
         refusal = _protected() if wants_name else str(error.detail)

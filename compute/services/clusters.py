@@ -68,6 +68,11 @@ class ClusterView:
     memory: ClusterMemory
     problems: tuple[Problem, ...] | None
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether a provider of its hosts is silent."""
+        return any(host.is_silent for host in self.hosts)
+
 
 def look_at_cluster(actor: Actor, uid: UUID) -> ClusterView:
     """A cluster with its hosts, and (for those who see all providers) what does not work among them."""
@@ -83,6 +88,11 @@ def look_at_cluster(actor: Actor, uid: UUID) -> ClusterView:
     # What fits together in an engine's cluster, the engine sees to.
     problems = () if row.is_engines else tuple(cluster_problems(facts_of(hosts)))
     return ClusterView(row, hosts, memory, problems if sees_all else None)
+
+
+def authorize_list(actor: Actor) -> None:
+    """Raise ``NotPermitted`` for whoever may not see all of them."""
+    policy.authorize(actor, Permit.PROVIDER_VIEW, policy.system())
 
 
 def authorize_clusters(actor: Actor) -> None:

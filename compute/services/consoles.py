@@ -16,9 +16,10 @@ from django.utils.translation import gettext as _
 from compute import selectors
 from compute.actions import screen_reasons, status_reasons
 from compute.choices import CONSOLE_ENDINGS
+from compute.console_reach import reach_of
 from compute.models import Console, Vm
 from compute.rules import protocol_reasons
-from portal.common.actor import Actor, Bounds, Door
+from portal.common.actor import Actor, Bounds, Door, system_actor
 from portal.common.errors import Conflict, NotFound, NotPermitted, PortalError, Reason, TooMany
 from portal.common.phrases import kept
 from portal.common.sealed import keyed_hash, seal, unseal
@@ -26,12 +27,15 @@ from portal.common.sessions import note_use
 from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, attempt, record
 from portal.hypervisors.connect import driver_for
+from portal.hypervisors.displays import checked
+from portal.hypervisors.errors import DisplayRefused
 from portal.hypervisors.specs import ConsoleTarget, VmRef
 from tenants import policy
 from tenants.models import User
 from tenants.permits import Permit
 from tenants.services.logins import bounds_of_token, user_of_session, user_of_token
-from tenants.services.tokens import token_behind
+from tenants.services.throttle import is_news
+from tenants.services.tokens import note_bad_token, token_behind
 from tenants.services.viewing import is_viewing
 
 log = logging.getLogger(__name__)
@@ -151,10 +155,44 @@ def claim_console(uid: UUID, *, knock: Knock) -> Console:
     return console
 
 
+def console_refused(uid: UUID, *, why: str, client_address: str) -> None:
+    """Put on record that a socket was turned away from a console: with another ticket, one that is spent, or by a foreign page.
+
+    Once within some minutes for each console and reason. Of one that is not there nothing is written.
+    """
+    console = _with_all(uid)
+    if console is not None and is_news(f"{uid} {why}", of="console refused"):
+        record(
+            Actor(user=None, door=Door.PAGE, client_address=client_address),
+            VERB,
+            outcome=Outcome.REFUSED,
+            severity=Severity.WARNING,
+            subject=_subject(console.vm),
+            data={"console": str(uid), "why": why},
+        )
+
+
 def console_target(console: Console) -> ConsoleTarget:
-    """Have the hypervisor open its end. Raises ``HypervisorError``."""
+    """Have the hypervisor open its end, and see that it is one. Raises ``HypervisorError``.
+
+    ``DisplayRefused`` where it names a place that is none of its hosts'; super-admins are told which.
+    """
     vm = console.vm
-    return driver_for(vm.provider).console(VmRef(vm.uid, vm.external_id), protocol=console.protocol)
+    try:
+        target = driver_for(vm.provider).console(VmRef(vm.uid, vm.external_id), protocol=console.protocol)
+        return checked(target, reach_of(vm.provider, target))
+    except DisplayRefused as error:
+        record(
+            system_actor(),
+            "PROVIDER_DISPLAY_REFUSED",
+            outcome=Outcome.NOTED,
+            severity=Severity.ALERT,
+            subject=Subject("provider", vm.provider_id, vm.provider.name),
+            correlation_id=console.uid,
+            message=kept(CONSOLE_ENDINGS[error.code]),
+            data={"vm": str(vm.uid), "told": error.detail},
+        )
+        raise
 
 
 def console_opened(console: Console) -> None:
@@ -236,17 +274,18 @@ def _visitor(knock: Knock) -> User | None:
         return user_of_session(knock.session_key)
     token = token_behind(knock.bearer)
     if token is None:
+        note_bad_token(knock.bearer, client_address=knock.client_address)
         raise NotFound(_("The token is not valid."), private="a socket with a token that is not valid")
     return token.user
 
 
 def _ending(console: Console) -> Ending | None:
-    # The permit first and the person last, read anew: whoever is disabled between the two looks is told that, and not
-    # that a permit is missing (the policy sees the same row).
-    permitted = _permitted(console)
+    # The person last, read anew: whoever is disabled between these looks is told that, and not what goes with it, that the
+    # log-in ended or a permit is missing.
+    permitted, login_lasts = _permitted(console), _login_lasts(console)
     if not User.objects.filter(pk=console.user_id, is_active=True).exists():
         return Ending(4401, "user_disabled")
-    if not _login_lasts(console):
+    if not login_lasts:
         return Ending(4401, "login_ended")
     if console.sealed_session and is_viewing(unseal(console.sealed_session)):
         return Ending(4403, VIEWING)

@@ -19,7 +19,7 @@ from compute.choices import ImageFormat, ImageStatus
 from compute.models import Image, Template
 from compute.operations.images import InspectImage, promised_bytes
 from portal.common.actor import Actor
-from portal.common.errors import Busy, Conflict, Invalid, NotFound, Reason
+from portal.common.errors import Busy, Conflict, Invalid, NotFound, NotPermitted, Reason
 from portal.common.units import bytes_text
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt, trying
@@ -156,7 +156,7 @@ def _refuse_without_room(size_bytes: int) -> None:
 
 
 def receive(actor: Actor, uid: UUID, data: bytes, *, offset: int) -> Image:
-    """The next bytes of an image. ``Conflict`` with the ``offset`` that is wanted for any other, one that came before too.
+    """The next bytes of an image, of whoever began it: he answers for all of them. ``Conflict`` with the ``offset`` that is wanted for any other, one that came before too.
 
     With the last byte its inspection begins. The bytes are written outside of any transaction, for a disk may be slow. The
     image's file is held from the look at the row until the row tells of them: what comes late finds another offset, or that
@@ -165,6 +165,7 @@ def receive(actor: Actor, uid: UUID, data: bytes, *, offset: int) -> Image:
     with trying(actor, "IMAGE_UPLOAD", seen(actor, "image", uid)):
         image = get_image(actor, uid)
         policy.authorize(actor, Permit.IMAGE_UPLOAD, image)
+        _refuse_of_another(actor, image)
     _refuse_out_of_turn(image, data, offset=offset)  # and no file is there again for an image that was refused
     try:
         with spool.writer(uid, begins=offset == 0) as file:
@@ -185,6 +186,13 @@ def receive(actor: Actor, uid: UUID, data: bytes, *, offset: int) -> Image:
     except OSError as error:
         log.warning("the spool took no bytes: %s", error)
         raise Conflict(_("The portal has no room left for this upload. Go on later.")) from error
+
+
+def _refuse_of_another(actor: Actor, image: Image) -> None:
+    """His name stands by the image, and parts leave no record: nobody else's bytes come between them."""
+    if image.uploader is not None and image.uploader_id != actor.uid:
+        text = _("%(name)s began this upload and alone sends its bytes. Cancel it, or begin another.")
+        raise NotPermitted(text % {"name": image.uploader})
 
 
 def _still_there(actor: Actor, uid: UUID) -> Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
@@ -25,7 +25,7 @@ from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted, PortalError, Reason
 from portal.events.codes import Outcome, code_for
 from portal.events.models import Event
-from portal.events.record import Subject, attempt
+from portal.events.record import Subject, attempt, trying
 from portal.hypervisors.known import capabilities_of
 from portal.hypervisors.models import Provider
 from portal.jobs.models import Job
@@ -38,6 +38,7 @@ from tenants.models.quota import Dimension
 from tenants.permits import Permit
 from tenants.services.data_centers import refuse_unfit
 from tenants.services.grant_ends import end_of
+from tenants.services.person_search import AskedPerson, known_person, person_meant, stored_person
 from tenants.services.users import create_user, refuse_username
 
 OPERATION = LaunchDataCenter.name
@@ -62,7 +63,8 @@ class NewAdmin:
 
 @dataclass(frozen=True, slots=True)
 class LaunchRequest:
-    """What is asked for. ``admin`` is a user name: of ``new_admin`` where there is one, else of an account that is there.
+    """What is asked for. ``admin`` is a user name: of ``new_admin`` where there is one, else of an account that is there, or of
+    a directory's, which ``with_admin`` asks for (``asked``; ``silent``: why it could not be).
 
     ``continues`` is the launch that failed or was cancelled, whose data center this one goes on with.
     """
@@ -78,6 +80,8 @@ class LaunchRequest:
     limits: Mapping[Dimension, int | None] = field(default_factory=dict)
     new_admin: NewAdmin | None = None
     continues: UUID | None = None
+    asked: AskedPerson | None = None
+    silent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,16 @@ def authorize_launch(actor: Actor) -> None:
     if end := end_of(actor, given, system):
         text = _("You hold this yourself until %(end)s only. Somebody who holds it without an end can launch it.")
         raise NotPermitted(text % {"end": date_format(timezone.localtime(end), "SHORT_DATETIME_FORMAT")})
+
+
+def with_admin(actor: Actor, wanted: LaunchRequest) -> LaunchRequest:
+    """The request with its admin asked for in a directory, where he is not known here. Call it outside of any transaction.
+
+    Raises ``Unavailable`` naming a directory that cannot be asked.
+    """
+    with trying(actor, "DATA_CENTER_LAUNCH", Subject("data_center", None, wanted.name)):
+        authorize_launch(actor)
+        return wanted if wanted.new_admin is not None else replace(wanted, asked=person_meant(wanted.admin))
 
 
 def plan_launch(actor: Actor, wanted: LaunchRequest) -> LaunchPlan:
@@ -256,8 +270,10 @@ def _params(wanted: LaunchRequest, made: Network | None, admin: User) -> dict[st
 
 def _admin(actor: Actor, wanted: LaunchRequest) -> User:
     new = wanted.new_admin
+    if wanted.asked is not None:
+        return stored_person(wanted.asked, field="admin")
     if new is None:
-        return _account(wanted.admin)  # type: ignore[return-value]  # the reasons have looked
+        return known_person(wanted.admin)  # type: ignore[return-value]  # the reasons have looked
     return create_user(actor, username=wanted.admin, password=new.password, display_name=new.display_name)
 
 
@@ -356,16 +372,17 @@ def _admin_reasons(wanted: LaunchRequest) -> Iterator[Reason]:
             Reason(reason.code, reason.text, "admin") for reason in _refusals(lambda: refuse_username(wanted.admin))
         )
         return
-    user = _account(wanted.admin)
-    if user is None:
+    user = known_person(wanted.admin)
+    if wanted.silent:
+        yield Reason("admin_unasked", wanted.silent, "admin")
+    elif wanted.asked is not None:
+        if wanted.asked.account.kept_out:
+            yield Reason("admin_kept_out", _("The directory keeps this account out. Choose another."), "admin")
+    elif user is None:
         text = _("There is no user of this name. Check the spelling, or have a local account made.")
         yield Reason("admin_unknown", text, "admin")
     elif not user.is_active:
         yield Reason("admin_disabled", _("This account is disabled. Enable it first, or choose another."), "admin")
-
-
-def _account(username: str) -> User | None:
-    return User.objects.filter(username__iexact=username.strip(), service_of=None).first()
 
 
 # -- what can be chosen

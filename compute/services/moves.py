@@ -15,7 +15,8 @@ from django.utils.translation import gettext as _
 
 from compute import rules, selectors
 from compute.models import StorageDomain, Vm
-from compute.services.adoption import data_center_of, owner_named
+from compute.services.adoption import data_center_of
+from compute.services.owners import ask_for_owner, expected_owner, stored_owner
 from compute.sync.vms import announce
 from network.models import Network
 from portal.common.access import access_changed
@@ -23,7 +24,7 @@ from portal.common.actor import Actor
 from portal.common.errors import Busy, Conflict, QuotaExceeded, Reason
 from portal.common.units import amount_text
 from portal.events.codes import Outcome
-from portal.events.record import Subject, attempt, record
+from portal.events.record import Subject, attempt, record, trying
 from portal.jobs.start import Lock, refuse_if_held
 from tenants import policy, quota
 from tenants.models import DataCenter, User
@@ -31,7 +32,9 @@ from tenants.models.quota import Dimension, SubjectKind
 from tenants.permits import Permit
 from tenants.quota import Consumer
 from tenants.services.handing_over import Share, drop_expired, end_shares, ending_shares
-from tenants.services.makers import give_to_owner
+from tenants.services.makers import give_to_owner, refuse_appointing
+from tenants.services.person_search import AskedPerson
+from tenants.subjects import seen
 from tenants.usage import Forecast, taken_by
 
 
@@ -39,12 +42,14 @@ from tenants.usage import Forecast, taken_by
 class Move:
     """Into which data center a machine is to come, and whose it is to be there; no owner: nobody's.
 
-    ``despite_unknown``: an adopted one comes there although nobody here can tell on what storage and networks it is.
+    ``asked``: the owner as ``with_owner`` asked for him. ``despite_unknown``: an adopted one comes there although nobody here
+    can tell on what storage and networks it is.
     """
 
     data_center_uid: UUID
     owner: str = ""  # a user name
     despite_unknown: bool = False
+    asked: AskedPerson | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +75,16 @@ def destinations(actor: Actor, vm_uid: UUID) -> tuple[Vm, QuerySet[DataCenter]]:
     return vm, DataCenter.objects.filter(enabled=True).exclude(pk=vm.data_center_id).order_by("name", "uid")
 
 
+def with_owner(actor: Actor, vm_uid: UUID, move: Move) -> Move:
+    """The move with its owner asked for in a directory, where he is not known here. Call it outside of any transaction."""
+    with trying(actor, "VM_MOVE", seen(actor, "vm", vm_uid)):
+        _authorized(actor, vm_uid)
+        return replace(move, asked=ask_for_owner(move.owner))
+
+
 def plan_move(actor: Actor, vm_uid: UUID, move: Move) -> MovePlan:
     """The dry run: everything checked, the quota of both told before and after, nothing written. For super-admins."""
-    plan = _planned(_authorized(actor, vm_uid), move)
+    plan = _planned(actor, _authorized(actor, vm_uid), move, expected_owner(move.owner, move.asked))
     return replace(plan, reasons=(*_busy(plan.vm), *plan.reasons))
 
 
@@ -88,7 +100,7 @@ def move_vm(actor: Actor, vm_uid: UUID, move: Move) -> Vm:
         # Why not tells of both departments: that is in neither's log.
         trial.subject = Subject("vm", vm.pk, vm.name)
         vm = _held(actor, vm, move)
-        plan = _planned(vm, move)
+        plan = _planned(actor, vm, move, stored_owner(move.owner, move.asked))
         _refuse(plan)
         before = policy.people_of(vm.data_center)
         left = Subject("vm", vm.pk, vm.name, vm.data_center_id)
@@ -131,8 +143,10 @@ def _hand_over(actor: Actor, plan: MovePlan) -> None:
         give_to_owner(actor, owner, vm)
 
 
-def _planned(vm: Vm, move: Move) -> MovePlan:
-    data_center, owner = data_center_of(move.data_center_uid), owner_named(move.owner)
+def _planned(actor: Actor, vm: Vm, move: Move, owner: User | None) -> MovePlan:
+    data_center = data_center_of(move.data_center_uid)
+    if owner is not None:
+        refuse_appointing(actor, Vm, data_center)
     if data_center.pk == vm.data_center_id:
         text = _("%(name)s is in %(data_center)s already.") % {"name": vm.name, "data_center": data_center.name}
         return MovePlan(vm, data_center, owner, reasons=(Reason("same_data_center", text, "data_center"),))

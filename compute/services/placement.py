@@ -19,7 +19,7 @@ from compute.rules import HostRoom, memory_reasons
 from compute.services.wishes import Laid, Wish
 from portal.common.actor import Actor
 from portal.common.errors import Reason
-from portal.hypervisors.models import ProviderStatus
+from portal.hypervisors.models import Provider, ProviderStatus
 from tenants import policy
 from tenants.permits import Permit
 
@@ -42,6 +42,8 @@ def place_for(actor: Actor, wish: Wish, laid: Laid) -> Place:
     """
     template = wish.template
     provider = template.storage_domain.provider_id
+    if not template.storage_domain.provider.enabled:
+        return Place(reasons=(_out_of_use(actor, template.storage_domain.provider),))
     if template.is_engines and laid.disks and not laid.zones:
         return Place(reasons=(_apart(wish),))
     reached = Host.objects.filter(provider_id=provider, cluster__assignments__data_center=wish.data_center)
@@ -97,6 +99,19 @@ def is_answering(host: Host) -> bool:
 
 def _may_know_hosts(actor: Actor) -> bool:
     return policy.holds_everywhere(actor, Permit.PROVIDER_VIEW)
+
+
+def _out_of_use(actor: Actor, provider: Provider) -> Reason:
+    """Waiting does not help, unlike with one that is silent."""
+    if not _may_know_hosts(actor):
+        text = _(
+            "The hypervisor that holds this template's disk was taken out of use by a super-admin. Choose a template elsewhere."
+        )
+        return Reason("provider_disabled", text, "template")
+    text = _(
+        "The provider %(name)s, which holds this template's disk, is disabled. Enable it, or choose a template elsewhere."
+    )
+    return Reason("provider_disabled", text % {"name": provider.name}, "template", {"provider": str(provider.pk)})
 
 
 def _silent(actor: Actor, hosts: list[Host]) -> Reason:

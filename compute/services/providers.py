@@ -12,11 +12,12 @@ from uuid import UUID, uuid4
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from compute.diagnosis import Told, reason, told
+from compute.diagnosis import Told, reason
 from compute.models import Cluster, StorageDomain, Template
 from compute.selectors import data_domains, depends_on, get_provider
 from compute.services.sharing import assign
-from compute.services.twins import identity_in, refuse_twin, twin_told
+from compute.services.trials import diagnosed, where_of
+from compute.services.twins import identity_in, refuse_twin
 from compute.sync.inventory import sync_provider
 from network.choices import NetworkStatus
 from network.models import Network
@@ -28,7 +29,6 @@ from portal.common.versions import version_of
 from portal.events.record import Subject, attempt, trying
 from portal.hypervisors.allowed import own_options, with_allowed
 from portal.hypervisors.connect import connection_of, forget
-from portal.hypervisors.diagnosis import diagnose
 from portal.hypervisors.errors import Denied, HypervisorError
 from portal.hypervisors.identity import portal_id
 from portal.hypervisors.known import capabilities_of
@@ -41,7 +41,6 @@ from tenants.permits import Permit
 
 log = logging.getLogger(__name__)
 
-IMAGE_FOLDER = "/var/lib/libvirt/images"
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 LONGEST_SECRET = 20_000
 LONGEST_USERNAME = 255
@@ -106,7 +105,7 @@ def try_new(
 ) -> Trial:
     """Try to reach a hypervisor, step by step; nothing is stored. ``Invalid`` names the fields that cannot be.
 
-    ``name``: what it is to be called, where that is known.
+    ``name``: what it is to be called, where that is known. The log of events tells where, before it is asked, and then what came of it.
 
     Takes up to half a minute where something hangs, so it belongs into no transaction.
     """
@@ -124,8 +123,10 @@ def try_new(
         options=options or {},
         secrets=dict(secrets or {}),
     )
-    connection = _wanted(given)
-    return Trial(connection, _diagnosis(connection))
+    connection, about = _wanted(given), Subject("provider", None, name or "")
+    with attempt(actor, "PROVIDER_TEST", about) as recorded:
+        recorded.data = where_of(connection)
+    return Trial(connection, diagnosed(actor, about, connection, pool=pool_name()))
 
 
 def try_connected(actor: Actor, uid: UUID, edit: ProviderEdit | None = None) -> tuple[Told, ...]:
@@ -138,8 +139,8 @@ def try_connected(actor: Actor, uid: UUID, edit: ProviderEdit | None = None) -> 
         if edit.name is not None:
             _refuse_name(edit.name, but=uid)
         connection = _edited(row, edit)
-        recorded.data = {"address": connection.address, "username": connection.username}
-    return _diagnosis(connection)
+        recorded.data = where_of(connection)
+    return diagnosed(actor, Subject("provider", uid, row.name), connection, pool=pool_name())
 
 
 def store_tried(actor: Actor, *, name: str, trial: Trial) -> Provider:
@@ -195,7 +196,11 @@ def edit_provider(actor: Actor, uid: UUID, edit: ProviderEdit) -> Provider:
         tried.subject = Subject("provider", uid, row.name)
         authorize_management(actor)
         connection = _edited(row, edit)
-    steps = _diagnosis(connection) if edit.changes_connection else ()
+    steps: tuple[Told, ...] = ()
+    if edit.changes_connection:
+        with attempt(actor, "PROVIDER_TEST", tried.subject) as recorded:
+            recorded.data = where_of(connection)
+        steps = diagnosed(actor, tried.subject, connection, pool=pool_name())
     with attempt(actor, "PROVIDER_EDIT", Subject("provider", uid, row.name)):
         _one_at_a_time()
         row = Provider.objects.select_for_update().get(pk=uid)
@@ -251,12 +256,6 @@ def provider_version(row: Provider) -> str:
 
 
 # -- trying
-
-
-def _diagnosis(connection: Connection) -> tuple[Told, ...]:
-    found = diagnose(connection, storage_domain=pool_name(), path=f"{IMAGE_FOLDER}/{pool_name()}")
-    steps = told(found, connection.kind)
-    return steps if steps[-1].status == "failed" else (*steps, *twin_told(connection, steps))
 
 
 def _refuse_failed(steps: tuple[Told, ...]) -> None:

@@ -14,7 +14,7 @@ from tenants import policy
 from tenants.models import Directory, SecondFactor
 from tenants.permits import Permit
 
-# Consoles' seals last as long as a console: they are not worth it.
+# Consoles' seals last as long as a console, and kept forms a week: they are not worth it.
 SEALED: tuple[tuple[type[Model], str], ...] = (
     (Provider, "sealed_secrets"),
     (Vm, "sealed_initial_run"),

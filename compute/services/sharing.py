@@ -78,7 +78,9 @@ def _attempt(
     with attempt(actor, verb, Subject("data_center", data_center_uid)) as trial:
         data_center = _center(actor, data_center_uid)
         row = _row(share, uid)
-        trial.subject = Subject("data_center", data_center.pk, data_center.name, data_center.pk)
+        # That another department has something of this name is not in this one's log.
+        is_shared = getattr(row, "owner", None) is None
+        trial.subject = Subject("data_center", data_center.pk, data_center.name, data_center.pk if is_shared else None)
         trial.data = {"kind": share.name, "id": str(uid), "name": str(row)}
         yield data_center, row
         if share.conveys_rights:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 
 from compute import rules, sealing, selectors
@@ -76,7 +77,7 @@ def template_of_machine(actor: Actor, vm_uid: UUID, request: CopyRequest) -> tup
     """
     with attempt(actor, "TEMPLATE_CREATE", Subject("template", None, request.traits.name)) as trial:
         vm = get_machine(actor, vm_uid)
-        owner, domain, before = _place(actor, request, vm.provider)
+        owner, domain, before = place_of(actor, request, vm.provider)
         _refuse([*why_not(vm), *_other_center_reasons(vm, owner), *_seal_reasons(request)])
         disk = vm.disks.first()
         size = disk.size_gib if disk is not None else 1
@@ -136,6 +137,13 @@ def offers(actor: Actor, storage_domain_uid: UUID) -> tuple[StorageDomain, list[
     if not capabilities_of(domain.provider).disk_copy:
         text = _("%(name)s copies no disks for the portal. Make the template there.") % {"name": domain.provider.name}
         raise Conflict(text, reasons=(Reason("copy_unsupported", text),))
+    if domain.type in capabilities_of(domain.provider).unread_storage:
+        text = _(
+            "%(name)s is of the type %(type)s, whose volumes the hypervisor does not read: none can be copied. %(remedy)s"
+        )
+        remedy = _("Copy what is wanted into another storage domain there.")
+        text %= {"name": domain.name, "type": domain.type, "remedy": remedy}
+        raise Conflict(text, reasons=(Reason("copy_unsupported", text),))
     try:
         found = driver_for(domain.provider).volumes(domain.external_id)
     except HypervisorError as error:
@@ -145,7 +153,24 @@ def offers(actor: Actor, storage_domain_uid: UUID) -> tuple[StorageDomain, list[
             "why": _(error.public),
         }
         raise Conflict(text, reasons=(Reason(error.code, text),)) from error
-    return domain, [Offer(row, tuple(rules.volume_reasons(row))) for row in found if row.uid is None]
+    return domain, [_offer(row) for row in found if row.uid is None]
+
+
+def _offer(volume: VolumeFound) -> Offer:
+    return Offer(volume, (*rules.volume_reasons(volume), *size_reasons(volume)))
+
+
+def size_reasons(volume: VolumeFound) -> list[Reason]:
+    """Why a disk of the size that the volume says cannot be copied: whoever wrote into it says what he likes of that."""
+    most = settings.IMAGE_MOST_VIRTUAL_BYTES
+    if volume.size_bytes <= most:
+        return []
+    text = _("The disk in it has %(size)s; at most %(most)s can be copied. Make it smaller first.") % {
+        "size": bytes_text(volume.size_bytes),
+        "most": bytes_text(most),
+    }
+    data = {"size_bytes": volume.size_bytes, "most_bytes": most}
+    return [Reason("volume_too_large", text, data=data)]
 
 
 def get_offer(actor: Actor, storage_domain_uid: UUID, name: str) -> tuple[StorageDomain, Offer]:
@@ -165,9 +190,8 @@ def template_of_volume(actor: Actor, domain: StorageDomain, offer: Offer, reques
     """
     with attempt(actor, "TEMPLATE_CREATE", Subject("template", None, request.traits.name)) as trial:
         policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
-        refuse(_volume_reasons(request))
-        owner, target, before = _place(actor, request, domain.provider)
-        _refuse([*offer.reasons, *_room_reasons(target, offer.volume.allocated_bytes)])
+        owner, target, before = place_of(actor, request, domain.provider)
+        refuse_volume(request, target, offer.volume.allocated_bytes, reasons=offer.reasons)
         size = rules.gib_of(offer.volume.size_bytes)
         template = write(request.traits, owner, target, disk_gib=max(1, size), before=before, is_sealed=False)
         give_to_maker(actor, template)
@@ -186,7 +210,7 @@ def _locks_of(provider: Provider, volume: VolumeFound) -> Iterator[Lock]:
     return (Lock("vm", uid, exclusive=False) for uid in machines.values_list("pk", flat=True))
 
 
-def _place(
+def place_of(
     actor: Actor, request: CopyRequest, provider: Provider
 ) -> tuple[DataCenter | None, StorageDomain, Template | None]:
     """Whose it is to be, where it lies, and the version before; the wish itself is held against the rules."""
@@ -211,6 +235,14 @@ def _seal_reasons(request: CopyRequest) -> list[Reason]:
         return []
     text = _("%(why)s Make it without sealing, or ask a super-admin.") % {"why": why}
     return [Reason("sealing_unavailable", text, "seal")]
+
+
+def refuse_volume(
+    request: CopyRequest, target: StorageDomain, size_bytes: int, *, reasons: tuple[Reason, ...] = ()
+) -> None:
+    """What is asked of every copy of a volume: ``Invalid`` for one to be sealed, ``Conflict`` without room or with a reason."""
+    refuse(_volume_reasons(request))
+    _refuse([*reasons, *_room_reasons(target, size_bytes)])
 
 
 def _volume_reasons(request: CopyRequest) -> list[Reason]:

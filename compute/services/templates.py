@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 from compute import rules, selectors
 from compute.choices import ImageStatus
 from compute.models import Image, StorageDomain, Template, Vm
-from compute.operations.templates import DeleteTemplate, ImportTemplate, MakeTemplate
+from compute.operations.templates import DeleteTemplate, ImportTemplate, MakeTemplate, taken_for
 from compute.services.images import get_image
 from compute.services.template_rows import (
     TemplateTraits,
@@ -30,7 +30,7 @@ from compute.services.template_rows import (
     write,
 )
 from portal.common.actor import Actor
-from portal.common.errors import Conflict, PreconditionFailed, Reason
+from portal.common.errors import Conflict, NotPermitted, PreconditionFailed, Reason
 from portal.common.units import bytes_text
 from portal.common.versions import version_of
 from portal.events.codes import Outcome
@@ -118,12 +118,13 @@ def import_template(actor: Actor, request: TemplateRequest) -> tuple[Template, J
 def make_template(actor: Actor, request: NewTemplate) -> tuple[Template, Job]:
     """Make a template from an uploaded image: the row now, its disk by the job.
 
-    Raises ``Invalid`` naming the fields, ``NotFound`` for an image or a storage domain that may not be used, ``Conflict`` for
-    a taken name, an image that is not ready, or no room (with figures).
+    Raises ``Invalid`` naming the fields, ``NotFound`` for an image or a storage domain that may not be used, ``NotPermitted``
+    for another department's image that one may merely see, ``Conflict`` for a taken name, an image that is not ready, or no room (with figures).
     """
     with attempt(actor, "TEMPLATE_CREATE", Subject("template", None, request.traits.name)) as trial:
         owner = owner_of(actor, request.data_center_uid)
         image = Image.objects.select_for_update(of=("self",)).get(pk=get_image(actor, request.image_uid).pk)
+        policy.authorize(actor, taken_for(image, owner), image)
         domain = storage_of(owner, request.storage_domain_uid, ability="disk_upload")
         refuse(rules.template_reasons(**asdict(request.traits)))
         before = version_before(actor, owner, request)
@@ -153,7 +154,7 @@ def edit_template(actor: Actor, uid: UUID, edit: TemplateEdit) -> Template:
         refuse(_broken_rules(template, wanted))
         if wanted["name"] != template.name:
             refuse_name(wanted["name"], template.owner)
-            _rename_versions(template, wanted["name"])
+            _rename_versions(actor, template, wanted["name"])
         for name, value in wanted.items():
             setattr(template, name, value)
         save(template)
@@ -176,9 +177,15 @@ def _broken_rules(template: Template, wanted: Mapping[str, Any]) -> list[Reason]
     return [reason for reason in reasons if reason.field not in FOLLOWED] + least
 
 
-def _rename_versions(template: Template, name: str) -> None:
-    """They are known by their common name."""
-    Template.objects.filter(owner=template.owner, name=template.name).exclude(pk=template.pk).update(name=name)
+def _rename_versions(actor: Actor, template: Template, name: str) -> None:
+    """They are known by their common name, so it takes the right to change all of them. An engine's own is none of them."""
+    made = Template.objects.filter(owner=template.owner, name=template.name, provider=None).exclude(pk=template.pk)
+    if made.exclude(pk__in=policy.visible(actor, Permit.TEMPLATE_EDIT, made).values("pk")).exists():
+        text = _(
+            "There are other versions of it that you may not change, and all bear the same name. Leave it as it is."
+        )
+        raise NotPermitted(text, reasons=(Reason("other_versions", text, "name"),))
+    made.update(name=name)
 
 
 def delete_template(actor: Actor, uid: UUID) -> Job:

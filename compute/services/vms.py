@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -23,6 +23,7 @@ from compute.services.wishes import (
     lay_disks,
     name_reasons,
     name_taken,
+    refuse_taken_back,
     resolved,
     rule_reasons,
 )
@@ -30,7 +31,7 @@ from compute.sync.vms import running_amounts
 from network.models import VnicProfile
 from portal.common.actor import Actor
 from portal.common.constraints import at_once
-from portal.common.errors import Busy, Conflict, Invalid, Reason, overtaken
+from portal.common.errors import Busy, Conflict, Invalid, QuotaExceeded, Reason, overtaken
 from portal.common.sealed import seal_json
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt
@@ -81,6 +82,7 @@ def create_vm(actor: Actor, request: VmRequest) -> tuple[Vm, Job]:
         _refuse(rule_reasons(wish), Invalid)
         # Before the look for a place: what the data center may use is not taken from it until the machine is written.
         quota.hold([wish.data_center.pk])
+        refuse_taken_back(wish)
         laid = lay_disks(wish)
         place = place_for(actor, wish, laid)
         _refuse([*name_reasons(wish), *laid.reasons, *place.reasons], Conflict)
@@ -219,7 +221,7 @@ def _start(actor: Actor, vm_uid: UUID, verb: _Verb, confirm: str) -> Job:
         _refuse(status_reasons(vm, verb.name), Conflict)
         if verb.charges and vm.status not in {"paused"}:
             _refuse(run_reasons(actor, vm), Conflict)
-            quota.charge(quota.Consumer("vm", vm.pk), vm.data_center, running_amounts(vm), user_uid=vm.owner_id)
+            _charge_running(actor, vm)
         request = JobRequest(
             verb.operation, _target(vm), Gate(verb.permit, "vm", vm.pk), (Lock("vm", vm.pk),), _params(verb)
         )
@@ -227,6 +229,20 @@ def _start(actor: Actor, vm_uid: UUID, verb: _Verb, confirm: str) -> Job:
         refuse_moved(vm)
         trial.correlation_id, trial.outcome = job.pk, Outcome.REQUESTED
     return job
+
+
+def _charge_running(actor: Actor, vm: Vm) -> None:
+    try:
+        quota.charge(quota.Consumer("vm", vm.pk), vm.data_center, running_amounts(vm), user_uid=vm.owner_id)
+    except QuotaExceeded as error:
+        raise QuotaExceeded(error.detail, reasons=tuple(_told(actor, vm, error.reasons))) from error
+
+
+def _told(actor: Actor, vm: Vm, reasons: Iterable[Reason]) -> list[Reason]:
+    """What else its owner has is told to him alone, not to whoever he lets run the machine."""
+    if actor.uid == vm.owner_id:
+        return list(reasons)
+    return [replace(each, data=each.data | {"top_consumers": []}) for each in reasons]
 
 
 def refuse_moved(vm: Vm) -> None:
@@ -237,11 +253,14 @@ def refuse_moved(vm: Vm) -> None:
 
 def refuse_protected(actor: Actor, vm: Vm, verb: str, confirm: str) -> None:
     """Raise ``Conflict`` where the machine is protected and this is not a super-admin who typed its name."""
+    _refuse(_protection_reasons(actor, vm, verb, confirm), Conflict)
+
+
+def _protection_reasons(actor: Actor, vm: Vm, verb: str, confirm: str) -> list[Reason]:
     is_super_admin = vm.protected and policy.holds_everywhere(actor, Permit.SYSTEM_MANAGE)
-    reasons = rules.protection_reasons(
+    return rules.protection_reasons(
         verb, vm.name, protected=vm.protected, is_super_admin=is_super_admin, confirm=confirm
     )
-    _refuse(reasons, Conflict)
 
 
 def _params(verb: _Verb) -> dict[str, Any]:
@@ -262,15 +281,20 @@ def _busy_reasons(vm: Vm) -> list[Reason]:
     return [Reason("busy", _("Another job is at work on this machine. Wait until it ends."), data=named)]
 
 
-def plan_verb(actor: Actor, vm_uid: UUID, name: str) -> Plan:
-    """The dry run of a verb: permission, status, a job at work and quota checked, the plan told, nothing written."""
+def plan_verb(actor: Actor, vm_uid: UUID, name: str, *, confirm: str = "") -> Plan:
+    """The dry run of a verb: permission, protection, status, a job at work and quota checked, the plan told, nothing written."""
     verb = VERBS[name]
     vm = selectors.get_vm(actor, vm_uid)
     policy.authorize(actor, verb.permit, vm)
     meters = quota.what_if(vm.data_center, vm.owner_id, running_amounts(vm) if verb.charges else {})
     room = run_reasons(actor, vm) if verb.charges else []
-    reasons = (*_busy_reasons(vm), *status_reasons(vm, verb.name), *room, *over_quota(meters))
-    return Plan(tuple(str(step.title) for step in verb.operation.steps), tuple(meters), reasons)
+    over = _told(actor, vm, over_quota(meters))
+    guarded = _protection_reasons(actor, vm, verb.name, confirm)
+    reasons = (*guarded, *_busy_reasons(vm), *status_reasons(vm, verb.name), *room, *over)
+    steps = tuple(str(step.title) for step in verb.operation.steps)
+    # A machine may be shared with somebody who is of no concern to its department.
+    shows = policy.holds_in(actor, Permit.QUOTA_VIEW, vm.data_center)
+    return Plan(steps, tuple(meters) if shows else (), reasons)
 
 
 def run_vm(actor: Actor, vm_uid: UUID, *, confirm: str = "") -> Job:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from compute import rules, selectors
 from compute.models import StorageDomain, Template, Vm
-from network.models import VnicProfile
+from network.models import Network, VnicProfile
 from network.selectors import usable_vnic_profiles
 from portal.common.actor import Actor
 from portal.common.errors import NotFound, Reason
@@ -105,9 +105,21 @@ def _profiles(
         return tuple(_reached(usable, data_center, template)[:1] or usable[:1])
     found = {profile.pk: profile for profile in usable.filter(pk__in=uids)}
     if len(found) != len(set(uids)):
-        text = _("There is no such vNIC profile, or you may not use it in this data center.")
-        raise NotFound(text, reasons=(Reason("vnic_profile_unknown", text, "nics"),))
+        raise _no_profile()
     return tuple(found[uid] for uid in uids)
+
+
+def _no_profile() -> NotFound:
+    text = _("There is no such vNIC profile, or you may not use it in this data center.")
+    return NotFound(text, reasons=(Reason("vnic_profile_unknown", text, "nics"),))
+
+
+def refuse_taken_back(wish: Wish) -> None:
+    """``NotFound`` where a network was taken from the data center since the wish was looked at. The data center is held."""
+    wanted = {profile.network_id for profile in wish.profiles}
+    own = Q(owner=wish.data_center) | Q(pk__in=wish.data_center.network_assignments.values("network"))
+    if wanted and Network.objects.filter(own, pk__in=wanted).count() < len(wanted):
+        raise _no_profile()
 
 
 def offered_profiles(actor: Actor, data_center: DataCenter, template: Template) -> list[VnicProfile]:
@@ -195,8 +207,8 @@ def lay_disks(wish: Wish) -> Laid:
     disks: list[NewDisk] = []
     for name, size, bootable, source, places in wanted:
         fitting = [usable[key] for key in places if key in usable]
-        if not fitting:
-            return Laid(reasons=(_no_storage(),))
+        if not fitting:  # of a disabled provider the look for a place tells
+            return Laid(reasons=(_no_storage(),) if template.storage_domain.provider.enabled else ())
         zones = Laid(tuple(disks)).zones
         domain = next((one for one in fitting if zones & set(one.zones)), fitting[0])
         disks.append(NewDisk(name, size, domain, bootable, source))

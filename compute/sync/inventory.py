@@ -41,6 +41,7 @@ from portal.hypervisors.specs import Capabilities, HostFound, Inventory
 
 log = logging.getLogger(__name__)
 
+MOST_ADDRESSES = 64  # of one host
 MOST_VANISHED = 5
 MOST_VANISHED_SHARE = 0.1
 BELIEVED_AFTER = timedelta(days=1)  # hosts that stay away
@@ -48,7 +49,7 @@ BELIEVED_AFTER = timedelta(days=1)  # hosts that stay away
 
 def sync_provider(provider: Provider) -> Inventory:
     """Read everything and write it down. Raises the driver's errors; nothing is written then."""
-    began = timezone.now()
+    began, ours = timezone.now(), portal_id()
     driver = driver_for(provider)
     inventory, able = driver.inventory(), driver.capabilities()
     news = note_about(provider, inventory.about)
@@ -59,15 +60,15 @@ def sync_provider(provider: Provider) -> Inventory:
         _write_hosts(provider, inventory, write_clusters(provider, inventory))
         forget_gone_clusters(provider)
         _write_storage(provider, inventory)
-        write_networks(provider, inventory, began=began)
+        write_networks(provider, inventory, ours=ours, began=began)
         write_templates(provider, inventory)
         write_instance_types(provider, inventory)
         check_clusters(provider)
     is_whole = not follows or follow_machines(provider, inventory, driver)
-    held = _compare_vms(provider, inventory, began=began)
-    write_found(provider, inventory)
+    held = _compare_vms(provider, inventory, ours=ours, began=began)
+    write_found(provider, inventory, ours)
     settle_all(provider)
-    remove_leftovers(provider, inventory, able, waits=news is not None)
+    remove_leftovers(provider, inventory, able, ours=ours, waits=news is not None)
     instance = inventory.about.instance
     unseen = _unseen(provider, instance)
     _write_provider(provider, able, held=held, unseen=unseen, written_from=instance if is_whole else "")
@@ -121,6 +122,7 @@ def _write_hosts(provider: Provider, inventory: Inventory, clusters: Mapping[str
             "cpu_vendor": host.cpu.vendor[:100],
             "cpu_features": list(host.cpu.features),
             "tells_bridges": host.tells_bridges,
+            "addresses": [address[:255] for address in host.addresses[:MOST_ADDRESSES]],
         }
     following = {host.external_id: clusters[host.cluster] for host in inventory.hosts if host.cluster in clusters}
     if len(following) < len(seen):
@@ -179,12 +181,11 @@ def _write_storage(provider: Provider, inventory: Inventory) -> None:
     left.update(status="unknown")
 
 
-def _compare_vms(provider: Provider, inventory: Inventory, *, began: datetime) -> int:
+def _compare_vms(provider: Provider, inventory: Inventory, *, ours: UUID, began: datetime) -> int:
     """Ours alone, and of these not what was seen meanwhile: the inventory is older. How many seem to have vanished when these
     are more than a few, or all: then the answer is not believed, and they stay as they were. One that lost our mark is none
     of ours any more, as for every other look.
     """
-    ours = portal_id()
     marked = [(vm, vm.marker) for vm in inventory.vms if vm.marker is not None and vm.marker.portal_id == ours]
     found = {(vm.external_id, marker.uid): vm for vm, marker in marked}
     older = Q(status_at__isnull=True) | Q(status_at__lt=began)

@@ -22,7 +22,6 @@ from portal.events.record import Subject, record
 from portal.hypervisors.base import Driver
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.errors import HypervisorError, Unavailable
-from portal.hypervisors.identity import portal_id
 from portal.hypervisors.models import Provider
 from portal.hypervisors.specs import Capabilities, DiskRef, Inventory, VmFound, VmRef, VmStatus
 from portal.jobs.models import Job
@@ -38,14 +37,17 @@ LONGEST_KEPT = timedelta(days=30)
 STEP, SEEN_AT = "define", "left_seen_at"
 
 
-def remove_leftovers(provider: Provider, inventory: Inventory, able: Capabilities, *, waits: bool = False) -> None:
+def remove_leftovers(
+    provider: Provider, inventory: Inventory, able: Capabilities, *, ours: UUID, waits: bool = False
+) -> None:
     """Look for what recently failed creations made after all, and remove it. Raises ``Unavailable``.
 
-    Where disks come with their machine, nothing is asked but for machines that the inventory shows. ``waits``: nothing may be
-    removed there yet; what is seen is kept in mind.
+    Where disks come with their machine, nothing is asked but for machines that the inventory shows. ``ours``: this portal's id.
+    ``waits``: nothing may be removed there yet; what is seen is kept in mind.
     """
     driver = driver_for(provider)
-    jobs = _seen_there(provider, inventory, waits=waits) if able.templates else _in_turn(_failed_of_late(provider))
+    seen = able.templates
+    jobs = _seen_there(provider, inventory, ours, waits=waits) if seen else _in_turn(_failed_of_late(provider))
     if waits:
         return
     for job in jobs:
@@ -79,15 +81,13 @@ def _in_turn(jobs: QuerySet[Job]) -> list[Job]:
 # -- where disks come with their machine
 
 
-def _seen_there(provider: Provider, inventory: Inventory, *, waits: bool) -> list[Job]:
+def _seen_there(provider: Provider, inventory: Inventory, ours: UUID, *, waits: bool) -> list[Job]:
     """Jobs whose machine is there by its mark and has no row, and those whose machine was seen so: its disks may be left.
 
     A machine that is still being made, or must not be removed yet (``waits``), is left until then, and the time for it counts
     from then.
     """
-    there = {
-        vm.marker.uid: vm for vm in inventory.vms if vm.marker and vm.marker.portal_id == portal_id() and not vm.is_copy
-    }
+    there = {vm.marker.uid: vm for vm in inventory.vms if vm.marker and vm.marker.portal_id == ours and not vm.is_copy}
     strays = sorted(there.keys() - set(Vm.objects.filter(provider=provider).values_list("pk", flat=True)))
     since = timezone.now() - LOOKED_FOR
     late = Q(**{f"steps__output__{SEEN_AT}__gte": since.isoformat()})

@@ -136,6 +136,9 @@ class ProviderWatcher(threading.Thread):
         except Provider.DoesNotExist:
             return
         except HypervisorError as error:
+            if not is_current(provider):
+                log.info("watched by what was replaced meanwhile: %s", error.detail or error.public)
+                return  # it says nothing of the provider; what was given instead is tried next
             self._silent(error)
             if isinstance(error, Denied):
                 self._refused, self._refusals = provider, self._refusals + 1

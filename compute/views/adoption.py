@@ -9,10 +9,12 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST
 
+from compute.models import FoundVm
 from compute.services import adoption
 from compute.services.adoption import Adoption
 from compute.views.vms import confirmed, machine_answer
@@ -26,7 +28,7 @@ from tenants.tried import audited
 from tenants.views.asked import uid_or_none
 
 SECTION = {"section": "unassigned"}
-PER_PAGE = 50
+PER_PAGE = adoption.MOST_AT_ONCE  # so that all that is shown can be adopted together
 FIELDS = ("machines", "data_center", "owner")
 
 
@@ -40,6 +42,7 @@ def unassigned(request: HttpRequest) -> HttpResponse:
         return _list(request, {})
     wish = _wish(request)
     try:
+        wish = adoption.with_owner(actor, wish)
         if request.POST.get("action") == "adopt":
             taken = adoption.adopt(actor, wish)
         else:
@@ -51,7 +54,20 @@ def unassigned(request: HttpRequest) -> HttpResponse:
         return _list(request, {"reasons": error.reasons, "wish": wish}, status=error.status)
     said = ngettext("%(count)d machine is being adopted.", "%(count)d machines are being adopted.", len(taken))
     messages.success(request, said % {"count": len(taken)})
-    return redirect("home")
+    return redirect("compute:unassigned" if adoption.some_left(actor) else "home")
+
+
+@require_POST
+@login_required
+@audited("VMS_MEASURE", "vm")
+def measure(request: HttpRequest) -> HttpResponse:
+    """Ask the hypervisors what the disks of the chosen ones promise, or of all on this page of the list."""
+    actor, chosen = actor_of(request), _wish(request).machines
+    if not chosen:
+        chosen = tuple(row.pk for row in _found(request)[0])
+    adoption.measure(actor, chosen)
+    kept = urlencode(_kept(request) | {"after": request.GET.get("after", "")})
+    return redirect(f"{reverse('compute:unassigned')}?{kept}")
 
 
 @require_POST
@@ -87,19 +103,29 @@ def _kept(request: HttpRequest) -> dict[str, str]:
     return {name: value for name in ("q", "provider") if (value := request.GET.get(name, ""))}
 
 
-def _list(request: HttpRequest, more: dict[str, Any], *, status: int = 200) -> HttpResponse:
-    query = request.GET.get("q", "").strip()[:64]
-    provider = uid_or_none(request.GET.get("provider", ""))
+def _asked(request: HttpRequest) -> tuple[str, UUID | None]:
+    """The name and the provider that the list is of."""
+    return request.GET.get("q", "").strip()[:64], uid_or_none(request.GET.get("provider", ""))
+
+
+def _found(request: HttpRequest) -> tuple[list[FoundVm], str]:
+    """This page of the list, and the next one's beginning."""
+    query, provider = _asked(request)
     found = adoption.unassigned(actor_of(request), query=query, provider=provider)
-    rows, onward = page_by_name(found, request.GET.get("after", ""), size=PER_PAGE)
+    return page_by_name(found, request.GET.get("after", ""), size=PER_PAGE)
+
+
+def _list(request: HttpRequest, more: dict[str, Any], *, status: int = 200) -> HttpResponse:
+    (rows, onward), (query, provider) = _found(request), _asked(request)
     reasons: tuple[Reason, ...] = more.get("reasons", ())
     had = adoption.had_already(rows)
     for row in rows:
-        row.ours = had.get(row.pk)
+        row.ours = had.get(row.pk)  # type: ignore[attr-defined]
     context = {
         "machines": rows,
         "more": onward,
         "next_page": urlencode(_kept(request) | {"after": onward}),
+        "this_page": urlencode(_kept(request) | {"after": request.GET.get("after", "")}),
         "select_all": urlencode(_kept(request) | {"after": request.GET.get("after", ""), "select": "all"}),
         "all_selected": request.GET.get("select") == "all",
         "query": query,

@@ -12,12 +12,13 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from compute import selectors
+from compute import health, selectors
 from compute.forms.clusters import ClusterForm
 from compute.models import Cluster, Host
 from compute.services import clusters as services
 from compute.services.clusters import ClusterEdit, ClusterPlan
-from compute.views import offers
+from compute.views import page_verbs
+from compute.views.provider_verbs import connect, make_cluster
 from portal.common.actor import Actor
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
@@ -33,9 +34,12 @@ PER_PAGE = 50
 def cluster_list(request: HttpRequest) -> HttpResponse:
     """All clusters, a page of them by name."""
     actor = actor_of(request)
-    services.authorize_clusters(actor)
-    rows, more = page_by_name(selectors.clusters_with_hosts(actor), request.GET.get("after", ""), size=PER_PAGE)
-    return render(request, "compute/cluster_list.html", SECTION | {"clusters": rows, "more": more})
+    services.authorize_list(actor)
+    rows, more = page_by_name(
+        health.clusters_told(selectors.clusters_with_hosts(actor)), request.GET.get("after", ""), size=PER_PAGE
+    )
+    verbs = {"create": make_cluster(actor), "connect": connect(actor)}
+    return render(request, "compute/cluster_list.html", SECTION | verbs | {"clusters": rows, "more": more})
 
 
 @require_safe
@@ -48,7 +52,7 @@ def cluster_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
         "view": view,
         "cluster": view.cluster,
         "may_edit": view.problems is not None,
-        "verbs": offers.of_cluster(actor, view.cluster),
+        "verbs": page_verbs.of_cluster(actor, view.cluster),
     }
     return render(request, "compute/cluster_detail.html", SECTION | context)
 

@@ -17,7 +17,7 @@ from compute.forms.data_centers import DataCenterForm
 from compute.forms.vms import told_apart
 from compute.services import sharing
 from compute.services.launch import unfinished_launch
-from compute.views import offers
+from compute.views import page_verbs
 from portal.common.errors import Conflict
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
@@ -51,7 +51,7 @@ def data_center_list(request: HttpRequest) -> HttpResponse:
         "data_centers": rows[:PER_PAGE],
         "more": more,
         "degraded": health.degraded([row.pk for row in rows[:PER_PAGE]]),
-        "verbs": offers.new_centers(actor),
+        "verbs": page_verbs.new_centers(actor),
     }
     return render(request, "compute/data_center_list.html", context)
 
@@ -72,12 +72,12 @@ def data_center_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
             selectors.all_templates(actor).filter(pk__in=[one.pk for one in given]).values_list("pk", flat=True)
         ),
         "may": selectors.rights_over_data_centers(actor, row),
-        "verbs": offers.of_center(actor, row, selectors.permits_on_center(actor, row)),
+        "verbs": page_verbs.of_center(actor, row, selectors.permits_on_center(actor, row)),
         "rights": rights_page(row),
         "meters": quota.usage(row),
         "resources": resources,
         "networks": (networks := list(selectors.own_networks(row))),
-        "network_verbs": offers.of_networks(actor, [*networks, *lent["network"]]),
+        "network_verbs": page_verbs.of_networks(actor, [*networks, *lent["network"]]),
         "degraded": health.degradations(row),
         "unfinished": unfinished_launch(row),
     }

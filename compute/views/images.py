@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from uuid import UUID
 
 from django.conf import settings
@@ -11,14 +12,14 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from compute import rules
 from compute.choices import ImageFormat
+from compute.file_names import LATIN, title_of
 from compute.models import Image
 from compute.operations.images import refusal_text
-from compute.services import images
+from compute.services import images, volume_offers
 from compute.services.images import ImageRequest
 from compute.services.sharing import uid_in
-from compute.views import offers
+from compute.views import page_verbs
 from portal.common.errors import Invalid
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
@@ -32,6 +33,7 @@ from tenants.verbs import rights_page
 QCOW2 = b"QFI\xfb"  # with which such a file begins
 SECTION = {"section": "images"}
 PER_PAGE = 50
+MOST_VOLUMES = 200
 
 
 @require_safe
@@ -42,7 +44,7 @@ def image_list(request: HttpRequest) -> HttpResponse:
     images.authorize_shelf(actor)
     rows, more = page_by_name(images.images(actor), request.GET.get("after", ""), size=PER_PAGE)
     permits = policy.permits_on(actor, rows)
-    make = offers.make_template(actor)
+    make = page_verbs.make_template(actor)
     shown = [
         {
             "image": image,
@@ -52,18 +54,22 @@ def image_list(request: HttpRequest) -> HttpResponse:
             "swept_at": images.swept_at(image),
             "doubt": images.doubt_of(image),
             "may_grant": Permit.GRANT in permits[image.pk],
-            "verbs": offers.of_image(image, permits[image.pk], make),
+            "verbs": page_verbs.of_image(image, permits[image.pk], make),
             "rights": rights_page(image),
         }
         for image in rows
     ]
+    volumes = list(volume_offers.volume_offers(actor)[:MOST_VOLUMES])
     places, for_all = list(images.upload_places(actor)), policy.holds_everywhere(actor, Permit.IMAGE_UPLOAD)
     context = SECTION | {
         "rows": shown,
         "more": more,
         "places": places,
         "for_all": for_all,
-        "upload": None if places or for_all else offers.upload(actor),
+        "upload": None if places or for_all else page_verbs.upload(actor),
+        "volumes": volumes,
+        "of_volume": make.unless("" if volumes else volume_offers.why_none(actor)),
+        "latin": json.dumps(LATIN),
         "chunk_bytes": settings.IMAGE_CHUNK_BYTES,
         "form_size": bytes_text(settings.IMAGE_FORM_BYTES),
     }
@@ -103,9 +109,7 @@ def image_upload(request: HttpRequest) -> HttpResponse:
     place = request.POST.get("data_center", "")
     head = file.read(len(QCOW2))
     said = ImageFormat.QCOW2 if head == QCOW2 else ImageFormat.RAW
-    wish = ImageRequest(
-        rules.title_of(file.name or ""), said, file.size, uid_in(place) if place else None, _sum(request)
-    )
+    wish = ImageRequest(title_of(file.name or ""), said, file.size, uid_in(place) if place else None, _sum(request))
     image = images.create_image(actor, wish)
     file.seek(0)
     for number, part in enumerate(file.chunks(settings.IMAGE_CHUNK_BYTES)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,13 +11,13 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 from django.http import QueryDict
 
+from compute.asked import asked_for
 from compute.choices import VmStatusChoice
 from compute.models import Vm
 from tenants.views.asked import uid_or_none
 
 PER_PAGE = 48
 NEWEST = "newest"
-ADDRESS = re.compile(r"(?=.*[.:])[0-9A-Fa-f.:]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +60,7 @@ class Listing:
 
     def matching(self, rows: QuerySet[Vm]) -> QuerySet[Vm]:
         """Those asked for, in the order asked for."""
-        if self.query:
-            found = Q(name__icontains=self.query)
-            # Only what looks like one: other words are in what an address is kept with.
-            if ADDRESS.fullmatch(self.query):
-                found |= Q(addresses__icontains=self.query)
-            rows = rows.filter(found)
-        if self.data_center:
-            rows = rows.filter(data_center_id=self.data_center)
-        if self.status:
-            rows = rows.filter(status=self.status)
+        rows = asked_for(rows, text=self.query, data_center=self.data_center, status=self.status)
         return rows.order_by("-created_at", "-uid") if self.sort == NEWEST else rows.order_by("name", "uid")
 
     def _beyond(self, rows: QuerySet[Vm]) -> QuerySet[Vm]:

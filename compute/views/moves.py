@@ -13,7 +13,8 @@ from django.views.decorators.http import require_http_methods
 
 from compute.forms.moves import MoveForm
 from compute.services import moves
-from compute.services.moves import Move
+from compute.services.moves import MovePlan
+from portal.common.actor import Actor
 from portal.common.errors import PortalError, Reason
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
@@ -35,7 +36,7 @@ def vm_move(request: HttpRequest, uid: UUID) -> HttpResponse:
     refused: tuple[Reason, ...] = ()
     if request.POST.get("action") == "move" and form.is_valid():
         try:
-            moved = moves.move_vm(actor, uid, form.move())
+            moved = moves.move_vm(actor, uid, moves.with_owner(actor, uid, form.move()))
         except PortalError as error:
             if not error.reasons:
                 raise
@@ -44,13 +45,14 @@ def vm_move(request: HttpRequest, uid: UUID) -> HttpResponse:
             told = {"name": moved.name, "data_center": moved.data_center.name}
             messages.success(request, _("%(name)s is in %(data_center)s now.") % told)
             return redirect("compute:vm-detail", uid=uid)
-    plan = form.tried(lambda: moves.plan_move(actor, uid, _confirmed(form))) if form.is_bound else None
+    plan = form.tried(lambda: _plan(actor, uid, form)) if form.is_bound else None
     if plan is None:
         return render(request, "compute/vm_move.html", context, status=400 if form.errors else 200)
     form.add_reasons([reason for reason in refused if reason.field == "despite_unknown"])
     return render(request, "compute/vm_move_review.html", context | {"plan": plan}, status=status)
 
 
-def _confirmed(form: MoveForm) -> Move:
+def _plan(actor: Actor, uid: UUID, form: MoveForm) -> MovePlan:
     """As the review asks it: what is to be confirmed stands there as a box to tick, not as what is in the way."""
-    return replace(form.move(), despite_unknown=True)
+    move = moves.with_owner(actor, uid, form.move())
+    return moves.plan_move(actor, uid, replace(move, despite_unknown=True))

@@ -13,12 +13,13 @@ from compute import selectors
 from compute.actions import Action, actions_of, vm_actions
 from compute.models import Vm
 from compute.services.template_copies import why_not
-from compute.views import offers
+from compute.views import page_verbs
 from portal.common.actor import Actor
 from portal.jobs.feed import job_json
 from portal.jobs.models import Job
 from portal.jobs.selectors import latest_job
 from tenants.permits import Permit
+from tenants.selectors import readable_jobs
 from tenants.usage import taken_by
 
 if TYPE_CHECKING:
@@ -89,15 +90,24 @@ def _owner(actor: Actor, vm: Vm) -> str:
 
 def machine(actor: Actor, vm: Vm) -> dict[str, Any]:
     """A machine's overview: its head, its facts, what it takes of the quota, and its last job."""
-    job, shown = latest_job(vm.pk), head(actor, vm)
+    shown = head(actor, vm)
     return shown | {
         "watch": OVERVIEW,
         "shows_screen": _may(shown["verbs"].first, "connect"),
-        "job": job_json(job) if job else None,
+        "job": _last_job(actor, vm),
         "taken": taken_by([vm.pk, *vm.disks.values_list("pk", flat=True)]),
         "sees_place": Permit.PROVIDER_VIEW in shown["permits"],
         "sees_quota": Permit.QUOTA_VIEW in selectors.permits_on_center(actor, vm.data_center),
     }
+
+
+def _last_job(actor: Actor, vm: Vm) -> dict[str, Any] | None:
+    """The newest job about it; of one in another data center, where it was before, what was done and how that ended alone."""
+    job = latest_job(vm.pk)
+    if job is None:
+        return None
+    was_elsewhere = job.data_center_uid != vm.data_center_id and not readable_jobs(actor, [job.pk])
+    return job_json(job) | ({"steps": [], "error": None, "in_short": True} if was_elsewhere else {})
 
 
 def _may(actions: Sequence[Action], verb: str) -> bool:
@@ -110,10 +120,10 @@ def head(actor: Actor, vm: Vm) -> dict[str, Any]:
     return {
         "vm": vm,
         "verbs": _laid_out(vm_actions(vm, permits), FIRST_VERBS, LAST_VERBS),
-        "template_of": offers.template_of(actor, vm, permits, " ".join(reason.text for reason in why_not(vm))),
-        "guard": offers.protect(actor, vm),
+        "template_of": page_verbs.template_of(actor, vm, permits, " ".join(reason.text for reason in why_not(vm))),
+        "guard": page_verbs.protect(actor, vm),
         "keeper": Permit.SYSTEM_MANAGE in permits,
-        "move": offers.move(vm, permits),
+        "move": page_verbs.move(vm, permits),
         "watch": HEAD,
         "tabs": [tab for tab in TABS if tab.permit is None or tab.permit in permits],
         "permits": permits,

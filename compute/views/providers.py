@@ -24,6 +24,8 @@ from compute.services import providers as services
 from compute.services.adoption import unassigned
 from compute.services.providers import NotReached, ProviderEdit
 from compute.services.upgrades import accept_version, upgrade_of
+from compute.views.page_verbs import of_found_networks
+from compute.views.provider_verbs import connect, of_provider
 from portal.common.actor import Actor
 from portal.common.errors import PortalError
 from portal.common.http import actor_of
@@ -44,8 +46,9 @@ SECTION = {"section": "providers"}
 def provider_list(request: HttpRequest) -> HttpResponse:
     """All providers."""
     actor = actor_of(request)
-    services.authorize_management(actor)
-    return render(request, "compute/provider_list.html", SECTION | {"providers": selectors.providers(actor)})
+    policy.authorize(actor, Permit.PROVIDER_VIEW, policy.system())
+    context = {"providers": selectors.providers(actor), "connect": connect(actor)}
+    return render(request, "compute/provider_list.html", SECTION | context)
 
 
 @require_safe
@@ -61,18 +64,24 @@ def _detail(request: HttpRequest, row: Provider, *, steps: tuple[Told, ...] = ()
     engine = selectors.of_engine(row)
     context = {
         "provider": row,
+        "verbs": of_provider(actor, row),
         "hosts": selectors.hosts(actor).filter(provider=row),
         "storage_domains": selectors.storage_domains(actor).filter(provider=row).prefetch_related("provider__zones"),
-        "networks": engine_networks(actor, row.pk) if engine else selectors.found_networks(actor, row.pk),
+        **(_engines(actor, row) if engine else of_found_networks(actor, row)),
         "engine": engine,
         "steps": steps,
         "no_screens": screen_reasons(row),
         "upgrade": upgrade_of(row),
         "unassigned": unassigned(actor, provider=row.pk).count() if manages else 0,
+        "opens_volumes": manages,
         "to_share": manages
         and not DataCenter.objects.filter(cluster_assignments__cluster__hosts__provider=row).exists(),
     }
     return render(request, "compute/provider_detail.html", SECTION | context)
+
+
+def _engines(actor: Actor, row: Provider) -> dict[str, Any]:
+    return {"networks": engine_networks(actor, row.pk)}
 
 
 @sensitive_post_parameters()

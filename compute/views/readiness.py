@@ -7,6 +7,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from compute.services import readiness as services
+from compute.views.provider_verbs import check, connect
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from portal.jobs.feed import job_json
@@ -24,5 +25,12 @@ def readiness(request: HttpRequest) -> HttpResponse:
     own = services.portal_readiness(actor)
     shown = [own, *found] if found and own.checks else found
     looked = any(row.checked_at for row in found)
-    context = {"section": "readiness", "providers": shown, "job": job_json(job) if job else None, "looked": looked}
+    context = {
+        "section": "readiness",
+        "providers": shown,
+        "job": job_json(job) if job else None,
+        "looked": looked,
+        "check": check(actor, again=looked),
+        "connect": connect(actor),
+    }
     return render(request, "compute/readiness.html", context)

@@ -29,6 +29,7 @@ def storage_list(request: HttpRequest) -> HttpResponse:
         "storage_domains": page,
         "more": more,
         "runs_providers": policy.holds_everywhere(actor, Permit.PROVIDER_VIEW),
+        "opens_volumes": policy.holds_everywhere(actor, Permit.PROVIDER_MANAGE),
         "almost_full": health.filled(rows, least=health.ALMOST_FULL),
         "full": health.filled(rows, least=health.FULL),
     }

@@ -9,10 +9,11 @@ from uuid import UUID
 
 from django.http import QueryDict
 
-from compute import rules, sealing
+from compute import sealing
+from compute.file_names import title_of
 from compute.forms.templates import CopiedTemplateForm, NewTemplateForm
 from compute.models import Template, Vm
-from compute.services import images, template_copies, templates
+from compute.services import images, template_copies, templates, volume_offers
 from compute.services.sharing import uid_in
 from compute.services.template_copies import CopyRequest
 from compute.services.template_rows import TemplateTraits
@@ -29,7 +30,7 @@ class Source:
     """``name`` for people; ``owner_uid`` of the data center that is proposed (None: the institute); ``back`` an address' name.
 
     ``provider_uid``: storage domains of this provider alone can take it. ``is_bound``: to that data center, or the institute.
-    ``make`` does what the form says. ``ability``: what a provider must be capable of to take it. ``seals``: its copy can be
+    ``for_all``: it can be the institute's. ``make`` does what the form says. ``ability``: what a provider must be capable of to take it. ``seals``: its copy can be
     sealed; ``cannot_seal``: why it cannot, for whoever would like to. ``doubt``: why it may not be what its name says.
     """
 
@@ -41,6 +42,7 @@ class Source:
     owner_uid: UUID | None = None
     provider_uid: UUID | None = None
     is_bound: bool = False
+    for_all: bool = True
     ability: str = "disk_upload"
     seals: bool = False
     cannot_seal: str = ""
@@ -63,6 +65,8 @@ def source_of(actor: Actor, query: QueryDict) -> Source:
     """What the address names. Raises ``NotFound``, and ``Conflict`` for what no template can be made of now."""
     if "machine" in query:
         return _machine(actor, uid_in(query.get("machine", "")))
+    if "offer" in query:
+        return _offered(actor, uid_in(query.get("offer", "")))
     if "volume" in query:
         return _volume(actor, uid_in(query.get("storage_domain", "")), query.get("volume", ""))
     return _image(actor, uid_in(query.get("image", "")))
@@ -102,10 +106,26 @@ def _volume(actor: Actor, domain_uid: UUID, name: str) -> Source:
     def make(form: NewTemplateForm) -> tuple[Template, Job]:
         return template_copies.template_of_volume(actor, domain, offer, _wish(form))
 
-    traits = TemplateTraits(name=_bare(rules.title_of(name)))
+    traits = TemplateTraits(name=_bare(title_of(name)))
     back = ("compute:volumes", (domain.pk,))
     where = domain.provider_id
     return Source(name, traits, make, back, CopiedTemplateForm, provider_uid=where, ability="disk_copy")
+
+
+def _offered(actor: Actor, uid: UUID) -> Source:
+    """One that a super-admin offered. Its row is read alone: the job asks the hypervisor."""
+    offer = volume_offers.get_volume_offer(actor, uid)
+
+    def make(form: NewTemplateForm) -> tuple[Template, Job]:
+        return volume_offers.template_of_offer(actor, offer.pk, _wish(form))
+
+    traits = TemplateTraits(name=_bare(title_of(offer.name)))
+    place = offer.assignment
+    return Source(
+        offer.name, traits, make, ("compute:images", ()), CopiedTemplateForm,
+        owner_uid=place.data_center_id, provider_uid=place.storage_domain.provider_id, is_bound=True, for_all=False,
+        ability="disk_copy",
+    )  # fmt: skip
 
 
 def _wish(form: NewTemplateForm) -> CopyRequest:

@@ -13,21 +13,22 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from compute import rules, selectors
-from compute.assigned import places_of
+from compute import health, rules, selectors
+from compute.assigned import places_of, sees_all, with_users
 from compute.forms.templates import INSTITUTE, TemplateForm
 from compute.models import StorageDomain, Template
 from compute.services import images, sharing, templates
 from compute.services.template_rows import TemplateTraits, takes_no_disks
 from compute.services.templates import TemplateEdit
 from compute.versions import later_than, latest
-from compute.views import offers
+from compute.views import page_verbs
 from compute.views.template_sources import Source, source_of
 from portal.common.actor import Actor
 from portal.common.errors import Reason
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from portal.common.paging import page_by_name
+from portal.common.units import bytes_text
 from tenants import policy
 from tenants.permits import Permit
 from tenants.selectors import get_data_center
@@ -44,11 +45,13 @@ PER_PAGE = 50
 def template_list(request: HttpRequest) -> HttpResponse:
     """The templates one may see, a page of them by name."""
     actor = actor_of(request)
-    rows, more = page_by_name(selectors.all_templates(actor), request.GET.get("after", ""), size=PER_PAGE)
+    seen = with_users(actor, selectors.all_templates(actor))
+    rows, more = page_by_name(seen, request.GET.get("after", ""), size=PER_PAGE)
     context = SECTION | {
         "templates": rows,
         "more": more,
-        "upload": offers.upload_image(actor),
+        "sees_all": sees_all(actor),
+        "upload": page_verbs.upload_image(actor),
     }
     return render(request, "compute/template_list.html", context)
 
@@ -64,10 +67,11 @@ def template_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     context = {
         "template": row,
         "may_edit": Permit.TEMPLATE_EDIT in permits,
-        "verbs": offers.of_template(actor, row, permits, _made_from(actor, row)),
+        "verbs": page_verbs.of_template(actor, row, permits, _made_from(actor, row)),
         "sees_holders": may_see_holders(actor, row),
         "rights": rights_page(row),
         "places": places_of(actor, row),
+        "stranded": health.why_stranded(row, names_storage=Permit.TEMPLATE_EDIT in permits),
         "is_latest": latest(Template.objects.filter(pk=row.pk)).exists(),
         "count": count,
         "names": names,
@@ -116,11 +120,20 @@ def _places(actor: Actor, source: Source) -> dict[str, list[tuple[str, str]]]:
     found: dict[Any, StorageDomain] = {}
     for center in centers:
         found |= {row.pk: row for row in selectors.storage_for_templates(center, ability=source.ability)}
-    if policy.holds_everywhere(actor, Permit.TEMPLATE_CREATE):
+    if source.for_all and policy.holds_everywhere(actor, Permit.TEMPLATE_CREATE):
         whose.insert(0 if source.owner_uid is None else len(whose), (INSTITUTE, _("The whole institute")))
         found |= {row.pk: row for row in selectors.storage_for_templates(None, ability=source.ability)}
     fit = [row for row in found.values() if source.provider_uid in {None, row.provider_id}]
-    return {"data_center": whose, "storage_domain": [(str(row.pk), row.name) for row in fit]}
+    names_providers = policy.holds_everywhere(actor, Permit.PROVIDER_VIEW)
+    places = [(str(row.pk), _place(row, names_providers=names_providers)) for row in fit]
+    return {"data_center": whose, "storage_domain": places}
+
+
+def _place(row: StorageDomain, *, names_providers: bool) -> str:
+    """A storage domain as it is chosen: several hosts may have one of the same name."""
+    name = f"{row.name} ({row.provider.name})" if names_providers else row.name
+    room = _("%(free)s free of %(total)s") % {"free": bytes_text(row.free_bytes), "total": bytes_text(row.total_bytes)}
+    return f"{name}: {room}"
 
 
 def _unfit(actor: Actor, whose: list[tuple[str, str]], source: Source) -> list[Reason]:

@@ -22,7 +22,7 @@ from compute.models import Template
 from compute.services import vms
 from compute.services.wishes import offered_profiles
 from compute.versions import homes_of, later_than
-from compute.views import offers, parts
+from compute.views import page_verbs, parts
 from portal.common.actor import Actor
 from portal.common.drafts import kept_values, login_keeping, whose_form
 from portal.common.errors import Conflict, NotFound, PortalError
@@ -135,7 +135,8 @@ def _form_page(request: HttpRequest, form: VmForm, *, preview: bool = False) -> 
     context = SECTION | {
         "form": form,
         "data_centers": places,
-        "missing": None if cards and places else offers.nothing_to_make_from(actor, possible=bool(places)),
+        "missing": None if cards and places else page_verbs.nothing_to_make_from(actor, possible=bool(places)),
+        "needed": None if cards and places else page_verbs.first_needed(actor, possible=bool(places)),
         "whose": whose_form(actor.uid),
     }
     if preview:
@@ -185,7 +186,7 @@ def _create(request: HttpRequest, form: VmForm) -> HttpResponse:
 
     fingerprint = {"path": request.path, "body": sorted(_posted(request))}
     try:
-        answer, _repeated = once(actor.user.pk, form_key(request.POST.get("key", "")), fingerprint, work)
+        answer, _repeated = once(actor, form_key(request.POST.get("key", "")), fingerprint, work)
     except PortalError as error:
         if form.add_reasons(error.reasons):
             return _form_page(request, form)

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from network import selectors, services
-from network.choices import NetworkStatus
+from network.choices import FoundKind, NetworkStatus
 from network.models import Network, VnicProfile
 from portal.common.actor import Actor, Door
 from portal.common.api import ListView, answer_once
@@ -37,7 +37,12 @@ class NetworkSerializer(OfZone, serializers.Serializer):
     id = serializers.UUIDField(source="pk")
     name = serializers.CharField()
     data_center = serializers.UUIDField(source="owner_id", allow_null=True, help_text="null: the institute's own.")
-    cidr = serializers.CharField(help_text="Empty: an engine's, which does not tell.")
+    cidr = serializers.CharField(help_text="Empty: of what was there, whose addresses are given by what is on it.")
+    offered = serializers.ChoiceField(
+        choices=FoundKind.choices,
+        allow_blank=True,
+        help_text="What of its host it is, where it was offered; empty: it was not.",
+    )
     zone = serializers.CharField(
         source="zone_name", help_text="Of an engine's network, for those who may see providers."
     )
@@ -45,6 +50,10 @@ class NetworkSerializer(OfZone, serializers.Serializer):
         help_text="An engine reaches its hosts by it: machines that are on it could reach them too."
     )
     status = serializers.ChoiceField(choices=NetworkStatus.choices)
+    status_at = serializers.DateTimeField(allow_null=True)
+    is_stale = serializers.BooleanField(
+        source="is_silent", help_text="Its provider is silent: ``status`` is what was seen at ``status_at``."
+    )
     vnic_profiles = VnicProfileSerializer(many=True)
 
 
@@ -105,7 +114,7 @@ class Networks(ListOfZones, ListView):
         data, actor = checked(NewNetworkSerializer, request.data), _actor(request)
         about = seen(actor, "data_center", data["data_center"])
         with trying(actor, "NETWORK_CREATE", about):
-            return answer_once(request, actor.user.pk, lambda: _made(actor, data))
+            return answer_once(request, actor, lambda: _made(actor, data))
 
 
 def _made(actor: Actor, data: dict[str, Any]) -> Answer:

@@ -16,7 +16,9 @@ from tenants.models import DataCenter
 class Network(UidModel):
     """A layer-2 network with its address range. ``owner`` None: the institute's own, assigned to data centers.
 
-    One that ``is_found`` is an engine's: what addresses it has is not known, and here it is neither changed nor removed.
+    One that ``is_found`` was there: what addresses it has is not known, and here it is neither changed nor removed. It is an
+    engine's, or what a host has besides ours (``offered``: which kind of thing, by ``external_id`` as ``FoundNetwork`` has it),
+    that a super-admin offered; it stays until that is taken back.
     """
 
     name = models.CharField(_("name"), max_length=64)
@@ -28,6 +30,9 @@ class Network(UidModel):
     status = models.CharField(max_length=20, choices=NetworkStatus.choices, default=NetworkStatus.CREATING)
     status_at = models.DateTimeField(null=True, blank=True)
     is_found = models.BooleanField(default=False, db_default=False)
+    offered = models.CharField(max_length=7, choices=FoundKind.choices, blank=True, db_default="")
+    # Whether who offered it named it; else it is called what it is called there.
+    is_named_here = models.BooleanField(default=False, db_default=False)
     # By it an engine reaches its hosts: machines on it could, too.
     is_management = models.BooleanField(default=False, db_default=False)
     # The engine's zone that it is in, by external id and by name.
@@ -50,6 +55,11 @@ class Network(UidModel):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether its status is only what was seen before its provider fell silent."""
+        return self.provider.is_silent
 
     def is_in(self, cluster: str) -> bool:
         """Whether machines in the engine's cluster of this external id can be on it."""

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, ClassVar
-from uuid import UUID
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.db import OperationalError
@@ -17,9 +16,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from portal.common.actor import Actor
 from portal.common.errors import PortalError, Reason, problem_json
 from portal.common.idempotency import Answer, once, refuse_bad_key
-from portal.common.rehearsal import is_rehearsal, rehearsed
+from portal.common.rehearsal import is_rehearsal, rehearsal_of, rehearsed
 from portal.common.strict import DryRunQuery, Empty, PageQuery, StrictSerializer, query_of
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class ListView(ApiView, generics.ListAPIView):
     queries: ClassVar = {"GET": PageQuery}
 
 
-def answer_once(request: Request, user_uid: UUID, work: Callable[[], Answer], *, secret: bool = False) -> Response:
+def answer_once(request: Request, actor: Actor, work: Callable[[], Answer], *, secret: bool = False) -> Response:
     """The answer to ``work``, done once for each ``Idempotency-Key`` of this user."""
     if is_rehearsal(request):
         return Response(work().body)
@@ -73,11 +73,18 @@ def answer_once(request: Request, user_uid: UUID, work: Callable[[], Answer], *,
     if "Idempotency-Key" in request.headers:
         refuse_bad_key(key)  # an empty one too, which would otherwise be as none
     fingerprint = {"path": request.path, "query": request.META.get("QUERY_STRING", ""), "body": request.data}
-    (code, body, location), repeated = once(user_uid, key, fingerprint, work, secret=secret)
+    (code, body, location), repeated = once(actor, key, fingerprint, work, secret=secret)
     response = Response(body, status=code, headers={"Location": location} if location else None)
     if repeated:
         response["Idempotent-Replay"] = "true"
     return response
+
+
+def answer_asked(door: ApiView, request: Request, actor: Actor, work: Callable[[], Answer]) -> Response:
+    """The same of a door that ``asks_first``, or what would be answered: whatever a server had to say was asked before."""
+    if door.is_dry_run:
+        return rehearsal_of(lambda: work().body)
+    return answer_once(request, actor, work)
 
 
 def problem(error: Exception, context: dict[str, Any]) -> Response:
@@ -123,7 +130,10 @@ def _of_api_exception(error: exceptions.APIException, request_id: str) -> Respon
         404: "not_found",
         429: "too_many_requests",
     }.get(status, str(error.default_code))
-    response = _document(status, code, str(error.detail), request_id)
+    told = str(error.detail)
+    if isinstance(error, exceptions.NotAuthenticated):
+        told = _("Log in, or send a token: POST /api/v1/tokens/ makes one, to be sent as Authorization: Bearer TOKEN.")
+    response = _document(status, code, told, request_id)
     if status == HTTPStatus.UNAUTHORIZED:
         response["WWW-Authenticate"] = 'Bearer realm="api"'
     wait = getattr(error, "wait", None)

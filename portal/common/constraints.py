@@ -17,5 +17,4 @@ def at_once() -> Iterator[None]:
     with transaction.atomic():
         yield
         if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            connection.check_constraints()

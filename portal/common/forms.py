@@ -19,6 +19,29 @@ CLASSES = {
 }
 
 
+class Ticks(forms.CheckboxSelectMultiple):
+    """Boxes to tick, under headings; ``shows_codes``: each with its value, which people meet elsewhere."""
+
+    in_groups = True
+
+    def __init__(self, *, shows_codes: bool = False) -> None:
+        super().__init__()
+        self.shows_codes = shows_codes
+
+
+class GreySelect(forms.Select):
+    """Choices of which some cannot be chosen now: the field's hint says why."""
+
+    greyed: frozenset[str] = frozenset()
+
+    def create_option(self, name: str, value: Any, *args: Any, **named: Any) -> dict[str, Any]:
+        """As Django does."""
+        option = super().create_option(name, value, *args, **named)
+        if str(value) in self.greyed:
+            option["attrs"]["disabled"] = True
+        return option
+
+
 class PageForm(forms.Form):
     """A form as ``partials/_field.html`` shows it: Bootstrap's classes, and each field told of its hint and errors."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import unquote, urlsplit, urlunsplit
 from uuid import uuid4
@@ -137,6 +138,9 @@ def refusal_page(request: HttpRequest, error: PortalError) -> HttpResponse:
         response["HX-Retarget"], response["HX-Reswap"] = "#notices", "innerHTML show:window:top"
         return response
     context = {"error": error, "reasons": _not_said(error), "back": _back(request), "request_id": request.request_id}  # type: ignore[attr-defined]
+    # Who is logged in goes on by the navigation; where the database was not there it is not asked for that once more.
+    is_framed = error.status != HTTPStatus.SERVICE_UNAVAILABLE and request.user.is_authenticated
+    context["layout"] = "base.html" if is_framed else "simple.html"
     return render(request, "error.html", context, status=error.status)
 
 

@@ -18,6 +18,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, KeyReused, PortalError, Reason
 from portal.common.models import IdempotencyKey
 from portal.common.sealed import keyed_hash
@@ -43,21 +44,21 @@ def form_key(value: str) -> str:
     return value
 
 
-def once(
-    user_uid: UUID, key: str, body: Any, work: Callable[[], Answer], *, secret: bool = False
-) -> tuple[Answer, bool]:
+def once(actor: Actor, key: str, body: Any, work: Callable[[], Answer], *, secret: bool = False) -> tuple[Answer, bool]:
     """Do ``work`` once per user and key, or at every call when the key is empty. The answer, and whether it is a repeat.
 
     ``work`` is whole by itself, as services are: its refusal (a ``PortalError``) frees the key, for the same request may
-    be accepted later, and what it wrote about the refusal stays. Raises ``KeyReused`` (422) for another body, and
+    be accepted later, and what it wrote about the refusal stays. Raises ``KeyReused`` (422) for another body, and for a
+    log-in that is kept to something else than the first: the answer is nothing for a token that could not have asked.
     ``Conflict`` for a repeat when the answer held a secret, which is not kept.
     """
     if not key:
         return work(), False
     refuse_bad_key(key)
-    digest = keyed_hash(json.dumps(body, sort_keys=True, default=str), purpose="idempotency body")
+    asked = json.dumps([body, *_kept_to(actor)] if _kept_to(actor) else body, sort_keys=True, default=str)
+    digest = keyed_hash(asked, purpose="idempotency body")
     with transaction.atomic():
-        row, is_new = _claim(user_uid, keyed_hash(key, purpose="idempotency key"), digest)
+        row, is_new = _claim(actor.user.pk, keyed_hash(key, purpose="idempotency key"), digest)
         answer = _first(row, work, secret=secret) if is_new else _repeat(row, digest)
     if isinstance(answer, PortalError):
         raise answer
@@ -75,6 +76,13 @@ def refuse_bad_key(key: str) -> None:
     if not 0 < len(key) <= LONGEST_KEY or not (key.isascii() and key.isprintable()):
         text = _("An idempotency key has 1 to 128 printable ASCII characters.")
         raise Invalid(text, reasons=(Reason("key_invalid", text, "Idempotency-Key"),))
+
+
+def _kept_to(actor: Actor) -> list[Any]:
+    """What a token may do at most, not which it is: one that takes another's place goes on with its requests."""
+    bounds = actor.bounds
+    kept = [None if each is None else sorted(map(str, each)) for each in (bounds.permits, bounds.objects)]
+    return [actor.scope, *kept] if bounds or actor.scope != "write" else []
 
 
 def _too_old() -> QuerySet[IdempotencyKey]:
@@ -102,7 +110,10 @@ def _first(row: IdempotencyKey, work: Callable[[], Answer], *, secret: bool) -> 
 def _repeat(row: IdempotencyKey, digest: str) -> Answer:
     if row.body_hash != digest:
         raise KeyReused(
-            _("This request was sent before with other values. Open the form again, or choose a new idempotency key.")
+            _(
+                "This request was sent before with other values, or by a token that may do other things. "
+                "Open the form again, or choose a new idempotency key."
+            )
         )
     if row.secret:
         raise Conflict(_("The answer to this request held a secret and is not kept. Use a new key."))

@@ -44,6 +44,21 @@ class Session(AbstractBaseSession):
         return f"of {self.user_uid} since {self.started_at:%Y-%m-%d %H:%M}"
 
 
+class KeptForm(models.Model):
+    """A form that was not sent to its end (``portal.common.kept_forms``): whose, which, and sealed what was typed into it."""
+
+    user_uid = models.UUIDField()
+    form = models.CharField(max_length=60)
+    sealed_values = models.TextField()
+    changed_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["user_uid", "form"], name="kept_form_one_per_user")]
+
+    def __str__(self) -> str:
+        return f"{self.form} of {self.user_uid}"
+
+
 class IdempotencyKey(models.Model):
     """A repeated request gives the first answer: keyed hashes of key and body, the stored answer, kept 24 h per user.
 

@@ -17,7 +17,7 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends import db
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
@@ -39,9 +39,20 @@ def live_sessions() -> QuerySet[Session]:
     return Session.objects.filter(expire_date__gt=now, seen_at__gt=_left_alone(now))
 
 
+def over_sessions() -> QuerySet[Session]:
+    """The sessions that nobody can use any more, oldest first."""
+    now = timezone.now()
+    return Session.objects.filter(Q(expire_date__lte=now) | Q(seen_at__lte=_left_alone(now))).order_by("expire_date")
+
+
 def users_logged_in() -> QuerySet[Session, UUID | None]:
     """The uids of all whom a live session logs in, to be asked for or within another question."""
     return live_sessions().filter(user_uid__isnull=False).values_list("user_uid", flat=True)
+
+
+def began_at(session_key: str) -> datetime | None:
+    """Since when the live session of this key is there; None where there is none."""
+    return live_sessions().filter(session_key=kept(session_key)).values_list("started_at", flat=True).first()
 
 
 def note_use(session_key: str, **found: str) -> None:
@@ -69,9 +80,7 @@ class SessionStore(db.SessionStore):
     @classmethod
     def clear_expired(cls) -> None:
         """Remove the sessions that nobody can use any more."""
-        now = timezone.now()
-        Session.objects.filter(expire_date__lte=now).delete()
-        Session.objects.filter(seen_at__lte=_left_alone(now)).delete()
+        over_sessions().delete()
 
     def exists(self, session_key: str) -> bool:
         """Whether there is such a session."""

@@ -140,6 +140,12 @@ class PageQuery(StrictSerializer):
     cursor = StrictString(required=False, max_length=1000, help_text="From the links `next` and `previous`.")
 
 
+class SearchQuery(PageQuery):
+    """Which page of a list, and of which rows."""
+
+    search = StrictString(default="", allow_blank=True, max_length=64, help_text="What a name holds, in any case.")
+
+
 class DryRunQuery(StrictSerializer):
     """Whether to do it or only to tell what would be done."""
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from django.db import IntegrityError, transaction
 
-from portal.common.actor import Actor
+from portal.common.actor import Actor, Door
 from portal.common.errors import PortalError, TooMany, overtaken, read_only_view
 from portal.common.lasting import is_undone, outlasting
 from portal.events.codes import Outcome, Severity, code_for
@@ -59,7 +59,7 @@ def record(
         severity=severity,
         outcome=outcome,
         actor_uid=None if who is None else who.pk,
-        actor_name=_storable("portal" if who is None else who.get_username()),
+        actor_name=_storable(_name_of(actor)),
         door=actor.door,
         client_address=actor.client_address,
         request_id=actor.request_id,
@@ -71,6 +71,13 @@ def record(
         message=_storable(message)[:LONGEST_MESSAGE],
         data=(data or {}) | ({"seen_as": actor.name} if actor.real_user else {}),
     )
+
+
+def _name_of(actor: Actor) -> str:
+    """Empty for who came by a door of people without being logged in: that was not the portal itself."""
+    if actor.answerable is None:
+        return "" if actor.door in (Door.PAGE, Door.API) else "portal"
+    return str(actor.answerable.get_username())
 
 
 def _storable(text: str) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import ClassVar
 from uuid import UUID
 
+from portal.hypervisors.displays import QEMU_PORTS
 from portal.hypervisors.engine_found import Making
 from portal.hypervisors.errors import Unsupported
 from portal.hypervisors.findings import Finding, Probe
@@ -92,6 +93,9 @@ class Driver(ABC):
     # manager that decides by itself what its API does. A host gets versions with each update of its packages.
     waits_after_upgrade: ClassVar[bool] = False
 
+    # The ports that its machines' displays may be told to listen on (``displays``).
+    display_ports: ClassVar[range] = QEMU_PORTS
+
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
@@ -104,6 +108,11 @@ class Driver(ABC):
     def refusals(cls, connection: Connection) -> tuple[Finding, ...]:  # noqa: ARG003 - of the contract
         """What is wrong with an address and its secrets as they stand, by field; nobody is asked."""
         return ()
+
+    @classmethod
+    def is_here(cls, address: str) -> bool:  # noqa: ARG003 - of the contract
+        """Whether what is at the address is on the portal's own machine, so that its displays may be too."""
+        return False
 
     @classmethod
     def no_screens(cls, address: str) -> str:  # noqa: ARG003 - of the contract
@@ -258,6 +267,9 @@ class Driver(ABC):
     @abstractmethod
     def create_vm(self, spec: VmSpec) -> VmRef:
         """Define a VM, switched off. Raises ``NotFound`` where a disk of it is not ours or a network is not there.
+
+        What a card is on that is not ours stays as it is (``NicSpec.offered``); one that bears a portal's mark, and a bridge
+        that a network made, are as good as absent.
 
         Its making may go on (``making``); until that is done its status is ``image_locked``.
         A call that broke off may have made it in part; the next one puts on what is missing.

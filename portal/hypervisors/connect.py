@@ -56,6 +56,7 @@ PROVE = 90.0  # the first ``capabilities`` starts a tiny machine to try the acce
 COPY = 3600.0  # a disk is copied by the hypervisor itself, and nothing tells how far it is
 IDLE_UPLOAD = 60.0  # an upload or a download may last, but not stand still
 MOST_AT_ONCE = 64
+MOST_BYTES = 2**60  # that any machine's disks promise: what is more was not measured
 AT_ONCE_REFUSED = (
     "The provider's option calls_at_once is not a whole number from 1 to %(most)s. Ask an administrator to mend it."
 )
@@ -76,7 +77,7 @@ def driver_for(provider: Provider) -> BoundedDriver:
             connection = connection_of(provider)
             known = _Known(key, connection, _lane(provider, connection))
             _lanes.known[provider.uid] = known
-    return BoundedDriver(known.connection, known.lane)
+    return BoundedDriver(known.connection, known.lane, renewed=lambda: _renewed(provider))
 
 
 def forget(provider_uid: UUID) -> None:
@@ -85,6 +86,15 @@ def forget(provider_uid: UUID) -> None:
         known = _lanes.known.pop(provider_uid, None)
     if known:
         known.lane.close()
+
+
+def _renewed(provider: Provider) -> Lane | None:
+    """The lane by the credentials of now, where others were given since ``provider`` was read; else None.
+
+    A step of a job may hold its row for as long as it lasts, and what it knew may be void by then.
+    """
+    now = Provider.objects.filter(pk=provider.pk).first()
+    return None if now is None or _given(now) == _given(provider) else driver_for(now)._lane
 
 
 def is_current(provider: Provider) -> bool:
@@ -190,15 +200,28 @@ class BoundedDriver(Driver):
 
     kind = "bounded"
 
-    def __init__(self, connection: Connection, lane: Lane) -> None:
+    def __init__(
+        self, connection: Connection, lane: Lane, *, renewed: Callable[[], Lane | None] = lambda: None
+    ) -> None:
         super().__init__(connection)
         self._lane = lane
+        self._renewed = renewed
 
     def _read(self, what: str, work: Callable[[Driver], T], *, seconds: float = READ) -> T:
-        return self._lane.call(what, work, seconds=seconds, mutates=False)
+        return self._call(what, work, seconds=seconds, mutates=False)
 
     def _change(self, what: str, work: Callable[[Driver], T]) -> T:
-        return self._lane.call(what, work, seconds=CHANGE, mutates=True)
+        return self._call(what, work, seconds=CHANGE, mutates=True)
+
+    def _call(self, what: str, work: Callable[[Driver], T], *, seconds: float, mutates: bool) -> T:
+        """What is refused has had no effect, so it is tried once more where the credentials were replaced meanwhile."""
+        try:
+            return self._lane.call(what, work, seconds=seconds, mutates=mutates)
+        except Denied:
+            lane = self._renewed()
+            if lane is None:
+                raise
+        return lane.call(what, work, seconds=seconds, mutates=mutates)
 
     # -- the connection
 
@@ -342,7 +365,8 @@ class BoundedDriver(Driver):
         self._change("delete_vm", lambda driver: driver.delete_vm(ref, nics=nics))
 
     def disk_sizes(self, external_ids: tuple[str, ...]) -> dict[str, int | None]:
-        return self._read("disk_sizes", lambda driver: driver.disk_sizes(external_ids))
+        found = self._read("disk_sizes", lambda driver: driver.disk_sizes(external_ids))
+        return {key: size if 0 <= (size or 0) <= MOST_BYTES else None for key, size in found.items()}
 
     def adopt_vm(self, external_id: str) -> VmRef:
         return self._change("adopt_vm", lambda driver: driver.adopt_vm(external_id))

@@ -115,6 +115,16 @@ class DiskGone(HypervisorError):
     )
 
 
+class NetworkGone(HypervisorError):
+    """A machine cannot be started, as a network or bridge that it has a card on is stopped, or not there."""
+
+    code = "hypervisor_network_gone"
+    default = (
+        "A network that the machine has a card on is stopped on the hypervisor, or not there any more, so it cannot run. "
+        "Whoever looks after the hypervisor has to bring it back."
+    )
+
+
 class MakingFailed(HypervisorError):
     """A machine whose making was accepted could not be made after all; ``figures["why"]``: the manager's own words."""
 
@@ -129,6 +139,50 @@ class RemovalFailed(HypervisorError):
     default = (
         "The disk with %(disk)s in its name could not be removed: its hypervisor gave up on it half-way. Delete the machine "
         "again; if that ends so too, ask an administrator to look at the disk."
+    )
+
+
+class DisplayRefused(HypervisorError):
+    """Where a display is said to listen, the portal does not go (``displays``). ``detail`` has the address."""
+
+
+class DisplayPort(DisplayRefused):
+    """A display is said to listen on a port that none has."""
+
+    code = "display_port"
+    default = (
+        "The hypervisor names a port for this machine's screen that screens do not have, so it is not opened. "
+        "Ask an administrator to look at the machine's definition there."
+    )
+
+
+class DisplayElsewhere(DisplayRefused):
+    """A display is said to listen where no host of its provider is."""
+
+    code = "display_elsewhere"
+    default = (
+        "The hypervisor names an address for this machine's screen that none of its hosts is known by, so it is not "
+        "opened. Ask an administrator to compare it with the hosts of the provider."
+    )
+
+
+class DisplayNotThere(DisplayRefused):
+    """The name that is said to be a display's host's leads to no address from here."""
+
+    code = "display_unnamed"
+    default = (
+        "The hypervisor tells the host of this machine's screen by a name that leads nowhere from here. "
+        "Ask an administrator to let the portal look it up."
+    )
+
+
+class DisplayOutside(DisplayRefused):
+    """A display listens on an address of its own, which the portal's way to the host does not lead to."""
+
+    code = "display_outside"
+    default = (
+        "This machine's screen does not listen on its host's loopback, the only place where it is opened from here. "
+        "Ask an administrator to set its display to listen on 127.0.0.1."
     )
 
 

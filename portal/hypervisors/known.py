@@ -14,12 +14,11 @@ _NAMES = frozenset(field.name for field in fields(Capabilities))
 def capabilities_of(provider: Provider) -> Capabilities:
     """What it can do; of one that was not read yet, what most can."""
     told: dict[str, Any] = {name: value for name, value in provider.capabilities.items() if name in _NAMES}
-    if "console_protocols" in told:
-        told["console_protocols"] = tuple(told["console_protocols"])
-    return Capabilities(**told)
+    lists = {name: tuple(value) for name, value in told.items() if isinstance(value, list)}
+    return Capabilities(**(told | lists))
 
 
 def as_stored(capabilities: Capabilities) -> dict[str, Any]:
     """As a provider's row keeps it."""
     told = asdict(capabilities)
-    return told | {"console_protocols": list(capabilities.console_protocols)}
+    return told | {name: list(value) for name, value in told.items() if isinstance(value, tuple)}

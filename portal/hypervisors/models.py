@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from portal.hypervisors.upgrades import News, identity, news_of
 
@@ -13,10 +14,18 @@ from portal.hypervisors.upgrades import News, identity, news_of
 class ProviderStatus(models.TextChoices):
     """What the watcher last saw of a provider; ``unknown`` until it looked, or when it has not for too long."""
 
-    UNKNOWN = "unknown", _("unknown")
+    UNKNOWN = "unknown", pgettext_lazy("provider", "unknown")
     UP = "up", _("up")
     UNREACHABLE = "unreachable", _("unreachable")
     DENIED = "denied", _("credentials refused")
+
+
+SILENT = (ProviderStatus.UNREACHABLE, ProviderStatus.DENIED)
+
+
+def silent(provider: str = "provider") -> models.Q:
+    """Of rows of what providers have (``Provider.is_silent``), by the path to their provider."""
+    return models.Q(**{f"{provider}__status__in": SILENT}) | models.Q(**{f"{provider}__enabled": False})
 
 
 class Portal(models.Model):
@@ -78,6 +87,11 @@ class Provider(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing is read from it: what it has is known as it was seen before, and may be otherwise by now."""
+        return not self.enabled or self.status in SILENT
 
     @property
     def told(self) -> dict[str, str]:

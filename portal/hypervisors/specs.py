@@ -5,6 +5,7 @@ Sizes are in the unit their name ends with; ``uid`` is always our UUID, ``extern
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -57,8 +58,11 @@ class Capabilities:
     disk_upload: bool = True
     fills_up: bool = True  # False: it keeps descriptions alone, and is never full
     disk_copy: bool = True  # can copy a disk by itself, whatever it lies over
+    unread_storage: tuple[str, ...] = ()  # types of storage domains in which it reads, and so copies, no volume
     linked_clone: bool = True
-    networks: bool = True  # can make isolated networks with DHCP
+    networks: bool = (
+        True  # can make isolated networks with DHCP, and put cards on what else a host has (``NicSpec.offered``)
+    )
     network_filters: bool = True
     first_boot_volume: bool = True  # wants ``create_first_boot``; else takes ``VmSpec.initial_run`` itself
     guest_shutdown: bool = True
@@ -151,7 +155,7 @@ class VolumeFound:
     """A volume as it is there now. ``format`` is what the provider takes it for; ``uid`` is set for a disk of ours.
 
     ``has_base``: it lies over another one. ``users`` are the names of the machines that have it, ``user_ids`` their external
-    ids; ``in_use``: one of them runs.
+    ids; ``in_use``: one of them runs. ``is_other_portals``: it bears the mark of the disks of another portal.
     """
 
     storage_domain: str
@@ -164,6 +168,7 @@ class VolumeFound:
     users: tuple[str, ...] = ()
     user_ids: tuple[str, ...] = ()
     in_use: bool = False
+    is_other_portals: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +185,8 @@ class NicSpec:
     """A network card. ``network`` is the network's external id; ``filter`` names a network filter or is empty.
 
     ``profile`` is the external id of an engine's vNIC profile, which stands for network and filter there.
+    ``offered``: it is on what a host has besides our networks. "network": ``network`` is the uid (``NetworkFound.uid``) of one
+    that bears nobody's mark; "bridge": the name of a bridge of the host's own. There the driver has a filter of its own.
     """
 
     uid: UUID
@@ -187,6 +194,7 @@ class NicSpec:
     network: str
     filter: str = ""
     profile: str = ""
+    offered: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,11 +284,19 @@ class HostFound:
     cpu: CpuFound = CpuFound()
     tells_bridges: bool = False  # False: there are more, perhaps; these are the ones that networks name
     cluster: str = ""  # the external id of the engine's cluster that it is in
+    addresses: tuple[str, ...] = ()  # names and addresses of an engine's host; displays listen on one of them
+
+
+# The names of storage domains that portals make for themselves; the digits are the portal's.
+PORTAL_POOL = re.compile(r"stegi-[0-9a-f]{8}(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
 class StorageDomainFound:
-    """Where disks live, with its figures in bytes. ``status``: "active", "inactive", "unknown"."""
+    """Where disks live, with its figures in bytes. ``status``: "active", "inactive", "unknown".
+
+    With ``total_bytes`` alone how much of it is used means nothing: it has units of somebody's storage, given as they are.
+    """
 
     external_id: str
     name: str
@@ -353,6 +369,7 @@ class ConsoleTarget:
     tls_ca_pem: str = ""  # set: VeNCrypt with this CA is required
     tls_hostname: str = ""
     allow_plain: bool = False  # plain VNC is allowed (loopback, or an explicit list)
+    on_host: str = ""  # the external id of the host that the machine runs on, where its manager tells one
 
 
 @dataclass(frozen=True, slots=True)

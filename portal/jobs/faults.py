@@ -1,8 +1,8 @@
 """Named places where tests kill, fail or delay a worker. No-ops unless ``settings.FAULT_POINTS_DIR`` names a folder.
 
 A file there, named after the point (``<operation>.<step>.before``), says what happens when a process passes it: ``kill``
-(SIGKILL, so that nothing is cleaned up), ``fail``, ``retry:<times>`` or ``sleep:<seconds>``. It is taken by renaming it,
-so that of several processes exactly one falls in, once.
+(SIGKILL, so that nothing is cleaned up), ``stop`` (SIGSTOP, until somebody lets it go on), ``fail``, ``retry:<times>``,
+``sleep:<seconds>`` or ``hold:<path>`` (until there is such a file). It is taken by renaming it, so that of several processes exactly one falls in, once.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ def _suffer(folder: Path, name: str) -> None:
     fault, _, amount = _take(folder, name).partition(":")
     if fault == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif fault == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    elif fault == "hold":
+        while not Path(amount).exists():
+            time.sleep(0.02)
     elif fault == "sleep":
         time.sleep(float(amount))
     elif fault == "retry":

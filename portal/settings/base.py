@@ -92,8 +92,11 @@ SQLITE_OPTIONS = {
 }
 
 
-def database(url: str) -> dict[str, Any]:
-    """Settings of a database from its address; PostgreSQL and SQLite alike."""
+def database(url: str, *, pool: int = 0) -> dict[str, Any]:
+    """Settings of a database from its address; PostgreSQL and SQLite alike.
+
+    ``pool``: the most connections to PostgreSQL that a process keeps for all its threads; 0: each thread keeps its own.
+    """
     try:
         config: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
     except ValueError:  # which quotes the address, and with it the password
@@ -101,15 +104,22 @@ def database(url: str) -> dict[str, Any]:
             "DATABASE_URL cannot be read: write postgres://USER:PASSWORD@HOST/NAME or sqlite:////PATH."
         ) from None
     if config["ENGINE"].endswith("sqlite3"):
+        config["ENGINE"] = "portal.common.sqlite3"
         config["OPTIONS"] = dict(SQLITE_OPTIONS)
         config["CONN_MAX_AGE"] = 0
         config.pop("CONN_HEALTH_CHECKS", None)
     else:
         config.setdefault("OPTIONS", {})["connect_timeout"] = 5
+    if pool and not config["ENGINE"].endswith("sqlite3"):
+        config["CONN_MAX_AGE"] = 0  # at the end of a request its connection goes back to the pool
+        config["OPTIONS"]["pool"] = {"min_size": 1, "max_size": pool, "timeout": 5, "max_idle": 60}
     return config
 
 
-DATABASES = {"default": database(env.secret("DATABASE_URL", f"sqlite:///{DATA_DIR / 'portal.sqlite3'}"))}
+DATABASE_POOL = env.number("DATABASE_POOL", 0)  # the web server's own; see portal/serve.py
+DATABASES = {
+    "default": database(env.secret("DATABASE_URL", f"sqlite:///{DATA_DIR / 'portal.sqlite3'}"), pool=DATABASE_POOL)
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.secret("REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -205,6 +215,7 @@ IMAGE_UPLOAD_HOURS = 24  # an upload that nobody went on with for so long is swe
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("el", _("Greek"))]
 LOCALE_PATHS = [BASE_DIR / "portal" / "locale"]
+FORMAT_MODULE_PATH = ["portal.formats"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = env.text("TIME_ZONE", "UTC")
@@ -254,6 +265,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "ENUM_NAME_OVERRIDES": {
         "VmStatus": "compute.choices.VmStatusChoice",
         "CheckStatus": "compute.choices.CheckStatus",
+        "FoundKindEnum": "network.choices.FoundKind",
         "NetworkStatusEnum": "network.choices.NetworkStatus",
         "TemplateStatusEnum": "compute.choices.TemplateStatus",
         "DirectoryKind": "tenants.models.directory.DirectoryKind",

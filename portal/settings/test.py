@@ -17,8 +17,10 @@ if os.environ.get("PYTEST_XDIST_WORKER", "") not in os.environ["DATA_DIR"]:
     Path(os.environ["DATA_DIR"]).mkdir(exist_ok=True)
 
 from portal.settings.base import *  # noqa: F403
-from portal.settings.base import DATA_DIR, database
+from portal.settings.base import DATA_DIR, INSTALLED_APPS, database
 
+# Its `migrate` copies a database that was migrated before.
+INSTALLED_APPS = ["tests.lab.copying", *INSTALLED_APPS]
 SECRET_KEY = "a-secret-for-tests-alone-0123456789-abcdefghijklmnopqrstuvwxyz"
 SEAL_KEYS = ["5Qw2oLPYr4m7nZ0vJd1cS8bT3xKf6hGe9aUiRyWqMlA="]
 if "DATABASE_URL" not in os.environ:

@@ -48,7 +48,11 @@ const sumFor = (file, isAlone) => {
   return { isMissing: lines.length > 0 && !SUM.test(line), sha256: (SUM.exec(line)?.[0] ?? "").toLowerCase() };
 };
 
-const nameFor = (file) => file.name.replace(/[^A-Za-z0-9_.+ -]/g, "_").trim().slice(0, 64) || "image";
+// As the portal makes names of files: Greek in Latin letters, accents left out.
+const LATIN = JSON.parse(words.latin);
+const GREEK = new RegExp(Object.keys(LATIN).join("|"), "g");
+const latin = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").replace(GREEK, (letter) => LATIN[letter]);
+const nameFor = (file) => latin(file.name).replace(/[^A-Za-z0-9_.+ -]/g, "_").slice(0, 64).trim() || "image";
 
 const formatOf = async (file) => {
   const head = new Uint8Array(await file.slice(0, 4).arrayBuffer());

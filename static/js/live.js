@@ -15,6 +15,9 @@
   let opened = false;
   let ended = false;
 
+  // A page that answers a form: who comes back to it, or takes it anew, asks for its address, and sends nothing once more.
+  if ("posted" in document.body.dataset) history.replaceState(null, "", location.href);
+
   const watched = () => [...new Set([...document.querySelectorAll("[data-watch]")].flatMap((e) => e.dataset.watch.split(" ")))];
 
   const watch = () => {
@@ -67,14 +70,16 @@
   setInterval(grow, GROW);
   grow();
 
-  const clock = (moment) => moment.toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" });
+  const clock = (moment) => moment.toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
   const showLost = () => {
     if (!offline) return;
     offline.textContent = `${offline.dataset.lost} ${clock(lost)}`;
     offline.hidden = false;
     poll ??= setInterval(async () => {
-      if (await refresh()) {
+      const fresh = await refresh();
+      if (!poll) return; // the line came back meanwhile
+      if (fresh) {
         lost = new Date();
         offline.textContent = `${offline.dataset.polling} ${clock(lost)}`;
       } else if (ended) {
@@ -103,12 +108,33 @@
 
   document.addEventListener("htmx:load", watch);
 
-  // A part that is replaced keeps its open menu, and the focus stays on the same control.
+  // A part that is replaced keeps its open menu, and the focus stays on the same control. A click on a control that is replaced
+  // between press and release reaches neither the old one nor the new one: the new one takes it, if the pointer is still over it.
+  const alike = (control) => {
+    const name = control.dataset.verb ? "data-verb" : "href";
+    const value = control.getAttribute(name);
+    return value ? `[${name}="${CSS.escape(value)}"]` : "details[data-menu] > summary";
+  };
   let focused = null;
+  let pressed = null;
+  let missed = null;
+  document.addEventListener("pointerdown", (event) => {
+    const isPlain = event.button === 0 && !(event.ctrlKey || event.metaKey || event.shiftKey);
+    pressed = isPlain ? event.target.closest("details[data-menu]:not([open]) > summary, [data-verb], a[href]") : null;
+    missed = null;
+  });
+  document.addEventListener("pointerup", (event) => {
+    const under = missed && document.elementFromPoint(event.clientX, event.clientY);
+    const control = under && document.querySelector(missed);
+    pressed = missed = null;
+    if (!control?.contains(under) || control.matches("[aria-disabled]")) return;
+    setTimeout(() => (control.matches("summary") ? (control.parentElement.open = true) : control.click()));
+  });
   document.addEventListener("htmx:oobBeforeSwap", (event) => {
     const { target, fragment } = event.detail;
+    if (pressed && target.contains(pressed)) missed = `#${CSS.escape(target.id)} ${alike(pressed)}`;
     const active = document.activeElement;
-    focused = target.contains(active) ? (active.dataset.verb ? `[data-verb="${active.dataset.verb}"]` : "summary") : null;
+    focused = target.contains(active) ? alike(active) : null;
     if (!target.querySelector("details[data-menu][open]")) return;
     for (const menu of fragment.querySelectorAll("details[data-menu]")) menu.open = true;
   });

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.utils.translation import gettext as _
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from tenants.models import ApiToken, User
-from tenants.services.tokens import token_behind
+from tenants.services.tokens import BAD_TOKEN, note_bad_token, token_behind
 
 
 class BearerAuthentication(BaseAuthentication):
@@ -23,9 +22,16 @@ class BearerAuthentication(BaseAuthentication):
         parts = get_authorization_header(request).split()
         if not parts or parts[0].lower() != b"bearer":
             return None
-        token = token_behind(parts[1].decode("ascii", "ignore")) if len(parts) == 2 else None
+        text = parts[1].decode("ascii", "ignore") if len(parts) == 2 else ""
+        token = token_behind(text) if text else None
         if token is None:
-            raise AuthenticationFailed(_("The token is unknown, expired or revoked."))
+            asking = request._request
+            note_bad_token(
+                text,
+                client_address=getattr(asking, "client_address", ""),
+                request_id=getattr(asking, "request_id", ""),
+            )
+            raise AuthenticationFailed(BAD_TOKEN)
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db import transaction
@@ -17,7 +17,7 @@ from portal.common.api import ApiView, ListView, answer_once
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer
 from portal.common.paging import ByName
-from portal.common.strict import StrictBoolean, StrictSerializer, StrictString, checked
+from portal.common.strict import SearchQuery, StrictBoolean, StrictSerializer, StrictString, checked
 from portal.common.versions import etag, version_in
 from tenants import selectors
 from tenants.models import DataCenter
@@ -57,6 +57,8 @@ class DataCenterEditSerializer(StrictSerializer):
 class DataCenters(ListView):
     """The data centers one may see."""
 
+    queries: ClassVar = {"GET": SearchQuery}
+
     rehearsed = ("POST",)
     serializer_class = DataCenterSerializer
     pagination_class = ByName
@@ -65,7 +67,8 @@ class DataCenters(ListView):
         """Through the policy."""
         if not self.request.user:
             return DataCenter.objects.none()
-        return selectors.data_centers(_actor(self.request))
+        rows, text = selectors.data_centers(_actor(self.request)), self.query["search"]
+        return rows.filter(name__icontains=text) if text else rows
 
     @extend_schema(
         request=NewDataCenterSerializer, responses={201: DataCenterSerializer}, operation_id="data_centers_create"
@@ -73,7 +76,7 @@ class DataCenters(ListView):
     def post(self, request: Request) -> Response:
         """Make one. For super-admins."""
         data, actor = checked(NewDataCenterSerializer, request.data), _actor(request)
-        return answer_once(request, actor.user.pk, lambda: _made(create_data_center(actor, **data)))
+        return answer_once(request, actor, lambda: _made(create_data_center(actor, **data)))
 
 
 class DataCenterDetail(ApiView):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 from uuid import UUID
@@ -14,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.common.actor import Actor, Door
-from portal.common.api import ApiView, ListView, answer_once
+from portal.common.api import ApiView, ListView, answer_asked, answer_once
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer
 from portal.common.paging import ByName
@@ -93,29 +92,6 @@ class DirectoryStepSerializer(serializers.Serializer):
 class DirectoryTrialSerializer(serializers.Serializer):
     reached = serializers.BooleanField()
     steps = DirectoryStepSerializer(many=True)
-
-
-class MappingSerializer(serializers.Serializer):
-    group = serializers.UUIDField(source="group.pk")
-    name = serializers.CharField(source="group.name")
-    role = serializers.CharField()
-    data_center = serializers.UUIDField(
-        source="data_center.pk", allow_null=True, default=None, help_text="Null: the system."
-    )
-
-
-class MappingsSerializer(serializers.Serializer):
-    mappings = MappingSerializer(many=True)
-
-
-class MappedSerializer(MappingsSerializer):
-    dn = serializers.CharField(help_text="Where the group is in the directory.")
-
-
-class NewMappingSerializer(StrictSerializer):
-    group = StrictString(max_length=256, help_text="The group's name in the directory.")
-    role = StrictString(max_length=64)
-    target = StrictString(max_length=36, help_text="A data center's id, or `system`.")
 
 
 class WouldHoldSerializer(serializers.Serializer):
@@ -210,7 +186,7 @@ class Directories(ListView):
             where = reverse("api:directory", args=[row.pk])
             return Answer(status.HTTP_201_CREATED, DirectorySerializer(row).data, where)
 
-        return _once(self, request, work)
+        return answer_asked(self, request, actor, work)
 
 
 class DirectoryTry(ApiView):
@@ -279,49 +255,6 @@ class DirectoryTest(ApiView):
         return _trial(services.try_directory(actor, values, uid=uid))
 
 
-class DirectoryGroups(ApiView):
-    """Which of a directory's groups hold which roles."""
-
-    guarded = True
-    rehearsed = asks_first = ("POST",)
-
-    @extend_schema(responses=MappingsSerializer)
-    def get(self, request: Request, uid: UUID) -> Response:
-        """By group."""
-        return Response(MappingsSerializer({"mappings": groups.mappings(_actor(request), uid)}).data)
-
-    @extend_schema(request=NewMappingSerializer, responses={201: MappedSerializer})
-    @audited("GROUP_MAP", "directory")
-    def post(self, request: Request, uid: UUID) -> Response:
-        """Give a group a role; again is nothing new. The directory is asked for the group (503 when it is down)."""
-        data, actor = checked(NewMappingSerializer, request.data), _actor(request)
-        groups.get_directory(actor, uid)
-        target = groups.place(actor, data["target"])
-        found = groups.find_group(actor, uid, data["group"])
-
-        def work() -> Answer:
-            mapped = groups.map_found(actor, uid, found, role=data["role"], target=target)
-            answer = {"mappings": groups.mappings(actor, uid), "dn": mapped.dn}
-            return Answer(status.HTTP_201_CREATED, MappedSerializer(answer).data, "")
-
-        return _once(self, request, work)
-
-
-class DirectoryGroupRole(ApiView):
-    """A role that a directory's group holds."""
-
-    rehearsed = ("DELETE",)
-
-    @extend_schema(responses={204: None})
-    @audited("GROUP_UNMAP", "directory")
-    def delete(self, request: Request, uid: UUID, group: UUID, role: str, target: str) -> Response:
-        """Take it back; ``target`` is a data center's id, or ``system``."""
-        actor = _actor(request)
-        groups.get_directory(actor, uid)
-        groups.unmap_group(actor, uid, group, role=role, target=groups.place(actor, target))
-        return Response(status=status.HTTP_204_NO_CONTENT)
-
-
 class DirectorySync(ApiView):
     """What the directory says now of those who are signed in."""
 
@@ -347,7 +280,7 @@ class DirectorySync(ApiView):
         def work() -> Answer:
             return Answer(status.HTTP_200_OK, _plan(services.release_read(actor, uid, plan)).data, "")
 
-        return answer_once(request, actor.user.pk, work)
+        return answer_once(request, actor, work)
 
 
 class DirectorySimulate(ApiView):
@@ -358,13 +291,6 @@ class DirectorySimulate(ApiView):
         """Who that name is there, whether he would be let in, by which groups with which roles, and what he would see."""
         username = checked(UsernameSerializer, request.data)["username"]
         return Response(SimulationSerializer(simulation.simulate_login(_actor(request), uid, username)).data)
-
-
-def _once(door: ApiView, request: Request, work: Callable[[], Answer]) -> Response:
-    """Done once for each key, or rehearsed. Whatever a directory had to say was asked before."""
-    if door.is_dry_run:
-        return rehearsal_of(lambda: work().body)
-    return answer_once(request, _actor(request).user.pk, work)
 
 
 def _tuples(data: dict[str, Any]) -> dict[str, Any]:

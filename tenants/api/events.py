@@ -25,7 +25,9 @@ from tenants.views.events import events_file
 
 class EventSerializer(serializers.ModelSerializer):
     id = serializers.UUIDField(source="uid", read_only=True)
-    actor = serializers.CharField(source="actor_name", help_text="Who did it, by the name he had then.")
+    actor = serializers.CharField(
+        source="actor_name", help_text="Who did it, by the name he had then; empty: nobody who was logged in."
+    )
     job = serializers.UUIDField(source="correlation_id", allow_null=True, help_text="The job that carried it.")
     object = serializers.SerializerMethodField()
     data_center = serializers.UUIDField(source="data_center_uid", allow_null=True)

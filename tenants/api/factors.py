@@ -88,7 +88,7 @@ class FactorBegin(ApiView):
         def work() -> Answer:
             return Answer(status.HTTP_200_OK, dict(BegunSerializer(factors.begin(actor)).data), "")
 
-        return answer_once(request, actor.user.pk, work, secret=True)
+        return answer_once(request, actor, work, secret=True)
 
 
 class FactorCodes(ApiView):
@@ -120,7 +120,7 @@ class FactorRemove(ApiView):
                 request._request.session[OWES_FACTOR] = True  # as after the page's removal
             return Answer(status.HTTP_200_OK, body, "")
 
-        return answer_once(request, actor.user.pk, work)
+        return answer_once(request, actor, work)
 
 
 class UserFactor(ApiView):
@@ -160,7 +160,7 @@ def _codes(request: Request, work: Any, code: int) -> Response:
     def answered() -> Answer:
         return Answer(code, {"recovery_codes": work()}, "")
 
-    return answer_once(request, _actor(request).user.pk, answered, secret=True)
+    return answer_once(request, _actor(request), answered, secret=True)
 
 
 def _told(work: Any) -> Any:

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.common.actor import Actor, Door
-from portal.common.api import ApiView, ListView, answer_once
+from portal.common.api import ApiView, ListView, answer_asked
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer
 from portal.common.strict import StrictSerializer, StrictString, checked
@@ -21,6 +21,7 @@ from tenants.api.people import ByUsername
 from tenants.models import User
 from tenants.services import grantees as services
 from tenants.services.grantees import GrantRequest
+from tenants.services.grants import grantable
 from tenants.tried import audited
 
 
@@ -48,9 +49,17 @@ class NewGrantSerializer(StrictSerializer):
     """A user or a group, one of the two. What was given before gets the end that is said now."""
 
     role = StrictString(max_length=64, help_text="A role's codename, as `/roles/` has them.")
-    user = StrictString(max_length=150, default="", allow_blank=True, help_text="A user name.")
+    user = StrictString(
+        max_length=150,
+        default="",
+        allow_blank=True,
+        help_text="A user name; somebody of a directory, who need not have been here, as `DIRECTORY\\user`.",
+    )
     group = StrictString(
-        max_length=256, default="", allow_blank=True, help_text="A group's name; a directory's as `DIRECTORY\\group`."
+        max_length=512,
+        default="",
+        allow_blank=True,
+        help_text="A group's name; a directory's as `DIRECTORY\\group`, in full, or its DN.",
     )
     expires_at = serializers.DateTimeField(
         required=False, allow_null=True, default=None, help_text="When it ends; null: never."
@@ -62,7 +71,7 @@ class Grants(ListView):
     data_center, system.
     """
 
-    rehearsed = ("POST",)
+    rehearsed = asks_first = ("POST",)
     guarded = True
     serializer_class = GranteeSerializer
     pagination_class = ByUsername
@@ -83,16 +92,20 @@ class Grants(ListView):
     @extend_schema(request=NewGrantSerializer, responses={201: GranteeSerializer}, operation_id="grants_create")
     @audited("GRANT")
     def post(self, request: Request, kind: str, uid: UUID) -> Response:
-        """Give a role that one holds there oneself, for as long as one does, to a user or a group."""
-        data, actor = checked(NewGrantSerializer, request.data), _actor(request)
+        """Give a role that one holds there oneself, for as long as one does, to a user or a group.
+
+        Who is not known here is asked for in the directory that is meant (503 when that is down).
+        """
+        wanted, actor = GrantRequest(**checked(NewGrantSerializer, request.data)), _actor(request)
+        asked = services.ask_directory(actor, grantable(actor, kind, uid), wanted)
 
         def work() -> Answer:
-            found = services.give(actor, services.grantable(actor, kind, uid), GrantRequest(**data))
+            found = services.give_asked(actor, grantable(actor, kind, uid), wanted, asked)
             return Answer(
                 status.HTTP_201_CREATED, GranteeSerializer(found).data, reverse("api:grants", args=[kind, uid])
             )
 
-        return answer_once(request, actor.user.pk, work)
+        return answer_asked(self, request, actor, work)
 
 
 class GroupGrants(ApiView):
@@ -135,7 +148,7 @@ class GroupGrant(ApiView):
 
 
 def _target(request: Request, kind: str, uid: UUID) -> Model:
-    return services.grantable(_actor(request), kind, uid)
+    return grantable(_actor(request), kind, uid)
 
 
 def _actor(request: Request) -> Actor:

@@ -135,7 +135,7 @@ class JobCancel(ApiView):
         """Ask for it; the job tells when it has been undone. Asking again is the same."""
         checked(Empty, request.data)
         actor = _actor(request)
-        return answer_once(request, actor.user.pk, lambda: started(cancel_job(actor, uid)))
+        return answer_once(request, actor, lambda: started(cancel_job(actor, uid)))
 
 
 class JobRetry(ApiView):
@@ -148,7 +148,7 @@ class JobRetry(ApiView):
         """Have it undone; the job tells how that goes. 409 for one that is not stuck."""
         checked(Empty, request.data)
         actor = _actor(request)
-        return answer_once(request, actor.user.pk, lambda: started(retry_job(actor, uid)))
+        return answer_once(request, actor, lambda: started(retry_job(actor, uid)))
 
 
 class ClosingSerializer(StrictSerializer):
@@ -172,7 +172,7 @@ class JobClose(ApiView):
         data, actor = checked(ClosingSerializer, request.data), _actor(request)
         return answer_once(
             request,
-            actor.user.pk,
+            actor,
             lambda: Answer(status.HTTP_200_OK, {"job": job_json(close_job(actor, uid, **data))}, ""),
         )
 

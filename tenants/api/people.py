@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -13,11 +13,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.common.actor import Actor, Door
-from portal.common.api import ApiView, ListView, answer_once
+from portal.common.api import ApiView, ListView, answer_asked, answer_once
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer
 from portal.common.paging import NewestFirst
-from portal.common.strict import StrictBoolean, StrictInteger, StrictSerializer, StrictString, checked
+from portal.common.strict import SearchQuery, StrictBoolean, StrictInteger, StrictSerializer, StrictString, checked
 from portal.common.versions import etag, version_in
 from portal.events.record import Subject, trying
 from tenants import selectors
@@ -25,6 +25,7 @@ from tenants.forms.people import LARGEST_LIMIT, LONGEST_PASSWORD
 from tenants.models import DataCenter, User
 from tenants.models.quota import Dimension
 from tenants.services import people, users
+from tenants.services.person_search import AskedPerson
 from tenants.tried import audited
 
 IF_MATCH = OpenApiParameter("If-Match", str, "header", description="The version that was looked at.")
@@ -72,7 +73,9 @@ class PersonSerializer(serializers.Serializer):
 
 
 class NewPersonSerializer(StrictSerializer):
-    username = StrictString(max_length=64)
+    username = StrictString(
+        max_length=150, help_text="Somebody of a directory, who need not have been here, as `DIRECTORY\\user`."
+    )
     role = StrictString(max_length=64, help_text="A role's codename: `end-user`, `data-center-admin`.")
     expires_at = serializers.DateTimeField(
         required=False, allow_null=True, default=None, help_text="When it ends; null: never."
@@ -107,6 +110,8 @@ class ByUsername(NewestFirst):
 class Users(ListView):
     """All accounts. For super-admins."""
 
+    queries: ClassVar = {"GET": SearchQuery}
+
     rehearsed = ("POST",)
     guarded = True
     serializer_class = UserSerializer
@@ -114,13 +119,15 @@ class Users(ListView):
 
     def get_queryset(self) -> QuerySet[User]:
         """Through the policy."""
-        return selectors.users(_actor(self.request)) if self.request.user else User.objects.none()
+        if not self.request.user:
+            return User.objects.none()
+        return selectors.users(_actor(self.request), query=self.query["search"])
 
     @extend_schema(request=NewUserSerializer, responses={201: UserSerializer}, operation_id="users_create")
     def post(self, request: Request) -> Response:
         """Create a local account."""
         data, actor = checked(NewUserSerializer, request.data), _actor(request)
-        return answer_once(request, actor.user.pk, lambda: _user_made(users.create_user(actor, **data)))
+        return answer_once(request, actor, lambda: _user_made(users.create_user(actor, **data)))
 
 
 class UserDetail(ApiView):
@@ -154,7 +161,7 @@ class UserDetail(ApiView):
 class People(ListView):
     """Those who hold a role on a data center, for whoever looks after them."""
 
-    rehearsed = ("POST",)
+    rehearsed = asks_first = ("POST",)
     guarded = True
     serializer_class = PersonSerializer
     pagination_class = ByUsername
@@ -173,10 +180,12 @@ class People(ListView):
         return self.get_paginated_response(PersonSerializer(found, many=True).data)
 
     @extend_schema(request=NewPersonSerializer, responses={201: PersonSerializer}, operation_id="people_add")
+    @audited("GRANT", "data_center")
     def post(self, request: Request, uid: UUID) -> Response:
-        """Give the user of that name a role."""
+        """Give the user of that name a role. Who is not known here is asked for in his directory (503 when that is down)."""
         data, actor = checked(NewPersonSerializer, request.data), _actor(request)
-        return answer_once(request, actor.user.pk, lambda: _added(actor, uid, data))
+        asked = people.ask_for_person(actor, uid, data["username"])
+        return answer_asked(self, request, actor, lambda: _added(actor, uid, asked, data))
 
 
 class PersonRole(ApiView):
@@ -254,8 +263,8 @@ def _user_made(row: User) -> Answer:
     return Answer(status.HTTP_201_CREATED, UserSerializer(row).data, reverse("api:user", args=[row.pk]))
 
 
-def _added(actor: Actor, uid: UUID, data: dict[str, Any]) -> Answer:
-    user = people.add_person(actor, uid, **data)
+def _added(actor: Actor, uid: UUID, asked: AskedPerson | None, data: dict[str, Any]) -> Answer:
+    user = people.add_asked(actor, uid, asked, **data)
     _row, found = people.person(actor, uid, user.pk)
     return Answer(status.HTTP_201_CREATED, PersonSerializer(found).data, reverse("api:people", args=[uid]))
 

@@ -81,7 +81,7 @@ class Roles(ListView):
         data, actor = checked(NewRoleSerializer, request.data), _actor(request)
         permits = tuple(data["permits"]) if "permits" in data else None
         wanted = RoleRequest(data["name"], data["description"], permits, data.get("start_from"))
-        return answer_once(request, actor.user.pk, lambda: _made(services.create_role(actor, wanted)))
+        return answer_once(request, actor, lambda: _made(services.create_role(actor, wanted)))
 
 
 class RoleDetail(ApiView):

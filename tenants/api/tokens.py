@@ -48,7 +48,8 @@ class TokenWishSerializer(StrictSerializer):
         child=StrictString(max_length=64),
         default=list,
         max_length=64,
-        help_text="What it may do at most (`VM_RUN`), with what is needed to see that; empty: all that its user may.",
+        help_text="What it may do at most (`VM_RUN`), with what is needed to see that; empty: all that its user may, but for "
+        "`GRANT` and `USER_MANAGE`, whose work stays when the token is gone; `ALL`: these too.",
     )
     objects = serializers.ListField(
         child=StrictUuid(),
@@ -89,7 +90,11 @@ class ChosenSerializer(serializers.Serializer):
 
 class TokenSerializer(serializers.ModelSerializer):
     id = serializers.UUIDField(source="uid", read_only=True)
-    permits = serializers.ListField(child=serializers.CharField(), allow_null=True, help_text="null: all its user's.")
+    permits = serializers.ListField(
+        child=serializers.CharField(),
+        allow_null=True,
+        help_text="null: all its user's but for `GRANT` and `USER_MANAGE`.",
+    )
     objects = ChosenSerializer(source="chosen", many=True, help_text="Empty: all that its user reaches.")
 
     class Meta:
@@ -152,7 +157,7 @@ class Tokens(ListView):
         check_code(user, data["code"], actor=asking)
         actor = replace(asking, user=user, session_key="", token_uid=None)
         # The answer holds a secret: it is never kept, and a repeat is refused.
-        return answer_once(request, user.pk, lambda: _made(actor, data), secret=True)
+        return answer_once(request, actor, lambda: _made(actor, data), secret=True)
 
 
 def _made(actor: Actor, data: dict[str, Any]) -> Answer:
@@ -216,7 +221,7 @@ class ServiceTokens(ListView):
             row, text = create_service_token(actor, uid, TokenWish(**data), role=role)
             return Answer(status.HTTP_201_CREATED, _of_service(uid, [row])[0] | {"token": text}, "")
 
-        return answer_once(request, actor.user.pk, work, secret=True)
+        return answer_once(request, actor, work, secret=True)
 
 
 class ServiceTokenDetail(ApiView):

@@ -5,6 +5,7 @@ from django.urls import path
 from tenants.api import (
     data_centers,
     directories,
+    directory_groups,
     events,
     explaining,
     factors,
@@ -43,10 +44,11 @@ urlpatterns = [
     path("directories/test/", directories.DirectoryTry.as_view(), name="directory-try"),
     path("directories/<uuid:uid>/", directories.DirectoryDetail.as_view(), name="directory"),
     path("directories/<uuid:uid>/test/", directories.DirectoryTest.as_view(), name="directory-test"),
-    path("directories/<uuid:uid>/groups/", directories.DirectoryGroups.as_view(), name="directory-groups"),
+    path("directories/<uuid:uid>/groups/", directory_groups.DirectoryGroups.as_view(), name="directory-groups"),
+    path("directories/<uuid:uid>/found-groups/", directory_groups.FoundGroups.as_view(), name="directory-found-groups"),
     path(
-        "directories/<uuid:uid>/groups/<uuid:group>/roles/<slug:role>/<slug:target>/",
-        directories.DirectoryGroupRole.as_view(),
+        "directories/<uuid:uid>/groups/<uuid:group>/roles/<slug:role>/<str:target>/",
+        directory_groups.DirectoryGroupRole.as_view(),
         name="directory-group-role",
     ),
     path("directories/<uuid:uid>/sync/", directories.DirectorySync.as_view(), name="directory-sync"),

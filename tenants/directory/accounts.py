@@ -18,7 +18,7 @@ LONGEST_DISPLAY_NAME = 150
 
 AD_ATTRIBUTES = (
     "objectGUID", "sAMAccountName", "displayName", "mail", "userAccountControl", "accountExpires", "pwdLastSet",
-    "msDS-User-Account-Control-Computed", "primaryGroupID", "objectSid",
+    "msDS-User-Account-Control-Computed", "primaryGroupID", "objectSid", "memberOf",
 )  # fmt: skip
 OPENLDAP_ATTRIBUTES = (
     "entryUUID", "uid", "cn", "displayName", "mail", "pwdAccountLockedTime", "pwdReset", "pwdEndTime", "shadowExpire",
@@ -39,7 +39,10 @@ BIND_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A person of a directory: known by ``guid``; names are for display. ``kept_out`` empty: may log in."""
+    """A person of a directory: known by ``guid``; names are for display. ``kept_out`` empty: may log in.
+
+    ``member_of``: the DNs of the groups that the entry itself names; none where it names them not, or not to whoever asks.
+    """
 
     guid: str
     dn: str
@@ -48,6 +51,7 @@ class Account:
     email: str
     kept_out: str
     primary_group_sid: bytes = b""
+    member_of: tuple[str, ...] = ()
 
 
 def account_of_ad(dn: str, entry: Mapping[str, Sequence[bytes]], now: datetime) -> Account | None:
@@ -63,6 +67,7 @@ def account_of_ad(dn: str, entry: Mapping[str, Sequence[bytes]], now: datetime) 
         email=_text(entry, "mail")[:254],
         kept_out=_kept_out_of_ad(entry, now),
         primary_group_sid=_primary_group(entry),
+        member_of=dns_in(entry, "memberOf"),
     )
 
 
@@ -95,6 +100,12 @@ def guid_of_openldap(entry: Mapping[str, Sequence[bytes]]) -> str:
         return str(UUID(_text(entry, "entryUUID")))
     except ValueError:
         return ""
+
+
+def dns_in(entry: Mapping[str, Sequence[bytes]], name: str) -> tuple[str, ...]:
+    """The names of other entries that an attribute holds, however its own name is written."""
+    found = next((values for key, values in entry.items() if key.lower() == name.lower()), ())
+    return tuple(value.decode("utf-8", "replace") for value in found)
 
 
 def kept_out_by_bind(text: str) -> str:

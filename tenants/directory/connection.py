@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import ldap
 from ldap.controls import RequestControl, SimplePagedResultsControl
@@ -49,8 +49,19 @@ class Deadline:
         return max(left, SHORTEST)
 
 
+@contextmanager
+def understood() -> Iterator[None]:
+    """What a broken server answers (a name that is no UTF-8, a range that is no number) ends in ``ldap.DECODING_ERROR`` too."""
+    try:
+        yield
+    except (ldap.LDAPError, DirectoryDown):
+        raise
+    except Exception as error:
+        raise ldap.DECODING_ERROR from error
+
+
 class Connection:
-    """One bound connection, and the searches that portals need. ``ldap.LDAPError`` comes through as it is."""
+    """One bound connection, and the searches that portals need. ``ldap.LDAPError`` comes through as it is, and is all that does."""
 
     def __init__(self, address: Address, *, seconds: float = LOGIN_SECONDS) -> None:
         """Connects to the first server that answers and binds. Raises ``DirectoryDown``."""
@@ -65,8 +76,9 @@ class Connection:
         """
         if not dn or not password:
             raise ldap.INVALID_CREDENTIALS
-        self._bound_time()
-        self._ldap.simple_bind_s(dn, password)
+        with understood():
+            self._bound_time()
+            self._ldap.simple_bind_s(dn, password)
 
     def bind_as_reader(self) -> None:
         """Be the account again that reads the directory."""
@@ -76,6 +88,12 @@ class Connection:
         self, base: str, scope: int, filter_text: str, attributes: Sequence[str], *more: RequestControl
     ) -> Iterator[Entry]:
         """All entries found, page after page; what is a mere referral to another server is left out. ``more``: controls."""
+        with understood():
+            yield from self._pages(base, scope, filter_text, attributes, *more)
+
+    def _pages(
+        self, base: str, scope: int, filter_text: str, attributes: Sequence[str], *more: RequestControl
+    ) -> Iterator[Entry]:
         control = SimplePagedResultsControl(criticality=True, size=PAGE_SIZE, cookie="")
         while True:
             self._bound_time()
@@ -128,7 +146,9 @@ class Connection:
             if found is None:
                 return
             yield from more[found]
-            last = found.rpartition("-")[2]
+            before, last = last, found.rpartition("-")[2]
+            if last != "*" and int(last) <= int(before):
+                raise ValueError("a range that leads nowhere")
 
     def _opened(self) -> ldap.ldapobject.LDAPObject:
         failure: Exception | None = None
@@ -155,7 +175,8 @@ class Connection:
         try:
             opened.set_option(ldap.OPT_REFERRALS, ldap.OPT_OFF)
             _set_time(opened, max(seconds - (time.monotonic() - began), SHORTEST))
-            opened.simple_bind_s(address.bind_dn, address.password)
+            with understood():
+                opened.simple_bind_s(address.bind_dn, address.password)
         except BaseException:
             with suppress(ldap.LDAPError):
                 opened.unbind_s()

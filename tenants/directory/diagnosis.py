@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from tenants.directory.address import Address
 from tenants.directory.connection import Connection, code_of
 from tenants.directory.errors import DirectoryDown, Step
-from tenants.directory.names import Named, login_name
+from tenants.directory.names import LoginName
 from tenants.directory.reading import accounts_named, any_account, any_group
 from tenants.models import KeptOut
 
@@ -71,10 +71,12 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
     ),
     "no_groups": (_("No group is found below the base."), _("Without groups roles are given to people one by one.")),
     "user_unknown": (_("No account of this name is found."), _("Check the name, the base and the attribute of log-in.")),
+    "user_elsewhere": ("", ""),
     "user_twice": (_("More than one account has this name, so nobody can log in by it."), _("Narrow the base.")),
     "user_kept_out": (_("The account is found, and would not be let in: %(why)s."), ""),
 }  # fmt: skip
 OTHERWISE = (_("The directory refuses to answer."), _("The directory's own log says why."))
+Meant = tuple[LoginName, str]  # a name as a log-in takes it, and why it is nobody's of this directory
 ORDER = (Step.NAME, Step.PORT, Step.TLS, Step.CERTIFICATE, Step.BIND)
 
 
@@ -91,15 +93,15 @@ class Told:
     data: dict[str, str] = field(default_factory=dict)
 
 
-def diagnose(address: Address, *, user: str = "", directory: Named | None = None) -> tuple[Told, ...]:
-    """The steps as far as they were gone; the last one may have failed. ``user``: a name to look for, as typed at log-in."""
+def diagnose(address: Address, *, user: Meant | None = None) -> tuple[Told, ...]:
+    """The steps as far as they were gone; the last one may have failed. ``user``: whom to look for."""
     steps = list(_server(address, address.urls[0] if address.urls else ""))
     if steps[-1].status == "failed":
         return tuple(steps)
     steps += [_other(address, url) for url in address.urls[1:]]
     try:
         with Connection(address) as connection:
-            for step in _content(connection, user, directory):
+            for step in _content(connection, user):
                 steps.append(step)
                 if step.status == "failed":
                     break
@@ -128,7 +130,7 @@ def _other(address: Address, url: str) -> Told:
     return replace(_told("server"), text=url)
 
 
-def _content(connection: Connection, user: str, directory: Named | None) -> Iterator[Told]:
+def _content(connection: Connection, user: Meant | None) -> Iterator[Told]:
     try:
         found = any_account(connection)
     except ldap.LDAPError as error:
@@ -142,12 +144,14 @@ def _content(connection: Connection, user: str, directory: Named | None) -> Iter
     except ldap.LDAPError as error:
         yield _told("groups", "base_missing", data={"code": code_of(error)})
         return
-    if user:
-        yield _user(connection, user, directory)
+    if user is not None:
+        yield _user(connection, user)
 
 
-def _user(connection: Connection, user: str, directory: Named | None) -> Told:
-    login = login_name(user, [directory] if directory else [])
+def _user(connection: Connection, user: Meant) -> Told:
+    login, elsewhere = user
+    if elsewhere:
+        return replace(_told("user", "user_elsewhere"), text=elsewhere)
     try:
         found = accounts_named(connection, login.name, login.whole)
     except ldap.LDAPError as error:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import ldap
 
+from portal.common.errors import PortalError
 from portal.common.sealed import SealBroken
 from tenants.directory.accounts import Account
 from tenants.directory.address import address_of
@@ -16,6 +18,8 @@ from tenants.directory.errors import DirectoryDown, Step
 from tenants.directory.nesting import groups_of_all
 from tenants.directory.reading import accounts_of
 from tenants.models import Directory, KeptOut
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,10 @@ def _found(account: Account, groups: frozenset[str] | None) -> Found:
 
 @contextmanager
 def asking(row: Directory, *, seconds: float = LOGIN_SECONDS) -> Iterator[Connection]:
-    """A connection to a directory for as long as the block. Whatever goes wrong is a ``DirectoryDown`` with its code."""
+    """A connection to a directory for as long as the block. Whatever goes wrong is a ``DirectoryDown`` with its code.
+
+    Also what our own reading stumbles over in an answer, of which the log has all. What the block itself refuses comes through.
+    """
     try:
         with Connection(address_of(row), seconds=seconds) as connection:
             yield connection
@@ -53,3 +60,8 @@ def asking(row: Directory, *, seconds: float = LOGIN_SECONDS) -> Iterator[Connec
         raise DirectoryDown(Step.BASE, code_of(error)) from error
     except ldap.LDAPError as error:
         raise DirectoryDown(Step.BIND, code_of(error)) from error
+    except (DirectoryDown, PortalError):
+        raise
+    except Exception as error:
+        log.exception("directory %s: what it answered could not be read", row.name)
+        raise DirectoryDown(Step.BASE, code_of(error)) from error

@@ -7,9 +7,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError
 
 from portal.common.access import access_changed
+from portal.common.constraints import at_once
 from tenants.models import DirectoryGroup, User
 
 
@@ -45,9 +46,16 @@ class Standing:
 
 def put_in_groups(user: User, guids: Collection[str]) -> Moves:
     """Make it so. Open pages and consoles of the user ask anew what he may."""
-    with transaction.atomic():
-        moves = Standing(user.directory_id, of=user).moves(user, guids)
-        if moves:
+    try:
+        return _put_in_groups(user, guids)
+    except IntegrityError:  # a group that held nothing any more was forgotten in the same moment
+        return _put_in_groups(user, guids)
+
+
+def _put_in_groups(user: User, guids: Collection[str]) -> Moves:
+    moves = Standing(user.directory_id, of=user).moves(user, guids)
+    if moves:
+        with at_once():
             user.groups.remove(*(row.group_id for row in moves.left))
             user.groups.add(*(row.group_id for row in moves.joined))
             access_changed([user.pk])

@@ -24,6 +24,7 @@ class Named(Protocol):
     name: str
     domains: list[str]
     is_default: bool
+    enabled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,28 @@ def login_name(typed: str, directories: Sequence[Named]) -> LoginName:
     return LoginName(whole, whole, default.pk if default else None, may_be_local=True)
 
 
+def group_name(typed: str, directories: Sequence[Named]) -> tuple[UUID | None, str]:
+    """Of which of these directories a group is meant, and what it is called there; None: of none of them.
+
+    ``NAME\\group`` is that directory's, by its name or one of its domains; without one it is the default directory's, of those
+    that are enabled. One that is not is meant all the same: another may have a group that is called like the whole.
+    """
+    whole = typed.strip()
+    before, backslash, after = (part.strip() for part in whole.partition("\\"))
+    named = _called(before, directories) if backslash else None
+    if named is not None:
+        return named.pk, after
+    default = _default(directories)
+    return (default.pk if default else None), whole
+
+
 def _called(text: str, directories: Sequence[Named]) -> Named | None:
     wanted = folded(text)
     return next((one for one in directories if wanted in {folded(name) for name in (one.name, *one.domains)}), None)
 
 
 def _default(directories: Sequence[Named]) -> Named | None:
-    """The one that is so marked, or the only one."""
-    marked = next((one for one in directories if one.is_default), None)
-    return marked or (directories[0] if len(directories) == 1 else None)
+    """The one that is so marked, or the only one, of those that are enabled."""
+    enabled = [one for one in directories if one.enabled]
+    marked = next((one for one in enabled if one.is_default), None)
+    return marked or (enabled[0] if len(enabled) == 1 else None)

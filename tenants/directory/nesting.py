@@ -16,6 +16,7 @@ import ldap
 import ldap.dn
 from ldap.controls import MatchedValuesControl
 
+from tenants.directory import upwards
 from tenants.directory.accounts import Account
 from tenants.directory.connection import Connection, Entry
 from tenants.directory.errors import TooManyGroups
@@ -28,7 +29,6 @@ from tenants.directory.reading import (
     group_kind,
     group_of_entry,
     groups_found,
-    groups_of,
     holding,
 )
 
@@ -40,10 +40,10 @@ WHOLE = "(entryUUID=*)(cn=*)"  # which of a group's values come whatever its mem
 def groups_of_all(connection: Connection, accounts: Iterable[Account]) -> dict[str, frozenset[str] | None]:
     """By the accounts' GUIDs, those of all groups that each is in; None for whom they are too many to be read.
 
-    Active Directory follows nested groups itself, for one account at a time.
+    Active Directory is asked another way (``upwards``).
     """
     if connection.address.is_active_directory:
-        return {account.guid: _alone(connection, account) for account in accounts}
+        return upwards.groups_of_all(connection, accounts)
     parents = _Parents(connection)
     walks = [_Walk(account.guid, [_Member(account.dn, account.name)]) for account in accounts]
     for _depth in range(DEEPEST):
@@ -54,13 +54,6 @@ def groups_of_all(connection: Connection, accounts: Iterable[Account]) -> dict[s
         for walk in going:
             walk.climb(parents)
     return {walk.guid: walk.groups for walk in walks}
-
-
-def _alone(connection: Connection, account: Account) -> frozenset[str] | None:
-    try:
-        return frozenset(groups_of(connection, account))
-    except TooManyGroups:
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +186,6 @@ def _folded_dn(dn: str) -> str:
     """What all spellings of a DN come to, and perhaps those of another."""
     try:
         parts = ldap.dn.str2dn(dn)
-    except ldap.DECODING_ERROR:
+    except (ldap.DECODING_ERROR, UnicodeError):
         return folded(dn)
     return repr([sorted((kind.lower(), folded(value)) for kind, value, _flags in part) for part in parts])

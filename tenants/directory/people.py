@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
+from django.db.models import QuerySet
 
 from tenants.directory.accounts import Account
+from tenants.directory.dns import SMALL
 from tenants.models import Directory, User
 
 FOLLOWING = ("username", "display_name", "email", "kept_out", "is_active")
@@ -19,6 +21,16 @@ def username_of(directory_name: str, name: str) -> str:
 def name_in_directory(username: str) -> str:
     """What somebody was called there when he was last heard of."""
     return username.partition("\\")[2]
+
+
+def alike(rows: QuerySet[User], username: str) -> list[User]:
+    """Those who are called so, without regard to capitals of A-Z; who is called exactly so comes first.
+
+    Of other letters it is for the directory to say which are the same: to PostgreSQL a dotless i is an I.
+    """
+    wanted = username.translate(SMALL)
+    found = [row for row in rows.filter(username__iexact=username) if row.username.translate(SMALL) == wanted]
+    return sorted(found, key=lambda row: row.username != username)
 
 
 def still_enabled(directory: Directory) -> Directory | None:
@@ -71,7 +83,7 @@ def keep_out(user: User, why: str) -> None:
 
 def _free(username: str, directory: Directory, guid: str) -> None:
     """A name may be given to somebody new: its former bearer is another person, and keeps his row under a name of his own."""
-    former = User.objects.filter(username__iexact=username).exclude(directory=directory, guid=guid)
-    for user in former.exclude(directory=None):
+    others = User.objects.exclude(directory=directory, guid=guid).exclude(directory=None)
+    for user in alike(others, username):
         user.username = f"{username}~{user.guid[:8]}"
         user.save(update_fields=["username"])

@@ -23,6 +23,7 @@ from tenants.directory.accounts import (
 )
 from tenants.directory.address import Address
 from tenants.directory.connection import Attributes, Connection, Entry
+from tenants.directory.dns import is_dn
 from tenants.directory.errors import TooManyGroups
 
 IN_CHAIN = "1.2.840.113556.1.4.1941"
@@ -102,9 +103,21 @@ def ways_to(connection: Connection, account: Account, groups: Mapping[str, Group
 
 
 def groups_named(connection: Connection, name: str, *, most: int) -> list[Group]:
-    """Groups of exactly that name, as the directory compares names; at most so many."""
-    kind = group_kind(connection.address)
-    return list(islice(groups_found(connection, f"(&{kind}(cn={escape_filter_chars(name)}))"), most))
+    """Groups of exactly that name, as the directory compares names; at most so many. What is a DN is the one's that has it.
+
+    Whoever may make groups could call one by another's DN, to be taken for it.
+    """
+    address, wanted = connection.address, escape_filter_chars(name)
+    by_dn = ("distinguishedName" if address.is_active_directory else "entryDN",)
+    terms = [f"({attribute}={wanted})" for attribute in (by_dn if is_dn(name) else _group_names(address))]
+    return list(islice(groups_found(connection, f"(&{group_kind(address)}(|{''.join(terms)}))"), most))
+
+
+def groups_like(connection: Connection, part: str, *, most: int) -> list[Group]:
+    """Groups whose name holds that text, at most so many, in the directory's order."""
+    address, wanted = connection.address, escape_filter_chars(part)
+    terms = "".join(f"({attribute}=*{wanted}*)" for attribute in _group_names(address))
+    return list(islice(groups_found(connection, f"(&{group_kind(address)}(|{terms}))"), most))
 
 
 def group_of(connection: Connection, guid: str) -> Group | None:
@@ -185,11 +198,21 @@ def group_kind(address: Address) -> str:
     return "(|(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)(objectClass=posixGroup))"
 
 
+def _group_names(address: Address) -> tuple[str, ...]:
+    """The attributes that name a group to people."""
+    return ("cn", "sAMAccountName") if address.is_active_directory else ("cn",)
+
+
 def _guid_filter(address: Address, guid: str) -> str:
     """Active Directory compares a GUID by its bytes."""
     if not address.is_active_directory:
         return f"entryUUID={UUID(guid)}"
-    return "objectGUID=" + "".join(f"\\{byte:02x}" for byte in UUID(guid).bytes_le)
+    return f"objectGUID={bytes_escaped(UUID(guid).bytes_le)}"
+
+
+def bytes_escaped(value: bytes) -> str:
+    """Bytes as a filter has them (RFC 4515)."""
+    return "".join(f"\\{byte:02x}" for byte in value)
 
 
 def groups_found(connection: Connection, wanted: str) -> Iterator[Group]:
@@ -236,8 +259,12 @@ def _primary_groups(connection: Connection, account: Account) -> list[Group]:
     """The one group that only the account itself names; none where the directory knows no such thing."""
     if not account.primary_group_sid:
         return []
-    sid = "".join(f"\\{byte:02x}" for byte in account.primary_group_sid)
-    return list(groups_found(connection, f"(&(objectClass=group)(objectSid={sid}))"))
+    return list(groups_found(connection, f"(&(objectClass=group){sid_term(account.primary_group_sid)})"))
+
+
+def sid_term(sid: bytes) -> str:
+    """The term of a filter for the entry of this SID, which Active Directory compares by its bytes."""
+    return f"(objectSid={bytes_escaped(sid)})"
 
 
 def _in_chain(dn: str) -> str:

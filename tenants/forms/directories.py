@@ -10,6 +10,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from portal.common.forms import PageForm
+from tenants.forms.ends import EndingForm
 from tenants.models import DataCenter, DirectoryKind, Role
 
 LONGEST_PEM = 40_000
@@ -22,7 +23,8 @@ def _lines(rows: int) -> forms.Textarea:
 class DirectoryForm(PageForm):
     """Where a directory is and how the portal reads it. A password that was given is never shown again.
 
-    Between a try and the saving it travels in ``kept``, sealed, so that it need not be given twice.
+    Between a try and the saving it travels in ``kept``, sealed, so that it need not be given twice: for half an hour,
+    for who typed it, and for the same servers, CA (one may be added) and account.
     """
 
     name = forms.CharField(
@@ -78,15 +80,43 @@ class DirectoryForm(PageForm):
     version = forms.CharField(required=False, widget=forms.HiddenInput)
 
 
-class MappingForm(PageForm):
-    """A group of the directory, the role it is to hold, and where."""
+class MappingForm(EndingForm):
+    """A group of the directory, the role it is to hold, where, and until when."""
 
-    group = forms.CharField(label=_("Group"), max_length=256, help_text=_("Its name in the directory."))
+    group = forms.CharField(
+        label=_("Group"),
+        max_length=512,
+        help_text=_("Its name in the directory, or its DN where several are called so."),
+    )
     role = forms.ChoiceField(label=_("Role"))
     target = forms.ChoiceField(label=_("On"))
+    field_order = ("group", "role", "target", "ends_on")
 
-    def __init__(self, data: Any, *, roles: Sequence[Role], centers: Sequence[DataCenter]) -> None:
-        super().__init__(data)
+    def __init__(
+        self,
+        data: Any,
+        *,
+        roles: Sequence[Role],
+        centers: Sequence[DataCenter],
+        found: Sequence[tuple[str, Sequence[tuple[str, str]]]] = (),
+        initial: dict[str, Any] | None = None,
+    ) -> None:
+        """``found``: objects that were looked for, by the title of their kind; the first of them is chosen."""
+        super().__init__(data, initial=initial)
         places = [(str(row.pk), row.name) for row in centers]
+        groups = [*found, *([(gettext("Data centers"), places)] if places else [])]
         self.fields["role"].choices = [(row.codename, gettext(row.name)) for row in roles]  # type: ignore[attr-defined]
-        self.fields["target"].choices = [*places, ("system", _("the whole system"))]  # type: ignore[attr-defined]
+        self.fields["target"].choices = [*groups, ("system", _("the whole system"))]  # type: ignore[attr-defined]
+
+
+class LookForm(PageForm):
+    """What a group's and an object's name are to hold: what is found is offered by the form of mappings."""
+
+    group_like = forms.CharField(label=_("Group whose name holds"), min_length=2, max_length=256, required=False)
+    on_like = forms.CharField(
+        label=_("Object whose name holds"),
+        max_length=150,
+        required=False,
+        help_text=_("A machine, template, image, network or vNIC profile."),
+    )
+    all_optional = True

@@ -25,7 +25,9 @@ LARGEST_LIMIT = 2**40
 class PersonForm(EndingForm):
     """A user of that name, the role to give him, and the last day on which it counts."""
 
-    username = forms.CharField(label=_("User name"), max_length=64)
+    username = forms.CharField(
+        label=_("User name"), max_length=150, help_text=_("Of somebody of a directory as DIRECTORY\\user.")
+    )
     role = forms.ChoiceField(label=_("Role"))
     field_order = ("username", "role", "ends_on")
 
@@ -86,13 +88,12 @@ class UserForm(PageForm):
 
 
 class PasswordForm(PageForm):
-    """Another password; ``present`` of whoever changes his own."""
+    """Another password, typed twice, for nobody sees it; ``present`` of whoever changes his own."""
 
     present = forms.CharField(
         label=_("Present password"),
         max_length=LONGEST_PASSWORD,
         strip=False,
-        required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
     password = forms.CharField(
@@ -102,6 +103,19 @@ class PasswordForm(PageForm):
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
         help_text=_("At least 12 characters; a few words are best."),
     )
+    again = forms.CharField(
+        label=_("New password, once more"),
+        max_length=LONGEST_PASSWORD,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+    def clean_again(self) -> str:
+        """A slip of the finger would shut its owner out."""
+        again = str(self.cleaned_data["again"])
+        if again != self.cleaned_data.get("password", again):
+            raise forms.ValidationError(_("This is not what stands above. Type both anew."))
+        return again
 
     def add_reasons(self, reasons: Sequence[Reason]) -> bool:
         """The services speak of ``present_password``."""

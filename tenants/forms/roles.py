@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from portal.common.forms import PageForm
+from portal.common.forms import PageForm, Ticks
 from tenants.permit_words import TITLES
 from tenants.permits import Permit
 
@@ -46,14 +46,6 @@ class RoleForm(PageForm):
     name = forms.CharField(label=_("Name"), max_length=200)
     description = forms.CharField(label=_("What it is for"), required=False, max_length=1000)
     permits = forms.MultipleChoiceField(
-        label=_("Permits"),
-        choices=[(permit.value, TITLES[permit]) for permit in Permit],
-        widget=forms.CheckboxSelectMultiple,
-        required=False,
+        label=_("What it allows"), choices=by_noun(Permit), widget=Ticks(shows_codes=True), required=False
     )
     version = forms.CharField(required=False, widget=forms.HiddenInput)
-
-    def permit_groups(self) -> list[tuple[StrOrPromise, list[tuple[str, StrOrPromise, bool]]]]:
-        """The permits as the page lays them out, and which are ticked."""
-        ticked: Any = set(self["permits"].value() or ())
-        return [(noun, [(code, title, code in ticked) for code, title in rows]) for noun, rows in by_noun(Permit)]

@@ -10,10 +10,11 @@ from django import forms
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from portal.common.forms import PageForm
+from portal.common.forms import PageForm, Ticks
 from tenants.forms.people import LONGEST_PASSWORD
+from tenants.forms.roles import by_noun
 from tenants.models import Role
-from tenants.permits import Permit
+from tenants.permits import EVERYTHING, Permit
 
 DAY = 24 * 3600
 LIVES = [(DAY, _("one day")), (7 * DAY, _("a week")), (30 * DAY, _("30 days")), (365 * DAY, _("a year"))]
@@ -61,13 +62,18 @@ class TokenForm(PageForm):
     permits = forms.MultipleChoiceField(
         label=_("These permits alone"),
         required=False,
-        choices=[(permit.value, permit.value) for permit in Permit],
-        help_text=_("None chosen: all that its user holds. What is needed to see comes with them."),
+        choices=[(EVERYTHING, _("Everything, roles and accounts too")), *by_noun(Permit)],
+        widget=Ticks(shows_codes=True),
+        help_text=_(
+            "None chosen: all that its user holds, but for giving roles (GRANT) and looking after accounts (USER_MANAGE): what is "
+            "done by these stays when the token is gone. What is needed to see comes with what is chosen."
+        ),
     )
     objects = forms.TypedMultipleChoiceField(
         label=_("These objects alone"),
         required=False,
         coerce=UUID,
+        widget=Ticks(),
         help_text=_("None chosen: all. A data center stands for everything in it."),
     )
     key = forms.CharField(widget=forms.HiddenInput)

@@ -9,17 +9,19 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from portal.common.actor import Bounds
 from portal.common.models import UidModel
 from tenants.models.data_center import DataCenter
 from tenants.models.directory import Directory
+from tenants.permits import EVERYTHING, LASTING, Permit
 
 
 class KeptOut(models.TextChoices):
     """Why a directory does not let an account in."""
 
-    DISABLED = "disabled", _("disabled")
+    DISABLED = "disabled", pgettext_lazy("account", "disabled")
     EXPIRED = "expired", _("expired")
     LOCKED = "locked", _("locked after wrong passwords")
     MUST_CHANGE = "must_change", _("must change its password first")
@@ -82,7 +84,7 @@ class LoginTries(models.Model):
 class ApiToken(UidModel):
     """A bearer token, shown once and stored as a keyed hash.
 
-    ``permits`` None: all that its user holds. ``chosen``: the objects that it is for, each with kind, id and the name it
+    ``permits`` None: all that its user holds but for ``LASTING``; with ``EVERYTHING`` these too. ``chosen``: the objects that it is for, each with kind, id and the name it
     had when the token was made; empty: all that its user reaches.
     """
 
@@ -106,4 +108,5 @@ class ApiToken(UidModel):
     def bounds(self) -> Bounds:
         """To what it keeps whoever acts by it."""
         objects = frozenset(UUID(one["id"]) for one in self.chosen)
-        return Bounds(None if self.permits is None else frozenset(self.permits), objects or None)
+        named = frozenset(Permit) - LASTING if self.permits is None else frozenset(self.permits)
+        return Bounds(None if EVERYTHING in named else named, objects or None)

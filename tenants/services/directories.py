@@ -15,15 +15,18 @@ from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, PreconditionFailed, Reason, Unavailable
 from portal.common.sealed import SealBroken, seal, unseal
 from portal.common.versions import version_of
-from portal.events.record import Attempt, Subject, attempt, trying
+from portal.events.codes import Outcome
+from portal.events.record import Attempt, Subject, attempt, record, trying
 from tenants import policy
 from tenants.directory.address import Address
 from tenants.directory.backend import unavailable
 from tenants.directory.checks import refusals
 from tenants.directory.diagnosis import Told, diagnose
 from tenants.directory.errors import DirectoryDown
+from tenants.directory.meaning import meant_in
 from tenants.models import Directory, DirectoryKind, KeptOut, System, User
 from tenants.services.directory_groups import authorize_directories, get_directory
+from tenants.services.standing import refuse_to_lead
 from tenants.sync import Plan, carry_out, plan_of, read_directory, signed_in
 
 COLUMNS = (
@@ -83,12 +86,23 @@ def directory_version(row: Directory) -> str:
 def try_directory(
     actor: Actor, values: DirectoryValues, *, uid: UUID | None = None, user: str = ""
 ) -> tuple[Told, ...]:
-    """Try to reach a directory, step by step; nothing is stored. ``Invalid`` names the fields that cannot be."""
+    """Try to reach a directory, step by step; nothing is stored. ``Invalid`` names the fields that cannot be.
+
+    The log of events tells where, before it is asked, and then what came of it.
+    """
     authorize_directories(actor)
     row = get_directory(actor, uid) if uid else None
     address = _address(values, row)
-    called = Directory(name=values.name, domains=list(values.domains), is_default=True)
-    return diagnose(address, user=user.strip(), directory=called)
+    about = Subject("directory", uid, row.name if row else values.name)
+    where = {"servers": list(address.urls), "bind_dn": address.bind_dn}
+    with attempt(actor, "DIRECTORY_TEST", about) as trial:
+        trial.data = where
+    called = Directory(name=values.name, domains=list(values.domains), **({"pk": uid} if uid else {}))
+    steps = diagnose(address, user=meant_in(called, user) if user.strip() else None)
+    last = steps[-1]
+    came = {"reached": last.status != "failed", "step": str(last.step), "code": last.code}
+    record(actor, "DIRECTORY_TESTED", outcome=Outcome.NOTED, subject=about, data=where | came)
+    return steps
 
 
 def connect_directory(actor: Actor, values: DirectoryValues) -> Directory:
@@ -104,6 +118,7 @@ def store_tried(actor: Actor, values: DirectoryValues, steps: tuple[Told, ...]) 
         _refuse_failed(steps)
         _one_at_a_time()
         _refuse_taken(values)
+        _refuse_to_take_over(actor, values)
         row = Directory(sealed_password=seal(values.password))
         _write(row, values)
         row.save()
@@ -120,13 +135,17 @@ def edit_directory(actor: Actor, uid: UUID, values: DirectoryValues, *, version:
 def try_edit(actor: Actor, uid: UUID, values: DirectoryValues) -> tuple[Told, ...]:
     """The first half of an edit: the steps of a try, none when the way to the directory stays as it is."""
     row = get_directory(actor, uid)
-    before = values_of(row)
-    moved = values.password or replace(
-        values, name=before.name, domains=before.domains, is_default=before.is_default,
-        brake_percent=before.brake_percent, password="",
-    ) != before  # fmt: skip
     _address(values, row)
-    return try_directory(actor, values, uid=uid) if moved else ()
+    return try_directory(actor, values, uid=uid) if _is_led_elsewhere(values, row) else ()
+
+
+def _is_led_elsewhere(values: DirectoryValues, row: Directory) -> bool:
+    """Whether another server or part of it would be asked, or asked otherwise."""
+    before = values_of(row)
+    return bool(values.password) or before != replace(
+        values, name=before.name, domains=before.domains, is_default=before.is_default,
+        brake_percent=before.brake_percent,
+    )  # fmt: skip
 
 
 def store_edit(
@@ -140,6 +159,10 @@ def store_edit(
         if version and version != directory_version(row):
             raise PreconditionFailed(_("Somebody else changed this directory meanwhile. Look at it again."))
         _address(values, row)  # the servers may be others by now
+        if _is_led_elsewhere(values, row):
+            refuse_to_lead(actor, row)
+        if not row.is_default:
+            _refuse_to_take_over(actor, values, but=uid)
         if steps:
             _refuse_failed(steps)
         _refuse_taken(values, but=uid)
@@ -322,6 +345,13 @@ def _refuse_taken(values: DirectoryValues, *, but: UUID | None = None) -> None:
             text = _("%(taken)s is what the directory %(name)s answers to.") % {"taken": taken[0], "name": other.name}
             own = taken[0].casefold() == values.name.casefold()
             raise Conflict(text, reasons=(Reason("name_taken", text, "name" if own else "domains"),))
+
+
+def _refuse_to_take_over(actor: Actor, values: DirectoryValues, *, but: UUID | None = None) -> None:
+    """A bare name means an account of the default directory: what others' people type would be sent to this one instead."""
+    if values.is_default:
+        for other in Directory.objects.exclude(pk=but) if but else Directory.objects.all():
+            refuse_to_lead(actor, other)
 
 
 def _write(row: Directory, values: DirectoryValues) -> None:

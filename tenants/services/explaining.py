@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Model, Q
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from portal.common.actor import Actor
@@ -15,7 +16,7 @@ from portal.common.errors import Invalid, NotFound, PortalError, Reason
 from tenants import policy
 from tenants.holdings import CODENAME, live
 from tenants.kinds import around, kind_named, kind_of, kinds, owner_of
-from tenants.models import DataCenter, Directory, Role, System, User
+from tenants.models import ApiToken, DataCenter, Directory, Role, System, User
 from tenants.models.data_center import SYSTEM_UID
 from tenants.permit_words import in_order, permits_for
 from tenants.permits import Permit
@@ -126,7 +127,14 @@ def subject_of(asker: Actor, target: Model, user: str) -> Actor:
     if found is None or not _knows(asker, found, target):
         text = _("There is no such user, or you may not know.")
         raise NotFound(text, reasons=(Reason("user_unknown", text, "user"),))
-    return Actor(user=found, door=asker.door, request_id=asker.request_id)
+    return _acting(found, asker)
+
+
+def _acting(user: User, asker: Actor) -> Actor:
+    """The user at his best; a program of a data center by its token, of which it has no more than one that lives."""
+    whole = Actor(user=user, door=asker.door, request_id=asker.request_id)
+    token = ApiToken.objects.filter(user=user, expires_at__gt=timezone.now()).first() if user.service_of_id else None
+    return replace(whole, token_uid=token.pk, scope=token.scope, bounds=token.bounds) if token else whole
 
 
 def _knows(asker: Actor, user: User, target: Model) -> bool:

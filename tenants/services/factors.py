@@ -10,6 +10,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pyotp
@@ -37,8 +38,8 @@ from tenants import policy
 from tenants.holdings import Holdings
 from tenants.models import RecoveryCode, Role, SecondFactor, User
 from tenants.permits import Permit
-from tenants.services.standing import refuse_above
-from tenants.services.throttle import give_back, give_back_of_day, take_of_day, take_try
+from tenants.services.standing import refuse_to_let_in
+from tenants.services.throttle import CODE, give_back, give_back_of_day, is_news, take_of_day, take_try, whose_address
 
 ISSUER = "Stegi"
 STEP_SECONDS = 30
@@ -114,9 +115,19 @@ def prove(user: User, code: str, *, actor: Actor, device: str = "", verb: str = 
     found = _proven(user, code, actor, device)  # before the transaction: the count of a refused try must stay
     if isinstance(found, TooMany) and found.repeated:
         raise found
-    with attempt(actor, verb, Subject("user", user.pk, user.username)):
+    who = actor if found is not None else replace(actor, user=user)  # whoever comes with a wrong code is nobody yet
+    with attempt(who, verb, Subject("user", user.pk, user.username)):
         if found is not None:
             raise found
+
+
+def refuse_stale(actor: Actor) -> NotAuthenticated:
+    """Put on record, once in a while for each address, that a code came without a first step that still counts; what to answer."""
+    error = NotAuthenticated(_("That took too long. Log in again."))
+    if is_news(whose_address(actor.client_address), of="stale log-in"):
+        with suppress(NotAuthenticated), attempt(actor, "LOGIN_CODE", Subject("user", None)):
+            raise error
+    return error
 
 
 def check_code(user: User, code: str, *, actor: Actor) -> None:
@@ -128,7 +139,8 @@ def check_code(user: User, code: str, *, actor: Actor) -> None:
     if factor_of(user) is not None:
         if not code:
             text = _("This account has a second factor: send its code as well.")
-            raise NotAuthenticated(text, reasons=(Reason("code_missing", text, "code"),))
+            with attempt(asking, "LOGIN_CODE", Subject("user", user.pk, user.username)):
+                raise NotAuthenticated(text, reasons=(Reason("code_missing", text, "code"),))
         prove(user, code, actor=asking)
     elif is_asked_of(user):
         with attempt(asking, "LOGIN_CODE", Subject("user", user.pk, user.username)):
@@ -167,7 +179,7 @@ def reset(actor: Actor, user: User) -> None:
             )
         if factor_of(user) is None:
             raise NotFound(_("%(name)s has no second factor.") % {"name": user})
-        refuse_above(actor, user)
+        refuse_to_let_in(actor, user)
         _forget(user)
         Session.objects.filter(user_uid=user.pk).delete()
         access_changed([user.pk])
@@ -201,9 +213,9 @@ def ask_of(actor: Actor, codenames: Sequence[str]) -> None:
 
 
 def _proven(user: User, code: str, actor: Actor, device: str) -> PortalError | None:
-    key = f"second factor of {user.pk}"
+    key = str(user.pk)
     try:
-        take_try(key, actor.client_address, device=device)
+        take_try(key, actor.client_address, device=device, of=CODE)
         take_of_day(key, device=device)
     except TooMany as error:
         return error
@@ -213,7 +225,7 @@ def _proven(user: User, code: str, actor: Actor, device: str) -> PortalError | N
         return error
     if not taken:
         return NotAuthenticated(_("The code is wrong, or was used already. Wait for the next one of your app."))
-    give_back(key, actor.client_address, device=device)
+    give_back(key, actor.client_address, device=device, of=CODE)
     give_back_of_day(key, device=device)
     return None
 

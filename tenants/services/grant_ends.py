@@ -27,31 +27,41 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def end_of(actor: Actor, permits: Iterable[str], target: Model) -> datetime | None:
-    """When the first of these permits that the actor holds on an object ends; None for no end, or none of them held.
-
-    A permit held in several ways ends with the last of them.
-    """
+    """When the first of these permits that the actor holds on an object ends; None for no end, or none of them held."""
     if actor.is_system:
         return None
     wanted = set(permits)
-    ends: dict[str, datetime] = {}
-    worth = dict(Role.objects.values_list("codename", "permits"))
-    for codename, expires_at, meant in _ways(actor, target):
-        for permit in wanted.intersection(worth.get(codename.removeprefix(CODENAME), ()), meant):
-            ends[permit] = max(ends.get(permit, expires_at or NEVER), expires_at or NEVER)
-    first = min(ends.values(), default=NEVER)
+    first = min((end for permit, end in ends_of(actor.user, target).items() if permit in wanted), default=NEVER)
     return None if first == NEVER else first
 
 
-def _ways(actor: Actor, target: Model) -> Iterable[tuple[str, datetime | None, frozenset[Permit]]]:
+def ends_of(user: User, target: Model) -> dict[str, datetime]:
+    """By each permit that a user was given on an object when it ends, ``NEVER`` for no end, whether he may log in or not."""
+    return ends_by_permit(_ways(user, target))
+
+
+def ends_by_permit(held: Iterable[tuple[str, datetime | None, frozenset[Permit]]]) -> dict[str, datetime]:
+    """The same of grants: of each the codename, when it ends, and the permits that it can be worth.
+
+    A permit held in several ways ends with the last of them.
+    """
+    ends: dict[str, datetime] = {}
+    worth = dict(Role.objects.values_list("codename", "permits"))
+    for codename, expires_at, meant in held:
+        for permit in set(worth.get(codename.removeprefix(CODENAME), ())) & meant:
+            ends[permit] = max(ends.get(permit, expires_at or NEVER), expires_at or NEVER)
+    return ends
+
+
+def _ways(user: User, target: Model) -> Iterable[tuple[str, datetime | None, frozenset[Permit]]]:
     """The roles held on the object, on what is around it and on the system, and on the data centers that may merely use it,
     himself or through a group; when each ends, and the permits that it can be worth there.
     """
     near = [(scope, frozenset(Permit)) for scope in {*around(target), policy.system()}]
     for scope, meant in [*near, *((center, ASSIGNED) for center in users_of(target))]:
         kind = kind_of(type(scope))
-        own = live(kind.user_grants._default_manager.filter(content_object=scope, user=actor.user))
-        through = live(kind.group_grants._default_manager.filter(content_object=scope, group__user=actor.user))
+        own = live(kind.user_grants._default_manager.filter(content_object=scope, user=user))
+        through = live(kind.group_grants._default_manager.filter(content_object=scope, group__user=user))
         for rows in (own, through):
             yield from ((code, end, meant) for code, end in rows.values_list("permission__codename", "expires_at"))
 

@@ -9,26 +9,31 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import Group
+from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from portal.common.actor import Actor
-from portal.common.errors import Invalid, NotFound, Reason
+from portal.common.errors import Invalid, NotFound, Reason, Unavailable
 from portal.events.record import trying
 from tenants import policy
+from tenants.directory.dns import SMALL
+from tenants.directory.people import alike
 from tenants.holdings import CODENAME
-from tenants.kinds import kind_named, kind_of, owner_of
-from tenants.models import DirectoryGroup, Role, User
+from tenants.kinds import kind_of, owner_of
+from tenants.models import Directory, DirectoryGroup, Role, User
 from tenants.permits import Permit
 from tenants.selectors import roles_for
+from tenants.services.directory_groups import authorize_directories, forget_unused, held, may_look_through
 from tenants.services.grants import grant_role, revoke_role
+from tenants.services.group_search import MOST_TOLD, Asked, Looked, group_meant, groups_looked_for_everywhere, stored
+from tenants.services.person_search import AskedPerson, person_meant, stored_person
 from tenants.services.told import gives, groups_in, people_told
 from tenants.subjects import seen
 
 PER_PAGE = 50
 MOST_GROUPS = 200
-MOST_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +72,6 @@ class GrantRequest:
     expires_at: datetime | None = None
 
 
-def grantable(actor: Actor, kind_name: str, uid: UUID) -> Model:
-    """The object, for whoever may give roles on it. Raises ``NotFound`` for what he may not see, else ``NotPermitted``."""
-    kind = kind_named(kind_name)
-    row = None if kind is None else kind.model._default_manager.filter(pk=uid).first()
-    if row is None:
-        raise NotFound(_("There is no such object, or you may not see it."))
-    policy.authorize(actor, Permit.GRANT, row)
-    return row
-
-
 def roles_to_give(actor: Actor, target: Model) -> tuple[list[Role], list[Role]]:
     """The roles that mean something on the object: those that this actor can give, and those with more than he holds."""
     mine = {permit.value for permit in policy.permits_on(actor, [target])[target.pk]}
@@ -84,6 +79,16 @@ def roles_to_give(actor: Actor, target: Model) -> tuple[list[Role], list[Role]]:
     return [row for row in fitting if mine.issuperset(row.permits)], [
         row for row in fitting if not mine.issuperset(row.permits)
     ]
+
+
+def why_no_group(actor: Actor, target: Model) -> str:
+    """Why there is no group that this actor could name on the object, and what would help; empty when there may be one."""
+    if not Group.objects.exists() and not Directory.objects.filter(enabled=True).exists():
+        return _("There is no group yet. Groups come with a directory, which a super-admin connects.")
+    near = None if _rules_around(actor, target) else _near(actor, target)
+    if near is None or near.groups.exists():
+        return ""
+    return _("There is no group in %(place)s yet. Its admins can add groups.") % {"place": near.place}
 
 
 def users_of(actor: Actor, target: Model) -> QuerySet[User]:
@@ -131,17 +136,59 @@ def page_of(actor: Actor, target: Model, *, after: str = "") -> tuple[list[Grant
 def give(actor: Actor, target: Model, request: GrantRequest) -> Grantee:
     """Give a role on an object to somebody. Raises ``Invalid`` naming the field, and as ``grants.grant_role`` does.
 
-    Whoever rules the object's data center may name any account. Others (the owner of one machine) name those of the data
-    center: whether there are more is not theirs to find out.
+    Whoever rules the object's data center may name any account, and anybody and any group of a directory that is written out in full
+    (``ask_directory``). Others (the owner of one machine) name those of the data center: whether there are more is not theirs to find out.
     """
     with trying(actor, "GRANT", seen(actor, kind_of(type(target)).name, target.pk)):
+        return give_asked(actor, target, request, ask_directory(actor, target, request))
+
+
+def look_for_groups(actor: Actor, text: str) -> Looked:
+    """The groups of all directories whose names hold a text. For super-admins: others name a group that they know."""
+    authorize_directories(actor)
+    return groups_looked_for_everywhere(text)
+
+
+def ask_directory(actor: Actor, target: Model, request: GrantRequest) -> Asked | AskedPerson | None:
+    """The first half of ``give``, which asks a directory for the group or person that is meant; None where none is to be asked.
+
+    Call it outside of any transaction. ``Unavailable`` names a directory that cannot be asked, unless who is meant is known here.
+    """
+    policy.authorize(actor, Permit.GRANT, target)
+    if bool(request.user) == bool(request.group) or not _rules_around(actor, target):
+        return None
+    return person_meant(request.user) if request.user else _ask_for_group(actor, request.group)
+
+
+def _ask_for_group(actor: Actor, name: str) -> Asked | None:
+    if not name.strip() or Group.objects.filter(name=name.strip()).exists():
+        return None  # by the name that it has here, which no two have
+    try:
+        return group_meant(name, tells_places=may_look_through(actor))
+    except Unavailable:
+        if _groups_called(name, None):
+            return None
+        raise
+
+
+def give_asked(actor: Actor, target: Model, request: GrantRequest, asked: Asked | AskedPerson | None) -> Grantee:
+    """The other half, which writes rows here."""
+    with trying(actor, "GRANT", seen(actor, kind_of(type(target)).name, target.pk)), transaction.atomic():
         policy.authorize(actor, Permit.GRANT, target)
         if bool(request.user) == bool(request.group):
             raise _invalid("user", _("Name a user or a group, one of the two."))
         near = None if _rules_around(actor, target) else _near(actor, target)
-        subject = _user(request.user, near) if request.user else _group(request.group, near)
+        subject = _subject(request, asked if near is None else None, near)
         grant_role(actor, request.role, subject, target, expires_at=request.expires_at)
     return grantees(target, [subject])[0]
+
+
+def _subject(request: GrantRequest, asked: Asked | AskedPerson | None, near: _Near | None) -> User | Group:
+    if isinstance(asked, Asked):
+        return stored(asked).group
+    if isinstance(asked, AskedPerson):
+        return stored_person(asked, field="user")
+    return _user(request.user, near) if request.user else _group(request.group, near)
 
 
 def take(actor: Actor, target: Model, *, role: str, user: UUID | None = None, group: int | None = None) -> Grantee:
@@ -154,7 +201,12 @@ def take(actor: Actor, target: Model, *, role: str, user: UUID | None = None, gr
         found = grantees(target, [subject])[0] if subject is not None else None
         if found is None or role not in {given.role for given in found.roles}:
             raise NotFound(_("Nobody of that kind was given that role here."))
-        revoke_role(actor, role, found.subject, target)
+        with transaction.atomic():
+            if isinstance(found.subject, Group) and not held(found.subject):
+                raise NotFound(_("Nobody of that kind was given that role here."))
+            revoke_role(actor, role, found.subject, target)
+            if isinstance(found.subject, Group):
+                forget_unused(found.subject)
     return found
 
 
@@ -182,9 +234,8 @@ def _near(actor: Actor, target: Model) -> _Near:
 
 def _user(name: str, near: _Near | None) -> User:
     rows = (User.objects.all() if near is None else near.users).filter(service_of=None)
-    row = rows.filter(username__iexact=name.strip()).first()
-    if row is not None:
-        return row
+    if found := alike(rows, name.strip()):
+        return found[0]
     if near is not None:
         text = _("There is no user %(name)s in %(place)s. Its admins can add people.")
         raise _invalid("user", text % {"name": name[:64], "place": near.place})
@@ -192,12 +243,18 @@ def _user(name: str, near: _Near | None) -> User:
     raise _invalid("user", text % {"name": name[:64]})
 
 
-def _group(name: str, near: _Near | None) -> Group:
-    """By its own name, or by the directory's and its name there (``PHYSICS\\students``)."""
+def _groups_called(name: str, near: _Near | None) -> list[Group]:
+    """By their own name here, or by the directory's and theirs there (``PHYSICS\\students``)."""
     rows, wanted = (Group.objects.all() if near is None else near.groups), name.strip()
     directory, _slash, called = wanted.partition("\\")
-    there = DirectoryGroup.objects.filter(name__iexact=called, directory__name__iexact=directory)
-    found = list(rows.filter(Q(name=wanted) | Q(pk__in=there.values("group"))).order_by("name")[: MOST_TOLD + 1])
+    known = DirectoryGroup.objects.filter(name__iexact=called, directory__name__iexact=directory)
+    there = [row.group_id for row in known if row.name.translate(SMALL) == called.translate(SMALL)]
+    return list(rows.filter(Q(name=wanted) | Q(pk__in=there)).order_by("name")[: MOST_TOLD + 1])
+
+
+def _group(name: str, near: _Near | None) -> Group:
+    """One that is known here already."""
+    found = _groups_called(name, near)
     if len(found) == 1:
         return found[0]
     if found:
@@ -206,7 +263,7 @@ def _group(name: str, near: _Near | None) -> Group:
     if near is not None:
         text = _("There is no group %(name)s in %(place)s. Its admins can add groups.")
         raise _invalid("group", text % {"name": name[:64], "place": near.place})
-    text = _("There is no group %(name)s. A directory's group is known here once a super-admin gave it a role.")
+    text = _("There is no group %(name)s. Write a directory's group as DIRECTORY\\group.")
     raise _invalid("group", text % {"name": name[:64]})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from uuid import UUID
 
 from django.contrib.auth.models import Group
 from django.db.models import Model
@@ -13,17 +14,28 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from portal.common.actor import Actor
+from portal.common.constraints import at_once
 from portal.common.errors import Invalid, NotFound, NotPermitted, Reason
 from portal.events.record import Subject, attempt
 from tenants import policy, quota
 from tenants.fitting import fits
-from tenants.kinds import kind_of, owner_of
+from tenants.kinds import kind_named, kind_of, owner_of
 from tenants.models import DataCenter, Role, System, User
 from tenants.models.quota import Dimension
 from tenants.permits import Permit
 from tenants.selectors import roles_for
 from tenants.services.grant_ends import end_of
 from tenants.services.super_admins import one_remains
+
+
+def grantable(actor: Actor, kind_name: str, uid: UUID) -> Model:
+    """The object, for whoever may give roles on it. Raises ``NotFound`` for what he may not see, else ``NotPermitted``."""
+    kind = kind_named(kind_name)
+    row = None if kind is None else kind.model._default_manager.filter(pk=uid).first()
+    if row is None:
+        raise NotFound(_("There is no such object, or you may not see it."))
+    policy.authorize(actor, Permit.GRANT, row)
+    return row
 
 
 def grant_role(
@@ -38,7 +50,8 @@ def grant_role(
         trial.data = {"role": role, **_named(subject), "expires_at": expires_at.isoformat() if expires_at else None}
         hold_role(actor, role, target, expires_at=expires_at)
         trial.subject = _subject(target)
-        policy.grant(actor, role, subject, target, expires_at=expires_at)
+        with at_once():  # who is forgotten in this moment would be missed at the commit alone, which may be another's
+            policy.grant(actor, role, subject, target, expires_at=expires_at)
 
 
 def revoke_role(actor: Actor, role: str, subject: User | Group, target: Model) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.contrib.auth import authenticate
 from django.utils.translation import gettext as _
@@ -12,11 +12,12 @@ from portal.common.errors import Invalid, NotAuthenticated, PortalError, Reason,
 from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, attempt, record
 from tenants.directory.backend import DirectoryBackend
+from tenants.directory.meaning import is_local
 from tenants.directory.membership import put_in_groups
 from tenants.directory.names import LoginName, login_name
-from tenants.directory.people import username_of
+from tenants.directory.people import alike, username_of
 from tenants.models import Directory, User
-from tenants.services.throttle import give_back, put_back, take_try
+from tenants.services.throttle import PASSWORD, give_back, put_back, take_try
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class _Meant:
         if "\x00" in self.username:
             return None
         rows = User.objects.filter(directory=self.directory)
-        return rows.filter(**{"username__iexact" if self.directory else "username": self.username}).first()
+        found = alike(rows, self.username) if self.directory else rows.filter(username=self.username)
+        return next(iter(found), None)
 
 
 def check_password(
@@ -62,7 +64,7 @@ def check_password(
     found = _authenticated(actor, meant, password, device)
     if isinstance(found, TooMany) and found.repeated:
         raise found  # the first is on record; whoever is refused without end must not fill the log
-    with attempt(actor, "LOGIN", _named(meant)) as trial:
+    with attempt(replace(actor, user=found if isinstance(found, User) else None), "LOGIN", _named(meant)) as trial:
         if not isinstance(found, User):
             raise found
         trial.subject = Subject("user", found.pk, found.username)
@@ -76,19 +78,19 @@ def password_refusal(actor: Actor, password: str, *, field: str) -> PortalError 
     outside of a transaction that a refusal rolls back. ``field``: as whoever asks calls it.
     """
     user = actor.user
-    key = f"password of {user.pk}"
+    key = str(user.pk)
     try:
-        take_try(key, actor.client_address)
+        take_try(key, actor.client_address, of=PASSWORD)
         right = _is_of(actor, user, password)
     except TooMany as error:
         return error
     except Unavailable as error:
-        put_back(key)
+        put_back(key, of=PASSWORD)
         return error
     if not right:
         text = _("That is not your present password.")
         return Invalid(text, reasons=(Reason("password_wrong", text, field),))
-    give_back(key, actor.client_address)
+    give_back(key, actor.client_address, of=PASSWORD)
     return None
 
 
@@ -113,12 +115,10 @@ def names_a_directory() -> bool:
 
 
 def _meant(username: str) -> _Meant:
-    """A local account of exactly that name comes first, so that no directory can shadow it, or be needed for it."""
     enabled = list(Directory.objects.filter(enabled=True))
     login = login_name(username, enabled)
     directory = next((one for one in enabled if one.pk == login.directory), None)
-    local = "\x00" not in username and login.may_be_local
-    if local and User.objects.filter(username=login.whole, directory=None).exists():
+    if is_local(login):
         directory = None
     return _Meant(login, directory, len(enabled))
 

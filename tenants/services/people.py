@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
@@ -22,6 +23,7 @@ from tenants.models.quota import Dimension
 from tenants.permits import Permit
 from tenants.selectors import get_data_center, roles_for
 from tenants.services.grants import grant_role, revoke_role, set_quota
+from tenants.services.person_search import AskedPerson, known_person, person_meant, stored_person
 from tenants.subjects import seen
 from tenants.usage import Usage
 
@@ -76,10 +78,28 @@ def roles_to_give() -> list[Role]:
 
 
 def add_person(actor: Actor, uid: UUID, *, username: str, role: str, expires_at: datetime | None = None) -> User:
-    """Give the user of that name a role on a data center. Raises ``Invalid`` that names the field."""
+    """Give the user of that name a role on a data center. Raises ``Invalid`` that names the field.
+
+    Somebody of a directory need not have been here before; ``Unavailable`` names one that cannot be asked.
+    """
     with trying(actor, "GRANT", seen(actor, "data_center", uid)):
+        asked = ask_for_person(actor, uid, username)
+        return add_asked(actor, uid, asked, username=username, role=role, expires_at=expires_at)
+
+
+def ask_for_person(actor: Actor, uid: UUID, username: str) -> AskedPerson | None:
+    """The first half of ``add_person``, which asks a directory. Call it outside of any transaction."""
+    authorize_people(actor, uid)
+    return person_meant(username)
+
+
+def add_asked(
+    actor: Actor, uid: UUID, asked: AskedPerson | None, *, username: str, role: str, expires_at: datetime | None = None
+) -> User:
+    """The other half, which writes rows here."""
+    with trying(actor, "GRANT", seen(actor, "data_center", uid)), transaction.atomic():
         row = authorize_people(actor, uid)
-        user = User.objects.filter(username__iexact=username.strip(), service_of=None).first()
+        user = stored_person(asked, field="username") if asked is not None else known_person(username)
         if user is None:
             text = _("There is no user %(name)s. Check the spelling, or have a super-admin create the account.")
             raise _invalid("username", text % {"name": username[:64]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from portal.common.actor import Actor
 from portal.common.errors import Invalid, NotAuthenticated, Reason, TooMany
+from portal.common.sessions import began_at
 from portal.events.record import Subject, attempt
 from tenants.services.factors import factor_of, prove
 from tenants.services.passwords import password_refusal
@@ -12,8 +13,12 @@ VERB = "TOKEN_PROVE"
 
 
 def what_proves(actor: Actor) -> str:
-    """What the actor is to tell: ``code`` of his second factor, or his ``password`` where he has none."""
-    return "code" if factor_of(actor.user) is not None else "password"
+    """What the actor is to tell: ``code`` of his second factor, or his ``password`` where his log-in took no code.
+
+    A factor that was set up since the log-in began proves nothing: whoever has a stolen log-in can set one up.
+    """
+    factor, began = factor_of(actor.user), began_at(actor.session_key) if actor.session_key else None
+    return "code" if factor is not None and began is not None and factor.created_at < began else "password"
 
 
 def prove_by_cookie(actor: Actor, *, code: str = "", password: str = "") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.contrib.auth.models import Permission
 from django.db.models import QuerySet
@@ -19,7 +19,7 @@ from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted, PreconditionFailed, Reason
 from portal.common.versions import version_of
 from portal.events.record import Attempt, Subject, attempt
-from tenants import policy
+from tenants import bounds, policy
 from tenants.holdings import CODENAME
 from tenants.models import Role
 from tenants.permits import Permit
@@ -90,10 +90,9 @@ def create_role(actor: Actor, request: RoleRequest) -> Role:
         permits = set(request.permits if request.permits is not None else start.permits if start else ())
         _refuse(request.name, request.description, permits)
         _refuse_beyond_own(actor, permits)
-        codename = f"custom-{slugify(request.name.replace('.', '-'))}"[:60]
         row = Role.objects.create(
             name=request.name,
-            codename=codename,
+            codename=_free_codename(request.name),
             description=request.description,
             permits=sorted(permits),
             needs_factor=start is not None and start.needs_factor,
@@ -118,6 +117,8 @@ def edit_role(actor: Actor, uid: UUID, edit: RoleEdit) -> Role:
         _refuse(name, description, permits, but=row)
         _refuse_beyond_own(actor, permits - set(row.permits))
         _refuse_for_good(actor, permits - set(row.permits))
+        if permits - set(row.permits):
+            bounds.refuse_without(actor, Permit.GRANT)  # it is given to all who hold the role
         trial.data = _difference(row, name, description, permits)
         row.name, row.description, row.permits = name, description, sorted(permits)
         row.save(update_fields=["name", "description", "permits"])
@@ -189,6 +190,13 @@ def _refuse_name_taken(name: str, but: Role | None) -> None:
     if _bare(name) in {_bare(other) for other in others.values_list("name", flat=True)}:
         text = _("A role of this name is already there. Choose another name.")
         raise Conflict(text, reasons=(Reason("name_taken", text, "name"),))
+
+
+def _free_codename(name: str) -> str:
+    """By the name, and told from that of a role which was called so once, or whose long name begins alike."""
+    codename = f"custom-{slugify(name.replace('.', '-'))}"[:50]
+    taken = Role.objects.filter(codename=codename).exists()
+    return f"{codename}-{uuid4().hex[:8]}" if taken else codename
 
 
 def _bare(name: str) -> str:

@@ -12,15 +12,16 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from portal.common.actor import Actor, Door
-from portal.common.errors import NotFound, Reason
+from portal.common.errors import Invalid, NotFound, Reason
 from tenants import policy
 from tenants.directory.accounts import Account
 from tenants.directory.backend import unavailable
 from tenants.directory.connection import Connection
 from tenants.directory.errors import DirectoryDown, TooManyGroups
 from tenants.directory.following import asking
+from tenants.directory.meaning import meant_in
 from tenants.directory.membership import put_in_groups
-from tenants.directory.names import login_name
+from tenants.directory.names import LoginName
 from tenants.directory.people import stored
 from tenants.directory.reading import Group, accounts_named, groups_of, ways_to
 from tenants.holdings import CODENAME, live
@@ -106,7 +107,7 @@ def simulate_login(actor: Actor, uid: UUID, typed: str) -> Simulation:
     No password is needed, and nothing is kept: the rows of a log-in are written, looked at and rolled back.
     """
     row = get_directory(actor, uid)
-    login = login_name(typed, [Directory(name=row.name, domains=row.domains, is_default=True)])
+    login = _meant(row, typed)
     try:
         with asking(row) as connection:
             one = _the_account(connection, login.name, login.whole)
@@ -118,6 +119,14 @@ def simulate_login(actor: Actor, uid: UUID, typed: str) -> Simulation:
     told = tuple(InGroup(group, tuple(each.name for each in ways.get(group.guid, ()))) for group in ordered)
     here = _logged_in(row, replace(one, kept_out=""), groups)
     return Simulation(one.name, one.display_name, one.email, one.guid, one.kept_out, told, here, row.enabled)
+
+
+def _meant(row: Directory, typed: str) -> LoginName:
+    """Whom a log-in of this name would be of, with this directory as the default one. ``Invalid`` when it is none of this one's."""
+    login, elsewhere = meant_in(row, typed)
+    if elsewhere:
+        raise Invalid(elsewhere, reasons=(Reason("username_elsewhere", elsewhere, "username"),))
+    return login
 
 
 def _the_account(connection: Connection, name: str, whole: str) -> Account:

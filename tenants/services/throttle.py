@@ -24,26 +24,28 @@ MOST_PER_NAME = 10
 DAY = timedelta(days=1)
 MOST_PER_DAY = 50  # of a code of six digits, of which three are right at a time: nobody finds one in years
 MOST_PER_ADDRESS = 50  # a whole lab may sit behind one
+NAME, PASSWORD, CODE = "login name", "present password", "second factor"  # what is tried: each is counted by itself
 OWN_NETWORK = 64  # bits of an IPv6 address that tell one customer from another; the rest is his to choose
 
 
-def take_try(username: str, address: str, *, device: str = "") -> None:
+def take_try(username: str, address: str, *, device: str = "", of: str = NAME) -> None:
     """Count a try before its password is looked at, so that parallel ones cannot slip by. Raises ``TooMany``.
 
     ``Retry-After`` is when the window ends: nobody is locked out for good. Call outside of a transaction that a refusal
-    rolls back. ``device``: proven to be this account's.
+    rolls back. ``device``: proven to be this account's. ``of``: what is tried; anybody may type any name at log-in, and takes no
+    try of another kind by that.
     """
-    for key, most in _bounds(username, address, device):
+    for key, most in _bounds(username, address, device, of):
         if not _count(key, most):
             raise _refusal(key, most)
 
 
-def give_back(username: str, address: str, *, device: str = "") -> None:
+def give_back(username: str, address: str, *, device: str = "", of: str = NAME) -> None:
     """The password was right: the name or device starts anew, and the address gets its try back."""
     if device:
-        LoginTries.objects.filter(key=_device_key(username, device)).update(tries=0)
+        LoginTries.objects.filter(key=_device_key(username, device, of)).update(tries=0)
         return
-    LoginTries.objects.filter(key=_name_key(username)).update(tries=0)
+    LoginTries.objects.filter(key=_name_key(username, of)).update(tries=0)
     LoginTries.objects.filter(key=_address_key(address), tries__gt=0).update(tries=F("tries") - 1)
 
 
@@ -65,13 +67,21 @@ def give_back_of_day(name: str, *, device: str = "") -> None:
     LoginTries.objects.filter(key=_day_key(name, device), tries__gt=0).update(tries=F("tries") - 1)
 
 
-def put_back(username: str, *, device: str = "") -> None:
+def put_back(username: str, *, device: str = "", of: str = NAME) -> None:
     """Nobody could say whether the password was right: that is not held against the name or device.
 
     The address's try stays counted: each of them had the portal wait for a directory.
     """
-    key = _device_key(username, device) if device else _name_key(username)
+    key = _device_key(username, device, of) if device else _name_key(username, of)
     LoginTries.objects.filter(key=key, tries__gt=0).update(tries=F("tries") - 1)
+
+
+def is_news(what: str, *, of: str) -> bool:
+    """Whether this is the first time within the window: what is tried without end must not fill the log."""
+    key = keyed_hash(what, purpose=of)
+    if LoginTries.objects.filter(key=key, tries__gt=0, since__gte=timezone.now() - WINDOW).exists():
+        return False  # the usual case writes nothing
+    return _count(key, 1)
 
 
 def forget_tries() -> int:
@@ -79,13 +89,13 @@ def forget_tries() -> int:
     return int(LoginTries.objects.filter(since__lt=timezone.now() - 2 * WINDOW).delete()[0])
 
 
-def _bounds(username: str, address: str, device: str) -> Iterator[tuple[str, int]]:
+def _bounds(username: str, address: str, device: str, of: str) -> Iterator[tuple[str, int]]:
     """The address first: one that is refused makes no rows for ever new names."""
     if device:
-        yield _device_key(username, device), MOST_PER_NAME
+        yield _device_key(username, device, of), MOST_PER_NAME
         return
     yield _address_key(address), MOST_PER_ADDRESS
-    yield _name_key(username), MOST_PER_NAME
+    yield _name_key(username, of), MOST_PER_NAME
 
 
 def _count(key: str, most: int, window: timedelta = WINDOW) -> bool:
@@ -109,23 +119,24 @@ def _wait(key: str) -> int:
     return max(1, int((since + WINDOW - timezone.now()).total_seconds()) + 1)
 
 
-def _name_key(username: str) -> str:
-    return keyed_hash(folded(username), purpose="login name")
+def _name_key(username: str, of: str) -> str:
+    return keyed_hash(folded(username), purpose=of)
 
 
 def _address_key(address: str) -> str:
-    return keyed_hash(_whose(address), purpose="login address")
+    return keyed_hash(whose_address(address), purpose="login address")
 
 
-def _device_key(username: str, device: str) -> str:
-    return keyed_hash(f"{_name_key(username)} {device}", purpose="login device")
+def _device_key(username: str, device: str, of: str) -> str:
+    return keyed_hash(f"{_name_key(username, of)} {device}", purpose="login device")
 
 
 def _day_key(name: str, device: str) -> str:
-    return keyed_hash(f"{_name_key(name)} {device}", purpose="tries of a day")
+    return keyed_hash(f"{_name_key(name, CODE)} {device}", purpose="tries of a day")
 
 
-def _whose(address: str) -> str:
+def whose_address(address: str) -> str:
+    """By what tries of an address are counted: of IPv6 its customer's network."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -11,19 +11,23 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from portal.common.access import access_changed
-from portal.common.actor import Actor
+from portal.common.actor import Actor, Door
 from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted, Reason
+from portal.common.phrases import kept
 from portal.common.sealed import keyed_hash
-from portal.events.record import Subject, attempt
+from portal.events.codes import Outcome, Severity
+from portal.events.record import Subject, attempt, record
 from tenants import bounds, policy
 from tenants.holdings import CODENAME, live
 from tenants.kinds import kinds, with_whole
 from tenants.models import ApiToken, DataCenter, Role, System, User
-from tenants.permits import Permit
+from tenants.permits import EVERYTHING, Permit
 from tenants.services.grants import hold_role
 from tenants.services.people import authorize_people, persons, roles_to_give
+from tenants.services.throttle import is_news, whose_address
 from tenants.services.told import naming
 
 USED_EVERY = timedelta(minutes=1)
@@ -31,11 +35,12 @@ SHORTEST_SECONDS = 60
 LONGEST_SECONDS = 365 * 24 * 3600
 MOST_CHOSEN = 50
 PREFIX = "stegi_"
+BAD_TOKEN = gettext_lazy("The token is unknown, expired or revoked.")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenWish:
-    """What a token is to be. ``permits`` empty: all that its user holds; ``objects`` empty: all that he reaches."""
+    """What a token is to be. ``permits`` empty: all that its user holds but for what lasts (``LASTING``); ``objects`` empty: all that he reaches."""
 
     name: str
     scope: str
@@ -56,7 +61,7 @@ def create_token(
     """Make a token for the actor himself; the text is told once, a keyed hash is kept."""
     wish = TokenWish(name, scope, expires_in, permits, objects)
     with attempt(actor, "TOKEN_CREATE", Subject("token", None, wish.name)) as trial:
-        _refuse_maker(actor)
+        _refuse_maker(actor, wish)
         row, text = _made(actor, actor.user, wish)
         trial.subject = Subject("token", row.pk, wish.name)
     return row, text
@@ -67,12 +72,12 @@ def create_service_token(actor: Actor, data_center: UUID, wish: TokenWish, *, ro
 
     For those who look after its people, who give no more than they hold themselves. A name that was used before is the
     same account again, with what it made, for whoever holds all of that himself; one whose token lives is ``Conflict``.
-    Its role ends with the token.
+    Its role ends with the token, which ends no later than the token that made it.
     """
     with attempt(actor, "TOKEN_CREATE", Subject("token", None, wish.name)) as trial:
         center = authorize_people(actor, data_center)
         trial.subject = Subject("token", None, wish.name, center.pk)
-        _refuse_maker(actor)
+        _refuse_maker(actor, wish)
         if role not in {known.codename for known in roles_to_give()}:
             raise _invalid("role", _("There is no such role on a data center."))
         _refuse_bad(wish)
@@ -122,6 +127,27 @@ def token_behind(text: str) -> ApiToken | None:
     return row
 
 
+def note_bad_token(text: str, *, client_address: str, request_id: str = "") -> None:
+    """Put on record that somebody came with a token which is not good, once within some minutes: a program tries without end.
+
+    A token that has ended, or whose user is disabled, is told by its name; whatever else by where it came from alone.
+    """
+    row = ApiToken.objects.select_related("user").filter(hash=keyed_hash(text, purpose="token")).first()
+    if not is_news(str(row.pk) if row else whose_address(client_address), of="bad token"):
+        return
+    subject = Subject("token", row.pk, row.name, row.user.service_of_id) if row else Subject("token", None)
+    why = "unknown" if row is None else "expired" if row.user.is_active else "user_disabled"
+    record(
+        Actor(user=None, door=Door.API, request_id=request_id, client_address=client_address),
+        "TOKEN_LOGIN",
+        outcome=Outcome.REFUSED,
+        severity=Severity.WARNING,
+        subject=subject,
+        message=kept(BAD_TOKEN),
+        data={"why": why} | ({"user": row.user.username} if row else {}),
+    )
+
+
 def revoke_token(actor: Actor, uid: UUID) -> None:
     """End one of the actor's own tokens; what was opened with it closes."""
     with attempt(actor, "TOKEN_REVOKE", Subject("token", None)) as trial:
@@ -157,13 +183,12 @@ def choosable(actor: Actor, *, most: int) -> dict[str, list[tuple[UUID, str]]]:
 
 def _made(actor: Actor, user: User, wish: TokenWish) -> tuple[ApiToken, str]:
     _refuse_bad(wish)
-    permits = bounds.with_looking(Permit(each) for each in wish.permits)
     text = PREFIX + secrets.token_urlsafe(32)
     row = ApiToken.objects.create(
         user=user,
         name=wish.name,
         scope=wish.scope,
-        permits=sorted(permits) or None,
+        permits=_named(wish),
         chosen=_chosen(actor, wish.objects),
         maker_name=actor.name,
         hash=keyed_hash(text, purpose="token"),
@@ -172,10 +197,28 @@ def _made(actor: Actor, user: User, wish: TokenWish) -> tuple[ApiToken, str]:
     return row, text
 
 
-def _refuse_maker(actor: Actor) -> None:
+def _named(wish: TokenWish) -> list[str] | None:
+    if EVERYTHING in wish.permits:
+        return [EVERYTHING]
+    return sorted(bounds.with_looking(Permit(each) for each in wish.permits)) or None
+
+
+def _refuse_maker(actor: Actor, wish: TokenWish) -> None:
     if actor.scope != "write":
         raise NotPermitted(_("A token that may only read cannot make tokens."))
     bounds.refuse_bounded(actor)
+    if actor.token_uid is not None:
+        _refuse_outliving(actor.token_uid, wish)
+
+
+def _refuse_outliving(token_uid: UUID, wish: TokenWish) -> None:
+    """The end of a token would be worth nothing if it could make another that ends later."""
+    end = ApiToken.objects.filter(pk=token_uid).values_list("expires_at", flat=True).first() or timezone.now()
+    left = max(0, int((end - timezone.now()).total_seconds()))
+    if wish.expires_in > left:
+        text = _("What a token makes ends no later than the token itself: ask for %(left)d seconds at most, or log in.")
+        told = text % {"left": left}
+        raise NotPermitted(told, reasons=(Reason("longer_than_own", told, "expires_in", {"maximum": left}),))
 
 
 def _refuse_reader(actor: Actor) -> None:
@@ -188,7 +231,7 @@ def _refuse_bad(wish: TokenWish) -> None:
         text = _("A token lives between 60 seconds and one year (in seconds).")
         limits = {"minimum": SHORTEST_SECONDS, "maximum": LONGEST_SECONDS}
         raise Invalid(text, reasons=(Reason("expires_in_out_of_range", text, "expires_in", limits),))
-    if unknown := sorted(set(wish.permits) - set(Permit)):
+    if unknown := sorted(set(wish.permits) - {*Permit, EVERYTHING}):
         raise _invalid("permits", _("There is no permit %(names)s.") % {"names": ", ".join(unknown)[:200]})
     if len(wish.objects) > MOST_CHOSEN:
         text = _("A token is for %(most)d objects at most. Choose their data center instead.")

@@ -20,7 +20,7 @@ from tenants.bounds import refuse_bounded
 from tenants.models import ApiToken, User
 from tenants.permits import Permit
 from tenants.services.passwords import password_refusal
-from tenants.services.standing import refuse_above
+from tenants.services.standing import refuse_above, refuse_to_let_in
 from tenants.services.super_admins import one_remains
 
 USERNAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
@@ -68,7 +68,7 @@ def set_password(actor: Actor, user: User, *, password: str, present: str = "") 
             raise wrong
         if not actor.is_system and actor.uid != user.pk:
             policy.authorize(actor, Permit.USER_MANAGE, policy.system())
-        refuse_above(actor, user)
+        refuse_to_let_in(actor, user)
         _check_password(user, password)
         user.set_password(password)
         user.save(update_fields=["password"])
@@ -102,7 +102,7 @@ def set_active(actor: Actor, user: User, *, active: bool) -> None:
             raise Conflict(_("You cannot disable your own account. Another super-admin can."))
         if not actor.is_system:
             policy.authorize(actor, Permit.USER_MANAGE, policy.system())
-        refuse_above(actor, user)
+        (refuse_to_let_in if active else refuse_above)(actor, user)
         if active and user.kept_out:
             text = _("The directory %(directory)s does not let this account in: %(why)s. Enable it there.")
             raise Conflict(text % {"directory": user.directory, "why": user.get_kept_out_display()})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any, cast
@@ -19,18 +21,23 @@ from portal.common.actor import Actor
 from portal.common.errors import PortalError
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
-from portal.common.sealed import SealBroken, seal_json, unseal_json
+from portal.common.sealed import SealBroken, keyed_hash, seal_json, unseal_json
+from tenants import policy
 from tenants.directory.diagnosis import Told
-from tenants.forms.directories import DirectoryForm, MappingForm
+from tenants.forms.directories import DirectoryForm, LookForm, MappingForm
 from tenants.models import Directory, DirectoryGroup
+from tenants.permits import Permit
 from tenants.services import directories as services
 from tenants.services import directory_groups as groups
 from tenants.services import simulation
 from tenants.services.directories import DirectoryValues, NotReached
 from tenants.sync import Change
 from tenants.tried import audited
+from tenants.verbs import Verb
 
 SECTION = {"section": "directories"}
+KEPT_SECONDS = 30 * 60  # how long a form carries a password that was typed into it
+LEADING = ("kind", "urls", "starts_tls", "bind_dn")  # with the CA, as the services ask of one that is stored
 MOST_SHOWN = 200  # changes of one sync: more nobody reads, and the API tells them all
 
 
@@ -49,12 +56,14 @@ def directory_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     """One directory: how it is followed, which groups hold which roles; and a form that gives a group a role."""
     actor = actor_of(request)
     row = groups.get_directory(actor, uid)
-    form = _mapping_form(actor, request.POST if request.method == "POST" else None)
+    form = _mapping_form(actor, request, sent=request.POST if request.method == "POST" else None)
 
     def work() -> groups.Mapped:
         given = form.cleaned_data
         target = groups.place(actor, given["target"])
-        return groups.map_group(actor, uid, group=given["group"], role=given["role"], target=target)
+        return groups.map_group(
+            actor, uid, group=given["group"], role=given["role"], target=target, expires_at=form.expires_at()
+        )
 
     if request.method == "POST" and (mapped := form.tried(work)):
         said = _("The group %(dn)s holds the role. Its members get it within a minute, or when they log in.")
@@ -64,13 +73,38 @@ def directory_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
 
 
 def _detail(request: HttpRequest, row: Directory, *, status: int = 200, **more: Any) -> HttpResponse:
-    actor = actor_of(request)
-    context = {"directory": row, "mappings": groups.mappings(actor, row.pk), "form": _mapping_form(actor, None)}
-    return render(request, "tenants/directory_detail.html", SECTION | context | more, status=status)
+    actor, start = actor_of(request), _number(request.GET.get("start", ""))
+    found = groups.mappings(actor, row.pk, start=start)
+    context = {"directory": row, "mappings": found[: groups.PER_PAGE], "start": start}
+    context["next"] = start + groups.PER_PAGE if len(found) > groups.PER_PAGE else None
+    context |= {"form": _mapping_form(actor, request), "give": _give(actor), **_looked(request, actor, row)} | more
+    return render(request, "tenants/directory_detail.html", SECTION | context, status=status)
 
 
-def _mapping_form(actor: Actor, data: Any) -> MappingForm:
-    return MappingForm(data, roles=groups.roles_to_give(), centers=groups.places(actor))
+def _give(actor: Actor) -> Verb | None:
+    """Giving and taking the roles of groups: greyed, in place of the form, for whoever may give none anywhere."""
+    verb = Verb("give", _("Give a group a role"), "plus", "")
+    return verb if policy.holds_anywhere(actor, Permit.GRANT) else verb.asking_above(actor, Permit.GRANT)
+
+
+def _looked(request: HttpRequest, actor: Actor, row: Directory) -> dict[str, Any]:
+    """The form that looks for groups and objects, and the groups that it found."""
+    look = LookForm(request.GET if {"group_like", "on_like"} & request.GET.keys() else None)
+    wanted = look.cleaned_data["group_like"] if look.is_valid() else ""
+    return {"look": look, "looked": groups.find_groups(actor, row.pk, wanted) if wanted else None}
+
+
+def _mapping_form(actor: Actor, request: HttpRequest, *, sent: QueryDict | None = None) -> MappingForm:
+    """With the objects that were looked for among the choices, and the one that was sent."""
+    found = groups.places_like(actor, request.GET.get("on_like", "")[:150])
+    found += groups.places_sent(actor, sent.get("target", "") if sent else "")
+    choices = [(title, [(one.named, one.title) for one in told]) for title, told in found]
+    initial = {"group": request.GET.get("group", "")}
+    return MappingForm(sent, roles=groups.roles_to_give(), centers=groups.places(actor), found=choices, initial=initial)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0
 
 
 @sensitive_post_parameters()
@@ -152,22 +186,44 @@ def _values(actor: Actor, form: DirectoryForm) -> DirectoryValues:
 
 
 def _password(actor: Actor, form: DirectoryForm) -> str:
-    """What was typed now, else at the try before."""
-    if form.cleaned_data.get("password"):
-        return str(form.cleaned_data["password"])
+    """What was typed now, else what his try before had, half an hour ago at most, for the same servers."""
+    return str(form.cleaned_data.get("password") or _kept(actor, form).get("password", ""))
+
+
+def _kept(actor: Actor, form: DirectoryForm) -> dict[str, Any]:
+    """What the form carries of the password, none where it is not this person's, is old, or would go elsewhere."""
     try:
         found = unseal_json(form.cleaned_data.get("kept", ""))
     except (SealBroken, ValueError):
-        return ""
-    return str(found["password"]) if found.get("for") == str(actor.uid) else ""
+        return {}
+    same = found.get("for") == str(actor.uid) and found.get("leads") == _leads(form)
+    same = same and found.get("ca") in {"", _told(form, "ca_pem")}  # a CA where none was is what the first try asks for
+    return found if same and time.time() - found.get("at", 0) < KEPT_SECONDS else {}
+
+
+def _leads(form: DirectoryForm) -> str:
+    """What says to whom the password goes, and as which account."""
+    return _told(form, *LEADING)
+
+
+def _told(form: DirectoryForm, *names: str) -> str:
+    """A hash of what these fields hold; empty where all are."""
+    told = [str(form.data.get(name, "")).split() for name in names]
+    return keyed_hash(json.dumps(told), purpose="directory form") if any(told) else ""
 
 
 def _keep_password(actor: Actor, form: DirectoryForm) -> None:
-    """The password goes back sealed, for this person's next try of the form."""
-    if form.is_bound and (password := _password(actor, form)):
-        data = cast("QueryDict", form.data).copy()
-        data["kept"] = seal_json({"for": str(actor.uid), "password": password})
-        form.data = data
+    """The password goes back sealed, for this person's next try of the form with the same servers."""
+    if not form.is_bound:
+        return
+    data = cast("QueryDict", form.data).copy()
+    data["kept"] = ""
+    if password := _password(actor, form):
+        typed = bool(form.cleaned_data.get("password"))
+        at = time.time() if typed else _kept(actor, form)["at"]
+        bound = {"for": str(actor.uid), "at": at, "leads": _leads(form), "ca": _told(form, "ca_pem")}
+        data["kept"] = seal_json({**bound, "password": password})
+    form.data = data
 
 
 def _initial(row: Directory | None) -> dict[str, Any]:
@@ -293,4 +349,10 @@ def directory_simulate(request: HttpRequest, uid: UUID) -> HttpResponse:
     typed = request.GET.get("username", "").strip()[:150]
     if not typed:
         return redirect("tenants:directory", uid=uid)
-    return _detail(request, row, simulation=simulation.simulate_login(actor, uid, typed), simulated=typed)
+    try:
+        found = simulation.simulate_login(actor, uid, typed)
+    except PortalError as error:
+        if [one.field for one in error.reasons] != ["username"]:
+            raise
+        return _detail(request, row, status=error.status, simulated=typed, unfound=error.detail)
+    return _detail(request, row, simulation=found, simulated=typed)

@@ -26,6 +26,7 @@ from tenants import policy, selectors
 from tenants.pages import still_there
 from tenants.permits import Permit
 from tenants.services.audit import Wanted, export, one_by_one
+from tenants.told import called, told_of
 from tenants.views.asked import uid_or_none
 
 PER_PAGE = 50
@@ -117,10 +118,15 @@ def events_page(
     events, older = asked.page(rows)
     named = (event.object_uid for event in events if event.object_kind == "vm" and event.object_uid)
     there = set() if "vm" in context else still_there(actor_of(request), "vm", named)
+    carried = {event.correlation_id for event in events if event.correlation_id}
+    jobs = selectors.jobs(actor_of(request)).filter(pk__in=carried).values_list("pk", flat=True) if carried else ()
     verbs = sorted(((verb, str(title)) for verb, title in VERB_TITLES.items()), key=lambda one: one[1].casefold())
     shown = {
         "events": events,
         "there": there,
+        "jobs": set(jobs),
+        "facts": told_of(events),
+        "called": called(events),
         "older": older,
         "asked": asked,
         "outcomes": [o.value for o in Outcome],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -15,11 +16,13 @@ from django.views.decorators.http import require_http_methods, require_POST
 from portal.common.actor import Actor
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
-from tenants.forms.grants import GrantForm
+from tenants.forms.grants import GrantForm, GroupSearchForm
 from tenants.kinds import kind_of, owner_of
-from tenants.models import System
+from tenants.models import Directory, System
 from tenants.services import grantees as services
+from tenants.services.directory_groups import may_look_through
 from tenants.services.grantees import GrantRequest
+from tenants.services.grants import grantable
 from tenants.services.told import gives, naming
 from tenants.tried import audited
 
@@ -40,9 +43,12 @@ SECTIONS = {
 def grants(request: HttpRequest, kind: str, uid: UUID) -> HttpResponse:
     """To whom which role was given on an object, and a form that gives one. For whoever may give roles there."""
     actor = actor_of(request)
-    target = services.grantable(actor, kind, uid)
+    target = grantable(actor, kind, uid)
     to_give, beyond = services.roles_to_give(actor, target)
-    form = GrantForm(request.POST if request.method == "POST" else None, roles=to_give)
+    chosen = request.GET.get("group", "")
+    initial = {"who": "group", "name": chosen} if chosen else None
+    sent, groupless = request.POST if request.method == "POST" else None, services.why_no_group(actor, target)
+    form = GrantForm(sent, roles=to_give, groupless=groupless, initial=initial)
 
     def work() -> services.Grantee:
         given = form.cleaned_data
@@ -56,7 +62,18 @@ def grants(request: HttpRequest, kind: str, uid: UUID) -> HttpResponse:
     rows, more = services.page_of(actor, target, after=request.GET.get("after", "")[:150])
     context = {"section": SECTIONS.get(kind, ""), "kind": kind, "target": target, "title": _title(actor, target)}
     context |= {"rows": rows, "more": more, "form": form, "beyond": beyond, "crumbs": _crumbs(target)}
+    context |= _search(request, actor)
     return render(request, "tenants/grants.html", context, status=400 if form.errors else 200)
+
+
+def _search(request: HttpRequest, actor: Actor) -> dict[str, Any]:
+    """The form that looks for a directory's group, for those who may, and what it found."""
+    if not may_look_through(actor) or not Directory.objects.filter(enabled=True).exists():
+        return {}
+    search = GroupSearchForm(request.GET if "group_like" in request.GET else None)
+    if not search.is_valid():
+        return {"search": search}
+    return {"search": search, "looked": services.look_for_groups(actor, search.cleaned_data["group_like"])}
 
 
 @require_POST
@@ -65,7 +82,7 @@ def grants(request: HttpRequest, kind: str, uid: UUID) -> HttpResponse:
 def grant_take(request: HttpRequest, kind: str, uid: UUID) -> HttpResponse:
     """Take a role back."""
     actor = actor_of(request)
-    target = services.grantable(actor, kind, uid)
+    target = grantable(actor, kind, uid)
     user, group = _uid(request.POST.get("user", "")), request.POST.get("group", "")
     number = int(group) if group.isascii() and group.isdigit() and len(group) < 10 else None
     found = services.take(actor, target, role=request.POST.get("role", "")[:64], user=user, group=number)

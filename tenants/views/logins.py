@@ -7,13 +7,13 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import login
+from django.contrib.auth.views import LogoutView
 from django.core import signing
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.crypto import constant_time_compare
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRefresh
@@ -21,10 +21,12 @@ from django_htmx.http import HttpResponseClientRefresh
 from portal.common.actor import Actor, Door
 from portal.common.drafts import draft_in, keep_draft
 from portal.common.errors import NotAuthenticated, PortalError, TooMany, Unavailable
+from portal.common.http import actor_of
 from portal.common.sessions import OWES_FACTOR
 from tenants.models import User
 from tenants.services import factors
 from tenants.services.passwords import account_meant, check_password, names_a_directory
+from tenants.services.sessions import log_out
 
 DEVICE_COOKIE = "device"
 DEVICE_SECONDS = 180 * 24 * 3600
@@ -66,6 +68,16 @@ def log_in(request: HttpRequest) -> HttpResponse:
     return render(request, "tenants/login_code.html", context | {"pending": _pending(user)})
 
 
+class LogOut(LogoutView):
+    """The end of a log-in that its person asks for, on record."""
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Out, and to the log-in page."""
+        if request.user.is_authenticated:
+            log_out(actor_of(request))
+        return super().post(request, *args, **kwargs)
+
+
 @sensitive_post_parameters()
 @require_POST
 def log_in_code(request: HttpRequest) -> HttpResponse:
@@ -73,11 +85,11 @@ def log_in_code(request: HttpRequest) -> HttpResponse:
     wanted, pending = request.POST.get("next", ""), request.POST.get("pending", "")
     context = {"next": wanted, "draft": draft_in(request), "pending": pending}
     user = _let_through(pending)
-    if user is None:
-        error: PortalError = NotAuthenticated(_("That took too long. Log in again."))
-        return _refused(request, "tenants/login.html", context | {"several": names_a_directory()}, error)
     address, request_id = request.client_address, request.request_id  # type: ignore[attr-defined]
     actor = Actor(user=None, door=Door.PAGE, request_id=request_id, client_address=address)
+    if user is None:
+        several = {"several": names_a_directory()}
+        return _refused(request, "tenants/login.html", context | several, factors.refuse_stale(actor))
     try:
         factors.prove(user, request.POST.get("code", ""), actor=actor, device=_device_of(request, user))
     except (NotAuthenticated, TooMany, Unavailable) as error:

@@ -13,14 +13,17 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from portal.common.actor import Actor
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
-from tenants import selectors
+from tenants import policy, selectors
 from tenants.forms.people import PasswordForm, PersonForm, QuotaForm, UserForm
 from tenants.models import DataCenter, User
 from tenants.models.data_center import SYSTEM_UID
-from tenants.services import factors, people, users
+from tenants.permits import Permit
+from tenants.services import people, users
 from tenants.tried import audited
+from tenants.verbs import Verb
 
 OF_CENTERS = {"section": "data_centers"}
 OF_USERS = {"section": "users"}
@@ -110,8 +113,28 @@ def user_list(request: HttpRequest) -> HttpResponse:
         "tenants/user_list.html",
         OF_USERS
         | {"users": rows[: people.PER_PAGE], "more": more, "query": query, "system_uid": SYSTEM_UID}
-        | {"may_ask": factors.may_ask(actor)},
+        | {
+            "verbs": _verbs(actor),
+            "looks_as": policy.runs_everything(actor),
+            "told": policy.holds_everywhere(actor, Permit.GRANT),
+        },
     )
+
+
+def _verbs(actor: Actor) -> list[Verb]:
+    """What the list of users leads to. To look as one of them is a verb of each row, greyed once for all."""
+    system = ["system", SYSTEM_UID]
+    asked = [
+        (Verb("factors", _("Second factors"), "shield-lock", reverse("tenants:factor-ranks")), Permit.SYSTEM_MANAGE),
+        (
+            Verb("roles", _("Roles on the whole system"), "user-key", reverse("tenants:grants", args=system)),
+            Permit.GRANT,
+        ),
+    ]
+    if not policy.holds_everywhere(actor, Permit.SYSTEM_MANAGE):
+        asked.append((Verb("view", _("See the portal as a user"), "eye", ""), Permit.SYSTEM_MANAGE))
+    shown = [verb.asking_above(actor, permit) for verb, permit in asked]
+    return [verb for verb in shown if verb is not None]
 
 
 @sensitive_post_parameters()
@@ -126,7 +149,8 @@ def user_create(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and (user := form.tried(lambda: users.create_user(actor, **form.cleaned_data))):
         messages.success(request, _("%(name)s was created. Give a role in a data center next.") % {"name": user})
         return redirect("tenants:users")
-    context = OF_USERS | {"form": form, "title": _("Create user"), "do": _("Create"), "back": reverse("tenants:users")}
+    listed = {"back": reverse("tenants:users"), "up": _("Users")}
+    context = OF_USERS | listed | {"form": form, "title": _("Create user"), "do": _("Create")}
     return render(request, "tenants/user_form.html", context, status=400 if form.errors else 200)
 
 
@@ -161,13 +185,19 @@ def user_password(request: HttpRequest, uid: UUID) -> HttpResponse:
         del form.fields["present"]
 
     def work() -> bool:
-        users.set_password(actor, user, **form.cleaned_data)
+        typed = form.cleaned_data
+        users.set_password(actor, user, password=typed["password"], present=typed.get("present", ""))
         return True
 
-    back = reverse("home" if own else "tenants:users")
+    back, up = (
+        (reverse("tenants:user", args=[uid]), _("Log-ins and tokens"))
+        if own
+        else (reverse("tenants:users"), _("Users"))
+    )
     if request.method == "POST" and form.tried(work):
         messages.success(request, _("The password of %(name)s is another now. Log in with it.") % {"name": user})
-        return redirect(back)
+        return redirect("home" if own else back)
     title = _("Password of %(name)s") % {"name": user}
-    context = {"section": "" if own else "users", "form": form, "title": title, "do": _("Set"), "back": back}
+    shown = {"title": title, "do": _("Set"), "back": back, "up": up}
+    context = shown | {"section": "" if own else "users", "form": form}
     return render(request, "tenants/user_form.html", context, status=400 if form.errors else 200)

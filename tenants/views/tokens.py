@@ -38,7 +38,7 @@ def token_create(request: HttpRequest) -> HttpResponse:
     """A token of one's own, for whoever tells once more what his log-in took."""
     actor = actor_of(request)
     back = reverse("tenants:user", args=[actor.uid])
-    context = {"section": "", "title": _("Make a token"), "do": _("Make"), "back": back}
+    context = {"section": "", "title": _("Make a token"), "do": _("Make"), "back": back, "up": _("Log-ins and tokens")}
 
     def make(wish: dict[str, Any]) -> tuple[ApiToken, str]:
         prove_again(actor, **{name: wish.pop(name) for name in PROOFS if name in wish})
@@ -85,7 +85,8 @@ def service_token_create(request: HttpRequest, uid: UUID) -> HttpResponse:
     center = people.authorize_people(actor, uid)
     title = _("Make a token of %(name)s") % {"name": center.name}
     back = reverse("tenants:service-tokens", args=[uid])
-    context = {"section": "data_centers", "title": title, "do": _("Make"), "back": back}
+    up = _("Tokens of %(name)s") % {"name": center.name}
+    context = {"section": "data_centers", "title": title, "do": _("Make"), "back": back, "up": up}
 
     def make(wish: dict[str, Any]) -> tuple[ApiToken, str]:
         role = wish.pop("role")
@@ -121,7 +122,7 @@ def _form_page(request: HttpRequest, form: TokenForm, make: Make, context: dict[
     def tried() -> dict[str, Any]:
         key = form_key(form.cleaned_data["key"])
         asked = {name: value for name, value in form.cleaned_data.items() if name not in PROOFS}
-        return once(actor_of(request).user.pk, key, asked | {"at": request.path}, work, secret=True)[0].body
+        return once(actor_of(request), key, asked | {"at": request.path}, work, secret=True)[0].body
 
     if request.method == "POST" and (made := form.tried(tried)):
         return render(request, "tenants/token_made.html", made | context)

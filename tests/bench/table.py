@@ -22,6 +22,7 @@ class Row:
     against: str = ""
     against_p50: float | None = None
     ratio: float | None = None
+    cpu_ratio: float | None = None
 
 
 def row(name: str, unit: str, values: Sequence[float], *, against: str = "", floor: Sequence[float] = ()) -> Row:
@@ -50,6 +51,8 @@ def _figure(value: float) -> str:
 
 def _beside(each: Row) -> str:
     known: Any = each.ratio
-    return f"{each.unit}" + (
-        f"; {each.against}: {each.against_p50:.2f}; ratio {known:.2f}" if known is not None else ""
+    return (
+        f"{each.unit}"
+        + (f"; {each.against}: {each.against_p50:.2f}; ratio {known:.2f}" if known is not None else "")
+        + (f"; of CPU time {each.cpu_ratio:.2f}" if each.cpu_ratio is not None else "")
     )

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.person import SIZES, UP_MILLISECONDS, log_in, make_machine
+from tests.browser.person import SIZES, UP_MILLISECONDS, expect_down, expect_up, log_in, make_machine
 from tests.browser.portal_server import PortalServer
 from tests.compute.console.qemu import PASSWORD, QemuVnc
 from tests.doubles.hypervisor_state import HypervisorDouble
@@ -29,6 +29,14 @@ def portal() -> Iterator[PortalServer]:
         redis.stop()
 
 
+@pytest.fixture(autouse=True)
+def nothing_goes_on(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test began has ended when the next one begins."""
+    yield
+    if "portal" in request.fixturenames:
+        request.getfixturevalue("portal").settle()
+
+
 @pytest.fixture
 def desk(chromium: Browser) -> Iterator[BrowserContext]:
     with new_context(chromium, size=SIZES["desk"]) as context:
@@ -44,21 +52,24 @@ def screen(portal: PortalServer, tmp_path: Path) -> Iterator[QemuVnc]:
     qemu.stop()
 
 
-@pytest.fixture
-def machine(desk: BrowserContext, portal: PortalServer) -> Iterator[str]:
-    """A machine of dora's that is up, and gone afterwards."""
-    page = desk.new_page()
+@pytest.fixture(scope="module")
+def machine(chromium: Browser, portal: PortalServer) -> Iterator[str]:
+    """A machine of dora's that is up, and gone after the module: to make and delete one is more work than to sit at it."""
+    with new_context(chromium, size=SIZES["desk"]) as context:
+        yield from _machine(context.new_page(), portal)
+
+
+def _machine(page: Page, portal: PortalServer) -> Iterator[str]:
     log_in(page, portal, "dora")
     address = make_machine(page, portal, "screen-1")
-    expect(page.locator(".head .state-up")).to_be_visible(timeout=UP_MILLISECONDS)
+    expect_up(page)
+    page.goto("about:blank")
     yield address
-    log_in(page, portal, "dora")
     page.goto(address)
     if page.locator(".head .state-down").count() == 0:
         page.locator(".head details summary").click()
         page.click("button[data-verb=stop]")
-        expect(page.locator(".head .state-down")).to_be_visible(timeout=UP_MILLISECONDS)
+    expect_down(page)
     page.goto(f"{address}delete/")
     page.click("form button.btn-outline-danger")
     expect(page.get_by_text("finished").first).to_be_visible(timeout=UP_MILLISECONDS)
-    page.close()

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.contrast import faint_texts
-from tests.browser.person import SIZES, log_in, take_picture
+from tests.browser.person import BETWEEN, SIZES, log_in, take_picture
 from tests.browser.portal_server import PortalServer
 from tests.lab.browser import new_context, watched
 
@@ -27,7 +27,11 @@ class Look:
         return f"{self.size}-{self.theme}-{self.language}"
 
     def see(self, page: Page, name: str) -> None:
-        """Keep a picture; nothing runs over the window's edge, and every text has contrast enough."""
+        """Keep a picture; nothing runs over the window's edge, and every text has contrast enough.
+
+        A click is over when the page that it leads to *begins* to come: what is looked at has come whole.
+        """
+        page.wait_for_load_state()
         take_picture(page, f"{name}-{self}")
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
         faint = faint_texts(page)
@@ -38,7 +42,7 @@ class Look:
         self, chromium: Browser, portal: PortalServer, username: str, *, provoked: tuple[int, ...] = (400,)
     ) -> Iterator[Page]:
         """Somebody's page, logged in. At its end nothing was complained of but the refusals that were ``provoked``."""
-        with new_context(chromium, size=SIZES[self.size]) as context:
+        with new_context(chromium, size=(SIZES | BETWEEN)[self.size]) as context:
             cookies = {"django_language": self.language, "theme": self.theme}
             context.add_cookies([{"name": name, "value": value, "url": portal.url} for name, value in cookies.items()])
             page = context.new_page()

@@ -6,16 +6,20 @@ import json
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
+SETTLE_SECONDS = 60
+OPEN_JOBS = "SELECT operation, target_name FROM jobs_job WHERE status IN ('queued', 'started', 'unwinding')"
 IMAGE_BYTES = 64 * 1024
 
 
@@ -78,6 +82,17 @@ class PortalServer:
     def password(self, username: str) -> str:
         logins = json.loads((self.data / "logins.json").read_text())
         return next(login["password"] for login in logins if login["username"] == username)
+
+    def settle(self) -> None:
+        """Wait until no job is under way: what one test left to do would meet what the next one arms and counts."""
+        end = time.monotonic() + SETTLE_SECONDS
+        while under_way := self._open_jobs():
+            assert time.monotonic() < end, f"still under way: {under_way}\n{self.logs()}"
+            time.sleep(0.05)
+
+    def _open_jobs(self) -> list[tuple[str, str]]:
+        with closing(sqlite3.connect(f"file:{self.data / 'portal.sqlite3'}?mode=ro", uri=True, timeout=10)) as database:
+            return database.execute(OPEN_JOBS).fetchall()
 
     def logs(self) -> str:
         return "\n".join(path.read_text(errors="replace")[-4000:] for path in sorted(self.data.glob("process-*.log")))

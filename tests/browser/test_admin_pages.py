@@ -7,7 +7,7 @@ import re
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.looking import Look, every_look
-from tests.browser.person import SIZES, UP_MILLISECONDS, log_in, make_machine, take_picture
+from tests.browser.person import SIZES, expect_up, log_in, make_machine, take_picture
 from tests.browser.portal_server import PortalServer
 from tests.doubles.hypervisor_state import HypervisorDouble
 from tests.lab.browser import new_context
@@ -118,8 +118,10 @@ def test_found_machine_is_adopted_protected_and_given_back(chromium: Browser, po
         page.wait_for_selector("button[value=adopt]")
         look.see(page, "adoption-review")
         page.click("button[value=adopt]")
+        expect(page.locator(".alert-success")).to_be_visible()
+        page.goto(f"{portal.url}/?q={name}")
         page.get_by_role("link", name=name).click()
-        expect(page.locator(".head .state-up")).to_be_visible(timeout=UP_MILLISECONDS)
+        expect_up(page)
         machine = page.url
         choose(page, "/protect/")
         expect(page.locator(".head-status")).to_contain_text({"en": "protected", "el": "προστατευμένη"}[look.language])

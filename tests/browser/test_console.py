@@ -17,6 +17,15 @@ from tests.lab.browser import new_context, watched
 CLOSED_PORT = 1
 
 
+@pytest.fixture
+def desk(desk: BrowserContext, portal: PortalServer) -> BrowserContext:
+    """Dora is logged in at it."""
+    page = desk.new_page()
+    log_in(page, portal, "dora")
+    page.close()
+    return desk
+
+
 def test_a_click_opens_the_screen(desk: BrowserContext, portal: PortalServer, machine: str, screen: QemuVnc) -> None:
     page = desk.new_page()
     complaints = watched(page)
@@ -50,6 +59,7 @@ def test_machine_that_goes_off_says_so_and_shows_its_screen_when_it_runs_again(
     page.locator(".head details summary").click()
     page.click("button[data-verb=stop]")
     expect(page.locator(".head .state-down")).to_be_visible(timeout=UP_MILLISECONDS)
+    expect(page.locator(".head button[data-verb=run]")).to_be_enabled(timeout=UP_MILLISECONDS)  # the job has ended too
     screen.stop()  # as a hypervisor does with the screen of a machine that stops
     expect(page.locator("#console-cover-text")).to_contain_text("down")
     again = QemuVnc(tmp_path, name="screen-again", password=PASSWORD)

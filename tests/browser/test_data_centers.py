@@ -5,6 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Browser
 
 from tests.browser.looking import Look, every_look
+from tests.browser.person import follow
 from tests.browser.portal_server import PortalServer
 
 
@@ -15,8 +16,7 @@ def test_pages_of_data_centers_fit_and_keep_the_policy(chromium: Browser, portal
         look.see(page, "templates")
         page.goto(f"{portal.url}/data-centers/")
         look.see(page, "data-centers")
-        page.locator("main").get_by_role("link", name="physics").click()
-        page.wait_for_load_state()
+        follow(page, page.locator("main").get_by_role("link", name="physics"))
         look.see(page, "data-center")
         center = page.url
         page.goto(f"{portal.url}/data-centers/new/")
@@ -37,6 +37,8 @@ def test_pages_of_data_centers_fit_and_keep_the_policy(chromium: Browser, portal
         page.click("button[value=next]")
         page.wait_for_selector("#password")
         look.see(page, "launch-review")
+        page.click("button[value=anew]")
+        page.wait_for_selector("#name")
         page.goto(f"{center}networks/new/")
         page.fill("#name", "not a name")
         page.fill("#cidr", "8.8.8.0/24")

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.looking import Look, every_look
-from tests.browser.person import SIZES, UP_MILLISECONDS, expect_screen
+from tests.browser.person import SIZES, UP_MILLISECONDS, expect_screen, follow
 from tests.browser.portal_server import PortalServer
 from tests.compute.console.qemu import QemuVnc
 from tests.lab.browser import new_context
@@ -43,9 +43,9 @@ def test_a_directory_is_connected_and_followed(
         page.goto(f"{portal.url}/directories/")
         look.see(page, "directories")
         with new_context(chromium, size=SIZES[look.size]) as context:
-            follow(context.new_page(), portal, slapd, group_dn, f"lab-{look.size}\\{name}", machine=machine)
+            leave_the_group(context.new_page(), portal, slapd, group_dn, f"lab-{look.size}\\{name}", machine=machine)
         page.reload()
-        page.get_by_role("link", name=f"lab-{look.size}").click()
+        follow(page, page.get_by_role("link", name=f"lab-{look.size}"))
         page.goto(f"{page.url}remove/")
         look.see(page, "directory-in-use")
 
@@ -70,7 +70,9 @@ def connect(page: Page, portal: PortalServer, slapd: SlapdServer, look: Look) ->
     page.wait_for_url(re.compile(r"/directories/[0-9a-f-]{36}/"))
 
 
-def follow(page: Page, portal: PortalServer, slapd: SlapdServer, group: str, name: str, *, machine: str) -> None:
+def leave_the_group(
+    page: Page, portal: PortalServer, slapd: SlapdServer, group: str, name: str, *, machine: str
+) -> None:
     """The member sees his data center and sits at a machine's screen; when he has left the group, the sync of the portal's own
     beat ends both.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Browser, expect
 
 from tests.browser.looking import Look, every_look
+from tests.browser.person import make_machine
 from tests.browser.portal_server import PortalServer
 
 
@@ -32,3 +33,22 @@ def test_what_was_typed_is_there_after_the_next_log_in(chromium: Browser, portal
         expect(page.locator("#description")).to_have_value("Πεδίο δοκιμών")
         expect(page.locator("#nic-3")).to_be_visible()
         look.see(page, "wizard-kept")
+
+
+def test_back_from_what_was_made_leads_to_the_form_and_sends_nothing_once_more(
+    chromium: Browser, portal: PortalServer
+) -> None:
+    with Look("desk", "light", "en").of(chromium, portal, "bob") as page:
+        made = make_machine(page, portal, "once-1")
+        page.go_back()
+        expect(page.locator("button[value=review]")).to_be_visible()
+        page.go_forward()
+        page.wait_for_url(made)
+        page.goto(f"{portal.url}/machines/new/")
+        page.click("button[value=review]")
+        expect(page.locator("button[value=create]")).to_be_visible()
+        page.wait_for_load_state()
+        page.reload()
+        expect(page.locator("button[value=review]")).to_be_visible()
+        page.goto(f"{portal.url}/search/?q=once-1")
+        expect(page.locator("a.found")).to_have_count(1)

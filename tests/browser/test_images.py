@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.looking import Look, every_look
-from tests.browser.person import SIZES, log_in, take_picture
+from tests.browser.person import SIZES, follow, log_in, take_picture
 from tests.browser.portal_server import PortalServer
 from tests.compute.image_files import backing_file, sound
 from tests.lab.browser import new_context
 
 MOST_MILLISECONDS = 60_000
+PART_BYTES = 4 * 1024**2
 
 
 def files(folder: Path, name: str) -> list[Path]:
@@ -24,6 +27,18 @@ def files(folder: Path, name: str) -> list[Path]:
     made[1].write_bytes(os.urandom(9 * 1024**2))
     made[2].write_bytes(backing_file(folder))
     return made
+
+
+@contextmanager
+def held(page: Page, *, offset: int) -> Iterator[None]:
+    """The part of an upload that begins there stays on its way: while this lasts, no upload can be done with it."""
+    routes: list[Route] = []
+    address = re.compile(rf"offset={offset}$")
+    page.route(address, lambda route: routes.append(route))
+    yield
+    for route in routes:
+        route.continue_()
+    page.unroute(address)
 
 
 def row(page: Page, name: str):
@@ -50,9 +65,10 @@ def upload_three(page: Page, portal: PortalServer, look: Look, folder: Path) -> 
     page.goto(f"{portal.url}/images/")
     look.see(page, "images-none")
     qcow2, raw, bad = files(folder, look.size)
-    page.set_input_files("#files", [qcow2, raw, bad])
-    page.wait_for_selector("#uploads progress")
-    take_picture(page, f"images-uploading-{look}")
+    with held(page, offset=2 * PART_BYTES):
+        page.set_input_files("#files", [qcow2, raw, bad])
+        page.wait_for_selector("#uploads progress")
+        take_picture(page, f"images-uploading-{look}")
     for name, state in ((qcow2.name, "up"), (raw.name, "up"), (bad.name, "failed")):
         expect(row(page, name).locator(f".state-{state}")).to_be_visible(timeout=MOST_MILLISECONDS)
     look.see(page, "images")
@@ -86,27 +102,31 @@ def test_an_upload_goes_on_after_a_pause_and_a_reload_and_a_cancelled_one_is_gon
         page.goto(f"{portal.url}/images/")
         sent: list[str] = []
         page.on("request", lambda request: sent.append(request.url) if request.method == "PUT" else None)
-        with page.expect_response(lambda answer: "offset=4194304" in answer.url):
-            page.set_input_files("#files", file)
-        page.get_by_role("button", name="Pause").click()
+        with page.expect_response(re.compile(rf"offset={2 * PART_BYTES}$"), timeout=MOST_MILLISECONDS):
+            with held(page, offset=2 * PART_BYTES):
+                with page.expect_request(re.compile(rf"offset={2 * PART_BYTES}$")):
+                    page.set_input_files("#files", file)
+                page.get_by_role("button", name="Pause").click()
         expect(page.locator(".upload-text")).to_have_text("paused")
         page.once("dialog", lambda dialog: dialog.accept())
         page.reload()
         expect(row(page, "large.raw")).to_be_visible()
         sent.clear()
         page.evaluate("localStorage.clear()")  # as another browser has it
-        page.set_input_files("#files", file)
-        expect(page.get_by_text("goes on where it was, for physics")).to_be_visible()
+        with held(page, offset=3 * PART_BYTES):
+            page.set_input_files("#files", file)
+            expect(page.get_by_text("goes on where it was, for physics")).to_be_visible()
         expect(row(page, "large.raw").locator(".state-up")).to_be_visible(timeout=MOST_MILLISECONDS)
         offsets = [int(url.rpartition("=")[2]) for url in sent]
         assert offsets
-        assert min(offsets) >= 2 * 4194304
+        assert min(offsets) >= 3 * PART_BYTES, "a part that was on its way arrived"
         assert len(offsets) == len(set(offsets))
         file.write_bytes(os.urandom(21 * 1024**2))
-        with page.expect_response(lambda answer: "offset=0" in answer.url):
-            page.set_input_files("#files", file)
-        page.get_by_role("button", name="Cancel").click()
-        expect(page.locator("#uploads li")).to_have_count(0)
+        with held(page, offset=PART_BYTES):
+            with page.expect_request(re.compile(rf"offset={PART_BYTES}$")):
+                page.set_input_files("#files", file)
+            page.get_by_role("button", name="Cancel").click()
+            expect(page.locator("#uploads li")).to_have_count(0)
         expect(row(page, "large.raw")).to_have_count(1)
 
 
@@ -142,8 +162,7 @@ def test_without_javascript_a_form_takes_a_whole_file(chromium: Browser, portal:
         page.goto(f"{portal.url}/images/")
         page.set_input_files("#files", file)
         take_picture(page, "images-no-script")
-        page.get_by_role("button", name="Upload").click()
-        page.wait_for_load_state()
+        follow(page, page.get_by_role("button", name="Upload"))
         expect(page.get_by_text("has arrived and is being inspected")).to_be_visible()
         expect(row(page, file.name)).to_be_visible()
     finally:

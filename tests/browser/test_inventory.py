@@ -8,6 +8,7 @@ from uuid import uuid4
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.looking import Look, every_look
+from tests.browser.person import follow
 from tests.browser.portal_server import PortalServer
 from tests.doubles.hypervisor_state import HypervisorDouble, put
 
@@ -41,6 +42,7 @@ def test_inventory_pages_fit_and_are_legible(chromium: Browser, portal: PortalSe
         second(page, portal, look)
         provider = page.url
         look.see(page, "provider-networks")
+        offer_bridge(page, look)
         page.goto(f"{portal.url}/clusters/")
         look.see(page, "clusters")
         cluster = make_cluster(page, portal, look)
@@ -55,10 +57,25 @@ def test_inventory_pages_fit_and_are_legible(chromium: Browser, portal: PortalSe
         look.see(page, "readiness")
         dissolve(page, cluster, look)
         page.goto(f"{provider}remove/")
-        page.locator("main form button[type=submit]").click()
+        follow(page, page.locator("main form button[type=submit]"))
     with look.of(chromium, portal, "physics-admin") as page:
         page.goto(f"{portal.url}/storage/")
         look.see(page, "storage-of-a-department")
+
+
+def offer_bridge(page: Page, look: Look) -> None:
+    """Offered under a name of its own, and taken back."""
+    follow(page, page.locator("#networks tr", has_text="br0").locator("[data-verb=offer]"))
+    look.see(page, "network-offer")
+    page.fill("#name", "Institute-LAN")
+    page.locator("main form button[type=submit]").click()
+    offered = page.locator("#networks tr", has_text="Institute-LAN")
+    expect(offered).to_be_visible()
+    look.see(page, "networks-offered")
+    follow(page, offered.locator("[data-verb=take-back]"))
+    look.see(page, "network-take-back")
+    follow(page, page.locator("main form button[type=submit]"))
+    expect(page.locator("#networks [data-verb=take-back]")).to_have_count(0)
 
 
 def make_cluster(page: Page, portal: PortalServer, look: Look) -> str:

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from tests.browser.contrast import faint_texts
-from tests.browser.person import SIZES, UP_MILLISECONDS, log_in, make_machine, take_picture
+from tests.browser.person import SIZES, UP_MILLISECONDS, expect_up, log_in, make_machine, take_picture
 from tests.browser.portal_server import PortalServer
 from tests.doubles.hypervisor_state import Fault, HypervisorDouble
 from tests.lab.browser import new_context
@@ -30,7 +30,7 @@ def test_menu_of_a_machine_fits_a_phone(chromium: Browser, portal: PortalServer)
         page = context.new_page()
         log_in(page, portal, "physics-admin")
         make_machine(page, portal, "phone-1")
-        expect(page.locator(".head .state-up")).to_be_visible(timeout=UP_MILLISECONDS)
+        expect_up(page)
         page.locator(".head details summary").click()
         for verb in ("reboot", "stop", "delete"):
             expect(page.locator(f".head [data-verb={verb}]")).to_be_in_viewport(ratio=1)
@@ -56,7 +56,7 @@ def test_creation_that_failed_says_so_and_is_tried_again(chromium: Browser, port
         page.goto(f"{portal.url}/jobs/")
         page.locator("#jobs-list a").first.click()
         again = page.get_by_role("link", name="Try again")
-        expect(again).to_be_visible()
+        expect(again).to_be_visible(timeout=UP_MILLISECONDS)  # when the job has ended
         take_picture(page, "failed-job-phone-light-en")
         page.emulate_media(color_scheme="dark", reduced_motion="reduce")
         page.set_viewport_size(dict(zip(("width", "height"), SIZES["desk"], strict=True)))

@@ -6,7 +6,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.browser.contrast import faint_texts
 from tests.browser.looking import Look, every_look
-from tests.browser.person import SIZES, UP_MILLISECONDS, log_in, make_machine, take_picture
+from tests.browser.person import SIZES, UP_MILLISECONDS, expect_up, follow, log_in, make_machine, take_picture
 from tests.browser.portal_server import PortalServer
 from tests.lab.browser import new_context
 
@@ -39,7 +39,7 @@ def test_ticked_machines_are_stopped_and_deleted_together(chromium: Browser, por
     with look.of(chromium, portal, "informatics-admin") as page:
         for number in (1, 2):
             make_machine(page, portal, f"bulk-{look.size}-{number}")
-            expect(page.locator(".head .state-up")).to_be_visible(timeout=UP_MILLISECONDS)
+            expect_up(page)
         list_of_them = f"{portal.url}/?q=bulk-{look.size}"
         page.goto(list_of_them)
         expect(page.locator(".bulk button[value=stop]")).to_be_disabled()
@@ -51,9 +51,13 @@ def test_ticked_machines_are_stopped_and_deleted_together(chromium: Browser, por
         page.goto(list_of_them)
         page.locator("input[name=machine]").first.check()
         expect(page.locator("tbody .state-down")).to_have_count(2, timeout=UP_MILLISECONDS)
+        allowed = page.locator(
+            "tbody [data-verb=delete]:not([aria-disabled])"
+        )  # as soon as the job that stopped it has ended
+        expect(allowed).to_have_count(2, timeout=UP_MILLISECONDS)
         expect(page.locator("input[name=machine]:checked")).to_have_count(1)
         page.click("[data-select-all]")
-        page.click(".bulk button[value=delete]")
+        follow(page, page.locator(".bulk button[value=delete]"))
         look.see(page, "bulk-delete")
         page.click("form .btn-outline-danger")
         expect(page.locator("tbody .state-changing")).to_have_count(2)

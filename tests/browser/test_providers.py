@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.browser.looking import Look, every_look
+from tests.browser.person import follow
 from tests.browser.portal_server import PortalServer
 from tests.lab.far_host import FarHost
 
@@ -29,8 +30,7 @@ def test_far_libvirt_is_connected_in_the_browser_alone(
         look.see(page, "provider-tested")
         page.goto(f"{portal.url}/providers/")
         look.see(page, "providers")
-        page.get_by_role("link", name="local").click()
-        page.wait_for_load_state()
+        follow(page, page.get_by_role("link", name="local"))
         look.see(page, "provider-local")
         page.goto(f"{page.url}remove/")
         look.see(page, "provider-in-use")

@@ -121,6 +121,26 @@ def repeated(folder: Path) -> bytes:
     return bytes(data)
 
 
+def unpacked_for_ever(folder: Path) -> bytes:
+    """Not 400 KiB that unpack to 64 GiB of zeros: little to write, and much to do."""
+    made = folder / "packed.qcow2"
+    qemu_img("create", "-f", "qcow2", "-o", "cluster_size=64k", str(made), "64G")
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -c -P 0 0 64k", str(made)], check=True, capture_output=True)
+    data = bytearray(made.read_bytes())
+    (count, l1) = struct.unpack_from(">IQ", data, 36)
+    (table,) = struct.unpack_from(">Q", data, l1)
+    l2 = table & 0x00FFFFFFFFFFFE00
+    data[l2 : l2 + 65536] = data[l2 : l2 + 8] * 8192
+    data[l1 : l1 + 8 * count] = struct.pack(">Q", table) * count
+    return bytes(data)
+
+
+def counted_in_memory(path: Path, *, mib: int) -> None:
+    """A file of holes whose clusters, of the smallest size and with the largest counts, are counted in so much memory."""
+    qemu_img("create", "-f", "qcow2", "-o", "cluster_size=512,refcount_bits=64", str(path), "1M")
+    os.truncate(path, mib * 64 * MIB)  # eight bytes for each 512
+
+
 def petabyte(folder: Path) -> bytes:
     """Not 200 KiB that say they are a disk of 1 PiB."""
     data = bytearray(sound(folder, filled_kib=64))

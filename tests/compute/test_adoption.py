@@ -8,7 +8,9 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
+from django.test import Client
 
+from compute import selectors
 from compute.models import Disk, FoundVm, Vm
 from compute.rules import adopted_name
 from compute.services import adoption, vms
@@ -16,14 +18,17 @@ from compute.services.adoption import Adoption
 from compute.services.wishes import VmRequest
 from compute.sync.inventory import sync_provider
 from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted
+from portal.events.models import Event
 from portal.hypervisors.models import Provider
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tenants import quota
-from tenants.models import QuotaCharge
+from tenants.models import QuotaCharge, User
 from tenants.models.quota import Dimension
 from tests.doubles.hypervisor_state import Fault, HypervisorDouble
-from tests.people import Institute, the_institute
+from tests.people import PASSWORD, Institute, the_institute
+from tests.tenants.conftest import as_actor
+from tests.tenants.directory.conftest import fresh, openldap_row
 
 
 @pytest.fixture
@@ -72,7 +77,7 @@ def test_list_follows_the_hypervisor_and_writes_only_what_changed(place, double,
     sync_provider(place.provider)
     assert sorted(FoundVm.objects.values_list("name", flat=True)) == ["ns1", "other"]
     for number in range(300):
-        double.plant_vm(f"many-{number}")
+        double.plant_vm(f"many-{number}", portal_id=uuid4() if number % 2 else None)
     sync_provider(place.provider)
     with django_assert_max_num_queries(40):
         sync_provider(place.provider)
@@ -134,6 +139,30 @@ def test_adopted_machine_is_its_owners_and_obeys_him(place, double, found):
     assert not FoundVm.objects.filter(external_id=vm.external_id).exists()
 
 
+def test_the_owner_may_be_somebody_of_a_directory_who_was_never_here(place, found, slapd):
+    directory, name = openldap_row(slapd, name="uni"), fresh("heir")
+    slapd.person(name, PASSWORD, displayName="The Heir")
+    root, page = Client(), "/unassigned/"
+    root.force_login(place.actor("root").user)
+    sent = {"machine": str(found["dns"].pk), "data_center": str(place.centers["physics"].pk), "owner": f"uni\\{name}"}
+    assert "The owner will be The Heir." in root.post(page, sent | {"action": "review"}).content.decode()
+    assert not User.objects.filter(directory=directory).exists()
+    assert root.post(page, sent | {"action": "adopt"}).status_code == 302
+    vm = Vm.objects.get(name="dns")
+    heir = User.objects.get(directory=directory)
+    assert (vm.owner, vm in selectors.vms(as_actor(heir))) == (heir, True)
+    body = {"data_center": str(place.centers["informatics"].pk), "owner": f"{name}@lab.example"}
+    path = f"/api/v1/vms/{vm.pk}/move/?dry_run=1"
+    assert root.post(path, body, content_type="application/json").status_code == 200
+    slapd.stop()
+    refused = root.post(
+        page, sent | {"machine": str(found["mail server"].pk), "owner": "uni\\another", "action": "adopt"}
+    )
+    assert (refused.status_code, 'id="owner-error">The directory uni' in refused.content.decode()) == (503, True)
+    refused = root.post(path, body | {"owner": "uni\\another"}, content_type="application/json")
+    assert (refused.status_code, refused.json()["reasons"][0]["field"]) == (503, "owner")
+
+
 def test_adoption_over_the_limit_is_charged_and_shown(place, found):
     quota.set_limits(place.centers["physics"], {Dimension.MACHINES: 1})
     adopted(place, found["mail server"], found["dns"])
@@ -175,7 +204,11 @@ def test_what_cannot_be_adopted_is_refused_by_name_and_the_others_too(place, fou
     with pytest.raises(Conflict) as caught:
         adoption.adopt(place.actor("root"), wish(place, row, found["dns"]))
     assert why in {reason.code for reason in caught.value.reasons}
+    # AZ03: a refusal may name another department's machine, which is not for this one's log.
+    assert Event.objects.get(code="VMS_ADOPT_REFUSED").data_center_uid is None
     assert row.name in caught.value.detail
+    if why == "marked":
+        assert "it bears another portal's mark." in caught.value.detail
     assert not Vm.objects.filter(external_id=found["dns"].external_id).exists()
 
 
@@ -224,6 +257,8 @@ def test_protected_machine_is_ended_by_a_super_admin_who_types_its_name_alone(pl
             with pytest.raises(Conflict) as caught:
                 verb(place.actor(person), vm.pk, confirm=typed)
             assert caught.value.reasons[0].code in {"protected", "confirmation_missing"}
+            dry = vms.plan_verb(place.actor(person), vm.pk, verb.__name__.removesuffix("_vm"), confirm=typed)
+            assert dry.reasons == caught.value.reasons
     with pytest.raises(Conflict):
         adoption.unadopt_vm(place.actor("root"), vm.pk)
     assert not Job.objects.filter(target_uid=vm.pk, operation="compute.stop_vm").exists()

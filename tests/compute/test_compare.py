@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from compute.choices import HELD
 from compute.models import Vm
 from compute.sync.inventory import sync_provider
 from compute.sync.vms import RUNNING_DIMENSIONS
-from compute.sync.watcher import look_at
+from compute.sync.watcher import ProviderWatcher, look_at
 from portal.events.models import Event
+from portal.hypervisors.connect import forget
 from portal.hypervisors.models import Provider
 from portal.jobs.engine import advance
 from portal.jobs.models import Job, JobLock
@@ -17,7 +20,7 @@ from portal.jobs.states import FINAL
 from tenants import quota
 from tenants.models import QuotaCharge
 from tenants.models.quota import Dimension
-from tests.doubles.hypervisor_state import drop
+from tests.doubles.hypervisor_state import Fault, drop
 from tests.flows.place import Place, the_place
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -47,6 +50,30 @@ def test_tf17_few_that_vanish_are_absent_and_many_or_all_are_not_believed(
     assert Vm.objects.count() == machines
     assert Provider.objects.get().status_detail == (HELD if is_held else "")
     assert Event.objects.filter(code="PROVIDER_COMPARE_HELD").count() == is_held, "an alarm sounds once"
+
+
+@pytest.mark.long
+def test_tf13_a_hypervisor_that_is_down_for_long_has_unknown_machines_that_cost_what_they_cost(place: Place) -> None:
+    """However often the watcher tries: nothing is made, stopped, deleted or given back meanwhile."""
+    on, off = place.machine("on"), place.machine("off", run=False)
+    charges = sorted(QuotaCharge.objects.values_list("consumer_uid", "dimension", "amount"))
+    there, watcher = place.look(), ProviderWatcher(place.provider.pk, stop := threading.Event())
+    stop.set()  # it looks once, and does not follow
+    place.double.forget_calls()
+    place.double.fail("*", Fault.GONE, times=-1)
+    for _ in range(30):
+        forget(place.provider.pk)  # nobody waits for a cool-down
+        watcher._once()
+    assert {(vm.status, vm.is_absent) for vm in Vm.objects.all()} == {("unknown", False)}
+    assert sorted(QuotaCharge.objects.values_list("consumer_uid", "dimension", "amount")) == charges
+    assert {call.method for call in place.double.calls()} <= {"watch", "about"}, "it was only asked whether it is there"
+    assert not Event.objects.filter(severity="alert").exists()
+    place.double.heal()
+    forget(place.provider.pk)
+    watcher._once()
+    assert dict(Vm.objects.values_list("pk", "status")) == {on.pk: "up", off.pk: "down"}
+    assert sorted(QuotaCharge.objects.values_list("consumer_uid", "dimension", "amount")) == charges
+    assert place.look() == there
 
 
 def watched(place: Place, vm: Vm) -> str:

@@ -26,12 +26,13 @@ from compute.services import clusters, sharing, vms
 from compute.services.adoption import Adoption, adopt, plan_adoption
 from compute.services.clusters import ClusterEdit
 from compute.services.launch import offered
+from compute.services.offered_networks import offer_network
 from compute.services.providers import remove_provider, share_out
 from compute.services.template_rows import storage_of
 from compute.services.templates import TemplateEdit, delete_template, edit_template
 from compute.sync.watcher import look_at
 from compute.versions import latest
-from network.models import Network, NetworkAssignment, VnicProfile, VnicProfileUserGrant
+from network.models import FoundNetwork, Network, NetworkAssignment, VnicProfile, VnicProfileUserGrant
 from network.services import create_network, providers_for
 from portal.common.actor import system_actor
 from portal.common.errors import Conflict, Invalid, NotFound
@@ -277,6 +278,8 @@ def test_the_network_of_an_engines_hosts_is_shared_out_by_hand_alone_and_warned_
     assert client.get(page).content.decode().count(warning) == 1
     shown = client.get("/api/v1/networks/").json()["results"]
     assert {one["name"] for one in shown if one["is_management"]} == {"wires"}
+    with pytest.raises(Conflict, match="assign it to data centers as it is"):
+        offer_network(root, both.engine.pk, FoundNetwork.objects.get(name="wires").pk)
     both.double.put("network", "net-hosts", management=False)
     both.read()
     assert warning not in client.get(page).content.decode()

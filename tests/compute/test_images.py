@@ -206,6 +206,16 @@ def test_another_department_sees_none_and_end_users_upload_none(institute):
     assert list(images.images(institute.actor("physics-admin"))) == [image]
 
 
+def test_AZ12_nobody_elses_bytes_come_into_an_upload_that_somebody_answers_for(institute, tmp_path):  # noqa: N802
+    image = begin(institute, data := sound(tmp_path))
+    with pytest.raises(NotPermitted, match="physics-admin began this upload"):
+        images.receive(institute.actor("root"), image.pk, b"evil", offset=0)
+    assert Event.objects.filter(code="IMAGE_UPLOAD_REFUSED", actor_name="root", object_uid=image.pk).count() == 1
+    assert Image.objects.get(pk=image.pk).received_bytes == 0
+    Image.objects.filter(pk=image.pk).update(uploader=None)  # his account is gone
+    assert send(institute, image, data, who="root").received_bytes == len(data)
+
+
 def test_a_cancelled_upload_leaves_no_bytes_and_one_at_work_is_not_removed(institute, tmp_path):
     data, actor = sound(tmp_path), institute.actor("physics-admin")
     image = begin(institute, data)

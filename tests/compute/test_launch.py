@@ -23,25 +23,30 @@ from compute.services.launch import (
     plan_launch,
     request_of,
     unfinished_launch,
+    with_admin,
 )
 from network.models import Network, NetworkAssignment
-from portal.common.actor import Bounds
-from portal.common.errors import Conflict, Invalid, NotPermitted
+from portal.common.actor import Bounds, system_actor
+from portal.common.errors import Conflict, Invalid, NotPermitted, Unavailable
 from portal.events.models import Event
 from portal.hypervisors.connect import driver_for
 from portal.jobs.control import cancel_job
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tenants import policy, quota
-from tenants.models import DataCenter, DataCenterUserGrant, SystemUserGrant, User
+from tenants.models import DataCenter, DataCenterUserGrant, Role, SystemUserGrant, User
 from tenants.models.quota import Dimension
+from tenants.permits import Permit
 from tenants.services.data_centers import set_data_center_enabled
 from tests.compute.launches import launch_of, of_somebody_new
 from tests.doubles.hypervisor_state import Fault, HypervisorDouble
 from tests.edge.conftest import one_world, world
 from tests.edge.world import World
+from tests.lab.slapd_server import SlapdServer
 from tests.people import PASSWORD
+from tests.tenants.directory.conftest import fresh, openldap_row
 
+LAUNCH = "/data-centers/launch/"
 __all__ = ["one_world", "world"]
 pytestmark = pytest.mark.long
 ONCE = (
@@ -196,6 +201,25 @@ def test_whoever_holds_it_for_a_time_or_by_a_narrow_token_appoints_nobody(world:
         plan_launch(root, wanted)
 
 
+@pytest.mark.parametrize(
+    ("lost", "done"),
+    [("PROVIDER_MANAGE", ["data_center"]), ("QUOTA_EDIT", ["data_center", "clusters", "storage", "templates"])],
+)
+def test_AZ09_a_launch_does_nothing_that_who_asked_may_no_longer_do(world: World, lost: str, done: list[str]):  # noqa: N802
+    clerk = Role.objects.create(name="Clerk", codename="custom-clerk", permits=sorted(Permit))
+    bob = world.place.users["bob"]
+    policy.grant(system_actor(), clerk.codename, bob, policy.system())
+    job = launch_data_center(
+        world.place.actor("bob"), replace(launch_of(world.place, "chemistry"), network=None, admin="charlie")
+    )
+    Role.objects.filter(pk=clerk.pk).update(permits=sorted(set(Permit) - {lost}))
+    assert ended(job).error["code"] == "not_permitted"
+    finished = list(job.steps.filter(status="done").order_by("position").values_list("name", flat=True))
+    assert finished[: len(done)] == done
+    assert "quota" not in finished
+    assert not DataCenter.objects.get(pk=job.target_uid).enabled
+
+
 def test_what_was_opened_by_hand_is_its_peoples_and_no_launch_goes_on_with_it(world: World):
     root, place = world.place.actor("root"), world.place
     double_of(world).fail("create_network", Fault.REFUSED)
@@ -236,3 +260,28 @@ def test_an_admin_who_is_disabled_at_the_last_moment_opens_nothing(world: World,
     )
     assert ended(job).error["code"] == "admin_gone"
     assert not DataCenter.objects.get(pk=job.target_uid).enabled
+
+
+def test_its_admin_may_be_somebody_of_a_directory_who_was_never_here(world: World, slapd: SlapdServer):
+    root, directory = world.place.actor("root"), openldap_row(slapd, name="uni", domains=[])
+    name, kept_out = fresh("founder"), fresh("gone")
+    slapd.person(name, PASSWORD)
+    slapd.change(slapd.person(kept_out, PASSWORD), pwdReset="TRUE")
+    plain = launch_of(world.place, "chemistry")
+    wanted = with_admin(root, replace(plain, admin=f"uni\\{name}"))
+    assert plan_launch(root, wanted).reasons == ()
+    assert not User.objects.filter(directory=directory).exists()
+    assert ended(launch_data_center(root, wanted)).status == "finished"
+    admin, center = User.objects.get(directory=directory), DataCenter.objects.get(name="chemistry")
+    assert DataCenterUserGrant.objects.filter(user=admin, content_object=center).exists()
+
+    def refusals(admin: str) -> set[str]:
+        return {one.code for one in plan_launch(root, with_admin(root, replace(plain, name="x", admin=admin))).reasons}
+
+    assert refusals(f"uni\\{kept_out}") == {"admin_kept_out"}
+    assert refusals("uni\\nobody-there") == {"admin_unknown"}
+    slapd.stop()
+    with pytest.raises(Unavailable, match="uni"):
+        with_admin(root, replace(plain, admin="uni\\another"))
+    page = world.browser("root").post(LAUNCH, {"name": "x", "admin": "uni\\another", "at": "5", "go": "next"})
+    assert "uni cannot be asked" in str(page.context["form"].errors["admin"])

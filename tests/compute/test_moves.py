@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from compute import selectors
-from compute.models import FoundVm, StorageAssignment, Vm
+from compute.models import FoundVm, StorageAssignment, Template, Vm
 from compute.models.grants import VmGroupGrant, VmUserGrant
 from compute.services import adoption, moves, vms
 from compute.services.adoption import Adoption
@@ -30,6 +30,7 @@ from portal.common.errors import Busy, Conflict, Invalid, NotFound, NotPermitted
 from portal.events.models import Event
 from portal.hypervisors.specs import VmFound, VmStatus
 from portal.jobs.engine import run_to_end
+from portal.jobs.models import Job
 from tenants import policy, quota
 from tenants.models import DataCenter, QuotaCharge
 from tenants.models.quota import Dimension
@@ -284,9 +285,30 @@ def test_the_new_department_reads_what_was_done_and_nothing_of_quota_and_people_
         answer = client.get(path)
         assert answer.status_code == HTTPStatus.OK
         assert not any(word in answer.content.decode() for word in ("friends", "top_consumers", "shortfall")), path
+    assert_jobs_are_told_in_short(place, vm)
     whole = {event.code: event for event in history_for(place, "root", vm)}
     assert whole["GRANT_DONE"].data["group"] == "friends"
     assert whole["VM_RUN_REFUSED"].data["reasons"]
+
+
+def assert_jobs_are_told_in_short(place: Institute, vm: Vm) -> None:
+    """What job was done when, and nothing that it says: its page, its steps and its error are the old department's."""
+    job = Job.objects.get(target_uid=vm.pk)
+    Job.objects.filter(pk=job.pk).update(error={"code": "x", "text": "secret place"})
+    job.steps.update(message="secret place")
+    for name, may in (("informatics-admin", False), ("charlie", False), ("physics-admin", True), ("root", True)):
+        client = Client()
+        client.force_login(place.users[name])
+        tab = client.get(f"/machines/{vm.pk}/jobs/")
+        assert ("Create machine" in tab.content.decode()) is (name != "physics-admin"), name
+        assert "secret place" not in tab.content.decode()
+        if name != "physics-admin":
+            overview = client.get(f"/machines/{vm.pk}/").content.decode()
+            assert ("Create machine" in overview, "secret place" in overview) == (True, may), name
+            assert (f"/jobs/{job.pk}/" in overview) is may, name
+        for path in (f"/jobs/{job.pk}/", f"/api/v1/jobs/{job.pk}/"):
+            answer = client.get(path)
+            assert answer.status_code == (HTTPStatus.OK if may else HTTPStatus.NOT_FOUND), (name, path)
 
 
 def test_shares_that_ended_before_name_nobody_of_the_old_department_in_the_new_one(place):
@@ -307,3 +329,14 @@ def test_who_read_a_machine_before_it_moved_gives_no_role_on_it_where_it_is_now(
     with pytest.raises(NotFound):
         grant_role(place.actor("physics-admin"), "user-role", place.users["bob"], old)
     assert holders(old) == set()
+
+
+def test_AZ16_a_moved_machine_names_no_template_of_the_department_it_left(place):  # noqa: N802
+    vm = machine(place, "web-moved")
+    Template.objects.filter(pk=vm.template_id).update(owner=place.centers["physics"], name="of-physics-alone")
+    moves.move_vm(place.actor("root"), vm.pk, to(place, "charlie"))
+    client = Client()
+    client.force_login(place.users["charlie"])
+    pages = [client.get(path).content.decode() for path in ("/", f"/machines/{vm.pk}/")]
+    assert ["web-moved" in page and "of-physics-alone" not in page for page in pages] == [True, True]
+    assert client.get(f"/api/v1/vms/{vm.pk}/").json()["template"] is None

@@ -10,6 +10,7 @@ import pytest
 from compute.models import (
     Cluster,
     ClusterAssignment,
+    Console,
     FoundVm,
     Host,
     Nic,
@@ -22,6 +23,7 @@ from compute.models import (
 )
 from compute.services import adoption, vms
 from compute.services.adoption import Adoption
+from compute.services.consoles import console_target
 from compute.services.providers import share_out
 from compute.services.upgrades import accept_version, look_of
 from compute.services.wishes import VmRequest
@@ -30,8 +32,10 @@ from network.models import Network, NetworkAssignment
 from portal.common.actor import system_actor
 from portal.common.sealed import seal_json
 from portal.events.models import Event
-from portal.hypervisors.connect import forget
+from portal.hypervisors.connect import driver_for, forget
+from portal.hypervisors.errors import DisplayRefused
 from portal.hypervisors.models import Provider
+from portal.hypervisors.ovirt.driver import OvirtDriver
 from portal.jobs.engine import advance
 from portal.jobs.models import Job
 from portal.jobs.states import RUNNABLE
@@ -114,6 +118,45 @@ def test_a_machine_made_here_whose_row_was_lost_is_adopted_as_it_was_and_given_b
     assert vm.pk.hex in ovirt_engine.things("vms")[vm_id]["comment"]
     assert patiently(adoption.unadopt_vm(root, again.pk)).status == "finished"
     assert ovirt_engine.things("vms")[vm_id]["comment"] == ""
+
+
+def test_IN09_an_engine_that_names_any_place_for_a_screen_leads_the_portal_to_its_hosts_alone(  # noqa: N802
+    institute: Institute, engine: Provider, ovirt_engine: EngineDouble, settings: Any, monkeypatch: pytest.MonkeyPatch
+):
+    settings.CELERY_BROKER_URL = "redis://127.0.0.1:6379/0"
+    ref = driver_for(engine).adopt_vm(key("vms", "stranger-up"))
+    vm = Vm.objects.create(
+        uid=ref.uid,
+        name="stranger-up",
+        data_center=institute.centers["physics"],
+        cluster=Cluster.objects.filter(provider=engine).first(),
+        provider=engine,
+        external_id=ref.external_id,
+        status="up",
+        memory_mib=1024,
+        vcpus=1,
+    )
+    console = Console(vm=vm, protocol="vnc")
+    assert console_target(console).host == "127.0.0.1", "its displays are here, as it is"
+    assert Host.objects.get(provider=engine, name="node1").addresses[0] == "node1.institute.example"
+    ovirt_engine.configure(display_address="192.0.2.1")
+    assert console_target(console).host == "192.0.2.1"
+
+    def refused(address: str, port: int) -> str:
+        ovirt_engine.configure(display_address=address, display_port=port)
+        with pytest.raises(DisplayRefused) as error:
+            console_target(console)
+        return error.value.code
+
+    for address in ("192.0.2.77", "169.254.169.254", "10.0.0.1"):
+        assert refused(address, 5900) == "display_elsewhere"
+    assert refused("127.0.0.1", 6379) == "display_elsewhere", "the portal's own broker"
+    assert refused("192.0.2.1", 5432) == "display_port"
+    monkeypatch.setattr(OvirtDriver, "is_here", lambda _: False)
+    assert refused("127.0.0.1", 5900) == "display_elsewhere"
+    alarms = Event.objects.filter(code="PROVIDER_DISPLAY_REFUSED", object_uid=engine.pk, severity="alert")
+    assert alarms.count() == 6
+    assert "169.254.169.254" in " ".join(alarm.data["told"] for alarm in alarms)
 
 
 @pytest.mark.parametrize("more", [(), ("vms", "disks")], ids=["ids kept", "ids new"])

@@ -14,8 +14,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from compute.models import FoundVm, Host
-from compute.services import providers
+from compute.services import providers, vms
 from compute.services.providers import NotReached, ProviderEdit
+from compute.services.wishes import VmRequest
 from compute.sync import watcher
 from portal.common import sealed
 from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted
@@ -24,6 +25,8 @@ from portal.hypervisors.connect import connection_of, driver_for
 from portal.hypervisors.errors import Denied, Unavailable
 from portal.hypervisors.libvirt.uri import Uri, parsed
 from portal.hypervisors.models import Provider
+from portal.jobs.engine import advance, run_to_end
+from portal.jobs.models import Job
 from tests.compute.console.certificates import Authority
 from tests.doubles.hypervisor_state import Fault, HypervisorDouble
 from tests.hypervisors.libvirt.real import until
@@ -128,7 +131,7 @@ def test_pages_and_lists_cost_no_more_with_more_providers(institute, tmp_path):
         address = f"double://{tmp_path}/{number}"
         providers.connect_provider(root, name=f"more-{number}", kind="double", address=address)
     assert counted() == few
-    assert few == [9, 5, 5, 7]
+    assert few == [8, 4, 4, 6]
 
 
 def test_an_admin_of_a_department_connects_nothing_and_sees_no_provider(institute):
@@ -286,10 +289,25 @@ def watched(uid) -> bool:
     return Provider.objects.filter(pk=uid).exclude(watcher_holder="").exists()
 
 
+def test_what_was_asked_for_before_a_provider_was_disabled_is_done_and_what_is_there_obeys(institute):
+    place, root = institute, institute.actor("root")
+    request = VmRequest("web", place.centers["physics"].pk, place.template.pk, vnic_profile_uids=())
+    vm, job = vms.create_vm(place.actor("alice"), request)
+    advance(job.pk)
+    assert Job.objects.get(pk=job.pk).status == "started"
+    providers.set_provider_enabled(root, vm.provider_id, enabled=False)
+    assert run_to_end(job.pk).status == "finished"
+    vm.refresh_from_db()
+    assert vm.status in {"powering_up", "up"}, "nobody watches it come up"
+    for verb in (vms.stop_vm, vms.delete_vm):
+        assert run_to_end(verb(place.actor("alice"), vm.pk).pk).status == "finished"
+
+
 @pytest.mark.turns
 @pytest.mark.long
 def test_a_new_provider_is_watched_and_a_disabled_or_removed_one_let_go_of(institute, tmp_path, monkeypatch):
     monkeypatch.setattr(watcher, "RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(watcher, "STRANGERS_SECONDS", 0.2)
     root = institute.actor("root")
     with watching():
         given = {"kind": "double", "address": f"double://{tmp_path}/second"}
@@ -299,9 +317,9 @@ def test_a_new_provider_is_watched_and_a_disabled_or_removed_one_let_go_of(insti
         until(lambda: not watched(row.pk), "the watcher to let go", seconds=30)
         providers.set_provider_enabled(root, row.pk, enabled=True)
         until(lambda: watched(row.pk), "a watcher again", seconds=30)
+        there = HypervisorDouble(tmp_path / "moved").plant_vm("there", state="up")
         providers.edit_provider(root, row.pk, ProviderEdit(address=f"double://{tmp_path}/moved"))
-        since = Provider.objects.get(pk=row.pk).status_at
-        until(lambda: Provider.objects.get(pk=row.pk).status_at > since, "a look by the new address", seconds=30)
+        until(lambda: FoundVm.objects.filter(external_id=there).exists(), "a look by the new address", seconds=30)
         providers.remove_provider(root, row.pk)
         name = f"watch-{row.pk}"
         until(lambda: name not in {each.name for each in threading.enumerate()}, "the thread's end", seconds=30)

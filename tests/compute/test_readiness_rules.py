@@ -45,6 +45,8 @@ def host(**more: object) -> HostState:
         ([host(accelerator="tcg")], [], {"virtualization": "warning", "versions": "ok", "disk": "failed"}),
         ([host(accelerator="")], [DomainState("nas", is_active=True, percent=80)], {"virtualization": "unknown", "versions": "ok", "disk": "warning"}),
         ([host(others={"ov-node2": "8"})], [DomainState("nas", is_active=True, percent=90)], {"virtualization": "ok", "versions": "warning", "migration": "unknown", "disk": "failed"}),
+        ([host()], [DomainState("units", is_active=True, percent=0, holds_disks=False)], {"virtualization": "ok", "versions": "ok", "disk": "failed"}),
+        ([host()], [DomainState("nas", is_active=True, percent=0), DomainState("units", is_active=True, percent=0, tells_use=False)], {"virtualization": "ok", "versions": "ok", "disk": "ok"}),
         ([host(others={"ov-node2": "9"})], [DomainState("nas", is_active=False, percent=0)], {"virtualization": "ok", "versions": "ok", "migration": "unknown", "disk": "failed"}),
     ],
 )  # fmt: skip

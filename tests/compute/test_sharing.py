@@ -87,5 +87,9 @@ def test_what_is_not_there_or_a_departments_own_is_not_shared(institute):
     with pytest.raises(NotFound):
         sharing.assign(root, physics.pk, "cluster", uuid4())
     own = Network.objects.get(owner=institute.centers["informatics"])
-    with pytest.raises(Conflict):
+    Network.objects.filter(pk=own.pk).update(name="of-informatics")
+    with pytest.raises(Conflict, match="of-informatics"):
         sharing.assign(root, physics.pk, "network", own.pk)
+    sharing.unassign(root, physics.pk, "network", own.pk)
+    told = [row for row in Event.objects.all() if "of-informatics" in f"{row.message} {row.data}"]
+    assert [row.data_center_uid for row in told] == [None, None], "AZ03: in no log of a department's"

@@ -15,6 +15,7 @@ from compute import spool
 from compute.models import FoundVm, Image, Template, Vm
 from compute.services import adoption, images, templates
 from compute.services.adoption import Adoption
+from compute.services.providers import connect_provider
 from compute.services.recount import recount
 from compute.sync.inventory import sync_provider
 from portal.common.errors import NotPermitted, QuotaExceeded
@@ -183,13 +184,38 @@ def test_disks_that_cannot_be_measured_are_named_in_the_review_and_cost_nothing(
     wanted = Adoption((row.pk,), institute.centers["physics"].pk, "")
     assert adoption.plan_adoption(institute.actor("root"), wanted).unmeasured == ("far",)
     vm = adopt(institute, row)
-    assert (vm.found_disk_gib, used(institute), agrees(institute)) == (0, 0, True)
+    assert (vm.found_disk_gib, used(institute), agrees(institute)) == (None, 0, True), "not known is not nothing"
+    client = Client()
+    client.force_login(institute.users["root"])
+    assert "What they promise is not known, and not charged" in client.get(f"/machines/{vm.pk}/disks/").content.decode()
 
 
 def test_a_hypervisor_that_is_silent_leaves_the_review_without_sizes(institute, double, mail):
     double.fail("disk_sizes", Fault.GONE)
     wanted = Adoption((mail.pk,), institute.centers["physics"].pk, "")
     assert adoption.plan_adoption(institute.actor("root"), wanted).unmeasured == ("mail",)
+
+
+def test_each_provider_tells_the_size_of_its_own_machine_where_several_have_one_of_the_same_id(
+    institute, double, mail, tmp_path
+):
+    other = HypervisorDouble(tmp_path / "second")
+    root = institute.actor("root")
+    second = connect_provider(root, name="second", kind="double", address=f"double://{tmp_path}/second")
+    twin = FoundVm.objects.create(provider=second, external_id=mail.external_id, name="twin")
+    other.fail("disk_sizes", Fault.GONE)
+    told = {row.name: row.disk_gib for row in adoption.measure(root, [mail.pk, twin.pk])}
+    assert told == {"mail": 6, "twin": None}
+    twin.refresh_from_db()
+    assert twin.measured_at is None
+
+
+@pytest.mark.parametrize("size", [2**64 - 1, -1])
+def test_a_size_that_no_disk_has_is_one_that_cannot_be_told(institute, double, mail, size):
+    double.set_vm(mail.external_id, disk_bytes=size)
+    [row] = adoption.measure(institute.actor("root"), [mail.pk])
+    assert (row.disk_bytes, row.measured_at is not None) == (None, True)
+    assert (adopt(institute, mail).found_disk_gib, used(institute)) == (None, 0)
 
 
 @pytest.mark.turns
@@ -209,7 +235,7 @@ def test_the_hypervisors_of_a_review_are_asked_at_once_and_one_that_is_late_is_n
     late, both = Event(), Barrier(2)
     monkeypatch.setattr(adoption, "IN_ALL", 1.0)
     asked: Any = [(Far(both), ("a",)), (Far(None), ("b",)), (Far(both), ("c",))]
-    assert adoption._sizes_by(asked) == {"a": 1, "c": 1}
+    assert adoption._sizes_by(asked) == [{"a": 1}, {}, {"c": 1}]
     late.set()
 
 

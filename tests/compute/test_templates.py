@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,7 +13,7 @@ from django.test import Client
 
 from compute import qemu_img, selectors, spool
 from compute.models import Image, Template, Vm
-from compute.services import images, templates, vms
+from compute.services import images, sharing, templates, vms
 from compute.services.template_rows import TemplateTraits
 from compute.services.templates import NewTemplate, TemplateEdit
 from compute.services.wishes import VmRequest
@@ -120,30 +121,31 @@ def test_the_format_is_said_and_never_guessed(institute, image, monkeypatch):
     assert arguments[:5] == ["convert", "-f", "qcow2", "-O", "qcow2"]
 
 
-@pytest.mark.parametrize(
-    ("traits", "field"),
-    [
-        ({"name": ""}, "name"),
-        ({"name": "a<b"}, "name"),
-        ({"name": "x" * 65}, "name"),
-        ({"description": "x" * 501}, "description"),
-        ({"description": "\x07"}, "description"),
-        ({"icon": "../../etc/passwd"}, "icon"),
-        ({"memory_mib": 1}, "memory_mib"),
-        ({"memory_min_mib": 2048, "memory_mib": 1024}, "memory_mib"),
-        ({"memory_min_mib": 0}, "memory_min_mib"),
-        ({"vcpus": 0}, "vcpus"),
-    ],
+BAD_TRAITS = (
+    ({"name": ""}, "name"),
+    ({"name": "a<b"}, "name"),
+    ({"name": "x" * 65}, "name"),
+    ({"description": "x" * 501}, "description"),
+    ({"description": "\x07"}, "description"),
+    ({"icon": "../../etc/passwd"}, "icon"),
+    ({"memory_mib": 1}, "memory_mib"),
+    ({"memory_min_mib": 2048, "memory_mib": 1024}, "memory_mib"),
+    ({"memory_min_mib": 0}, "memory_min_mib"),
+    ({"vcpus": 0}, "vcpus"),
 )
-def test_bad_traits_name_the_field_when_made_and_when_changed(institute, image, traits, field):
+
+
+def test_bad_traits_name_the_field_when_made_and_when_changed(institute, image):
     actor = institute.actor("physics-admin")
-    with pytest.raises(Invalid) as refused:
-        templates.make_template(actor, wish(institute, image, **traits))
-    assert [reason.field for reason in refused.value.reasons] == [field]
+    for traits, field in BAD_TRAITS:
+        with pytest.raises(Invalid) as refused:
+            templates.make_template(actor, wish(institute, image, **traits))
+        assert [reason.field for reason in refused.value.reasons] == [field], traits
     template = made(institute, image, memory_mib=1024)
-    with pytest.raises(Invalid) as refused:
-        templates.edit_template(actor, template.pk, TemplateEdit(traits))
-    assert [reason.field for reason in refused.value.reasons] == [field]
+    for traits, field in BAD_TRAITS:
+        with pytest.raises(Invalid) as refused:
+            templates.edit_template(actor, template.pk, TemplateEdit(traits))
+        assert [reason.field for reason in refused.value.reasons] == [field], traits
 
 
 def test_what_may_not_be_used_is_not_there(institute, image):
@@ -308,7 +310,60 @@ def test_a_next_version_takes_the_right_to_change_the_one_before(institute, imag
     )
 
 
+def test_AZ12_an_image_that_one_merely_sees_goes_to_no_other_department(institute, image):  # noqa: N802
+    charlie, physics = institute.users["charlie"], institute.centers["physics"]
+    policy.grant(system_actor(), "read-only-admin", charlie, physics)
+    policy.grant(system_actor(), "power-user-role", charlie, institute.centers["informatics"])
+    theirs = wish(institute, image, center="informatics")
+    with pytest.raises(NotPermitted, match="IMAGE_UPLOAD"):
+        templates.make_template(institute.actor("charlie"), theirs)
+    policy.grant(system_actor(), "disk-operator", charlie, image)
+    assert templates.make_template(institute.actor("charlie"), theirs)
+    policy.grant(system_actor(), "template-admin", institute.users["bob"], physics)
+    assert templates.make_template(institute.actor("bob"), wish(institute, image)), "in its own it is for who sees it"
+
+
+def test_AZ05_who_may_change_one_version_does_not_rename_the_others_nor_an_engines_own(institute, image):  # noqa: N802
+    first, bob = made(institute, image), institute.users["bob"]
+    second, _job = templates.make_template(institute.actor("physics-admin"), next_of(institute, image))
+    policy.grant(system_actor(), "template-owner", bob, first)
+    with pytest.raises(NotPermitted, match="other versions"):
+        templates.edit_template(institute.actor("bob"), first.pk, TemplateEdit({"name": "Mine"}))
+    assert templates.edit_template(institute.actor("bob"), first.pk, TemplateEdit({"vcpus": 2})).vcpus == 2
+    policy.grant(system_actor(), "template-owner", bob, second)
+    templates.edit_template(institute.actor("bob"), first.pk, TemplateEdit({"name": "Ours"}))
+    assert set(Template.objects.filter(name="Ours")) == {first, second}
+    own = Template.objects.get(pk=institute.template.pk)
+    engines = Template.objects.get(pk=own.pk)
+    engines.pk, engines.provider, engines.external_id, engines._state.adding = uuid4(), institute.provider, "x", True
+    engines.save()
+    templates.edit_template(institute.actor("root"), own.pk, TemplateEdit({"name": "Plain"}))
+    assert Template.objects.get(pk=engines.pk).name == own.name
+
+
 def test_there_is_no_next_version_of_nothing(institute, image):
     with pytest.raises(Invalid) as refused:
         templates.make_template(institute.actor("physics-admin"), next_of(institute, image, name="New"))
     assert refused.value.reasons[0].field == "name"
+
+
+def test_a_list_says_which_data_centers_may_use_each_template_as_far_as_its_reader_sees(institute):
+    physics, informatics = (institute.centers[name] for name in ("physics", "informatics"))
+    clients = {name: Client() for name in ("root", "alice", "charlie")}
+    for name, client in clients.items():
+        client.force_login(institute.users[name])
+
+    def told(name: str) -> tuple[list[str], str]:
+        [row] = clients[name].get("/api/v1/templates/").json()["results"]
+        page = clients[name].get("/templates/").content.decode()
+        cell = page.partition('data-label="For">')[2].partition("</td>")[0]
+        return row["data_centers"], " ".join(re.sub("<[^>]*>", "", cell).split())
+
+    both = [str(informatics.pk), str(physics.pk)]
+    assert told("root") == (both, "informatics, physics")
+    assert told("alice") == ([str(physics.pk)], "physics")
+    sharing.unassign(institute.actor("root"), informatics.pk, "template", institute.template.pk)
+    assert told("root") == ([str(physics.pk)], "physics")
+    assert clients["charlie"].get("/api/v1/templates/").json()["results"] == []
+    sharing.unassign(institute.actor("root"), physics.pk, "template", institute.template.pk)
+    assert told("root") == ([], "no data center yet")

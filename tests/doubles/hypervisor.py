@@ -21,12 +21,14 @@ from portal.hypervisors.specs import (
     Inventory,
     VmStatus,
 )
-from tests.doubles.hypervisor_machines import DoubleMachines, DoubleNetworks, network_found
+from tests.doubles.hypervisor_machines import ON_THE_WAY, DoubleMachines, DoubleNetworks, network_found
 from tests.doubles.hypervisor_state import every
+
+REST_SECONDS = 0.5  # what was written in the moment between a look and a rest is seen after it
 
 
 class DoubleWatch(Watch):
-    """Sees changes by looking often: also those that time makes."""
+    """Sees changes by looking when somebody wrote, and often while time makes some."""
 
     def __init__(self, driver: DoubleDriver) -> None:
         self._driver = driver
@@ -41,7 +43,17 @@ class DoubleWatch(Watch):
             self._seen = now
             if changed or time.monotonic() >= until:
                 return [Change(external_id=uid, what=str(now.get(uid, "gone"))) for uid in changed]
+            self._rest(until)
+
+    def _rest(self, until: float) -> None:
+        """To look is a call with a line in the log: while nothing happens it would be the most that a watching process does."""
+        written, until = self._driver.store.written(), min(until, time.monotonic() + REST_SECONDS)
+        time.sleep(0.02)
+        while time.monotonic() < until and self._driver.store.written() == written and not self._is_on_its_way():
             time.sleep(0.02)
+
+    def _is_on_its_way(self) -> bool:
+        return any(status in ON_THE_WAY for status in self._seen.values())
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -52,6 +64,11 @@ class DoubleDriver(DoubleMachines, DoubleNetworks):
 
     kind = "double"
     has_clusters = False
+    display_ports = range(1, 65536)  # whatever is free where the tests run
+
+    @classmethod
+    def is_here(cls, address: str) -> bool:
+        return True
 
     def surroundings(self, neighbours: tuple[str, ...] = ()) -> tuple[Probe, ...]:
         return (Probe("clock", self._clock),)

@@ -12,6 +12,7 @@ from portal.hypervisors.errors import (
     AlreadyExists,
     Busy,
     Invalid,
+    NetworkGone,
     NotFound,
     RangeTaken,
     Unsupported,
@@ -38,6 +39,7 @@ PASSING = {
     "stopping": ("halt_seconds", VmStatus.POWERING_DOWN, "down"),
     "rebooting": ("boot_seconds", VmStatus.REBOOT_IN_PROGRESS, "up"),
 }
+ON_THE_WAY = {meanwhile for _setting, meanwhile, _after in PASSING.values()}
 OFF = {VmStatus.DOWN, VmStatus.SUSPENDED}
 LASTING = {"up": VmStatus.UP, "down": VmStatus.DOWN, "paused": VmStatus.PAUSED, "suspended": VmStatus.SUSPENDED}
 
@@ -90,13 +92,10 @@ class DoubleMachines(DoubleStorage):
 
     def _vm_body(self, db: sqlite3.Connection, spec: VmSpec) -> Body:
         refs = [*spec.disks, *([spec.first_boot] if spec.first_boot else [])]
-        names = {network["name"] for network in every(db, "network").values()}
-        if not all(nic.network in names for nic in spec.nics):
-            raise NotFound(detail=f"a network of {spec.name}")
         return {
             "name": spec.name, "description": spec.description, "marker": self._mark(spec.uid),
             "memory_mib": spec.memory_mib, "vcpus": spec.vcpus, "state": "down", "since": time.time(),
-            "nics": [{"mac": nic.mac, "network": nic.network, "filter": nic.filter} for nic in spec.nics],
+            "nics": [_nic_body(db, nic) for nic in spec.nics],
             "disks": [self._refuse_strange(db, ref) for ref in refs],
         }  # fmt: skip
 
@@ -146,6 +145,7 @@ class DoubleMachines(DoubleStorage):
     def run_vm(self, ref: VmRef) -> None:
         with self.call("run_vm", ref.external_id, kind="vm"):
             self._refuse_without_disks(ref)
+            self._refuse_without_networks(ref)
             self._move(ref, when={VmStatus.PAUSED}, to="up")
             self._move(ref, when=OFF, to="starting")
             self._lease(ref)
@@ -156,6 +156,18 @@ class DoubleMachines(DoubleStorage):
             missing = [key for key in body["disks"] if get(db, "disk", key) is None]
         if missing:
             raise NotFound(detail=f"vm {ref.external_id} misses {missing}")
+
+    def _refuse_without_networks(self, ref: VmRef) -> None:
+        """Unless it runs already: then it has them."""
+        with self.store.open() as db:
+            body = get(db, "vm", ref.external_id)
+            there = {one["name"] for one in every(db, "network").values() if one.get("active", True)}
+            bridges = every(db, "bridge").keys()
+        if body is None or self._status(body) not in OFF:
+            return
+        for nic in body["nics"]:
+            if nic["bridge"] not in bridges if "bridge" in nic else nic["network"] not in there:
+                raise NetworkGone(detail=f"vm {ref.external_id} misses a network")
 
     def shut_down_vm(self, ref: VmRef) -> None:
         with self.call("shut_down_vm", ref.external_id):
@@ -257,6 +269,24 @@ class DoubleMachines(DoubleStorage):
             host="double",
             accelerated=bool(self.store.setting("accelerated")),
         )
+
+
+def _nic_body(db: sqlite3.Connection, nic: NicSpec) -> Body:
+    """A card as it is kept: on a network by name, or on a bridge."""
+    networks = every(db, "network")
+    body = {"mac": nic.mac, "network": nic.network, "filter": nic.filter}
+    if nic.offered == "bridge":
+        found = nic.network in every(db, "bridge")
+        body |= {"network": "", "bridge": nic.network, "filter": "double-offered"}
+    elif nic.offered:
+        theirs = networks.get(nic.network, {"marker": True})
+        found = theirs["marker"] is None
+        body |= {"network": theirs.get("name", ""), "filter": "double-offered"}
+    else:
+        found = nic.network in {network["name"] for network in networks.values()}
+    if not found:
+        raise NotFound(detail=f"network {nic.network}")
+    return body
 
 
 def _refuse_network(db: sqlite3.Connection, spec: NetworkSpec) -> None:

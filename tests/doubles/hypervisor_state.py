@@ -111,6 +111,10 @@ class Store:
                 raise
             db.execute("COMMIT")
 
+    def written(self) -> tuple[tuple[int, int], ...]:
+        """Something else as soon as somebody has written."""
+        return tuple(_written(self.folder / f"double.sqlite3{part}") for part in ("", "-wal"))
+
     def setting(self, name: str) -> Any:
         """A setting's present value."""
         with self.open() as db:
@@ -159,6 +163,14 @@ class Store:
         """Whether a fault was not healed yet (used up ones stay until then)."""
         with self.open() as db:
             return db.execute("SELECT 1 FROM faults WHERE id = ?", (fault_id,)).fetchone() is not None
+
+
+def _written(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:  # the last connection that closes takes it away
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 def get(db: sqlite3.Connection, kind: str, key: str) -> dict[str, Any] | None:

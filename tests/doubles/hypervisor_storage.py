@@ -232,6 +232,7 @@ def _volume_found(key: str, body: Body, users: dict[str, Body], *, is_ours: bool
         users=tuple(sorted(vm["name"] for vm in users.values())),
         user_ids=tuple(sorted(users)),
         in_use=any(vm["state"] != "down" for vm in users.values()),
+        is_other_portals=body["marker"] is not None and not is_ours,
     )
 
 

@@ -195,10 +195,12 @@ def test_a_disk_of_its_own_takes_the_ids_it_is_given(engine: Engine) -> None:
         storage_domains=[types.StorageDomain(name="fast")],
     )  # fmt: skip
 
+    engine.double.configure(disk_seconds=1000)
     made = disks.add(wanted)
     assert (made.id, made.image_id, made.status.value) == (key, image, "locked")
     assert "same identifier" in refusal(lambda: disks.add(wanted))
     assert "locked" in refusal(lambda: disks.disk_service(key).remove())
+    engine.double.advance(1000)
     wait_until(lambda: disks.disk_service(key).get().status.value == "ok", "the disk")
     blank = engine.made("from-blank", template="Blank")
     assert "bootable" in refusal(engine.vm(blank).start)

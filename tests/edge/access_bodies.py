@@ -30,6 +30,7 @@ NOUNS = {
     "providers": "provider",
     "clusters": "cluster",
     "images": "image",
+    "volume-offers": "volume_offer",
     "networks": "network",
     "vnic-profiles": "vnic_profile",
     "templates": "template",
@@ -37,6 +38,7 @@ NOUNS = {
     "grants": "data_center",
 }
 TO_ADOPT = {"POST /api/v1/unassigned-vms/adopt/": ("machines", True), "POST /unassigned/": ("machine", False)}
+TO_MEASURE = {"POST /api/v1/unassigned-vms/measure/": "machines", "POST /unassigned/measure/": "machine"}
 FIXED: dict[str, dict[str, Any]] = {
     "POST /api/v1/users/": {"username": "erna", "password": "another long one 42"},
     "PATCH /api/v1/users/{uid}/": {"password": "another long one 42", "present_password": PASSWORD},
@@ -50,7 +52,12 @@ FIXED: dict[str, dict[str, Any]] = {
     "POST /grants/{kind}/{uid}/": {"who": "user", "name": "bob", "role": "end-user"},
     "PATCH /api/v1/vms/{uid}/": {"protected": True},
     "POST /api/v1/tokens/": {"username": "alice", "password": PASSWORD, "name": "more", "permits": ["VM_VIEW"]},
-    "POST /api/v1/data-centers/{uid}/tokens/": {"name": "deploy", "role": "end-user", "permits": ["VM_CREATE"]},
+    "POST /api/v1/data-centers/{uid}/tokens/": {
+        "name": "deploy",
+        "role": "end-user",
+        "permits": ["VM_CREATE"],
+        "expires_in": 600,
+    },
     "POST /data-centers/{uid}/tokens/new/": {
         "password": PASSWORD,
         "name": "deploy",
@@ -141,6 +148,8 @@ def chosen_body(world: World, operation: str) -> dict[str, Any]:
         return {"user": world.ids["user"], "role": "end-user"}
     if operation == "POST /machines/bulk/":
         return {"verb": "stop", "machine": world.ids["vm"], "key": "k" * 32}
+    if operation in TO_MEASURE:
+        return {TO_MEASURE[operation]: [world.ids["found_vm"]]}
     if operation not in TO_ADOPT:
         return {}
     named, several = TO_ADOPT[operation]
@@ -163,6 +172,9 @@ def shelf_body(world: World, operation: str) -> dict[str, Any]:
     if operation == "POST /api/v1/templates/":
         named = {name: world.ids[name] for name in ("data_center", "storage_domain")}
         return {"name": "new", "image": world.ids["ready_image"]} | named
+    if operation in {"POST /api/v1/volume-offers/", "POST /storage-domains/{uid}/volumes/offer/"}:
+        named = {"storage_domain": world.ids["storage_domain"]} if "/api/" in operation else {}
+        return named | {"name": "golden.qcow2", "data_center": world.ids["data_center"]}
     if operation == "POST /templates/{uid}/edit/":
         return {"name": "ours", "icon": "server", "memory_mib": 256, "memory_min_mib": 128, "vcpus": 1}
     if operation in {"POST /templates/{uid}/assign/", "POST /templates/{uid}/unassign/"}:
@@ -173,7 +185,7 @@ def shelf_body(world: World, operation: str) -> dict[str, Any]:
 def address(world: World, path: str) -> str:
     """The address of the world's own thing of that noun."""
     nouns = path.removeprefix("/api/v1").split("/")
-    named = {name: world.ids.get(name, "") for name in ("user", "group", "role", "target")}
+    named = {name: world.ids.get(name, "") for name in ("user", "group", "role", "target", "found")}
     named |= {"kind": "data_center", "number": str(Group.objects.get(name="staff everybody").pk)}
     named["token"] = world.ids.get("service_token", "")
     return path.format(
@@ -191,7 +203,8 @@ def body(world: World, operation: str) -> dict[str, Any]:
         return found
     if "/people/" in operation or operation.startswith(("POST /users/", "POST /data-centers/{uid}/quota/")):
         known = {"username": "bob" if "/people/" in operation else "erna", "role": "end-user", "machines": "5"}
-        return known | {"password": "another long one 42", "present": PASSWORD}
+        secret = "another long one 42"
+        return known | {"password": secret, "again": secret, "present": PASSWORD}
     if found := shelf_body(world, operation) or launch_body(world, operation):
         return found
     if "/directories/" in operation or "/providers/" in operation:

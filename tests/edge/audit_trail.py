@@ -19,13 +19,8 @@ LOOKS = {
 }
 # What is on record when it is refused, and not when it is done; and why.
 UNTOLD = {
-    "POST /api/v1/providers/test/": "tries what is not connected: nothing is stored",
-    "POST /api/v1/directories/test/": "the same of a directory",
-    "POST /api/v1/directories/{uid}/test/": "tries the way to it: nothing is stored",
-    "POST /directories/{uid}/test/": "the same by the page",
     "PUT /api/v1/images/{uid}/content/": "a part of an upload, whose beginning and end are on record",
     "POST /unassigned/": "the review before an adoption",
-    "POST /logout/": "ends one's own log-in",
     "POST /language/": "a cookie of one's own browser",
     "POST /theme/": "the same",
     "POST /view/end/": "there is no view to end",

@@ -15,7 +15,8 @@ from compute.models import Nic, Template, Vm
 from network.models import VnicProfile
 from portal.jobs.models import Job
 from tests.edge.access_bodies import address, body
-from tests.edge.access_table import API, API_RANKS, DRY_RUNS, PAGE_RANKS, PAGES
+from tests.edge.access_pages import PAGE_RANKS, PAGES
+from tests.edge.access_table import API, API_RANKS, DRY_RUNS
 from tests.edge.audit_trail import Trail
 from tests.edge.greyed import mute, ways_out
 from tests.edge.world import World, routes, undone
@@ -83,6 +84,7 @@ def walked(world: World, table: dict[str, str], ranks: tuple[str, ...], *, kind:
 
 @pytest.mark.turns
 @pytest.mark.long
+@pytest.mark.timeout(600)  # thousands of requests: it is work and not waiting
 def test_AZ01_every_operation_answers_every_rank_as_the_table_says(world):  # noqa: N802
     assert walked(world, API, API_RANKS, kind="api") == API
 
@@ -126,6 +128,7 @@ def parameters_of_operations() -> list[tuple[str, set[str]]]:
 
 @pytest.mark.turns
 @pytest.mark.long
+@pytest.mark.timeout(600)  # thousands of requests: it is work and not waiting
 def test_AZ01_every_page_answers_every_rank_as_the_table_says(world):  # noqa: N802
     assert walked(world, PAGES, PAGE_RANKS, kind="page") == PAGES
 

@@ -7,7 +7,7 @@ import pytest
 from compute.models import Vm
 from compute.services import vms
 from compute.sync.inventory import sync_provider
-from portal.common.actor import system_actor
+from portal.common.actor import Actor, system_actor
 from portal.common.errors import Conflict, QuotaExceeded
 from portal.jobs.engine import advance, run_to_end
 from tenants import policy, quota
@@ -52,6 +52,26 @@ def test_a_run_that_did_not_begin_can_still_be_cancelled(institute):
     assert run_to_end(job.pk).status == "aborted"
     sync_provider(institute.provider)
     assert vcpus_running(institute.centers["physics"]) == 0
+
+
+def test_AZ03_who_was_let_run_a_machine_learns_nothing_of_its_department_and_of_what_else_its_owner_has(institute):  # noqa: N802
+    alice, charlie = institute.actor("alice"), institute.actor("charlie")
+    one, two = make_vm(institute, "one"), make_vm(institute, "two")
+    policy.grant(system_actor(), "user-role", charlie.user, two)
+    assert vms.plan_verb(alice, two.pk, "run").quota
+    plan = vms.plan_verb(charlie, two.pk, "run")
+    assert (plan.quota, plan.reasons) == ((), ())
+    quota.set_limits(institute.centers["physics"], {Dimension.VCPUS_RUNNING: 1})
+    assert run_to_end(vms.run_vm(alice, one.pk).pk).status == "finished"
+
+    def refused(actor: Actor) -> list[tuple[int, bool]]:
+        with pytest.raises(QuotaExceeded) as error:
+            vms.run_vm(actor, two.pk)
+        told = (*error.value.reasons, *vms.plan_verb(actor, two.pk, "run").reasons)
+        return [(reason.data["shortfall"], str(one.pk) in str(reason.data)) for reason in told]
+
+    assert refused(alice) == [(1, True)] * 2
+    assert refused(charlie) == [(1, False)] * 2
 
 
 def events_on_page(world: World, rank: str) -> list[str]:

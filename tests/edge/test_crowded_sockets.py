@@ -10,13 +10,15 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
-from portal import consumers
+from portal import consumers, watched
 from portal.asgi import application
 from portal.common.actor import Actor, Door
+from portal.jobs.feed import announce
 from portal.jobs.models import Job
 from tenants.models import User
 from tenants.services.tokens import create_token
@@ -56,9 +58,9 @@ def test_what_is_watched_is_found_in_the_same_queries_however_much_it_is(alice):
     for more in (1, 198):
         asked = {f"job:{job.pk}" for job in jobs} | {f"{kind}:{uuid4()}" for kind in ("job", "vm") for _ in range(more)}
         with CaptureQueriesContext(connection) as caught:
-            assert consumers._visible(as_actor(user), asked | {"jobs", f"vm:{uuid4()}"}) == {
-                "jobs",
-                *(f"job:{job.pk}" for job in jobs),
+            assert watched.visible(as_actor(user), asked | {"jobs", f"vm:{uuid4()}"}) == {
+                "jobs": None,
+                **{f"job:{job.pk}": job.changed_at for job in jobs},
             }
         costs.append(len(caught))
     assert costs[0] == costs[1]
@@ -70,14 +72,14 @@ async def test_who_asks_again_and_again_leaves_the_others_nine_tenths_of_the_tim
 
     loop = asyncio.get_running_loop()
 
-    def slow(_actor: Actor, _items: set[str]) -> set[str]:
+    def slow(_actor: Actor, _items: set[str]) -> dict[str, Any]:
         asked.append(time.monotonic())
         time.sleep(took)
         if len(asked) == 3:
             loop.call_soon_threadsafe(done.set)
-        return set()
+        return {}
 
-    monkeypatch.setattr(consumers, "_visible", slow)
+    monkeypatch.setattr(watched, "visible", slow)
     opened = await page(alice)
     for _ in range(3):
         await opened.say(unknown_jobs(200))
@@ -96,7 +98,7 @@ async def test_a_user_has_so_many_sockets_and_room_again_when_one_ends_however_i
     await third.say(json.dumps({"watch": ["jobs"]}))
     assert "jobs-count" in await third.hear()
     with monkeypatch.context() as patch:
-        patch.setattr(consumers, "_wanted", fails)
+        patch.setattr(watched, "wanted", fails)
         await second.say("{}")
         with pytest.raises(ValueError, match="a fault"):
             await second.leave()
@@ -120,6 +122,21 @@ async def test_CO06_a_socket_whose_log_in_cannot_be_looked_at_is_closed(alice, m
         raise OperationalError("the database restarts")
 
     monkeypatch.setattr(consumers, "actor_of_scope", gone)
+    assert await opened.close_code() == 1013
+
+
+async def test_a_socket_that_cannot_be_told_of_a_change_is_closed_so_that_its_page_looks_again(alice, monkeypatch):
+    opened = await page(alice)
+    await opened.say(json.dumps({"watch": ["jobs"]}))
+    await opened.hear()
+
+    def locked(*_: Any) -> Any:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(consumers, "_parts", locked)
+    user = await database_sync_to_async(User.objects.get)(username="alice")
+    job = await database_sync_to_async(Job.objects.create)(target_kind="vm", target_uid=uuid4(), actor_uid=user.pk)
+    await database_sync_to_async(announce)(job)
     assert await opened.close_code() == 1013
 
 

@@ -16,7 +16,7 @@ from compute.models import Template
 from portal.common.actor import system_actor
 from tenants import policy
 from tenants.models import Directory, DirectoryGroup, Role
-from tenants.services.tokens import create_token
+from tenants.services.tokens import TokenWish, create_service_token, create_token
 
 MOST_QUERIES = 40  # of the page, the frame included
 
@@ -139,7 +139,10 @@ def test_what_no_grant_would_change_is_said(world):
 def test_a_token_of_chosen_permits_or_objects_is_told_what_it_lacks(world):
     """What its user may is bounded by it, and no grant widens it."""
     alice, center = world.place.actor("alice"), f"data_center:{world.ids['data_center']}"
-    for rank, more in (("stopper", {"permits": ["VM_STOP"]}), ("keeper", {"objects": [world.vm.pk]})):
+    for rank, more in (
+        ("stopper", {"permits": ["VM_STOP"]}),
+        ("keeper", {"objects": [world.vm.pk], "permits": ["ALL"]}),
+    ):
         world.tokens[rank] = create_token(alice, name=rank, scope="write", expires_in=3600, **more)[1]
     assert ask(world, "stopper", vm(world), "VM_STOP")["allowed"] is True
     assert ask(world, "keeper", vm(world), "VM_RUN")["allowed"] is True
@@ -152,6 +155,19 @@ def test_a_token_of_chosen_permits_or_objects_is_told_what_it_lacks(world):
     ask(world, "keeper", center, "VM_CREATE", status=HTTPStatus.NOT_FOUND)
     not_its_objects = ask(world, "keeper", vm(world), "GRANT", "bob")
     assert not_its_objects["allowed"] is False
+
+
+def test_of_a_program_is_told_what_its_token_lets_it(world):
+    center = world.place.centers["physics"]
+    about, admin = f"data_center:{center.pk}", world.place.actor("physics-admin")
+    create_service_token(admin, center.pk, TokenWish("reads", "read", 3600), role="end-user")
+    create_service_token(admin, center.pk, TokenWish("runs", "write", 3600, ["QUOTA_CONSUME"]), role="end-user")
+    create_service_token(admin, center.pk, TokenWish("makes", "write", 3600), role="end-user")
+    told = {name: ask(world, "admin", about, "VM_CREATE", f"physics/{name}") for name in ("reads", "runs", "makes")}
+    assert {name: answer["allowed"] for name, answer in told.items()} == {"reads": False, "runs": False, "makes": True}
+    assert "may only read" in told["reads"]["sentence"]
+    assert "does not carry the permit VM_CREATE" in told["runs"]["sentence"]
+    assert told["runs"]["remedy"] is None, "no grant widens a token"
 
 
 @pytest.mark.parametrize("permit", ["", "VM_RUN", "VM_DELETE"])

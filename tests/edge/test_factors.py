@@ -119,6 +119,8 @@ def test_the_first_step_is_worth_nothing_when_forged_late_or_of_another_password
     alice.save()
     assert second_step(Client(), pending, phone.recovery[0]) == 401
     assert Client().get("/login/code/").status_code == 405
+    [told] = Event.objects.filter(code="LOGIN_CODE_REFUSED")
+    assert (told.actor_name, told.object_name, told.client_address) == ("", "", "127.0.0.1"), "once for an address"
 
 
 def test_AN11_tries_of_codes_are_counted_and_shut_nobody_out_of_the_browser_he_always_uses(world, phone):  # noqa: N802
@@ -153,11 +155,16 @@ def test_a_code_is_not_found_out_in_any_number_of_windows(world, phone, monkeypa
     assert second_step(Client(), pending, phone.code()) == 302
 
 
-def test_a_token_of_the_page_takes_the_code_of_whoever_has_one(world, phone):
-    form, client = {"name": "t", "scope": "read", "expires_in": "86400", "key": "q" * 32}, world.browser("owner")
-    wrong = client.post("/tokens/new/", form | {"code": phone.wrong(), "password": PASSWORD})
+def test_AN17_a_token_takes_the_code_of_whoever_logged_in_with_one_and_none_of_a_telephone_set_up_since(world, phone):  # noqa: N802
+    form, stolen = {"name": "t", "scope": "read", "expires_in": "86400"}, world.browser("owner")
+    refused = stolen.post("/tokens/new/", form | {"key": "q" * 32, "code": phone.code()})
+    assert (refused.status_code, 'autocomplete="current-password"' in refused.content.decode()) == (400, True)
+    assert stolen.post("/tokens/new/", form | {"key": "q" * 32, "password": PASSWORD}).status_code == 200
+    client = Client()
+    assert second_step(client, first_step(client), phone.code()) == 302
+    wrong = client.post("/tokens/new/", form | {"key": "r" * 32, "code": phone.wrong(), "password": PASSWORD})
     assert (wrong.status_code, 'id="code-error"' in wrong.content.decode()) == (400, True)
-    assert client.post("/tokens/new/", form | {"code": phone.code()}).status_code == 200
+    assert client.post("/tokens/new/", form | {"key": "r" * 32, "code": phone.code()}).status_code == 200
 
 
 def test_a_token_takes_the_code_as_well(world, phone):

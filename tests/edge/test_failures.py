@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from celery.app.trace import build_tracer
 from django.core import serializers
-from django.db import DataError, connections
+from django.db import DataError, OperationalError, connections
+from django.test import AsyncClient
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -24,6 +26,7 @@ from portal import consumers, page_parts
 from portal.asgi import application
 from portal.common import logs
 from portal.common.models import IdempotencyKey
+from portal.common.sessions import SessionStore
 from portal.events.models import Event
 from portal.jobs import tasks
 from portal.jobs.engine import run_to_end
@@ -111,6 +114,25 @@ def test_SE02_a_failing_view_tells_a_code_and_a_number_and_nothing_else(world, l
         traces = [line["trace"] for line in log.lines()[before:] if "trace" in line]
         assert len(traces) >= 2
         assert all("tests/edge/test_failures.py" in trace and failure.__name__ in trace for trace in traces)
+    assert CANARY not in log.text
+
+
+def test_SE02_a_database_that_fails_before_any_view_is_called_busy(world, log, monkeypatch):  # noqa: N802
+    def fails_first(_self: SessionStore) -> None:
+        raise OperationalError(CANARY)
+
+    monkeypatch.setattr(SessionStore, "load", fails_first)
+    waiting = AsyncClient(raise_request_exception=False)
+    waiting.cookies = world.browser("owner").cookies
+    for address in (f"/api/v1/vms/{world.vm.pk}/", f"/machines/{world.vm.pk}/"):
+        client = world.browser("owner")
+        client.raise_request_exception = False
+        for answer in (client.get(address), async_to_sync(waiting.get)(address)):
+            text = answer.content.decode()
+            assert answer.status_code == 503
+            assert "The database is busy" in text
+            assert answer["X-Request-Id"] in text
+            assert CANARY not in text
     assert CANARY not in log.text
 
 

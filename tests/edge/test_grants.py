@@ -17,7 +17,8 @@ from tenants.kinds import kinds
 from tenants.models import Directory, User
 from tenants.services.grants import grant_role, revoke_role
 from tests.edge.access_bodies import address
-from tests.edge.access_table import API, PAGES
+from tests.edge.access_pages import PAGES
+from tests.edge.access_table import API
 from tests.edge.test_access import ask
 from tests.edge.world import World, undone
 from tests.people import PASSWORD

@@ -13,8 +13,10 @@ from django.test.utils import CaptureQueriesContext
 from compute.models import Image, Template, Vm
 from portal.common.actor import system_actor
 from portal.error_answers import forbidden
+from portal.hypervisors.models import Provider
 from portal.jobs.models import Job
 from tenants import policy
+from tenants.models import Role
 from tests.edge.greyed import controls, mute, reason, ways_out
 
 
@@ -188,3 +190,39 @@ def test_super_admins_are_told_who_holds_what_on_the_whole_system(world):
     assert "physics-admin" not in page
     for linked in ("/users/", "/explain/?object=system"):
         assert 'href="/system/who/"' in root.get(linked).content.decode()
+
+
+def test_who_may_look_at_providers_users_and_directories_sees_what_he_may_not_do_there(world):
+    """By roles of one's own: to look after users, or to see hypervisors. A super-admin sees none of it greyed."""
+    Provider.objects.update(enabled=False)
+    provider, directory = f"/providers/{world.ids['provider']}/", f"/directories/{world.ids['directory']}/"
+    above = "/explain/?object=system&permit="
+    pages = {
+        "/providers/": ("PROVIDER_VIEW", {"connect": "PROVIDER_MANAGE"}),
+        provider: ("PROVIDER_VIEW", dict.fromkeys(("test", "edit", "enable", "remove", "offer"), "PROVIDER_MANAGE")),
+        "/users/": ("USER_MANAGE", {"factors": "SYSTEM_MANAGE", "roles": "GRANT", "view": "SYSTEM_MANAGE"}),
+        directory: ("USER_MANAGE SYSTEM_MANAGE", {"give": "GRANT"}),
+    }
+    for number, (address, (permits, verbs)) in enumerate(pages.items()):
+        role = Role.objects.create(codename=f"custom-{number}", name=f"Own {number}", permits=permits.split())
+        policy.grant(system_actor(), role.codename, world.place.users["bob"], policy.system())
+        found = greyed(world.browser("peer"), address)
+        assert {verb: href for verb, (href, _why) in found.items()} == {
+            verb: above + asked for verb, asked in verbs.items()
+        }
+        assert not verbs.keys() & greyed(world.browser("root"), address).keys(), address
+        for href in {href for href, _why in found.values()}:
+            assert world.browser("peer").get(href).status_code == HTTPStatus.OK
+        policy.revoke(system_actor(), role.codename, world.place.users["bob"], policy.system())
+    assert world.browser("admin").get("/providers/").status_code == HTTPStatus.FORBIDDEN
+    Provider.objects.update(enabled=True)
+    role = Role.objects.get(codename="custom-0")
+    policy.grant(system_actor(), role.codename, world.place.users["bob"], policy.system())
+    assert greyed(world.browser("peer"), "/readiness/").keys() == {"check"}
+    assert greyed(world.browser("peer"), "/clusters/").keys() == {"create"}
+    for address in ("/storage/", provider):
+        page = world.browser("peer").get(address).content.decode()
+        assert 'href="/clusters/"' in page
+        assert "/volumes/" not in page, "what is above him is no link"
+        assert "/volumes/" in world.browser("root").get(address).content.decode()
+    assert greyed(world.browser("peer"), provider).keys() == {"test", "edit", "disable", "remove", "offer"}

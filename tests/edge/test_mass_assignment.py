@@ -26,8 +26,14 @@ TABLES = (Vm, Disk, Nic, Job, ApiToken, QuotaCharge, Console)
 
 
 def bodies() -> list[str]:
+    """Every operation that takes JSON."""
     paths = SchemaGenerator().get_schema(request=None, public=True)["paths"]
-    return sorted(path for path, methods in paths.items() if "requestBody" in methods.get("post", {}))
+    return sorted(
+        f"{method.upper()} {path}"
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+        if "application/json" in operation.get("requestBody", {}).get("content", {})
+    )
 
 
 def rows() -> str:
@@ -35,29 +41,35 @@ def rows() -> str:
     return "".join(serializers.serialize("json", table.objects.order_by("pk")) for table in TABLES)
 
 
-def refused(world: World, path: str, data: Any) -> list[str]:
+def refused(world: World, operation: str, data: Any) -> list[str]:
     """The fields that a 400 names; asserts that it was one."""
-    answer = world.api("owner").post(address(world, path), json.dumps(data), content_type="application/json")
-    assert answer.status_code == 400, (path, data, answer.content)
+    method, path = operation.split()
+    call = getattr(world.api("root"), method.lower())
+    answer = call(address(world, path), json.dumps(data), content_type="application/json")
+    assert answer.status_code == 400, (operation, data, answer.content)
     return [reason.get("field", "") for reason in answer.json()["reasons"]]
 
 
 def test_AZ04_fields_that_are_ours_are_refused_by_name_and_nothing_is_written(world):  # noqa: N802
     before = rows()
-    for path in bodies():
-        good = body(world, f"POST {path}")
-        for name in set(OURS) - set(good):
-            assert refused(world, path, good | {name: "x"}) == [name], path
-        assert set(refused(world, path, good | dict.fromkeys(OURS, 1))) >= set(OURS) - set(good)
+    for operation in bodies():
+        good = body(world, operation)
+        known = set(good)
+        for name in set(OURS) - known:
+            assert refused(world, operation, good | {name: "x"}) == [name], operation
+        assert set(refused(world, operation, good | dict.fromkeys(OURS, 1))) >= set(OURS) - known
+    assert {operation.split()[0] for operation in bodies()} == {"POST", "PATCH", "PUT"}
     assert rows() == before
 
 
 def test_AZ04_so_are_they_deeper_in_the_body(world):  # noqa: N802
     before, good = rows(), body(world, "POST /api/v1/vms/")
     for name in OURS:
-        assert refused(world, "/api/v1/vms/", good | {"initial_run": {name: "x"}}) == [f"initial_run.{name}".strip(".")]
+        assert refused(world, "POST /api/v1/vms/", good | {"initial_run": {name: "x"}}) == [
+            f"initial_run.{name}".strip(".")
+        ]
         nic = {"vnic_profile": world.ids["template"], name: "x"}
-        assert refused(world, "/api/v1/vms/", good | {"nics": [nic]}) == [f"nics.0.{name}".strip(".")]
+        assert refused(world, "POST /api/v1/vms/", good | {"nics": [nic]}) == [f"nics.0.{name}".strip(".")]
     assert rows() == before
 
 

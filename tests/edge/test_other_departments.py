@@ -19,7 +19,8 @@ from portal.jobs.models import Job
 from tenants.models import User
 from tenants.services.tokens import create_token
 from tests.edge.access_bodies import address
-from tests.edge.access_table import API, PAGES
+from tests.edge.access_pages import PAGES
+from tests.edge.access_table import API
 from tests.edge.world import World
 from tests.lab.audit import opened
 
@@ -32,6 +33,7 @@ HIDDEN = {
     "ApiToken": Q(user__in="{u}"),
     "Session": Q(user_uid__in="{u}"),
     "IdempotencyKey": Q(user_uid__in="{u}"),
+    "KeptForm": Q(user_uid__in="{u}"),
     "Event": ~Q(data_center_uid="{o}") & ~Q(actor_uid__in="{v}"),
     "Job": ~Q(data_center_uid="{o}") & ~Q(actor_uid__in="{v}"),
     "Step": ~Q(job__data_center_uid="{o}") & ~Q(job__actor_uid__in="{v}"),
@@ -41,6 +43,7 @@ HIDDEN = {
     "Console": Q(vm__data_center="{p}"),
     "Image": Q(owner="{p}"),
     "Template": Q(owner="{p}"),
+    "VolumeOffer": Q(assignment__data_center="{p}"),
     "Network": Q(owner="{p}"),
     "VnicProfile": Q(network__owner="{p}"),
     "DataCenterUserGrant": Q(content_object="{p}"),

@@ -22,6 +22,8 @@ from django.test import Client
 
 from portal.common.actor import system_actor
 from portal.common.errors import Invalid
+from portal.serve import MOST_CONNECTIONS, share_connections
+from portal.settings.base import database
 from tenants.models import User
 from tenants.services.users import create_user
 
@@ -129,6 +131,20 @@ def test_SE03_everything_is_said_at_once():  # noqa: N802
 def test_SE03_a_value_that_means_nothing_is_refused_by_name(name, value):  # noqa: N802
     with pytest.raises(ImproperlyConfigured, match=name), production(GOOD | {name: value}):
         pass
+
+
+def test_the_web_server_alone_shares_its_connections_among_its_threads(monkeypatch):
+    address = GOOD["DATABASE_URL"]
+    monkeypatch.delenv("DATABASE_POOL", raising=False)
+    with production(GOOD) as worker:
+        assert "pool" not in worker.DATABASES["default"]["OPTIONS"]
+        assert worker.DATABASES["default"]["CONN_MAX_AGE"] > 0
+    monkeypatch.setenv("DATABASE_POOL", "")  # so that it is put back
+    share_connections()
+    web = database(address, pool=int(os.environ["DATABASE_POOL"]))
+    assert (web["CONN_MAX_AGE"], web["OPTIONS"]["pool"]["max_size"]) == (0, MOST_CONNECTIONS)
+    assert web["CONN_HEALTH_CHECKS"]  # after a restart of the database the pool's old connections are let go
+    assert "pool" not in database("sqlite:////tmp/a.sqlite3", pool=5)["OPTIONS"]
 
 
 @pytest.mark.long

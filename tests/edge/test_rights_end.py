@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from compute.models import Vm
+from compute.models import Image, Template, Vm
 from compute.services.consoles import Traffic, check_console
+from compute.services.template_copies import CopyRequest, template_of_machine
+from compute.services.template_rows import TemplateTraits
+from compute.services.templates import NewTemplate, make_template
+from compute.services.vms import create_vm
+from compute.services.wishes import VmRequest
 from portal.common.actor import system_actor
 from portal.jobs.models import Job, JobLock
 from tenants import policy
 from tenants.models import QuotaCharge
+from tests.doubles.hypervisor_state import HypervisorDouble
 from tests.edge.world import World
 from tests.jobs.conftest import run
 
@@ -48,6 +55,10 @@ def test_AZ15_a_disabled_data_center_stops_lists_pages_consoles_and_what_is_queu
     assert world.api("root").patch(here, {"enabled": False}, content_type=JSON).status_code == HTTPStatus.OK
     assert api.get("/api/v1/vms/").json()["results"] == []
     gone = (f"/api/v1/vms/{uid}/", here, f"/machines/{uid}/", f"/machines/{uid}/console/")
+    gone += (f"/jobs/{job.pk}/", f"/api/v1/jobs/{job.pk}/")
+    assert browser.get(f"/jobs/{job.pk}/").status_code == HTTPStatus.NOT_FOUND, "her own job too"
+    assert "web-1" not in browser.get("/jobs/").content.decode() + browser.get("/events/").content.decode()
+    assert "web-1" in world.browser("root").get("/jobs/").content.decode()
     for path in gone:
         client = api if path.startswith("/api/") else browser
         assert client.get(path).status_code == HTTPStatus.NOT_FOUND, path
@@ -82,3 +93,34 @@ def test_AZ09_a_role_on_a_machine_taken_back_while_a_verb_waits_stops_that(world
     assert job.error["code"] == "not_found", job.error
     assert Vm.objects.get(pk=world.vm.pk).disks.count() == 1
     assert not JobLock.objects.filter(job=job).exists()
+
+
+def test_AZ09_a_role_on_what_it_is_made_of_taken_back_while_the_job_waits_stops_that(world):  # noqa: N802
+    place, charlie, physics = world.place, world.place.users["charlie"], world.place.centers["physics"]
+    image, template = Image.objects.get(pk=world.ids["ready_image"]), place.template
+    for role in ("vm-creator", "quota-consumer", "template-creator"):
+        policy.grant(system_actor(), role, charlie, physics)
+    roles = {"user-vm-manager": world.vm, "disk-operator": image, "user-template-based-vm": template}
+    for role, target in roles.items():
+        policy.grant(system_actor(), role, charlie, target)
+    policy.revoke(system_actor(), "end-user", charlie, place.centers["informatics"])
+    Vm.objects.update(status="down")
+    actor, domain = place.actor("charlie"), template.storage_domain_id
+    copy = CopyRequest(TemplateTraits("copy"), domain, physics.pk, accept_unsealed=True)
+    jobs = {
+        "vm_not_permitted": template_of_machine(actor, world.vm.pk, copy)[1],
+        "image_not_permitted": make_template(actor, NewTemplate(TemplateTraits("new"), image.pk, domain, physics.pk))[
+            1
+        ],
+        "template_not_permitted": create_vm(actor, VmRequest("web-2", physics.pk, template.pk, vnic_profile_uids=()))[
+            1
+        ],
+    }
+    there = HypervisorDouble(Path(place.provider.address.removeprefix("double://"))).things("disk")
+    for role, target in roles.items():
+        policy.revoke(system_actor(), role, charlie, target)
+    for code, job in jobs.items():
+        assert run(job).status == "failed"
+        assert job.error["code"] == code, job.error
+    assert HypervisorDouble(Path(place.provider.address.removeprefix("double://"))).things("disk") == there
+    assert not Template.objects.filter(name__in=("copy", "new")).exists()

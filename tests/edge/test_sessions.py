@@ -21,7 +21,8 @@ from portal.jobs.models import Job
 from tenants.models import ApiToken
 from tenants.services.logins import user_of_session
 from tests.edge.access_bodies import address, body
-from tests.edge.access_table import API, API_RANKS, PAGE_RANKS, PAGES
+from tests.edge.access_pages import PAGE_RANKS, PAGES
+from tests.edge.access_table import API, API_RANKS
 from tests.edge.test_access import ready
 from tests.edge.world import World
 from tests.people import PASSWORD

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
-from compute.services import adoption
+from compute.models import FoundVm
+from compute.services import adoption, moves
+from compute.services.adoption import Adoption
+from compute.services.moves import Move
+from compute.services.owners import expected_owner
+from network.models import Network, NetworkAssignment
 from portal.common.actor import Actor, Bounds, system_actor
 from portal.common.errors import Invalid, NotPermitted
 from portal.common.models import Session
 from portal.events.models import Event
 from portal.jobs.models import Job
 from tenants import policy
+from tenants.directory.diagnosis import Told
 from tenants.kinds import kind_of
-from tenants.models import ApiToken, DataCenterUserGrant, LoginTries, Role, SecondFactor, User
-from tenants.services import factors
+from tenants.models import ApiToken, DataCenterUserGrant, Directory, LoginTries, Role, SecondFactor, User
+from tenants.services import directories, factors
 from tenants.services.makers import give_to_maker
 from tenants.services.roles import RoleEdit, edit_role
 from tenants.services.sessions import end_sessions
@@ -76,6 +83,47 @@ def test_who_manages_users_touches_nobody_who_holds_more_on_the_whole_system(wor
     set_password(world.place.actor("root"), user("bob"), password=OTHER)
 
 
+def for_a_time(world: World, *names: str) -> Actor:
+    """The first of these, who are super-admins until the same moment of tomorrow."""
+    end = timezone.now() + timedelta(days=1)
+    for name in names:
+        policy.grant(system_actor(), "super-admin", user(name), policy.system(), expires_at=end)
+    return world.place.actor(names[0])
+
+
+def test_AZ05_who_rules_for_a_time_is_let_in_as_nobody_who_rules_for_longer(world):  # noqa: N802
+    bob, root = for_a_time(world, "bob", "charlie"), user("root")
+    SecondFactor.objects.create(user=root, sealed_secret="x")
+    acts = (
+        lambda: set_password(bob, root, password=OTHER),
+        lambda: factors.reset(bob, root),
+        lambda: set_active(bob, root, active=True),
+    )
+    for act in acts:
+        with pytest.raises(NotPermitted, match="for longer"):
+            act()
+    for name in ("charlie", "alice"):
+        set_password(bob, user(name), password=OTHER)
+    set_password(world.place.actor("root"), bob.user, password=OTHER)
+
+
+def test_AZ05_nobody_leads_a_directory_elsewhere_whose_people_are_more_than_he(world):  # noqa: N802
+    clerk, row = given_on_the_system(world, "bob", "USER_MANAGE", "SYSTEM_MANAGE"), Directory.objects.get()
+    there = replace(directories.values_of(row), urls=("ldaps://his.own.example",), password="x")
+    policy.grant(system_actor(), "super-admin", row.groups.get().group, policy.system())
+    for actor, why in ((clerk, "what you do not"), (for_a_time(world, "charlie"), "for longer")):
+        with pytest.raises(NotPermitted, match=why):
+            directories.store_edit(actor, row.pk, there, (Told("bind", "", "ok"),))
+        with pytest.raises(NotPermitted, match=why):
+            directories.store_tried(
+                actor, replace(there, name="HIS", domains=(), is_default=True), (Told("bind", "", "ok"),)
+            )
+    same = replace(directories.values_of(row), brake_percent=40)
+    assert directories.store_edit(clerk, row.pk, same, ()).brake_percent == 40
+    root = world.place.actor("root")
+    assert directories.store_edit(root, row.pk, there, (Told("bind", "", "ok"),)).urls == list(there.urls)
+
+
 def test_a_disabled_account_comes_back_without_its_log_ins_and_tokens(world):
     root = world.place.actor("root")
     assert world.browser("peer").get("/api/v1/me/").status_code == 200
@@ -98,6 +146,16 @@ def test_ones_own_password_is_not_found_out_by_trying_and_each_try_is_on_record(
     assert Event.objects.filter(code="PASSWORD_SET_REFUSED", object_name="alice").count() == MOST_PER_NAME + 1
     LoginTries.objects.all().delete()
     assert client.patch(path, body | {"present_password": PASSWORD}, **JSON).status_code == 200
+
+
+def test_AN11_no_name_typed_at_log_in_takes_tries_of_somebodys_password_or_code(world, monkeypatch):  # noqa: N802
+    monkeypatch.setattr("tenants.services.throttle.MOST_PER_NAME", 1)
+    uid = user("alice").pk
+    for name in (str(uid), f"password of {uid}"):
+        for _ in range(2):
+            Client().post("/login/", {"username": name, "password": "x"}, REMOTE_ADDR="203.0.113.9")
+    form = {"name": "t", "scope": "write", "expires_in": "86400", "key": "p" * 32, "password": PASSWORD}
+    assert world.browser("owner").post("/tokens/new/", form).status_code == 200
 
 
 def test_a_log_in_alone_makes_no_token_by_the_page(world):
@@ -123,7 +181,7 @@ def test_a_log_in_alone_makes_no_program_by_page_or_api(world):
     refused = client.post(path, body, **JSON)
     assert (refused.status_code, refused.json()["reasons"][0]["field"]) == (400, "password")
     assert client.post(path, body | {"password": PASSWORD}, **JSON).status_code == 201
-    assert world.api("admin").post(path, body | {"name": "v"}, **JSON).status_code == 201
+    assert world.api("admin").post(path, body | {"name": "v", "expires_in": 600}, **JSON).status_code == 201
 
 
 def test_who_looks_after_people_does_not_learn_when_they_logged_in(world):
@@ -138,6 +196,21 @@ def test_who_looks_after_people_does_not_learn_when_they_logged_in(world):
 def physics_token(world: World, name: str, by: str, role: str, seconds: int = 3600) -> ApiToken:
     wish = TokenWish(name, "write", seconds)
     return create_service_token(world.place.actor(by), world.place.centers["physics"].pk, wish, role=role)[0]
+
+
+def test_AN17_a_token_makes_no_program_that_outlives_it(world):  # noqa: N802
+    path = f"/api/v1/data-centers/{world.ids['data_center']}/tokens/"
+    body = {"name": "v", "role": "end-user", "expires_in": 7200}
+    refused = world.api("admin").post(path, body, **JSON)
+    reason = refused.json()["reasons"][0]
+    assert (refused.status_code, reason["code"], reason["field"]) == (403, "longer_than_own", "expires_in")
+    left = (ApiToken.objects.get(name="admin").expires_at - timezone.now()).total_seconds()
+    assert left - 1 < reason["maximum"] < left + 60, "what is left of the token itself"
+    assert world.api("admin").post(path, body | {"expires_in": reason["maximum"] - 60}, **JSON).status_code == 201
+    row, gone = ApiToken.objects.get(name="v"), replace(world.place.actor("physics-admin"), token_uid=uuid4())
+    assert row.expires_at < ApiToken.objects.get(name="admin").expires_at
+    with pytest.raises(NotPermitted, match="no later than the token"):
+        create_token(gone, name="w", scope="read", expires_in=60)
 
 
 def test_a_program_ends_with_its_givers_role(world):
@@ -169,7 +242,29 @@ def test_nobody_takes_over_a_programs_machines_by_its_name(world):
 def test_no_machine_is_adopted_for_a_program(world):
     physics_token(world, "deploy", "physics-admin", "end-user")
     with pytest.raises(Invalid, match="There is no user"):
-        adoption.owner_named("physics/deploy")
+        expected_owner("physics/deploy", None)
+
+
+def test_AZ05_nobody_makes_an_owner_of_more_than_he_could_give(world):  # noqa: N802
+    physics, informatics = (world.place.centers[name].pk for name in ("physics", "informatics"))
+    network = Network.objects.get(owner=physics)
+    Network.objects.filter(pk=network.pk).update(owner=None)
+    NetworkAssignment.objects.bulk_create(
+        NetworkAssignment(network=network, data_center_id=center) for center in (physics, informatics)
+    )
+    clerk = given_on_the_system(world, "bob", "SYSTEM_MANAGE", "PROVIDER_MANAGE", "VM_VIEW")
+    for actor, why in ((clerk, "Its owner would get"), (for_a_time(world, "charlie"), "would keep for good")):
+        acts = (
+            lambda owner, by=actor: moves.move_vm(by, world.vm.pk, Move(informatics, owner)),
+            lambda owner, by=actor: moves.plan_move(by, world.vm.pk, Move(informatics, owner)),
+            lambda owner, by=actor: adoption.adopt(by, Adoption((FoundVm.objects.get().pk,), physics, owner)),
+        )
+        for act in acts:
+            with pytest.raises(NotPermitted, match=why) as refused:
+                act(actor.name)
+            assert [reason.field for reason in refused.value.reasons] == ["owner"]
+    assert moves.move_vm(clerk, world.vm.pk, Move(informatics)).owner is None
+    assert moves.move_vm(world.place.actor("root"), world.vm.pk, Move(physics, "alice")).owner == user("alice")
 
 
 # -- what ends, and what a token is kept to

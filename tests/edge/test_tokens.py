@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
+import lxml.html
 import pytest
 from django.test import Client
 
@@ -126,6 +127,75 @@ def test_AN17_a_token_with_bounds_is_nothing_for_accounts(world):  # noqa: N802
     assert given.status_code == 403, "it gives only what it carries itself"
 
 
+def lasting_acts(world: World, client: Client) -> dict[str, Any]:
+    """What stays when the token is gone, and the answer to each."""
+    center, bob = world.ids["data_center"], world.place.users["bob"].pk
+    acts = {
+        "a role, by its object": ("post", f"/grants/vm/{world.vm.pk}/", {"user": "bob", "role": "user-role"}),
+        "a role, by people": ("post", f"/data-centers/{center}/people/", {"username": "charlie", "role": "end-user"}),
+        "a program": ("post", f"/data-centers/{center}/tokens/", {"name": "x", "role": "end-user", "expires_in": 60}),
+        "an account": ("post", "/users/", {"username": "eve", "password": "another long one 42"}),
+        "a password": ("patch", f"/users/{bob}/", {"password": "another long one 42"}),
+        "an account let in": ("patch", f"/users/{bob}/", {"enabled": True}),
+        "a group's role": (
+            "post",
+            f"/directories/{world.ids['directory']}/groups/",
+            {"group": "x", "role": "end-user", "target": f"data_center:{center}"},
+        ),
+        "where people log in": ("patch", f"/directories/{world.ids['directory']}/", {"name": "new"}),
+        "more for all of a role": ("patch", f"/roles/{world.ids['custom_role']}/", {"permits": ["VM_VIEW", "VM_RUN"]}),
+    }
+    return {
+        name: getattr(client, verb)(f"/api/v1{path}", body, content_type="application/json")
+        for name, (verb, path, body) in acts.items()
+    }
+
+
+def test_AN17_a_token_does_nothing_that_would_outlast_it_unless_that_is_named(world):  # noqa: N802
+    _row, client = token_for(world, "root")
+    for name, answer in lasting_acts(world, client).items():
+        assert (answer.status_code, name) == (403, name), answer.content
+        assert "token" in answer.json()["detail"], name
+    assert client.get("/api/v1/users/").status_code == 403
+    assert names(client, "/api/v1/providers/"), "all else that its user holds"
+    edited = {"description": "fewer words"}
+    path = f"/api/v1/roles/{world.ids['custom_role']}/"
+    assert client.patch(path, edited, content_type="application/json").status_code == 200
+    assert not User.objects.filter(username="eve").exists()
+
+
+def test_AN17_a_token_that_names_it_does_what_outlasts_it(world):  # noqa: N802
+    _row, client = token_for(world, "root", permits=["ALL", "VM_RUN"])
+    refused = {name for name, answer in lasting_acts(world, client).items() if answer.status_code in {401, 403, 404}}
+    assert refused == set()
+    _row, clerk = token_for(world, "root", permits=["USER_MANAGE"])
+    done = {name for name, answer in lasting_acts(world, clerk).items() if answer.status_code in {200, 201}}
+    assert done == {"an account let in"}, "passwords take all, and the account is there since above"
+    row, client = token_for(world, "physics-admin", permits=["GRANT", "DATA_CENTER_VIEW", "VM_VIEW", "VM_RUN"])
+    role = {"user": "bob", "role": "user-role"}
+    path = f"/api/v1/grants/vm/{world.vm.pk}/"
+    assert client.post(path, role, content_type="application/json").status_code == 403, "beyond what it carries"
+    row.permits = [*row.permits, "VM_STOP", "VM_SHUT_DOWN", "VM_REBOOT", "VM_CONNECT"]
+    row.save()
+    assert client.post(path, role, content_type="application/json").status_code == 201
+
+
+def test_AN17_a_token_that_names_nothing_makes_none_that_does_more(world):  # noqa: N802
+    _row, client = token_for(world, "physics-admin")
+    wide = {"username": "physics-admin", "password": PASSWORD, "name": "wide", "permits": ["ALL"]}
+    assert client.post("/api/v1/tokens/", wide, content_type="application/json").status_code == 403
+    assert Client().post("/api/v1/tokens/", wide, content_type="application/json").json()["permits"] == ["ALL"]
+
+
+def test_what_a_token_makes_is_its_owners_although_it_gives_no_roles(world):
+    _row, client = token_for(world)
+    new = {"name": "by-token", "data_center": world.ids["data_center"], "template": world.ids["template"]}
+    made = client.post("/api/v1/vms/", new, content_type="application/json")
+    assert made.status_code == 202
+    held = policy.permits_on(world.place.actor("alice"), Vm.objects.filter(name="by-token"))
+    assert Permit.GRANT in held[Vm.objects.get(name="by-token").pk]
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("permits", ["VM_FLY"]), ("objects", [str(uuid4())]), ("objects", [str(uuid4())] * 51)]
 )
@@ -217,3 +287,15 @@ def test_the_page_shows_a_new_token_once_and_a_form_sent_twice_makes_one(world):
     assert text not in account
     wrong = browser.post("/tokens/new/", form | {"objects": [str(uuid4())], "key": "m" * 32})
     assert wrong.status_code == 400
+
+
+def test_what_was_ticked_stays_ticked_beside_the_refusal(world):
+    form = {"name": "ci", "scope": "read", "expires_in": "86400", "key": "n" * 32, "password": PASSWORD}
+    wrong = world.browser("owner").post(
+        "/tokens/new/", form | {"permits": ["VM_RUN", "NO_SUCH"], "objects": [world.ids["vm"], str(uuid4())]}
+    )
+    page = lxml.html.document_fromstring(wrong.content)
+    assert set(page.xpath("//input[@type='checkbox'][@checked]/@value")) == {"VM_RUN", world.ids["vm"]}
+    for name in ("permits", "objects"):
+        [told] = page.xpath(f"//fieldset[.//input[@name='{name}']]/@aria-describedby")
+        assert page.xpath(f"//*[@id='{told}']/text()")[0].strip()

@@ -22,7 +22,8 @@ from tenants.models import User
 from tenants.services.people import add_person
 from tenants.services.viewing import KEY, SessionStore, begin_view
 from tests.edge.access_bodies import address, body
-from tests.edge.access_table import API, PAGES
+from tests.edge.access_pages import PAGES
+from tests.edge.access_table import API
 
 OWN = {"POST /logout/", "POST /view/end/"}
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
@@ -15,7 +16,7 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from compute.models import Cluster, FoundVm, Host, Image, Vm
+from compute.models import Cluster, FoundVm, Host, Image, Vm, VolumeOffer
 from compute.services.consoles import ConsoleRequest, open_console
 from compute.services.images import ImageRequest, create_image
 from network.models import FoundNetwork, Network, VnicProfile
@@ -29,6 +30,7 @@ from tenants import policy
 from tenants.models import ApiToken, Directory, DirectoryGroup, Role
 from tenants.services.tokens import TokenWish, create_service_token, create_token
 from tenants.services.users import create_user
+from tests.doubles.hypervisor_state import HypervisorDouble
 from tests.people import PASSWORD, Institute, make_institute
 from tests.snapshots import Once
 
@@ -112,10 +114,11 @@ def ids_of_what_is_added(world: World) -> dict[str, str]:
     wish = TokenWish("backup", "write", 3600)
     service, _text = create_service_token(place.actor("physics-admin"), physics.pk, wish, role="end-user")
     console = open_console(place.actor("alice"), world.vm.pk, ConsoleRequest()).console
-    FoundNetwork.objects.create(provider=place.provider, kind="network", external_id=str(uuid4()), name="lan")
+    theirs = {"kind": "network", "external_id": str(uuid4()), "name": "lan", "bridge": "virbr0"}
     directory, group = make_directory(place)
     image, ready = make_images(place)
     return {
+        "found": str(FoundNetwork.objects.create(provider=place.provider, **theirs).pk),
         "directory": str(directory.pk),
         "group": str(group.pk),
         "service_token": str(service.pk),
@@ -124,6 +127,7 @@ def ids_of_what_is_added(world: World) -> dict[str, str]:
         "custom_role": str(Role.objects.create(name="Helper", codename="custom-helper", permits=["VM_VIEW"]).pk),
         "image": str(image.pk),
         "ready_image": str(ready.pk),
+        "volume_offer": str(make_offer(place).pk),
     }
 
 
@@ -134,7 +138,9 @@ def log_in_everybody(world: World) -> None:
     """A token and a session for each rank."""
     place = world.place
     for rank, name in PEOPLE.items():
-        world.tokens[rank] = create_token(place.actor(name), name=rank, scope="write", expires_in=3600)[1]
+        world.tokens[rank] = create_token(
+            place.actor(name), name=rank, scope="write", expires_in=3600, permits=["ALL"]
+        )[1]
         browser = Client()
         browser.force_login(place.actor(name).user)
         world.sessions[rank] = str(browser.session.session_key)
@@ -149,6 +155,13 @@ def make_images(place: Institute) -> tuple[Image, Image]:
     )
     Image.objects.filter(pk=ready.pk).update(status="ready", virtual_bytes=10)
     return awaited, ready
+
+
+def make_offer(place: Institute) -> VolumeOffer:
+    """A volume that lies on the hypervisor, offered to physics."""
+    name = HypervisorDouble(Path(place.provider.address.removeprefix("double://"))).plant_volume("golden.qcow2", b"")
+    assignment = place.centers["physics"].storage_assignments.get()
+    return VolumeOffer.objects.create(assignment=assignment, name=name, format="qcow2", size_bytes=1 << 30)
 
 
 def make_directory(place: Institute) -> tuple[Directory, DirectoryGroup]:

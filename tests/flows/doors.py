@@ -22,8 +22,9 @@ FORM = "/machines/new/"
 class Api:
     """A person with a bearer token."""
 
-    def __init__(self, place: Place, username: str) -> None:
-        _row, self.token = create_token(place.actor(username), name="t", scope="write", expires_in=3600)
+    def __init__(self, place: Place, username: str, **kept: Any) -> None:
+        wish: dict[str, Any] = {"name": "t", "scope": "write", "expires_in": 3600} | kept
+        _row, self.token = create_token(place.actor(username), **wish)
         self.place = place
 
     def post(self, path: str, body: object = None, *, key: str = "") -> HttpResponse:

@@ -32,6 +32,7 @@ if __name__ == "__main__":
 
 from django.conf import settings
 from django.core.management import call_command
+from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -43,7 +44,7 @@ from portal.hypervisors import connect
 from portal.hypervisors.errors import HypervisorError
 from portal.hypervisors.lanes import Limits
 from portal.jobs import claim, engine
-from portal.jobs.models import Job
+from portal.jobs.models import Job, Step
 from portal.jobs.states import FINAL, RUNNABLE, JobStatus
 from tenants import quota
 from tenants.models.quota import Dimension
@@ -114,9 +115,16 @@ class Staff:
         self.points = list(_points())
 
     def keep_busy(self) -> None:
-        """Hire, plant, kill, until told to stop; then the last workers work in peace."""
+        """Hire, plant, kill, until told to stop; then the last workers work in peace.
+
+        Nobody is killed before somebody got something done: on a busy machine they would do nothing but die.
+        """
+        done = 0
         while not self.over.wait(self.random.uniform(0.1, 0.8)):
             self.hire()
+            before, done = done, _steps_done()
+            if done == before:
+                continue
             (self.faults / self.random.choice(self.points)).write_text("kill")
             if self.random.random() < 0.5:
                 self.kill(self.random.choice(self.pids))
@@ -125,6 +133,7 @@ class Staff:
             if not planted.name.startswith("taken-"):
                 planted.unlink()
         self.hire()
+        connection.close()
 
     def hire(self) -> None:
         """In the place of those who died."""
@@ -150,6 +159,10 @@ class Staff:
     def killed_at_points(self) -> int:
         """How many died at a named place."""
         return sum(1 for path in self.faults.iterdir() if path.name.startswith("taken-"))
+
+
+def _steps_done() -> int:
+    return Step.objects.exclude(ended_at=None).count()
 
 
 def _points() -> Iterator[str]:

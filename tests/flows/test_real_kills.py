@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from tenants.models import QuotaCharge
 from tenants.models.quota import Dimension
 from tests.flows.nothing_lost import assert_nothing_lost
 from tests.flows.real_place import RealPlace, clear_real_place, make_real_place
+from tests.hypervisors.libvirt.real import empty_image
 from tests.jobs.conftest import hurry
 from tests.jobs.fixtures import Plant
 from tests.jobs.workers import Workers
@@ -34,10 +34,7 @@ DELETING = ("power_off.after", "undefine.after", "delete_first_boot.after", "del
 
 @pytest.fixture
 def place(transactional_db: None, tmp_path: Path, libvirtd: LibvirtServer) -> Iterator[RealPlace]:
-    """Its machines run without a system, for nobody looks into them, and to emulate its start is work."""
-    empty = tmp_path / "empty.qcow2"
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(empty), "1G"], check=True, timeout=30)
-    place = make_real_place(tmp_path, libvirtd, empty)
+    place = make_real_place(tmp_path, libvirtd, empty_image(tmp_path))
     quota.set_limits(place.centers["physics"], {Dimension.MACHINES: None, Dimension.VCPUS_RUNNING: None})
     yield place
     clear_real_place(place)

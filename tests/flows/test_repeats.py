@@ -218,3 +218,20 @@ def test_a_guest_that_did_not_hear_it_is_asked_again_to_shut_down(place: Place, 
     place.double.configure(guest_ignores_shutdown=False)
     assert run(job).status == "finished"
     assert len(place.double.calls("shut_down_vm")) > 1
+
+
+def test_a_kept_answer_is_for_no_token_that_could_not_have_asked(place: Place):
+    api = Api(place, "alice")
+    first = api.create(key="k-1")
+    for narrower in ({"scope": "read"}, {"permits": ["TEMPLATE_VIEW"]}, {"objects": [place.template.pk]}):
+        other = Api(place, "alice", **narrower)
+        answer = other.create(key="k-1")
+        assert (answer.status_code, "other things" in answer.json()["detail"]) == (422, True), narrower
+        assert first.json()["vm"]["id"] not in answer.content.decode()
+    enough = ["VM_CREATE", "DATA_CENTER_VIEW", "TEMPLATE_USE", "NETWORK_USE", "QUOTA_CONSUME"]
+    kept, again = (Api(place, "alice", permits=enough).create("two", key="k-2") for _ in range(2))
+    assert api.create("two", key="k-2").status_code == 422, "in doubt nothing is made twice"
+    assert (kept.status_code, again.json(), again["Idempotent-Replay"]) == (202, kept.json(), "true"), (
+        "a token that took another's place"
+    )
+    assert Vm.objects.count() == 2

@@ -36,7 +36,7 @@ from tests.lab.turns import every_other
 pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 SILENT = "The hypervisor does not answer."
-SILENT_IN_GREEK = "Ο επόπτης δεν απαντά."
+SILENT_IN_GREEK = "Ο υπερεπόπτης δεν απαντά."
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,21 +66,28 @@ def unpacked(tiny_linux: dict[str, Any]) -> Path:
     return next(CACHE.glob("tree-*"))
 
 
-@pytest.fixture(scope="module")
-def make_machine(tiny_linux: dict[str, Any]) -> Iterator[MakeMachine]:
-    """Makes machines of the template; those still on at the end of the module are switched off."""
+@contextmanager
+def machines_of(image: Path) -> Iterator[MakeMachine]:
+    """Makes machines of the template; those still on at the end are switched off, for one that is idle is work to emulate, too."""
     made: list[Machine] = []
     with tempfile.TemporaryDirectory(prefix="guest-") as folder:
 
         def make(*, size: str = "") -> Machine:
             place = Path(folder) / str(len(made))
             place.mkdir()
-            made.append(Machine(place, Path(tiny_linux["file"]), size=size))
+            made.append(Machine(place, image, size=size))
             return made[-1]
 
         yield make
         for machine in made:
             machine.pull_the_plug()
+
+
+@pytest.fixture
+def make_machine(tiny_linux: dict[str, Any]) -> Iterator[MakeMachine]:
+    """Makes machines for one test."""
+    with machines_of(Path(tiny_linux["file"])) as make:
+        yield make
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.guest.conftest import KeyPair, MakeMachine
+from tests.guest.conftest import KeyPair, machines_of
 from tests.guest.machine import ADDRESS, MAC, Machine
 from tests.guest.nocloud import meta_data, user_data, write_volume
 
@@ -24,12 +25,13 @@ def volume(tmp_path_factory: pytest.TempPathFactory, alice: KeyPair) -> Path:
 
 
 @pytest.fixture(scope="module")
-def machine(make_machine: MakeMachine, volume: Path, alice: KeyPair, tiny_linux: dict[str, Any]) -> Machine:
+def machine(volume: Path, alice: KeyPair, tiny_linux: dict[str, Any]) -> Iterator[Machine]:
     """A machine that has come up once, with the least memory that the template asks for."""
-    made = make_machine()
-    made.start(volume, memory_mib=tiny_linux["minimum_memory_mib"])
-    made.ssh_when_up("alice", alice.private, "true")
-    return made
+    with machines_of(Path(tiny_linux["file"])) as make_machine:
+        made = make_machine()
+        made.start(volume, memory_mib=tiny_linux["minimum_memory_mib"])
+        made.ssh_when_up("alice", alice.private, "true")
+        yield made
 
 
 def test_serial_console_ends_in_a_shell_that_does_what_is_typed(machine: Machine) -> None:

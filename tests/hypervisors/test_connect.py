@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from uuid import uuid4
 import pytest
 
 from portal.common import sealed
-from portal.hypervisors import connect
+from portal.hypervisors import connect, lanes
 from portal.hypervisors.base import Driver, no_progress
 from portal.hypervisors.connect import BoundedDriver, driver_for, forget
-from portal.hypervisors.errors import Invalid, OutcomeUnknown, Unavailable
+from portal.hypervisors.errors import Denied, Invalid, OutcomeUnknown, Unavailable
 from portal.hypervisors.lanes import Lane, Limits
 from portal.hypervisors.models import Provider
 from portal.hypervisors.specs import (
@@ -31,6 +31,7 @@ from portal.hypervisors.specs import (
 )
 from tests.doubles.hypervisor import DoubleDriver
 from tests.doubles.hypervisor_state import Fault, HypervisorDouble
+from tests.hypervisors.test_lanes import Clock
 from tests.lab.servers import wait_until
 
 UID = uuid4()
@@ -113,17 +114,21 @@ def test_a_change_that_hangs_is_of_unknown_outcome(hung: BoundedDriver, method: 
 
 
 class Reading(DoubleDriver):
-    """Its inventory lasts, and tells of each part, after ``still`` seconds in which it tells of none."""
+    """Its inventory lasts, and tells of each part; before that it stands still, when told to, until it may go on."""
 
-    still = 0.0
-    ended: str = ""
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        super().__init__(connection)
+        self.clock = clock
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+        self.ended = ""
 
     def inventory(self, progress: Callable[[], None] = no_progress) -> Inventory:
         try:
-            time.sleep(self.still)
+            assert self.goes_on.wait(60)
             for _ in range(10):
                 progress()
-                time.sleep(0.1)
+                self.clock.ahead += connect.READ_ALL / 2
             return super().inventory(progress)
         except OutcomeUnknown as error:
             self.ended = error.detail
@@ -133,14 +138,17 @@ class Reading(DoubleDriver):
 def test_a_long_reading_that_goes_on_is_waited_for_and_one_that_was_given_up_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connect, "READ_ALL", 0.4)
+    clock = Clock()
+    monkeypatch.setattr(lanes, "time", clock)
     connection = Connection("double", HypervisorDouble(tmp_path).address, uuid4(), uuid4())
-    inner = Reading(connection)
-    driver = BoundedDriver(connection, Lane("reading", lambda: inner, limits=Limits(probe_seconds=0.05)))
+    inner = Reading(connection, clock)
+    driver = BoundedDriver(connection, Lane("reading", lambda: inner, limits=Limits()))
     assert driver.inventory().hosts
-    inner.still = 0.8
+    inner.goes_on.clear()
+    monkeypatch.setattr(connect, "READ_ALL", 0.05)
     with pytest.raises(Unavailable):
         driver.inventory()
+    inner.goes_on.set()
     wait_until(lambda: inner.ended, "the abandoned reading to end")
 
 
@@ -189,6 +197,31 @@ def test_a_changed_provider_is_reached_on_a_new_lane_and_the_old_one_lets_go(
         setattr(provider, name, value)
     assert driver_for(provider)._lane is not before._lane
     wait_until(lambda: len(closed) == 1, "the old connection to be closed")
+
+
+@pytest.mark.parametrize("call", [READS["about"], CHANGES["stop_vm"]], ids=["read", "change"])
+def test_who_holds_credentials_that_are_void_is_led_to_those_that_were_given_since(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch, call: Callable[[Driver], Any]
+) -> None:
+    """As a step of a job does that lasts while they are replaced."""
+    asked: list[str] = []
+
+    def only_new(driver: DoubleDriver, *_ref: object) -> str:
+        asked.append(driver.connection.username)
+        if driver.connection.username != "new":
+            raise Denied
+        return "done"
+
+    for name in ("about", "stop_vm"):
+        monkeypatch.setattr(DoubleDriver, name, only_new)
+    held = driver_for(provider)
+    with pytest.raises(Denied):
+        call(held)
+    assert asked == [""], "nothing else was given, and nobody knocks twice"
+    Provider.objects.update(username="new")
+    for driver in (held, driver_for(provider)):
+        call(driver)
+    assert asked == ["", "", "new", "", "new"]
 
 
 def test_the_number_of_calls_at_once_is_the_providers_own_option(provider: Provider) -> None:

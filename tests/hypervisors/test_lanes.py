@@ -23,8 +23,9 @@ from tests.doubles.hypervisor_state import Fault, HypervisorDouble
 from tests.lab.servers import wait_until
 
 NEVER = 3600.0  # a cool-down that no test waits for
-# Short bounds: what is tried is that they hold, not how long they are.
-LIMITS = Limits(at_once=2, queue_seconds=0.1, cooldown_seconds=NEVER, probe_seconds=0.2, stuck_at_most=3)
+# Short bounds: what is tried is that they hold, not how long they are. But who lives has all the time to prove it.
+LIMITS = Limits(at_once=2, queue_seconds=0.1, cooldown_seconds=NEVER, probe_seconds=60, stuck_at_most=3)
+SOON = 0.2  # the bound of a proof of life that does not come
 
 
 class Clock:
@@ -223,7 +224,7 @@ def test_a_place_comes_back_from_every_kind_of_end(place):
 
 
 def test_a_hung_provider_is_refused_at_once_until_it_answers_again(place, clock):
-    here = place(stuck_at_most=100)
+    here = place(stuck_at_most=100, probe_seconds=SOON)
     here.double.fail("*", Fault.HANG, times=-1)
     with pytest.raises(Unavailable):
         here.lane.call("about", lambda driver: driver.about(), seconds=0.05, mutates=False)
@@ -237,6 +238,7 @@ def test_a_hung_provider_is_refused_at_once_until_it_answers_again(place, clock)
         here.read()
     assert len(here.double.calls()) == asked + 1, "one proof of life, and no call without it"
     here.double.heal()
+    here.lane.limits = replace(LIMITS, stuck_at_most=100)
     clock.ahead += NEVER
     assert here.read() == "Double"
     assert here.read() == "Double"
@@ -294,7 +296,7 @@ class Slow(Counted):
 
 
 def test_a_proof_of_life_that_comes_late_is_one_and_its_connection_is_used(place, clock):
-    here = place()
+    here = place(probe_seconds=SOON)
     here.lane = Lane("slow", lambda: here.opened.append(Slow(here)) or here.opened[-1], limits=here.limits)
     here.lane._take_for_dead("the test says so")
     clock.ahead += NEVER

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
 from tests.lab.servers import RealPartFailed
 
@@ -24,6 +24,8 @@ FLAGS: Final = (
     "--disable-sync",
 )
 OUTPUT: Final = Path(__file__).resolve().parent.parent.parent / "test-output"
+# Set where people want to see what browser tests saw, pass or fail.
+PICTURES: Final = "STEGI_TEST_PICTURES"
 DESK: Final = (1280, 800)
 PAGE_MILLISECONDS: Final = 15_000
 
@@ -36,6 +38,8 @@ def running_chromium() -> Iterator[Browser]:
             browser = playwright.chromium.launch(executable_path=str(PROGRAM), args=list(FLAGS), timeout=60_000)
         except Error as error:
             raise RealPartFailed(f"Chromium does not start: {error}") from error
+        # What a page is to show comes by its server's answers: it is waited for as long as they are.
+        expect.set_options(timeout=PAGE_MILLISECONDS)
         yield browser
         browser.close()
 

@@ -10,6 +10,7 @@ when the command has ended. Standard library only: it runs under Debian's Python
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -32,8 +33,10 @@ LIBVIRT_FOLDERS: Final = ("/var/lib/libvirt", "/var/cache/libvirt", "/var/log/li
 # Both would reach past the namespaces: control groups and AppArmor profiles belong to the whole machine, and the names
 # of guests in them would collide with those of the machine's own libvirtd.
 QEMU_SETTINGS: Final = '\ncgroup_controllers = [ ]\nsecurity_driver = "none"\n'
+# What is there on the machine's own libvirt, and started with it: machines, networks, pools. In the lab they are not.
+THERE: Final = ("qemu/**/*.xml", "storage/**/*.xml")
 # Files a command run through sudo leaves in the checkout; they go back to who called.
-LEFTOVERS: Final = (".pytest_cache", ".hypothesis", "test-output", ".coverage")
+LEFTOVERS: Final = (".pytest_cache", ".hypothesis", "test-output", ".coverage", ".state/cache/migrated")
 
 # linux/sched.h
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = (
@@ -108,7 +111,7 @@ def _run_inside(folder: Path, command: Sequence[str]) -> int:
     # The terminal's Ctrl-C reaches the command by itself; this process must outlive it to clean up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, lambda number, _frame: os.kill(first, number))
+        signal.signal(ending, lambda number, _frame: _hand_on(first, number))
     return os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
 
 
@@ -134,7 +137,7 @@ def _first_process(libc: ctypes.CDLL, folder: Path, command: Sequence[str], pare
     except (OSError, subprocess.SubprocessError) as error:
         print(f"lab: cannot make its room ({error}) -> see that root may mount here", file=sys.stderr)
         return 1
-    return _run_and_reap(command)
+    return _run_and_reap(folder, command)
 
 
 def _make_room(folder: Path) -> None:
@@ -159,11 +162,13 @@ def _short_paths(folder: Path) -> None:
 
 
 def _privately(target: Path, own: Path) -> None:
-    """Covers a folder of the machine by one of the lab's; only /etc/libvirt begins as a copy."""
+    """Covers a folder of the machine by one of the lab's; only /etc/libvirt begins as a copy, of settings alone."""
     if target.is_relative_to("/etc") and target.is_dir():
         subprocess.run(["cp", "-a", str(target), str(own)], check=True, timeout=60)
         with (own / "qemu.conf").open("a") as settings:
             settings.write(QEMU_SETTINGS)
+        for described in [path for pattern in THERE for path in own.glob(pattern)]:
+            described.unlink()
     else:
         own.mkdir(mode=0o755)
     if target.is_dir():  # absent where libvirt is not installed, and then nothing writes there
@@ -183,22 +188,33 @@ def _loopback_up() -> None:
         fcntl.ioctl(handle, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | IFF_UP))
 
 
-def _run_and_reap(command: Sequence[str]) -> int:
+def _run_and_reap(folder: Path, command: Sequence[str]) -> int:
     """A guest's QEMU is an orphan by design: unburied, libvirt would take its zombie for a guest that won't end."""
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     try:
-        child = subprocess.Popen(command, env=environment | {"STEGI_LAB": str(SHORT), "TMPDIR": str(SHORT / "tmp")})
+        child = subprocess.Popen(command, env=environment | _told_of(folder))
     except OSError as error:
         print(f"lab: cannot run {command[0]}: {error.strerror}", file=sys.stderr)
         return 127
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, lambda number, _frame: child.send_signal(number))
+        signal.signal(ending, lambda number, _frame: _hand_on(child.pid, number))
     while True:
         ended, status = os.wait()
         if ended == child.pid:
             code = os.waitstatus_to_exitcode(status)
             return code if code >= 0 else 128 - code
+
+
+def _told_of(folder: Path) -> dict[str, str]:
+    """The lab's folder by its short name, and by the one that it has in labs within the lab, too."""
+    return {"STEGI_LAB": str(SHORT), "STEGI_LAB_FOLDER": str(folder), "TMPDIR": str(SHORT / "tmp")}
+
+
+def _hand_on(child: int, number: int) -> None:
+    """Not by Popen, which buries a child that it finds dead: whoever waits for its end would then wait in vain."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, number)
 
 
 if __name__ == "__main__":

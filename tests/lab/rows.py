@@ -33,13 +33,19 @@ def counts() -> dict[str, int]:
 def put(rows: Mapping[str, Rows]) -> None:
     """Makes these tables hold these rows, all columns given; whatever they refer to may come in any order."""
     with transaction.atomic(), opened(), connection.cursor() as cursor:
-        for table, found in rows.items():
+        for table in rows:
             cursor.execute(f"DELETE FROM {_quoted(table)}")
-            if not found:
-                continue
-            one = f"({', '.join(['%s'] * len(found[0]))})"
-            statement = f"INSERT INTO {_quoted(table)} VALUES {', '.join([one] * len(found))}"
-            cursor.execute(statement, [value for row in found for value in row])
+        add(rows)
+
+
+def add(rows: Mapping[str, Rows]) -> None:
+    """Gives these tables these rows more, all columns given; whatever they refer to may come in any order."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        for table, found in rows.items():
+            if found:
+                one = f"({', '.join(['%s'] * len(found[0]))})"
+                statement = f"INSERT INTO {_quoted(table)} VALUES {', '.join([one] * len(found))}"
+                cursor.execute(statement, [value for row in found for value in row])
 
 
 def begin_with_what_is_there() -> None:
@@ -48,10 +54,11 @@ def begin_with_what_is_there() -> None:
     Django's own way truncates every table and makes all content types and permissions anew, with other keys.
     """
     _first.update({table: rows for table, rows in contents().items() if rows})
-    TransactionTestCase._fixture_teardown = _sweep  # type: ignore[attr-defined]
+    TransactionTestCase._fixture_teardown = sweep  # type: ignore[attr-defined]
 
 
-def _sweep(_case: TransactionTestCase) -> None:
+def sweep(_case: TransactionTestCase | None = None) -> None:
+    """Brings the tables back, keys and all: what is kept in memory by a key (content types) stays true."""
     now = {table for table, found in counts().items() if found}
     changed = [table for table in sorted(now | set(_first)) if _is_changed(table)]
     if not changed:

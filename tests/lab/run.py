@@ -32,13 +32,17 @@ TITLES: Final = {
     "postgres": "PostgreSQL",
     "sqlite": "SQLite",
     "rows": "SQLite, rows alone",
+    "doors": "SQLite, rows alone at the doors and in flows",
     "machines": "SQLite with hypervisors and directories",
     "whole": "SQLite with networks, browser and the whole portal",
     "lab": "SQLite, of the lab itself",
 }
 # Each of them in a lab of its own within this one: both have a libvirtd, and they run side by side.
 REAL: Final = ("machines", "whole")
-AT_ONCE: Final = 2
+# All at the same time: those with real parts wait for half of theirs. The others fill that up, and yield where machines boot.
+AT_ONCE: Final = 5
+YIELDING: Final = ("postgres", "rows", "doors")
+NICE: Final = ("nice", "-n", "5")
 # Where all tests of a pass lie, so that it need not read the others: it is alone, and everybody waits for it.
 FOLDERS: Final = {"lab": ["tests/lab"]}
 # The day, by which turns are taken (``turns``): the same for all passes of a run, whatever the clock says at their end.
@@ -59,17 +63,16 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def passes_of(database: str, *, has_arguments: bool) -> list[str]:
-    """The whole suite goes in five parts, two of them at a time; a selection once on each database."""
+    """The whole suite goes in six parts, all but the last side by side; a selection once on each database."""
     if database != "both":
         return [database]
-    return ["postgres", "sqlite"] if has_arguments else ["postgres", "rows", *REAL, "lab"]
+    return ["postgres", "sqlite"] if has_arguments else ["postgres", "rows", "doors", *REAL, "lab"]
 
 
 def run_passes(passes: Sequence[str], arguments: Sequence[str], failures: list[dict[str, str]]) -> int:
-    """Runs two at a time but for the last, which runs alone, reports what failed before it, and ends the output."""
+    """Runs them side by side but for the last, which runs alone, reports what failed before it, and ends the output."""
     *before, last = passes
-    # Under the name that it has in every lab.
-    with TemporaryDirectory(prefix="stegi-passes-", dir="/var/tmp") as made:
+    with TemporaryDirectory(prefix="passes-", dir=os.environ.get("STEGI_LAB_FOLDER")) as made:
         folder, codes = Path(made), []
         with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
             for code, found in pool.map(lambda name: _run_early(name, arguments, folder), before):
@@ -101,7 +104,8 @@ def _run_pass(name: str, arguments: Sequence[str], handed_on: Mapping[str, str],
     with database(name) as environment:
         environment |= {"STEGI_TEST_PASS": name, "STEGI_TEST_TURN": TURN, **handed_on}
         lab = [sys.executable, str(NAMESPACE)] if name in REAL else []
-        command = [*lab, sys.executable, "-m", "pytest", *arguments]
+        nice = NICE if name in YIELDING else []
+        command = [*lab, *nice, sys.executable, "-m", "pytest", *arguments]
         return subprocess.run(command, env=environment, stdout=output, check=False).returncode
 
 

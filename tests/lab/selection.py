@@ -9,6 +9,7 @@ import pytest
 from django.conf import settings
 from django.test import TransactionTestCase
 
+from tests.lab.browser import PICTURES
 from tests.lab.earlier import earlier_failures, keep_failures
 from tests.lab.turns import MARKER, PLACE, without_others_turn
 
@@ -31,6 +32,10 @@ BESIDE_WHOLE = "network"  # this folder's tests go with those, so that both pass
 HEAVY = ("slapd", "samba", "libvirt", *WHOLE)
 RUN_ONCE = (*HEAVY, "once")
 LAB = "lab"
+# What starts the whole portal waits for each of its parts so long and no longer: this is for what hangs nevertheless.
+WHOLE_SECONDS = 900
+# What needs rows alone goes in two passes of about the same time, so that two cores have work until the end.
+DOORS = ("edge", "flows", "pages")
 # What pages ask the database is asked by the tests of the API too: pages take turns.
 PAGES = "pages"
 DATABASE_FIXTURES = {
@@ -46,6 +51,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full", action="store_true", help="every combination where a run otherwise takes a share of them"
     )
+    parser.addoption("--pictures", action="store_true", help="keep pictures of the pages that browser tests see")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--pictures"):
+        os.environ[PICTURES] = "1"
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -73,6 +84,8 @@ def _mark(item: pytest.Item) -> None:
     for fixture, marker in MARKER_OF_FIXTURE.items():
         if fixture in _fixtures(item):
             item.add_marker(marker)
+    if item.get_closest_marker("whole") and not item.get_closest_marker("timeout"):
+        item.add_marker(pytest.mark.timeout(WHOLE_SECONDS))
     if not any(item.get_closest_marker(part) for part in (*REAL_PARTS, "long")):
         item.add_marker("quick")
     runs_on_both = _touches_database(item) and not _has(item, (*RUN_ONCE, "postgres"))
@@ -94,9 +107,11 @@ def _leave_to_other_pass(config: pytest.Config, items: list[pytest.Item]) -> Non
     this_pass = os.environ.get("STEGI_TEST_PASS")
     if not this_pass:
         return
-    kept = [item for item in items if _belongs(item, this_pass)]
+    kept = [item for item in items if _belongs(item, "rows" if this_pass == "doors" else this_pass)]
     if this_pass in PLACE:
         kept = without_others_turn(kept, config)
+    if this_pass in {"rows", "doors"}:
+        kept = [item for item in kept if (item.path.parent.name in DOORS) == (this_pass == "doors")]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
     items[:] = kept
 

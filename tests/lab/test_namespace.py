@@ -54,6 +54,23 @@ def test_it_ends_with_the_commands_exit_code(lab: Lab) -> None:
     assert lab("kill -TERM $$").wait(timeout=30) == 128 + signal.SIGTERM
 
 
+def test_what_the_machines_own_libvirt_has_is_not_there(lab: Lab) -> None:
+    folders = [
+        Path("/etc/libvirt", name) for name in ("qemu", "qemu/networks/autostart", "storage", "storage/autostart")
+    ]
+    described = [folder / "of-the-machine.xml" for folder in folders]
+    try:
+        for path in described:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("<domain/>")
+        found = lab("find /etc/libvirt -name 'of-the-machine*'; test -e /etc/libvirt/qemu.conf")
+        assert found.stdout is not None
+        assert (found.stdout.read(), found.wait(timeout=30)) == ("", 0)
+    finally:
+        for path in described:
+            path.unlink()
+
+
 def test_what_the_command_left_behind_ends_with_it(lab: Lab) -> None:
     assert lab("setsid sleep 86301 & sleep 0.2").wait(timeout=30) == 0
     assert sleepers("86301") == []
@@ -66,6 +83,15 @@ def test_a_lab_that_is_ended_from_outside_takes_its_processes_along(lab: Lab, ho
     wait_until(lambda: len(sleepers(seconds)) == 2, "the lab to run")
     process.send_signal(how)
     wait_until(lambda: not sleepers(seconds), "its processes to end")
+
+
+def test_whoever_ends_the_program_of_the_tests_ends_its_lab() -> None:
+    """By its process id alone, as a service does that runs it."""
+    process = subprocess.Popen([str(PROGRAM.parents[2] / "bin" / "test"), "--exec", "sleep", "86341"])
+    wait_until(lambda: bool(sleepers("86341")), "the lab to run")
+    process.terminate()
+    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    wait_until(lambda: not sleepers("86341"), "its processes to end")
 
 
 def test_the_folder_of_a_killed_lab_goes_with_the_next_run_and_no_living_one_does(lab: Lab) -> None:

@@ -120,6 +120,7 @@ def test_each_test_of_the_whole_suite_runs_in_one_pass_on_sqlite_and_failures_of
         "1 passed, 4 deselected",  # on PostgreSQL
         "1 passed, 4 deselected",  # with hypervisors
         "1 passed, 4 deselected",  # with the browser
+        "5 deselected",  # at the doors
     ], told
     assert "FAILED [SQLite]" in told  # in the last summary; CI=true makes pytest tell each failure in full there
     assert told.strip().splitlines()[-1].startswith("1 failed, 1 passed")
@@ -142,6 +143,7 @@ def test_what_takes_turns_is_tried_once_in_a_whole_run_and_by_each_pass_in_two(s
     every = {"test_long[0]", "test_long[1]", "test_long[2]", "test_short"}
     assert tried("postgres", 0) == tried("rows", 1) == {"test_long[0]", "test_long[2]", "test_short"}
     assert tried("postgres", 1) == tried("rows", 0) == {"test_long[1]", "test_short"}
+    assert tried("doors", 0) == set(), "the other half of what needs rows alone"
     assert tried("", 0) == tried("postgres", 0, "--full") == tried("sqlite", 0) == every
 
 

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import pytest
 
 T = TypeVar("T")
-PLACE: Final = {"postgres": 0, "rows": 1}  # the two passes of a whole run that take turns
+PLACE: Final = {"postgres": 0, "rows": 1, "doors": 1}  # the passes of a whole run that take turns, by their database
 MARKER: Final = "turns"
 
 
@@ -35,7 +35,7 @@ def todays(cases: Sequence[T], config: pytest.Config, *, days: int) -> Sequence[
 
 
 def without_others_turn(items: Sequence[pytest.Item], config: pytest.Config) -> list[pytest.Item]:
-    """All but the tests marked ``turns`` whose turn is the other pass's; both passes must be given the same ones."""
+    """All but the tests marked ``turns`` whose turn is the other pass's; the passes on both databases must be given the same ones."""
     turning = [item for item in items if item.get_closest_marker(MARKER)]
     mine = set(every_other(turning, config))
     return [item for item in items if item in mine or not item.get_closest_marker(MARKER)]

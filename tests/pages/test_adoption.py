@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from uuid import uuid4
 
 import pytest
 
 from compute.models import FoundVm, Vm
 from compute.sync.inventory import sync_provider
 from portal import page_parts
+from portal.events.models import Event
 from portal.hypervisors.models import Provider
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
@@ -107,6 +109,23 @@ def test_refusals_stand_on_the_list_and_what_was_chosen_stays(demo, mail):
     assert "Choose between 1 and 100 machines." in none.content.decode()
 
 
+@pytest.mark.long
+def test_a_hundred_are_adopted_together_and_the_rest_is_shown_then(demo):
+    for number in range(150):
+        demo.double.plant_vm(f"vm{number:03d}")
+    demo.double.plant_vm("theirs", portal_id=uuid4())
+    sync_provider(Provider.objects.get())
+    client, seen = demo.browser("admin"), []
+    for expected in ("/unassigned/", "/"):
+        shown = [str(row.pk) for row in client.get("/unassigned/").context["machines"] if not row.mark]
+        wish = form(FoundVm.objects.first(), "adopt", machine=shown, owner="")
+        answer = client.post("/unassigned/", wish)
+        assert (answer.status_code, answer.headers["Location"]) == (HTTPStatus.FOUND, expected)
+        seen.append(len(shown))
+    assert seen == [99, 51], "another portal's is shown on the first page, and not counted as left"
+    assert Vm.objects.filter(adopted=True).count() == 150
+
+
 def test_list_pages_through_machines_of_one_name_too(demo):
     for _ in range(120):
         demo.double.plant_vm("vm1")
@@ -119,7 +138,7 @@ def test_list_pages_through_machines_of_one_name_too(demo):
         if not after:
             break
     assert len(seen) == len(set(seen)) == 120
-    assert len(client.get("/unassigned/?after=gone").context["machines"]) == 50
+    assert len(client.get("/unassigned/?after=gone").context["machines"]) == 100
 
 
 def test_what_cannot_be_adopted_says_why_at_the_review_and_the_button_is_off(demo, mail):
@@ -127,3 +146,27 @@ def test_what_cannot_be_adopted_says_why_at_the_review_and_the_button_is_off(dem
     page = demo.browser("admin").post("/unassigned/", form(mail, "review")).content.decode()
     assert "mail runs on a cluster that is not assigned to this data center." in page
     assert 'value="adopt" disabled' in page
+
+
+def test_who_may_not_measure_leaves_a_record_though_he_chose_no_machine(demo, mail):
+    assert demo.browser("physics-admin").post("/unassigned/measure/").status_code == HTTPStatus.FORBIDDEN
+    assert Event.objects.get(code="VMS_MEASURE_REFUSED").actor_name == "physics-admin"
+
+
+def test_the_list_tells_what_disks_promise_once_measured_and_which_cannot_be(demo, mail):
+    client = demo.browser("admin")
+    demo.double.set_vm(mail.external_id, disk_bytes=(5 << 30) + 1)
+    demo.double.plant_vm("broken", disk_bytes=None)
+    sync_provider(Provider.objects.get())
+    assert client.get("/unassigned/").content.decode().count("not measured yet") == 2
+    chosen = client.post("/unassigned/measure/?q=mail", {"machine": str(mail.pk)})
+    assert chosen.headers["Location"] == "/unassigned/?q=mail&after="
+    page = client.get("/unassigned/").content.decode()
+    assert ("6 GiB" in page, page.count("not measured yet")) == (True, 1)
+    client.post("/unassigned/measure/")
+    page = client.get("/unassigned/").content.decode()
+    assert ("one is gone or cannot be read" in page, "not measured yet" in page) == (True, False)
+    rows = {row["name"]: row["disk_bytes"] for row in client.get("/api/v1/unassigned-vms/").json()["results"]}
+    assert rows == {"mail": (5 << 30) + 1, "broken": None}
+    sync_provider(Provider.objects.get())
+    assert FoundVm.objects.get(pk=mail.pk).disk_gib == 6, "a compare keeps what was measured"

@@ -94,3 +94,23 @@ def test_a_button_pressed_after_the_session_ended_leads_back_to_its_page(alice, 
     assert (login, unquote(wanted)) == ("/login/", back)
     told = client.post("/login/", {"username": "alice", "password": "a-long-password-1", "next": unquote(wanted)})
     assert told.headers["Location"] == ("/" if back.startswith("//") else back)
+
+
+def test_the_tab_of_a_refusal_is_short_and_the_page_says_it_in_full(demo):
+    client = demo.browser("alice")
+    for path, title, told in (
+        ("/providers/", "Not allowed", "You lack the permit PROVIDER_VIEW here."),
+        (f"/machines/{uuid4()}/", "Not found", "There is no such machine, or you may not see it."),
+    ):
+        page = client.get(path).content.decode()
+        assert f"<title>{title} · Stegi</title>" in page
+        assert 'class="frame-menu"' in page, "whoever is logged in goes on by the navigation"
+        assert told in page[page.index("<h1") : page.index("</h1>")]
+
+
+def test_an_address_that_is_not_there_keeps_the_navigation_of_whoever_is_logged_in(client, alice):
+    assert 'class="frame-menu"' not in client.get("/nowhere/").content.decode()
+    client.force_login(alice)
+    page = client.get("/nowhere/")
+    assert page.status_code == HTTPStatus.NOT_FOUND
+    assert 'class="frame-menu"' in page.content.decode()

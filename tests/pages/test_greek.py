@@ -5,24 +5,49 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import libvirt
 import polib
+import pytest
+from django import forms
 from django.conf import settings
-from django.utils.translation import override
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.template.loader import render_to_string
+from django.utils.formats import date_format
+from django.utils.translation import gettext, override
+from rest_framework import fields
 
-from compute.choices import ABSENT, CONSOLE_ENDINGS, IMAGE_REFUSALS, VM_DETAILS, detail_words
+from compute.choices import (
+    ABSENT,
+    CONSOLE_ENDINGS,
+    HOST_STATUSES,
+    IMAGE_REFUSALS,
+    VM_DETAILS,
+    StorageStatus,
+    VmStatusChoice,
+    detail_words,
+)
 from portal.common.phrases import kept, said
 from portal.common.templatetags.frame import EVENT_TITLES
 from portal.events.codes import Outcome, code_for
 from portal.hypervisors.errors import HypervisorError
 from portal.hypervisors.libvirt import statuses
+from portal.hypervisors.models import ProviderStatus
 from portal.jobs.failure import SENTENCES
+from tenants.models.user import KeptOut
 from tenants.quota_words import REMEDIES
 
 CATALOGUE = Path(settings.BASE_DIR) / "portal" / "locale" / "el" / "LC_MESSAGES" / "django.po"
 PLACEHOLDER = re.compile(r"%\([a-z_]+\)[sd]")
+# Beside each word of the glossary what else such a thing could be called: one word for each, everywhere.
+OTHER_WORDS = re.compile(
+    r"\bεπ[όο]πτ|συστάδ|συστοιχί|ινστιτούτ|διακριτικ|φυλλομετρητ|πρόγραμμα περιήγησης|μηχαν\w+ διαχείρισης|μεταναστ"
+    r"|χώρ\w+ αποθήκευσης|\bάδει(?:α|ες)\b|εύρος διευθύνσεων|φιλοξενούμενου",
+    re.IGNORECASE,
+)
 
 
 def test_nothing_is_untranslated_or_unsure():
@@ -36,6 +61,39 @@ def test_figures_and_names_reach_the_greek_sentences_too():
         told = entry.msgstr or entry.msgstr_plural[1]
         asked = entry.msgid_plural or entry.msgid
         assert sorted(PLACEHOLDER.findall(told)) == sorted(PLACEHOLDER.findall(asked)), entry.msgid
+
+
+def told_in_greek() -> list[str]:
+    return [told for entry in polib.pofile(str(CATALOGUE)) for told in (entry.msgstr, *entry.msgstr_plural.values())]
+
+
+def test_each_thing_has_one_greek_word():
+    assert [told for told in told_in_greek() if OTHER_WORDS.search(told)] == []
+
+
+def test_a_status_stands_apart_for_it_may_be_a_verb():
+    assert [told for told in told_in_greek() if re.search(r"είναι %\(status\)s", told)] == []
+
+
+def test_what_is_disabled_or_unknown_agrees_with_what_it_is_said_of():
+    with override("el"):
+        assert str(KeptOut.DISABLED.label) == "ανενεργός"
+        assert {str(kind.label) for kind in (ProviderStatus.UNKNOWN, StorageStatus.UNKNOWN)} == {"άγνωστος"}
+        assert str(HOST_STATUSES["unknown"]) == "άγνωστος"
+        assert str(VmStatusChoice.UNKNOWN.label) == "άγνωστη"
+        center = {"enabled": False}
+        assert "ανενεργό<" in render_to_string("compute/partials/_data_center_state.html", {"data_center": center})
+        for state, name in (
+            ("compute/partials/_provider_state", "provider"),
+            ("tenants/partials/_directory_state", "directory"),
+        ):
+            assert "ανενεργός" in render_to_string(f"{state}.html", {name: center})
+
+
+def test_days_come_before_months_in_both_and_times_have_24_hours():
+    for language, told in (("en", "4 Mar 2026, 17:05"), ("el", "4/3/2026, 17:05")):
+        with override(language):
+            assert date_format(datetime(2026, 3, 4, 17, 5, tzinfo=UTC), "SHORT_DATETIME_FORMAT") == told
 
 
 def test_every_literal_sentence_of_the_templates_is_in_the_catalogue():
@@ -130,3 +188,24 @@ def test_every_sentence_of_a_driver_is_in_the_catalogue():
     used = [sentence for path in folder.rglob("*.py") for sentence in sentences(path, said_by=errors)]
     assert len(used) > 10
     assert [sentence for sentence in used if sentence not in known] == []
+
+
+def test_what_libraries_say_to_people_is_greek_too():
+    """Their own catalogues lag behind their sentences: what ours may show of them is in ours."""
+    said_to_people = [
+        *(str(text) for kind in (fields.BooleanField, fields.CharField, fields.UUIDField, fields.IntegerField, fields.ListField)
+          for text in kind.default_error_messages.values()),
+        *(str(text) for kind in (forms.CharField, forms.IntegerField, forms.ChoiceField, forms.DateField, forms.FileField)
+          for text in kind.default_error_messages.values()),
+    ]  # fmt: skip
+    with override("el"):
+        assert [text for text in said_to_people if text and gettext(text) == text] == []
+        assert weak_reasons("short") == ["Αυτός ο κωδικός είναι πολύ μικρός. Χρειάζεται τουλάχιστον 12 χαρακτήρες."]
+        assert [text for text in weak_reasons("password1234") if text.isascii()] == []
+
+
+def weak_reasons(password: str) -> list[str]:
+    """Why it is refused, in the language of now."""
+    with pytest.raises(ValidationError) as refused:
+        validate_password(password)
+    return list(refused.value.messages)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import pytest
 from django.test import Client
+from django.utils import timezone
 
+from portal.common.actor import system_actor
+from portal.common.kept_forms import KEPT, forget_forms
+from portal.common.models import KeptForm
+from portal.common.sealed import unseal_json
+from portal.common.sessions import SessionStore
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
+from tenants import policy
 from tenants.models import DataCenter, User
 from tests.edge.conftest import one_world, world
 from tests.edge.world import World
@@ -98,3 +107,53 @@ def test_a_launch_that_failed_is_entered_again_where_it_failed_with_all_that_was
     again = Job.objects.get(pk=go(root, page, "launch")["Location"].split("/")[-2])
     assert (run_to_end(again.pk).status, again.target_uid) == ("finished", job.target_uid)
     assert root.get(f"{WIZARD}?continues={job.pk}").status_code == 409
+
+
+@pytest.mark.long
+def test_what_was_entered_is_there_again_in_another_browser_until_it_is_launched(world: World):
+    root = world.browser("root")
+    page = go(root, go(root, root.get(WIZARD), name="chemistry", description="two\nlines"))
+    there = world.browser("root").get(WIZARD)
+    assert (there.context["stage"].name, there.context["form"]["name"].value()) == ("storage", "chemistry")
+    assert "is here again." in there.content.decode()
+    assert (page.context["chosen"], page.context["kept"]) == (there.context["chosen"], there.context["kept"])
+    for typed in ({}, {"network_provider": ""}, {}, {"admin": "chemist", "admin_is_new": "on"}):
+        page = go(root, page, **typed)
+    go(root, page, "launch", password="much too secret, and weak"[:9])
+    assert "secret" not in str(unseal_json(KeptForm.objects.get().sealed_values))
+    there = root.get(WIZARD)
+    assert (there.status_code, there.context["is_review"]) == (200, True)
+    assert go(root, there, "launch", password=PASSWORD).status_code == 302
+    assert not KeptForm.objects.exists()
+
+
+def test_what_was_begun_anew_or_entered_a_week_ago_or_by_somebody_else_is_not_shown(world: World):
+    root = world.browser("root")
+    go(root, root.get(WIZARD), name="chemistry")
+    second = world.place.actor("bob").user
+    policy.grant(system_actor(), "super-admin", second, policy.system())
+    other = Client()
+    other.force_login(second)
+    assert other.get(WIZARD).context["form"]["name"].value() is None
+    assert root.post(WIZARD, {"go": "anew"}).status_code == 302
+    assert (KeptForm.objects.count(), root.get(WIZARD).context["form"]["name"].value()) == (0, None)
+    go(root, root.get(WIZARD), name="chemistry")
+    KeptForm.objects.update(changed_at=timezone.now() - KEPT)
+    assert root.get(WIZARD).context["form"]["name"].value() is None
+    assert (forget_forms(), KeptForm.objects.count()) == (1, 0)
+
+
+def test_a_log_in_that_ends_between_two_pages_loses_nothing(world: World):
+    root = world.browser("root")
+    page = go(root, root.get(WIZARD), name="chemistry")
+    KeptForm.objects.all().delete()  # what was typed last was never there
+    typed = hold(page) | {"go": "next", "whose": page.context["whose"], "description": "last words"}
+    SessionStore(world.sessions["root"]).delete()
+    answer = root.post(WIZARD, typed)
+    assert (answer.status_code, "chemistry" in answer.content.decode()) == (401, False)
+    draft = re.findall('name="draft" value="([^"]*)"', answer.content.decode())[0]
+    logged = root.post("/login/", {"username": "root", "password": PASSWORD, "next": WIZARD, "draft": draft})
+    assert logged["Location"] == WIZARD
+    back = root.get(WIZARD)
+    assert back.context["stage"].name == "clusters"
+    assert [back.context["form"][name].value() for name in ("name", "description")] == ["chemistry", "last words"]

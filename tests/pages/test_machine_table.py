@@ -12,7 +12,7 @@ from compute.models import Vm
 from portal import page_parts
 from tests.pages.test_machines import _more_like, _queries
 
-TABLE_QUERIES = 12
+TABLE_QUERIES = 11
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from django.test.utils import CaptureQueriesContext
 from compute.models import Vm, VmUserGrant
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
-from tenants.models import DataCenter
+from tenants.models import DataCenter, QuotaAccount
 from tests.doubles.hypervisor_state import Fault
 
-HOME_QUERIES = 12
+HOME_QUERIES = 10
 
 
 def test_wizard_makes_one_machine_however_often_its_form_is_posted(demo):
@@ -84,6 +84,14 @@ def test_review_shows_plan_and_quota_and_writes_nothing(demo):
     assert "0 → <strong>1</strong> / 10" in page
     assert not Vm.objects.exists()
     assert not Job.objects.filter(target_kind="vm").exists()
+
+
+def test_where_nothing_is_limited_the_review_says_so_and_the_home_has_no_quota(demo):
+    QuotaAccount.objects.update(limit=None)
+    client = demo.browser("alice")
+    answer = client.post("/machines/new/", demo.form(client) | {"action": "review"})
+    assert "No limit is set." in answer.content.decode()
+    assert "Quota in" not in client.get("/").content.decode()
 
 
 def test_over_quota_is_told_at_review_and_the_button_is_off(demo):
@@ -167,7 +175,9 @@ def test_machine_that_is_gone_leads_to_the_job_that_tells_but_nobody_else(demo):
     job = Job.objects.filter(target_uid=vm.pk).latest("created_at")
     run_to_end(job.pk)
     assert f"/jobs/{job.pk}/" in client.get(f"/machines/{vm.pk}/").content.decode()
-    assert "/jobs/" not in demo.browser("charlie").get(f"/machines/{vm.pk}/").content.decode()
+    page = demo.browser("charlie").get(f"/machines/{vm.pk}/").content.decode()
+    assert str(job.pk) not in page
+    assert re.search(r"/jobs/[0-9a-f]{8}-", page) is None, "nor any other job"
 
 
 def test_people_of_a_disabled_data_center_are_told_so_and_nothing_more(demo):

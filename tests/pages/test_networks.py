@@ -162,3 +162,71 @@ def test_a_network_of_ours_that_stopped_or_went_is_not_operational_until_it_is_b
     ours.refresh_from_db()
     assert ours.status == "non_operational"
     assert not FoundNetwork.objects.filter(external_id=str(ours.pk)).exists()
+
+
+def test_a_bridge_is_offered_assigned_used_and_taken_back_through_the_pages(demo):
+    provider, client = Provider.objects.get(), demo.browser("admin")
+    with demo.double.store.change() as db:
+        put(db, "bridge", "br0", {"active": True})
+    sync_provider(provider)
+    home, found = f"/providers/{provider.pk}/", FoundNetwork.objects.get(name="br0")
+    offer = f"{home}networks/{found.pk}/offer/"
+    page = client.get(home).content.decode()
+    assert offer in page
+    assert page.count('title="The portal made it: it is its data center&#x27;s."') == 2, (
+        "the departments' own are greyed"
+    )
+    warned = client.get(offer).content.decode()
+    assert "holds a machine to its own MAC address" in warned
+    assert 'id="name-error"' in client.post(offer, {"name": "no good"}).content.decode()
+    assert client.post(offer, {"name": "LAN"}).headers["Location"] == f"{home}#networks"
+    assert "offered already, as LAN" in client.get(offer).content.decode()
+    lan = Network.objects.get(name="LAN")
+    back = f"/networks/{lan.pk}/take-back/"
+    assert back in client.get(home).content.decode()
+    client.post(f"{place()}assign/network/", {"id": str(lan.pk)})
+    alice = demo.browser("alice")
+    seen = alice.get(place()).content.decode()
+    assert "addresses are given by what is on it" in seen
+    assert "machines on it reach whatever else is on it" in client.get(place()).content.decode()
+    assert "LAN" in [profile["name"] for profile in _profiles(demo, "alice")]
+    assert "LAN" not in [profile["name"] for profile in _profiles(demo, "charlie")]
+    assert "LAN: there before the portal." in alice.get("/machines/new/").content.decode()
+    refused = client.post(back)
+    assert refused.status_code == HTTPStatus.CONFLICT
+    assert "Assigned to 1 data center:" in refused.content.decode()
+    demo.double.remove("bridge", "br0")
+    sync_provider(provider)
+    assert "offered, and not there any more" in client.get(home).content.decode()
+    assert "gone from its host" in alice.get(place()).content.decode()
+    client.post(f"{place()}unassign/network/", {"id": str(lan.pk)})
+    assert client.post(back).headers["Location"] == f"{home}#networks"
+    assert not Network.objects.filter(pk=lan.pk).exists()
+
+
+def test_the_api_offers_tells_what_that_means_and_takes_back(demo):
+    provider, client = Provider.objects.get(), demo.browser("admin")
+    plant(demo, "lan", "192.0.2.0/24")
+    sync_provider(provider)
+    listed = f"/api/v1/providers/{provider.pk}/networks/"
+    rows = {row["name"]: row for row in client.get(listed).json()["results"]}
+    assert (rows["lan"]["offered_as"], rows["lan"]["reasons"]) == (None, [])
+    assert [one["code"] for one in rows["lan"]["warnings"]] == ["offered_is_shared", "offered_reaches_host"]
+    ours = next(row for row in rows.values() if row["owner"] == "ours")
+    assert [one["code"] for one in ours["reasons"]] == ["network_ours"]
+    asked = f"{listed}{rows['lan']['id']}/offer/"
+    made = client.post(asked, {}, content_type="application/json")
+    assert made.status_code == HTTPStatus.CREATED, made.json()
+    network = made.json()["network"]
+    assert (network["name"], network["offered"], network["cidr"], network["data_center"]) == (
+        "lan",
+        "network",
+        "",
+        None,
+    )
+    rows = {row["name"]: row for row in client.get(listed).json()["results"]}
+    assert rows["lan"]["offered_as"] == network["id"]
+    again = client.post(asked, {}, content_type="application/json")
+    assert (again.status_code, again.json()["reasons"][0]["code"]) == (HTTPStatus.CONFLICT, "already_offered")
+    for status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND):
+        assert client.delete(f"/api/v1/networks/{network['id']}/offer/").status_code == status

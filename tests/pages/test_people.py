@@ -103,10 +103,17 @@ def test_super_admin_creates_a_user_who_logs_in_and_changes_his_password(demo, c
     erna = User.objects.get(username="erna")
     assert client.login(username="erna", password=PASSWORD)
     own = f"/users/{erna.pk}/password/"
-    wrong = client.post(own, {"present": "guessed", "password": "other words are fine"})
-    assert wrong.status_code == HTTPStatus.BAD_REQUEST
-    assert 'id="present-error"' in wrong.content.decode()
-    assert client.post(own, {"present": PASSWORD, "password": "other words are fine"}).status_code == HTTPStatus.FOUND
+    new = {"password": "other words are fine", "again": "other words are fine"}
+    assert "(optional)" not in client.get(own).content.decode(), "all of them are asked for"
+    for slip, field in (
+        ({"present": "guessed"}, "present"),
+        ({"present": ""}, "present"),
+        ({"present": PASSWORD, "again": "other words are fin"}, "again"),
+    ):
+        wrong = client.post(own, new | slip)
+        assert wrong.status_code == HTTPStatus.BAD_REQUEST
+        assert f'id="{field}-error"' in wrong.content.decode()
+    assert client.post(own, {"present": PASSWORD} | new).status_code == HTTPStatus.FOUND
     assert client.get("/").status_code == HTTPStatus.FOUND, "logged out"
     erna.refresh_from_db()
     assert erna.check_password("other words are fine")
@@ -131,6 +138,7 @@ def test_disabled_user_is_out_at_once_and_nobody_disables_himself(demo):
     uid = demo.user("alice").pk
     admin.post(f"/users/{uid}/disable/")
     assert alice.get("/").status_code == HTTPStatus.FOUND
+    assert admin.get("/users/", headers={"Accept-Language": "el"}).content.decode().count("ανενεργός") == 1
     admin.post(f"/users/{uid}/enable/")
     assert demo.browser("alice").get("/").status_code == HTTPStatus.OK
     assert admin.post(f"/users/{demo.user('admin').pk}/disable/").status_code == HTTPStatus.CONFLICT

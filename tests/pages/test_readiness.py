@@ -60,7 +60,7 @@ def test_s13_a_job_looks_at_every_provider_and_the_page_tells_it_with_its_age(de
 def test_s13_the_portals_own_ports_are_looked_at_each_by_its_purpose(demo, settings):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings.CELERY_BROKER_URL = f"redis://:secret@127.0.0.1:{listener.getsockname()[1]}/0"
-        Directory.objects.create(name="staff", urls=["ldaps://127.0.0.1:9", "ldap://127.0.0.1"])
+        Directory.objects.create(name="staff", urls=["ldaps://127.0.0.1:9", "ldap://127.0.0.9"])
         looked(demo)
         looked(demo)
     told = demo.browser("admin").get("/api/v1/readiness/").json()["portal"]
@@ -71,7 +71,7 @@ def test_s13_the_portals_own_ports_are_looked_at_each_by_its_purpose(demo, setti
     assert [check["details"]["port"] for check in told["checks"]][-2:] == ["9", "389"]
     assert (told["provider"], told["status"]) == (None, "failed")
     page = demo.browser("admin").get("/readiness/").content.decode()
-    assert "Nothing listens on port 389 of 127.0.0.1." in page
+    assert "Nothing listens on port 389 of 127.0.0.9." in page
     assert "secret" not in page
 
 

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import lxml.html
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
@@ -164,3 +165,19 @@ def test_an_empty_form_and_another_departments_place_are_refused(demo):
     file = {"file": SimpleUploadedFile("x.raw", b"x" * 512)}
     assert client.post("/images/upload/", theirs | file).status_code == HTTPStatus.NOT_FOUND
     assert not Image.objects.exists()
+
+
+def test_whoever_has_nothing_to_make_a_machine_from_is_led_to_what_he_can_do_himself(demo):
+    def led(name: str) -> tuple[str, list[str]]:
+        page = lxml.html.document_fromstring(demo.browser(name).get("/machines/new/").content)
+        [empty] = page.xpath("//*[@class='empty-state']")
+        return empty.text_content(), empty.xpath(".//a[contains(@class, 'btn')]/@href")
+
+    Template.objects.update(status="illegal")
+    assert led("physics-admin")[1] == ["/images/", "/"]
+    assert led("alice")[1] == ["/"], "she asks others"
+    DataCenter.objects.update(enabled=False)
+    text, links = led("admin")
+    assert links == ["/data-centers/launch/", "/"]
+    assert "no data center to make machines in" in text
+    assert "super-admin" not in text, "he is one"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from uuid import UUID
 
@@ -117,7 +116,6 @@ async def test_logout_closes_open_sockets(demo, vm):
     cookie = await in_database(session_of)(demo, "alice")
     opened = socket("/ws/page/", cookie)
     await opened.connect()
-    await asyncio.sleep(0.2)
     await in_database(SessionStore(cookie).delete)()
     alice = await in_database(demo.user)("alice")
     await in_database(access_changed)([alice.pk])
@@ -144,3 +142,25 @@ async def test_job_feed_of_another_is_not_there(demo, vm):
     opened = socket(f"/ws/jobs/{job.pk}/", await in_database(session_of)(demo, "charlie"))
     await opened.connect()
     assert await opened.close_code() == 4404
+
+
+async def test_AN17_the_feed_of_machines_tells_a_token_with_bounds_of_none_that_it_does_not_see(demo, vm):  # noqa: N802
+    actor = await in_database(demo.actor)("alice")
+    wish = {"name": "feed", "scope": "read", "expires_in": 3600}
+    _row, narrow = await in_database(create_token)(actor, **wish, permits=["TEMPLATE_VIEW"])
+    _row, whole = await in_database(create_token)(actor, **wish)
+    job = await in_database(Job.objects.get)(target_uid=vm.pk)
+    bounded, opened = (socket("/ws/vms/", token=token, origin=None) for token in (narrow, whole))
+    await bounded.connect()
+    await opened.connect()
+    await in_database(announce)(job)
+    assert json.loads(await opened.hear())["name"] == vm.name
+    await in_database(Vm.objects.filter(pk=vm.pk).delete)()
+    await in_database(announce)(job)
+    assert json.loads(await opened.hear()) == {"id": str(vm.pk), "deleted": True}
+    await in_database(Job.objects.filter(pk=job.pk).update)(target_kind="image")  # as if it were no machine's
+    await in_database(announce)(job)
+    assert await opened.silent(0.5)
+    assert await bounded.silent(0.1)
+    await opened.leave()
+    await bounded.leave()

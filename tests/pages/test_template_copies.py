@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from compute import sealing
-from compute.models import StorageDomain, Template, Vm
+from compute.models import StorageDomain, Template, Vm, VolumeOffer
 from compute.services import vms
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
+from tenants.models import DataCenter
 from tests.compute.fake_sysprep import stand_in
 from tests.compute.image_files import sound
 
@@ -97,6 +98,7 @@ def test_a_super_admin_makes_a_template_of_a_volume_from_the_list(demo, tmp_path
     assert address.replace("&", "&amp;") in page
     form = admin.get(address)
     assert form.context["form"]["name"].value() == "old _ golden"
+    assert f"{domain.name} ({domain.provider.name}): " in form.content.decode(), "hosts may have domains of one name"
     assert admin.post(address, filled(form, accept_unsealed="on")).status_code == HTTPStatus.FOUND
     ended = run_to_end(Job.objects.get(operation="compute.template_of_volume").pk)
     assert ended.status == "finished", ended.error
@@ -107,3 +109,32 @@ def test_a_super_admin_makes_a_template_of_a_volume_from_the_list(demo, tmp_path
     assert name in demo.double.things("disk")
     for bad in ("", "?machine=x", f"?volume=x&storage_domain={domain.pk}", "?volume=x&storage_domain=1"):
         assert admin.get(f"/templates/new/{bad}").status_code == HTTPStatus.NOT_FOUND
+
+
+def test_a_super_admin_offers_a_volume_and_its_departments_admin_makes_a_template_of_it(demo, tmp_path):
+    demo.double.plant_volume("golden.qcow2", sound(tmp_path)[: 1 << 20], size=8 << 20)
+    demo.double.set_vm(demo.double.plant_vm("mail"), disks=[demo.double.plant_volume("mail.qcow2", b"")])
+    root, admin, other = (demo.browser(who) for who in ("admin", "physics-admin", "informatics-admin"))
+    domain, physics = StorageDomain.objects.get(), DataCenter.objects.get(name="physics")
+    shelf = unescape(admin.get("/images/").content.decode())
+    assert "No volume on your data center's storage domains is offered to it. Ask a super-admin" in shelf
+    listed = f"/storage-domains/{domain.pk}/volumes/"
+    page = root.get(listed)
+    offers = {row["volume"].external_id: len(row["others"]) for row in page.context["rows"]}
+    assert offers == {"golden.qcow2": 2, "mail.qcow2": 0}
+    assert "Only what no machine has is offered." in page.content.decode()
+    wish = {"name": "golden.qcow2", "data_center": str(physics.pk)}
+    assert root.post(f"{listed}offer/", wish).headers["Location"] == listed
+    offer = VolumeOffer.objects.get()
+    address = f"/templates/new/?offer={offer.pk}"
+    assert address in admin.get("/images/").content.decode()
+    assert "golden" not in other.get("/images/").content.decode()
+    assert other.get(address).status_code == HTTPStatus.NOT_FOUND
+    form = admin.get(address)
+    assert [value for value, _name in form.context["form"].fields["data_center"].choices] == [str(physics.pk)]
+    assert '<a href="/images/">Images</a>' in form.content.decode()
+    assert admin.post(address, filled(form, accept_unsealed="on")).status_code == HTTPStatus.FOUND
+    assert run_to_end(Job.objects.get(operation="compute.template_of_volume").pk).status == "finished"
+    assert Template.objects.get(name="golden").owner == physics
+    assert root.post(f"/volume-offers/{offer.pk}/withdraw/").headers["Location"] == listed
+    assert address not in admin.get("/images/").content.decode()

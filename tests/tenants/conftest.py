@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,7 @@ from tenants import policy
 from tenants.models import DataCenter, User
 from tenants.roles import sync_roles
 from tests.people import PASSWORD
+from tests.snapshots import Once
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,15 @@ def make_people() -> People:
     return People(physics=physics, informatics=informatics, **everybody)
 
 
-@pytest.fixture
-def people(db: None) -> People:
-    return make_people()
+the_people: Final = Once(lambda _folder: make_people())
 
 
 @pytest.fixture
-def lasting_people(transactional_db: None) -> People:
+def people(db: None, tmp_path: Path) -> People:
+    return the_people(tmp_path)
+
+
+@pytest.fixture
+def lasting_people(transactional_db: None, tmp_path: Path) -> People:
     """The same, committed: other threads see them."""
-    return make_people()
+    return the_people(tmp_path)

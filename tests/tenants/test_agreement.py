@@ -16,7 +16,7 @@ from compute.models import Vm
 from portal.common.actor import Actor
 from portal.common.errors import NotFound, NotPermitted
 from tenants import holdings, policy
-from tenants.models import User
+from tenants.models import System
 from tenants.permits import Permit
 from tests.edge.world import undone
 from tests.tenants.conftest import as_actor
@@ -32,6 +32,7 @@ from tests.tenants.grant_graphs import (
     make_ground,
     numbers,
     worth,
+    worth_anywhere,
 )
 
 FEW, MANY, ALL = 30, 400, 2000
@@ -65,25 +66,26 @@ def agree(ground: Ground, graph: Graph, ask: Ask) -> None:
     asked = [row for rows in ground.of_kinds() for row in rows][ask.row]
     with undone():
         ground.lay(graph)
-        user = User.objects.get(pk=ground.users[ask.user].pk)
-        actor = as_actor(user, scope=graph.scope, bounds=ground.bounds(graph))
+        actor = ground.actor(graph, ask.user)
         with patch.object(holdings, "FEW", ask.few), policy.one_look() if ask.is_look else nullcontext():
             for rows in ground.of_kinds():
                 fresh = list(type(rows[0])._default_manager.filter(pk__in=[row.pk for row in rows]))
                 held = policy.permits_on(actor, fresh)
                 seen = set(policy.visible(actor, ask.permit, type(rows[0])._default_manager.all()))
                 for row in rows:
-                    answers = {
-                        "rules": worth(ground, graph, ask.user, ask.permit, row),
-                        "visible": row in seen,
-                        "permits_on": ask.permit in held[row.pk],
-                    }
+                    rules = {permit for permit in PERMITS if worth(ground, graph, ask.user, permit, row)}
+                    assert held[row.pk] & set(PERMITS) == rules, (row._meta.label, row.pk)
+                    answers = {"rules": ask.permit in rules, "visible": row in seen}
                     if rows is ground.centers:
                         answers["holds_in"] = policy.holds_in(actor, ask.permit, row)
-                    if row is asked:
+                    if type(row) is System:
+                        answers["holds_everywhere"] = policy.holds_everywhere(actor, ask.permit)
+                    if row == asked or type(row) is System:
                         answers["explain"] = policy.explain(actor, ask.permit, row).allowed
                         answers["authorize"] = passes(actor, ask.permit, row)
                     assert len(set(answers.values())) == 1, (row._meta.label, row.pk, answers)
+            anywhere = policy.holds_anywhere(actor, ask.permit)
+            assert anywhere == worth_anywhere(ground, graph, ask.user, ask.permit), "holds_anywhere"
 
 
 def passes(actor: Actor, permit: Any, target: Any) -> bool:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import timedelta
+from threading import Thread
+from typing import Any
 from uuid import uuid4
 
+import lxml.html
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -16,6 +22,7 @@ from portal.common.actor import system_actor
 from portal.common.errors import Invalid, NotFound, NotPermitted
 from portal.events.models import Event
 from tenants import policy
+from tenants.directory.membership import put_in_groups
 from tenants.fitting import fits
 from tenants.models import Directory, DirectoryGroup, User
 from tenants.permits import Permit
@@ -166,3 +173,92 @@ def test_the_grants_of_an_object_are_read_in_a_number_of_queries_that_does_not_g
         policy.grant(system_actor(), "user-role", Group.objects.create(name=f"lab {number}"), people.physics)
     assert there == 3
     assert count() == (few + 3, 60 + grantees.PER_PAGE, True)  # what the groups hold, and their names
+
+
+def test_a_group_cannot_be_chosen_where_none_could_be_named_and_the_page_says_what_would_help(people):
+    physics, told = people.physics, "There is no group yet. Groups come with a directory, which a super-admin connects."
+
+    def choice() -> tuple[bool, str]:
+        client = Client()
+        client.force_login(people.physics_admin)
+        page = lxml.html.document_fromstring(client.get(f"/grants/data_center/{physics.pk}/").content)
+        [who], [group] = page.xpath("//select[@id='who']"), page.xpath("//option[@value='group']")
+        hints = [page.get_element_by_id(name).text_content() for name in who.get("aria-describedby", "").split()]
+        return group.get("disabled") is not None, " ".join(hints)
+
+    assert choice() == (True, told)
+    row = Directory.objects.create(name="lab", kind="openldap")
+    assert choice() == (False, "")
+    Directory.objects.update(enabled=False)
+    assert choice() == (True, told)
+    group = Group.objects.create(name="lab\\staff")
+    DirectoryGroup.objects.create(directory=row, guid="g", name="staff", group=group)
+    assert choice() == (False, "")
+
+
+def forgotten_while(group: Group, *works: Callable[[], Any]) -> list[Any]:
+    """What comes of works that each wait for a transaction that forgets a group."""
+    answers: list[Any] = []
+
+    def work_in_thread(work: Callable[[], Any]) -> None:
+        try:
+            answers.append(work())
+        except IntegrityError as error:
+            answers.append(error)
+        finally:
+            connection.close()
+
+    threads = [Thread(target=work_in_thread, args=(work,)) for work in works]
+    until = time.monotonic() + 10
+    with transaction.atomic():
+        group.delete()
+        for thread in threads:
+            thread.start()
+        while waiting() < len(threads) and time.monotonic() < until:
+            time.sleep(0.05)
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def waiting() -> int:
+    """How many transactions wait for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return int(cursor.fetchone()[0])
+
+
+@pytest.mark.postgres
+def test_what_is_given_to_a_group_that_is_forgotten_in_the_same_moment_is_refused(lasting_people):
+    group, path = Group.objects.create(name="lab\\gone"), f"/grants/data_center/{lasting_people.physics.pk}/"
+    body = {"role": "end-user", "group": group.name}
+
+    def by_api(**headers: str) -> Any:
+        return browser().post(f"/api/v1{path}", body, content_type="application/json", headers=headers)
+
+    def browser() -> Client:
+        client = Client(raise_request_exception=False)
+        client.force_login(lasting_people.super_admin)
+        return client
+
+    answers = forgotten_while(
+        group,
+        lambda: browser().post(path, {"who": "group", "name": group.name, "role": "end-user"}),
+        by_api,
+        lambda: by_api(**{"Idempotency-Key": "k"}),
+    )
+    assert [answer.status_code for answer in answers] == [409] * 3
+    assert all("in this very moment" in answer.content.decode() for answer in answers)
+    assert Event.objects.filter(code="GRANT_REFUSED").count() == 3
+
+
+@pytest.mark.postgres
+def test_whose_group_is_forgotten_while_he_logs_in_is_put_in_the_others(lasting_people):
+    row = Directory.objects.create(name="lab", kind="openldap")
+    alice = lasting_people.alice
+    gone, stays = (Group.objects.create(name=name) for name in ("lab\\gone", "lab\\stays"))
+    for group in (gone, stays):
+        DirectoryGroup.objects.create(directory=row, guid=group.name, name=group.name, group=group)
+    alice.directory, guids = row, {gone.name, stays.name}
+    [moves] = forgotten_while(gone, lambda: put_in_groups(alice, guids))
+    assert [one.group for one in moves.joined] == list(alice.groups.all()) == [stays]

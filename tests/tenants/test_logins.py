@@ -17,9 +17,12 @@ from portal.common.access import access_version
 from portal.common.errors import Invalid, NotAuthenticated, NotPermitted, TooMany
 from portal.common.models import IdempotencyKey
 from portal.events.models import Event
-from tenants.models import ApiToken, LoginTries, User
+from tenants.directory.accounts import Account
+from tenants.directory.people import stored
+from tenants.models import ApiToken, Directory, LoginTries, User
 from tenants.services import users
 from tenants.services.passwords import check_password
+from tenants.services.person_search import known_person
 from tenants.services.throttle import MOST_PER_ADDRESS, MOST_PER_NAME, WINDOW
 from tests.edge.world import routes
 from tests.people import PASSWORD
@@ -257,3 +260,28 @@ def test_only_those_who_manage_users_set_anothers_password_or_disable_him(people
     users.set_active(as_actor(people.super_admin), people.alice, active=False)
     assert not User.objects.get(username="alice").is_active
     assert Event.objects.filter(code="PASSWORD_SET_REFUSED").count() == 3
+
+
+@pytest.mark.postgres
+def test_AN05_nobody_of_a_directory_takes_the_name_of_another_who_is_called_alike(people):  # noqa: N802
+    """To PostgreSQL a dotless i is an I and a long s an S; to a directory they may be two people's."""
+    row = Directory.objects.create(name="UNI", kind="openldap")
+
+    def logs_in(guid: str, name: str) -> User:
+        user = stored(row, Account(guid, f"uid={name}", name, "", "", ""))
+        assert user is not None
+        return user
+
+    boss = logs_in("11111111-1", "boss.irene")
+    strangers = [
+        logs_in(f"2222222{number}-2", name) for number, name in enumerate(("bo\u017fs.irene", "boss.\u0131rene"))
+    ]
+    boss.refresh_from_db()
+    assert boss.username == "UNI\\boss.irene"
+    assert known_person("uni\\BOSS.Irene") == boss
+    assert [known_person(one.username) for one in strangers] == strangers
+    User.objects.filter(pk=boss.pk).update(username="UNI\\elsewhere")
+    assert known_person("UNI\\boss.irene") is None, "then his directory is asked, and not one of these meant"
+    boss, heir = logs_in("11111111-1", "boss.irene"), logs_in("33333333-3", "Boss.Irene")
+    boss.refresh_from_db()
+    assert (known_person("UNI\\boss.irene"), boss.username) == (heir, "UNI\\Boss.Irene~11111111")

@@ -1,7 +1,13 @@
-"""A ledger that was there before a migration is true after it."""
+"""A ledger that was there before a migration is true after it; what tests copy is what migrating makes."""
 
 from __future__ import annotations
 
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -11,6 +17,7 @@ from django.db.migrations.executor import MigrationExecutor
 from tenants import quota
 from tenants.models import DataCenter
 from tenants.quota import Consumer, Dimension
+from tests.lab.migrated import REPOSITORY
 
 
 def migrate_to(*targets):
@@ -39,3 +46,18 @@ def test_charges_of_before_are_released_from_the_accounts_they_were_booked_on(tr
     quota.release(Consumer("vm", vm), [Dimension.MACHINES])
     assert quota.usage(physics, user) == []
     assert quota.recount_drift(physics) == []
+
+
+@pytest.mark.long
+@pytest.mark.once
+def test_the_copy_that_tests_are_given_is_what_migrating_makes(django_db_setup: None, tmp_path: Path):
+    def dump(name: str, **how: str) -> str:
+        """All that is in a new database, but for the times of its migrations."""
+        folder, command = tmp_path / name, [sys.executable, "manage.py", "migrate", "--verbosity=0"]
+        (folder / "static").mkdir(parents=True)
+        environment = os.environ | {"DJANGO_SETTINGS_MODULE": "portal.settings.test", "DATA_DIR": str(folder)} | how
+        subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, timeout=150)
+        text = "\n".join(sqlite3.connect(folder / "test.sqlite3").iterdump())
+        return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.\d]*", "", text)
+
+    assert dump("copied") == dump("made", STEGI_MIGRATE="anew")

@@ -161,6 +161,14 @@ def test_a_new_role_of_the_portal_keeps_its_name_from_one_of_the_institutes(peop
     assert may(people.bob, Permit.JOB_VIEW, people.physics)
 
 
+def test_a_name_that_a_role_had_once_and_a_long_one_that_begins_alike_are_free(people, root, helper):
+    edit_role(root, helper.pk, RoleEdit(name="Day shift"))
+    names = ("Night shift", "n" * 63 + "1", "n" * 63 + "2")
+    made = {create_role(root, RoleRequest(name, permits=("VM_VIEW",))).codename for name in names}
+    assert (len(made), helper.codename in made) == (3, False)
+    assert use_counts()[helper.codename] == 2, "who held it holds the one that is called otherwise now"
+
+
 def refused_as_last(work):
     with pytest.raises(Conflict) as refused:
         work()

@@ -20,6 +20,7 @@ BYSTANDER = (
 
 def test_the_demo_runs_machines_that_outlive_the_portal_but_not_its_purge(portal_run: PortalRun) -> None:
     virsh("net-define", "/dev/stdin", given=BYSTANDER)
+    machines, pools = there("list"), there("pool-list")  # of whoever has a portal on this machine
     started = portal_run.up("--detach")
     assert started.returncode == 0, started.stdout + started.stderr
     ranks = sorted((login["rank"], login["data_center"]) for login in portal_run.status()["logins"])
@@ -36,8 +37,8 @@ def test_the_demo_runs_machines_that_outlive_the_portal_but_not_its_purge(portal
     purged = portal_run.up("--purge")
     assert purged.returncode == 0, purged.stdout + purged.stderr
     # A machine that tried the accelerator for a process that ended goes with its connection, soon after.
-    assert eventually(lambda: virsh("list", "--all", "--uuid").split() == [])
-    assert not [name for name in virsh("pool-list", "--all", "--name").split() if name.startswith("stegi")]
+    assert eventually(lambda: there("list") == machines)
+    assert there("pool-list") == pools
     assert "bystander" in virsh("net-list", "--all", "--name").split()
     assert "physics" not in virsh("net-list", "--all", "--name").split()
     virsh("net-undefine", "bystander")
@@ -100,6 +101,11 @@ def call(run: PortalRun, path: str, body: dict[str, Any] | None = None, *, token
     with urllib.request.urlopen(request, timeout=30) as answer:
         content: dict[str, Any] = json.load(answer)
     return content
+
+
+def there(kind: str) -> set[str]:
+    """The names of all machines, or of all pools ("pool-list")."""
+    return set(virsh(kind, "--all", "--name").split())
 
 
 def virsh(*arguments: str, given: str = "") -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Error, Page, expect
 
-from tests.browser.person import take_picture
+from tests.browser.person import expect_down, follow, take_picture
 from tests.lab.browser import new_context, watched
 from tests.lab.far_host import FarHost
 from tests.up.portal_run import PortalRun
@@ -71,8 +71,7 @@ def make_data_center(page: Page) -> None:
     for kind in ("cluster", "storage_domain"):
         own = page.locator(f"#add-{kind} option", has_text="(far)").first.get_attribute("value")
         page.select_option(f"#add-{kind}", own)
-        page.locator("form", has=page.locator(f"#add-{kind}")).get_by_role("button").click()
-        page.wait_for_load_state()
+        follow(page, page.locator("form", has=page.locator(f"#add-{kind}")).get_by_role("button"))
     page.get_by_role("link", name="Create network").click()
     page.fill("#name", "chemistry")
     page.click("main button[type=submit]")
@@ -106,10 +105,10 @@ def name_an_end_user(page: Page) -> None:
     page.get_by_role("link", name="Create user").click()
     page.fill("#username", "erna")
     page.fill("#password", ERNAS)
-    page.click("main button[type=submit]")
+    follow(page, page.locator("main button[type=submit]"))
     go(page, "Data centers")
-    page.get_by_role("link", name="chemistry").last.click()
-    page.get_by_role("link", name="People").click()
+    follow(page, page.get_by_role("link", name="chemistry").last)
+    follow(page, page.get_by_role("link", name="People"))
     page.fill("#username", "erna")
     page.select_option("#role", label="End user")
     page.get_by_role("button", name="Add").click()
@@ -136,19 +135,21 @@ def make_machine(page: Page) -> UUID:
 def end_machine(page: Page) -> None:
     page.locator(".head details summary").click()
     page.locator(".head [data-verb=stop]").click()
-    expect(page.locator(".head .state-down")).to_be_visible(timeout=WORK_MILLISECONDS)
+    expect_down(page, WORK_MILLISECONDS)
     page.goto(f"{page.url}delete/")
     page.get_by_role("button", name="Delete the machine and its disks").click()
     finished(page)
 
 
 def go(page: Page, noun: str) -> None:
-    page.locator(".frame-menu").get_by_role("link", name=noun, exact=True).click()
-    page.wait_for_load_state()
+    follow(page, page.locator(".frame-menu").get_by_role("link", name=noun, exact=True))
 
 
 def finished(page: Page) -> None:
-    page.wait_for_url(re.compile(rf"/jobs/{UID}/"))
+    try:
+        page.wait_for_url(re.compile(rf"/jobs/{UID}/"))
+    except Error as error:
+        raise AssertionError(f"{page.url} says: {page.locator('main').inner_text()}") from error
     expect(page.locator("main")).to_contain_text("finished", timeout=WORK_MILLISECONDS)
 
 

@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import addresses
@@ -16,6 +15,7 @@ import engine
 import processes
 import pytest
 import supervisor as supervising
+import virtualization
 from failure import StartError
 from folder import DataFolder
 from options import parse
@@ -172,14 +172,27 @@ def watch_over(tmp_path: Path) -> Supervisor:
     return Supervisor(folder, {"PATH": os.environ["PATH"]}, lambda: None)
 
 
-def test_delays_grow_while_a_process_keeps_ending(watch_over: Supervisor) -> None:
-    child = watch_over.add(Program("short", [sys.executable, "-c", ""]))
-    until = time.monotonic() + 4
-    while time.monotonic() < until:
+class Clock:
+    """The supervisor's clock, which the test alone puts forward."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_delays_grow_while_a_process_keeps_ending(watch_over: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(supervising, "time", clock)
+    child = watch_over.add(Program("short", ["/bin/true"]))
+    for restarts, delay in enumerate((0.5, 1, 2, 4)):
+        assert eventually(lambda: watch_over.tick() or child.process is None), "its end was not seen"
+        clock.now += delay - 0.01
         watch_over.tick()
-        time.sleep(0.02)
-    # Starts at 0, 0.5, 1.5 and 3.5 s, each later by the time that Python takes.
-    assert 2 <= child.restarts <= 3
+        assert child.restarts == restarts
+        clock.now += 0.02
+        watch_over.tick()
+        assert child.restarts == restarts + 1
     watch_over.stop()
 
 
@@ -198,12 +211,23 @@ def test_a_program_that_vanished_is_tried_again_and_the_others_run_on(watch_over
     program.symlink_to("/bin/true")
     child = watch_over.add(Program("gone", [str(program)]))
     program.unlink()
-    until = time.monotonic() + 3
-    while time.monotonic() < until:
-        watch_over.tick()
-        time.sleep(0.02)
-    assert child.restarts >= 1
+    assert eventually(lambda: watch_over.tick() or child.restarts > 0)
     assert child.process is None
     assert other.process
     assert other.process.poll() is None
     watch_over.stop()
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_libvirtd_that_another_start_brings_up_meanwhile_is_taken(monkeypatch, answers: bool) -> None:
+    tried: list[str] = []
+    monkeypatch.setattr(virtualization, "_start_commands", lambda: [["false"], ["false", "-d"]])
+    monkeypatch.setattr(virtualization, "answers", lambda: bool(tried) and answers)
+    monkeypatch.setattr(virtualization, "OVERTAKEN_SECONDS", 0)
+    monkeypatch.setattr(virtualization, "say", tried.append)
+    if answers:
+        virtualization.ensure()
+    else:
+        with pytest.raises(StartError, match="false failed with exit code 1"):
+            virtualization.ensure()
+    assert tried == ["starting libvirtd"]

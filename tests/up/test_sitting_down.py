@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.person import take_picture
+from tests.browser.person import expect_down, follow, take_picture
 from tests.guest.qemu_socket import QemuSocket, RefusedCommand
 from tests.lab.browser import new_context, watched
 from tests.lab.libvirt_server import LibvirtServer
@@ -72,7 +72,7 @@ def log_in(page: Page, run: PortalRun, username: str) -> None:
     page.goto(run.status()["url"])
     page.fill("#username", username)
     page.fill("#password", password)
-    page.click(".simple-card button[type=submit]")
+    follow(page, page.locator(".simple-card button[type=submit]"))
     page.click("a[href='/machines/new/']")
 
 
@@ -95,7 +95,7 @@ def delete(page: Page, machine: str) -> None:
     page.goto(machine)
     page.locator(".head details summary").click()
     page.click("button[data-verb=stop]")
-    expect(page.locator(".head .state-down")).to_be_visible(timeout=WORK_MILLISECONDS)
+    expect_down(page, WORK_MILLISECONDS)
     page.goto(f"{machine}delete/")
     page.click("form button.btn-outline-danger")
     page.wait_for_url(re.compile("/jobs/"))

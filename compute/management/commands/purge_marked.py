@@ -26,6 +26,7 @@ WAIT_SECONDS = 60.0
 
 
 class Command(BaseCommand):
+    requires_system_checks = ()  # a worker makes them at each start; here they would cost more than the start itself
     help = "Remove from every provider the machines, disks and networks that bear this portal's mark."
 
     def add_arguments(self, parser: Any) -> None:

@@ -12,6 +12,7 @@ from compute.sync.watcher import watch_all
 
 
 class Command(BaseCommand):
+    requires_system_checks = ()  # a worker makes them at each start; here they would cost more than the start itself
     help = "Follow every provider's changes into the read model, until SIGTERM or SIGINT."
 
     def handle(self, *args: Any, **options: Any) -> None:

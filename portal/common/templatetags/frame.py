@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from django import template
 from django.conf import settings
+from django.forms import BoundField
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
@@ -33,6 +34,14 @@ UNKNOWN_ICON = "square"
 def icon(name: str, extra: str = "") -> SafeString:
     """A Tabler icon as inline SVG, hidden from screen readers; an unknown name is drawn as a square."""
     return format_html('<svg class="icon {}" aria-hidden="true" {}', extra, _drawing(name))
+
+
+@register.filter
+def groups(field: BoundField) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The boxes of a field of ``Ticks`` under their headings ("" for those under none)."""
+    widget = field.field.widget
+    found = widget.optgroups(field.html_name, widget.format_value(field.value()))
+    return [(title or "", boxes) for title, boxes, _index in found]
 
 
 @cache
@@ -110,6 +119,12 @@ def _since(seconds: int) -> str:
 
 
 @register.filter
+def limited(meters: Iterable[Any]) -> list[Any]:
+    """Those of a quota's figures that have a limit."""
+    return [meter for meter in meters if meter.limit is not None]
+
+
+@register.filter
 def sentence(text: str) -> str:
     """The text with a capital first letter, unless it starts with a name that has none (vCPUs)."""
     return text if text[1:2].isupper() else text[:1].upper() + text[1:]
@@ -117,6 +132,9 @@ def sentence(text: str) -> str:
 
 EVENT_TITLES = {
     "LOGIN_KEPT_OUT": gettext_lazy("The directory kept an account out"),
+    "SESSION_OVER": gettext_lazy("A log-in ended by its age, or was left alone too long"),
+    "DIRECTORY_TESTED": gettext_lazy("What came of testing a directory's connection"),
+    "PROVIDER_TESTED": gettext_lazy("What came of testing a provider's connection"),
     "DIRECTORY_FOLLOW": gettext_lazy("The directory says something else of an account now"),
     "DIRECTORY_FOLLOW_LATE": gettext_lazy("A directory has not been followed for minutes: rights may outlive it"),
     "DIRECTORY_FOLLOW_HELD": gettext_lazy(
@@ -166,6 +184,7 @@ EVENT_TITLES = {
     "JOB_STUCK": gettext_lazy("A job is stuck"),
     "CLUSTER_PROBLEM_FOUND": gettext_lazy("The hosts of a cluster do not fit together any more"),
     "PROVIDER_COMPARE_HELD": gettext_lazy("Many machines seem to have vanished at once, which was not believed"),
+    "PROVIDER_DISPLAY_REFUSED": gettext_lazy("A provider named a place for a screen where none of its hosts is"),
     "VM_RESIZED_OUTSIDE": gettext_lazy("The size of a machine was changed on its hypervisor"),
     "PROVIDER_VERSION_CHANGED": gettext_lazy("Another version of a provider"),
     "PROVIDER_REBUILT": gettext_lazy("Another engine answers for a provider"),
@@ -197,9 +216,11 @@ VERB_TITLES = {
     "FACTOR_REMOVE": gettext_lazy("Removing a second factor"),
     "FACTOR_RESET": gettext_lazy("Taking a lost second factor away"),
     "FACTOR_ASK": gettext_lazy("Choosing which roles need a second factor"),
+    "LOGOUT": gettext_lazy("Logging out"),
     "SESSION_END": gettext_lazy("Ending log-ins"),
     "TOKEN_CREATE": gettext_lazy("Creating an API token"),
     "TOKEN_PROVE": gettext_lazy("Proving who one is for an API token"),
+    "TOKEN_LOGIN": gettext_lazy("Coming with an API token"),
     "TOKEN_REVOKE": gettext_lazy("Revoking an API token"),
     "ROLE_CREATE": gettext_lazy("Making a role"),
     "ROLE_EDIT": gettext_lazy("Changing a role"),
@@ -233,6 +254,8 @@ VERB_TITLES = {
     "PROVIDER_TEST": gettext_lazy("Testing the connection of a provider"),
     "PROVIDER_ACCEPT_VERSION": gettext_lazy("Letting deletions go on after an upgrade"),
     "NETWORK_CREATE": gettext_lazy("Creating a network"),
+    "NETWORK_OFFER": gettext_lazy("Offering a network of a host's"),
+    "NETWORK_TAKE_BACK": gettext_lazy("Taking back the offer of a network"),
     "NETWORK_DELETE": gettext_lazy("Removing a network"),
     "TEMPLATE_CREATE": gettext_lazy("Making a template"),
     "TEMPLATE_EDIT": gettext_lazy("Changing a template"),
@@ -240,11 +263,14 @@ VERB_TITLES = {
     "IMAGE_CREATE": gettext_lazy("Beginning to upload an image"),
     "IMAGE_UPLOAD": gettext_lazy("Uploading an image"),
     "IMAGE_DELETE": gettext_lazy("Removing an image"),
+    "VOLUME_OFFER": gettext_lazy("Offering a volume"),
+    "VOLUME_WITHDRAW": gettext_lazy("Taking the offer of a volume back"),
     "EVENTS_EXPORT": gettext_lazy("Exporting the log"),
     "JOB_CANCEL": gettext_lazy("Cancelling a job"),
     "JOB_RETRY": gettext_lazy("Undoing a stuck job again"),
     "JOB_CLOSE": gettext_lazy("Closing a stuck job"),
     "VM_ADOPT": gettext_lazy("Adopting a machine"),
+    "VMS_MEASURE": gettext_lazy("Measuring machines' disks"),
     "VMS_ADOPT": gettext_lazy("Adopting machines"),
     "VM_UNADOPT": gettext_lazy("Giving a machine back"),
     "VM_MOVE": gettext_lazy("Moving a machine into a data center"),

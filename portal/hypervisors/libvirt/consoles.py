@@ -11,7 +11,8 @@ from typing import Any
 
 import libvirt
 
-from portal.hypervisors.errors import Busy, Unsupported
+from portal.hypervisors.displays import QEMU_PORTS, refuse_port
+from portal.hypervisors.errors import Busy, DisplayOutside, Unsupported
 from portal.hypervisors.libvirt import domain_xml, tunnel
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.domain_xml import DomainFacts
@@ -45,6 +46,9 @@ class Consoles:
             domain, facts = self._machines.ours(ref.uid)
             if not facts.vnc_port:
                 raise Busy("The machine is not running.", detail=f"domain {ref.uid} has no display")
+            refuse_port(facts.vnc_port, QEMU_PORTS)
+            if not set(facts.vnc_listens) <= domain_xml.REACHED_BY_LOOPBACK:
+                raise DisplayOutside(detail=f"the display of {ref.uid} listens on {facts.vnc_listens}")
             password = fresh_password()
             until = datetime.now(UTC) + timedelta(seconds=PASSWORD_SECONDS)
             element = domain_xml.vnc_with_password(

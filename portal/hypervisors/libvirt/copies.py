@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import libvirt
@@ -15,7 +15,7 @@ from portal.hypervisors.base import MOST_VOLUMES
 from portal.hypervisors.errors import Busy, Invalid, NotFound
 from portal.hypervisors.libvirt import names, storage_xml
 from portal.hypervisors.libvirt.connection import Session
-from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
+from portal.hypervisors.libvirt.failures import calling, is_missing, named, those_there
 from portal.hypervisors.libvirt.storage import LOST_AND_FOUND, Storage, abort
 from portal.hypervisors.libvirt.storage_xml import VolumeFacts
 from portal.hypervisors.libvirt.xml import parse
@@ -24,6 +24,7 @@ from portal.hypervisors.specs import DiskFound, DiskRef, DiskSpec, VolumeFound, 
 log = logging.getLogger(__name__)
 
 PART = 256 * 1024
+UNREAD = VolumeFacts(size_bytes=0, file_bytes=0, allocated_bytes=0, path="", format="", backing="")
 
 _gate, _at_work = threading.Lock(), set[str]()
 
@@ -105,15 +106,33 @@ class Copies:
     # -- looking
 
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
-        """All but what the driver itself put there, with the machines that have them."""
+        """All but what the driver itself put there, with the machines that have them.
+
+        Libvirt lists what was there when somebody read the pool last. What a machine has there besides is told too, without
+        format and size: the storage may be other hosts' as well, and the machine come from one of them.
+        """
         with calling("list volumes"):
             pool = self._storage.pool_of(storage_domain)
             conn = self._session.libvirt()
             users = tuple(those_there(conn.listAllDomains(0), _user))
-            named = sorted(
-                (volume.name(), volume) for volume in pool.listAllVolumes(0) if not self._is_internal(volume.name())
-            )
-            return tuple(self._found(pool.name(), (volume for _name, volume in named[:MOST_VOLUMES]), users))
+            there = dict(named(pool.listAllVolumes(0)))
+            listed = sorted(name for name in there if not self._is_internal(name))[:MOST_VOLUMES]
+            rows = {name: facts for name in listed if (facts := _facts(there[name])) is not None}
+            told = storage_xml.read_pool(pool.XMLDesc(0))
+            if told.holds_devices:
+                users = tuple(_by_volume(conn, user) for user in users)
+            folder = told.path.rstrip("/")
+            for name in self._had(pool.name(), folder, users) - rows.keys():
+                rows[name] = replace(UNREAD, path=f"{folder}/{name}")
+            return tuple(self._found(pool.name(), name, rows[name], users) for name in sorted(rows))
+
+    def _had(self, pool: str, folder: str, users: Iterable[_User]) -> set[str]:
+        """The names of what machines have in a pool, by path or by name."""
+        has = {each for user in users for each in user.has}
+        by_path = (each.rpartition("/") for each in has if isinstance(each, str))
+        found = {name for above, _slash, name in by_path if name and above == folder}
+        found |= {each[1] for each in has if isinstance(each, tuple) and each[0] == pool}
+        return {name for name in found if not self._is_internal(name)}
 
     def _is_internal(self, name: str) -> bool:
         known = names.volume_uid(self._session.portal_id, name)
@@ -122,25 +141,22 @@ class Copies:
             return True
         return name in {LOST_AND_FOUND, probe} or (known is not None and known[1] in names.NO_DISKS)
 
-    def _found(self, pool: str, volumes: Iterator[Any], users: tuple[_User, ...]) -> Iterator[VolumeFound]:
-        for volume in volumes:
-            facts, name = _facts(volume), volume.name()
-            if facts is None:
-                continue
-            known = names.volume_uid(self._session.portal_id, name)
-            having = [user for user in users if user.has & {facts.path, (pool, name)}]
-            yield VolumeFound(
-                storage_domain=pool,
-                external_id=name,
-                format=facts.format,
-                size_bytes=facts.size_bytes,
-                allocated_bytes=facts.allocated_bytes,
-                uid=known[0] if known else None,
-                has_base=bool(facts.backing),
-                users=tuple(sorted(user.name for user in having)),
-                user_ids=tuple(sorted(user.external_id for user in having)),
-                in_use=any(user.active for user in having),
-            )
+    def _found(self, pool: str, name: str, facts: VolumeFacts, users: tuple[_User, ...]) -> VolumeFound:
+        known = names.volume_uid(self._session.portal_id, name)
+        having = [user for user in users if user.has & {facts.path, (pool, name)}]
+        return VolumeFound(
+            storage_domain=pool,
+            external_id=name,
+            format=facts.format,
+            size_bytes=facts.size_bytes,
+            allocated_bytes=facts.allocated_bytes,
+            uid=known[0] if known else None,
+            has_base=bool(facts.backing),
+            users=tuple(sorted(user.name for user in having)),
+            user_ids=tuple(sorted(user.external_id for user in having)),
+            in_use=any(user.active for user in having),
+            is_other_portals=names.is_other_portals(self._session.portal_id, name),
+        )
 
     def volume_head(self, storage_domain: str, external_id: str, *, length: int) -> bytes:
         """Its first bytes, by a stream."""
@@ -156,6 +172,20 @@ class Copies:
         if volume is None:
             raise NotFound("The volume is not there.", detail=f"no volume {name!r} in {storage_domain!r}")
         return volume
+
+
+def _by_volume(conn: Any, user: _User) -> _User:
+    """With the volumes that its devices are: a device has several paths (``/dev/mapper/a-b``, ``/dev/a/b``, ``/dev/dm-0``)."""
+    found = set[Any]()
+    for path in user.has:
+        if isinstance(path, str) and path.startswith("/dev/"):
+            try:
+                volume = conn.storageVolLookupByPath(path)
+                found.add((volume.storagePoolLookupByVolume().name(), volume.name()))
+            except libvirt.libvirtError as error:
+                if not is_missing(error):
+                    raise
+    return replace(user, has=user.has | found)
 
 
 @contextmanager
@@ -188,8 +218,12 @@ def _facts(volume: Any) -> VolumeFacts | None:
 
 
 def _user(domain: Any) -> _User:
-    root = parse(domain.XMLDesc(0))
-    sources = [*root.iterfind("devices/disk/source"), *root.iterfind("devices/disk//backingStore/source")]
+    """With what it has now, and what it will have when it is started anew."""
+    texts = [domain.XMLDesc(0)]
+    if domain.isActive() and domain.isPersistent():
+        texts.append(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    # With what lies below a disk, and what it is copied to just now.
+    sources = [source for text in texts for source in parse(text).iterfind("devices/disk//source")]
     paths = {path for source in sources for path in (source.get("file"), source.get("dev")) if path}
     volumes = {(source.get("pool"), source.get("volume")) for source in sources if source.get("volume")}
     return _User(domain.name(), domain.UUIDString(), bool(domain.isActive()), frozenset(paths | volumes))

@@ -6,7 +6,7 @@ a path, a command line for QEMU ...) cannot leave this module, whichever way it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from portal.hypervisors.libvirt.xml import (
     E,
     Element,
     attribute_of,
+    lent_to,
     marker_of,
     metadata,
     number_of,
@@ -29,6 +30,8 @@ from portal.hypervisors.specs import Marker, VmSpec
 
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
 LISTEN = "127.0.0.1"
+# Listening there is listening on the host's loopback of IPv4 (also), which nobody else then has at the same port.
+REACHED_BY_LOOPBACK = {LISTEN, "localhost", "0.0.0.0", "::"}  # noqa: S104 - others' displays are only compared with it
 LONG_AGO = "1970-01-01T00:00:01"  # when the password a machine is defined with ran out: each console sets its own
 
 
@@ -44,12 +47,17 @@ class DiskSource:
 
 @dataclass(frozen=True, slots=True)
 class NicSource:
-    """A network card with its filter and the address that the filter holds it to."""
+    """A network card with its filter and the address that the filter holds it to; on a network, or on a ``bridge``.
+
+    ``lent``: the uid of the network where that is somebody else's.
+    """
 
     mac: str
     network: str
     filter: str = ""
     ip: str = ""
+    bridge: str = ""
+    lent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,7 @@ def domain(spec: VmSpec, parts: Parts) -> str:
     root.append(E.uuid(str(spec.uid)))
     if spec.description:
         root.append(E.description(spec.description))
-    root.append(metadata(parts.marker))
+    root.append(metadata(parts.marker, lent={nic.mac.lower(): nic.lent for nic in parts.nics if nic.lent}))
     root.append(E.memory(str(spec.memory_mib), unit="MiB"))
     root.append(E.vcpu(str(spec.vcpus), placement="static"))
     machine = {} if parts.bare else {"arch": "x86_64", "machine": "q35"}
@@ -82,7 +90,7 @@ def domain(spec: VmSpec, parts: Parts) -> str:
     root.append(_clock())
     root.extend([E.on_poweroff("destroy"), E.on_reboot("restart"), E.on_crash("destroy")])
     root.append(_devices(spec, parts))
-    refuse_unknown(root)
+    refuse_unknown(root, bridges={nic.bridge for nic in parts.nics if nic.bridge})
     return write(root)
 
 
@@ -147,7 +155,9 @@ def _disk(disk: DiskSource, number: int) -> Element:
 
 
 def _nic(nic: NicSource) -> Element:
-    root = E.interface(E.mac(address=nic.mac), E.source(network=nic.network), E.model(type="virtio"), type="network")
+    kind = "bridge" if nic.bridge else "network"
+    source = E.source(**{kind: nic.bridge or nic.network})
+    root = E.interface(E.mac(address=nic.mac), source, E.model(type="virtio"), type=kind)
     if nic.filter:
         reference = E.filterref(filter=nic.filter)
         if nic.ip:
@@ -167,7 +177,7 @@ ALLOWED: Allowed = {
     "uuid": {},
     "description": {},
     "metadata": {},
-    f"metadata/{MARK}": {"portal": None, "uid": None},
+    f"metadata/{MARK}": {"portal": None, "uid": None, "lent": None},
     "memory": {"unit": {"MiB"}},
     "vcpu": {"placement": {"static"}},
     "os": {},
@@ -224,15 +234,27 @@ ALLOWED: Allowed = {
 }
 
 
-def refuse_unknown(root: Element) -> None:
-    """Raise ``Invalid`` naming every element, attribute and value that is not on the list."""
-    strange = list(_strange(root, ""))
+def refuse_unknown(root: Element, *, bridges: Collection[str] = ()) -> None:
+    """Raise ``Invalid`` naming every element, attribute and value that is not on the list.
+
+    ``bridges``: those of the host's own that its cards may be on; else none is on the list.
+    """
+    strange = list(_strange(root, "", ALLOWED | _on_bridges(bridges)))
     if strange:
         raise Invalid(detail=f"domain XML holds what it must not: {', '.join(strange)}")
 
 
-def _strange(element: Element, path: str) -> Iterator[str]:
-    known = ALLOWED.get(path)
+def _on_bridges(bridges: Collection[str]) -> Allowed:
+    if not bridges:
+        return {}
+    return {
+        "devices/interface": {"type": {"network", "bridge"}},
+        "devices/interface/source": {"network": None, "bridge": set(bridges)},
+    }
+
+
+def _strange(element: Element, path: str, allowed: Allowed) -> Iterator[str]:
+    known = allowed.get(path)
     if known is None:
         yield f"<{path}>"
         return
@@ -241,7 +263,7 @@ def _strange(element: Element, path: str) -> Iterator[str]:
         if values is not None and value not in values:
             yield f"{path or 'domain'}@{name!s}"
     for child in element:
-        yield from _strange(child, f"{path}/{child.tag!s}".lstrip("/"))
+        yield from _strange(child, f"{path}/{child.tag!s}".lstrip("/"), allowed)
 
 
 # -- reading
@@ -260,7 +282,7 @@ class OwnDisk:
 class DomainFacts:
     """What a domain's XML says. ``nics``: (MAC, network) pairs; ``disks``: volume names, or paths of others' disks.
 
-    ``own_disks``: those that hold something of its own (no CDs, nothing read-only).
+    ``own_disks``: those that hold something of its own (no CDs, nothing read-only); ``filters``: of its cards, by name.
     """
 
     name: str
@@ -274,6 +296,9 @@ class DomainFacts:
     accelerated: bool
     agent_connected: bool
     vnc_port: int
+    vnc_listens: tuple[str, ...]
+    filters: frozenset[str] = frozenset()
+    lent: tuple[tuple[str, str], ...] = ()  # (MAC, uid) of cards on networks of others
 
 
 def read_domain(text: str) -> DomainFacts:
@@ -291,7 +316,20 @@ def read_domain(text: str) -> DomainFacts:
         accelerated=root.get("type") == "kvm",
         agent_connected=_is_agent_connected(root),
         vnc_port=_vnc_port(root),
+        vnc_listens=tuple(_vnc_listens(root)),
+        filters=frozenset(one.get("filter") or "" for one in root.iterfind("devices/interface/filterref")),
+        lent=tuple(lent_to(root).items()),
     )
+
+
+def on_networks(text: str, names: Mapping[str, str]) -> str:
+    """A domain's description with these cards, by their MAC addresses, on networks of these names."""
+    root = parse(text)
+    for nic in root.iterfind("devices/interface"):
+        source, name = nic.find("source"), names.get(attribute_of(nic, "mac", "address"))
+        if source is not None and name:
+            source.set("network", name)
+    return write(root)
 
 
 _UNITS = {"b": 1, "bytes": 1, "KiB": 1024, "k": 1024, "MiB": 1024**2, "M": 1024**2, "GiB": 1024**3, "G": 1024**3}
@@ -329,3 +367,12 @@ def _is_agent_connected(root: Element) -> bool:
 
 def _vnc_port(root: Element) -> int:
     return whole_number(attribute_of(root, "devices/graphics[@type='vnc']", "port"))
+
+
+def _vnc_listens(root: Element) -> Iterator[str]:
+    """The addresses that the display listens on; of a running machine libvirt tells them."""
+    for graphics in root.iterfind("devices/graphics[@type='vnc']"):
+        for each in (graphics, *graphics.iterfind("listen")):
+            told = each.get("listen" if each is graphics else "address")
+            if told:
+                yield told

@@ -16,6 +16,8 @@ from portal.hypervisors.libvirt.copies import Copies
 from portal.hypervisors.libvirt.inventory import Inventories
 from portal.hypervisors.libvirt.networks import Networks
 from portal.hypervisors.libvirt.storage import Storage
+from portal.hypervisors.libvirt.storage_xml import UNREAD
+from portal.hypervisors.libvirt.uri import parsed
 from portal.hypervisors.libvirt.vms import Machines
 from portal.hypervisors.libvirt.watches import LibvirtWatch
 from portal.hypervisors.specs import (
@@ -51,6 +53,7 @@ BARE = Capabilities(
     console_protocols=(),
     screenshots=True,  # always of the same picture
 )
+ABLE = Capabilities(screenshots=True, unread_storage=UNREAD)
 
 
 class LibvirtDriver(Driver):
@@ -71,7 +74,7 @@ class LibvirtDriver(Driver):
         self._machines = Machines(
             self._session, storage=self._storage, networks=self._networks, accelerator=self._accelerator
         )
-        self._declared = BARE if self._session.is_test else Capabilities(screenshots=True)
+        self._declared = BARE if self._session.is_test else ABLE
         self._consoles = Consoles(self._session, self._machines, protocols=self._declared.console_protocols)
         self._inventories = Inventories(
             self._session, storage=self._storage, networks=self._networks, accelerator=self._accelerator
@@ -80,6 +83,11 @@ class LibvirtDriver(Driver):
     @classmethod
     def refusals(cls, connection: Connection) -> tuple[Finding, ...]:
         return inputs.refusals(connection)
+
+    @classmethod
+    def is_here(cls, address: str) -> bool:
+        uri = parsed(address)
+        return not isinstance(uri, str) and not uri.host
 
     @classmethod
     def no_screens(cls, address: str) -> str:

@@ -99,6 +99,8 @@ _WORDS: dict[str, type[HypervisorError]] = {
 }
 # Of a machine whose disk's file is not there, or one that it lies over; the kernel's number alone may be of any file.
 _DISK_GONE = re.compile(r"Cannot access (storage|backing) file .*No such file or directory", re.DOTALL)
+# Of a machine on a network that is stopped or unknown, or on a bridge that the host does not have.
+_NETWORK_GONE = re.compile(r"network '.*' is not active|no network with matching name|Cannot get interface MTU on")
 # What SSH says, which libvirt passes on: the host is not the one that was pinned; it does not take the key.
 _OTHER_HOST_KEY = "Host key verification failed"
 _SSH_DENIED = "Permission denied ("
@@ -139,6 +141,16 @@ def those_there(listed: Iterable[Any], read: Callable[[Any], T]) -> Iterator[T]:
             yield result
 
 
+def named(volumes: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """Volumes by name. A file whose name is no UTF-8 is left out: none of ours, and of no name by which it could be asked for."""
+    for volume in volumes:
+        try:
+            name = volume.name()
+        except UnicodeDecodeError:
+            continue
+        yield name, volume
+
+
 def is_taken(error: BaseException) -> bool:
     """Whether a volume could not be made because another call has begun it: then it is not ours to remove."""
     if not isinstance(error, libvirt.libvirtError):
@@ -149,6 +161,11 @@ def is_taken(error: BaseException) -> bool:
 def is_missing(error: libvirt.libvirtError) -> bool:
     """Whether the object asked for is simply not there."""
     return _BY_CODE.get(error.get_error_code()) is NotFound
+
+
+def is_without_network(error: libvirt.libvirtError) -> bool:
+    """Whether a machine did not start for want of something that it has a card on."""
+    return _NETWORK_GONE.search(str(error)) is not None
 
 
 def refuse_silence(error: libvirt.libvirtError, *, what: str) -> None:

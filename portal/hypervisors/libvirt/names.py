@@ -9,6 +9,8 @@ import re
 import secrets
 from uuid import UUID
 
+from portal.hypervisors.specs import PORTAL_POOL
+
 UPLOADING = "uploading"  # suffix of the volume that says: the disk of this name is not complete
 FIRST_BOOT = "iso"
 BOOT_PROBE = "boot-probe.raw"
@@ -32,6 +34,11 @@ def is_pool(portal_id: UUID, name: str) -> bool:
     return name.startswith(own) and _FURTHER.fullmatch(name.removeprefix(own)) is not None
 
 
+def is_pool_of_another(portal_id: UUID, name: str) -> bool:
+    """Whether a storage pool of this name is one that another portal made for itself."""
+    return PORTAL_POOL.fullmatch(name) is not None and not is_pool(portal_id, name)
+
+
 def volume(portal_id: UUID, uid: UUID, *, suffix: str) -> str:
     """The name of a volume of ours."""
     return f"{prefix(portal_id)}-{uid}.{suffix}"
@@ -45,9 +52,19 @@ def volume_uid(portal_id: UUID, name: str) -> tuple[UUID, str] | None:
     return UUID(found["uid"]), found["suffix"]
 
 
+def is_other_portals(portal_id: UUID, name: str) -> bool:
+    """Whether a volume of this name is another portal's."""
+    return _VOLUME.fullmatch(name) is not None and volume_uid(portal_id, name) is None
+
+
 def network_filter(portal_id: UUID, network_uid: UUID) -> str:
     """The name of a network's filter."""
     return f"{prefix(portal_id)}-{network_uid}"
+
+
+def offered_filter(portal_id: UUID) -> str:
+    """The name of the filter of every card that is on a network or bridge that is not ours."""
+    return f"{prefix(portal_id)}-offered"
 
 
 def bridge(network_uid: UUID) -> str:

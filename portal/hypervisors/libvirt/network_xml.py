@@ -48,6 +48,8 @@ REFUSED = (
     "169.254.0.0/16",
     "224.0.0.0/3",
 )
+ROUTER_ADVERTISEMENT = "134"  # of ICMPv6
+VLAN_TAGS = ("0x8100", "0x88a8")  # IEEE 802.1Q and 802.1ad
 SMALLEST = 29  # prefix length: the gateway and five machines
 
 
@@ -176,6 +178,19 @@ def network_filter(spec: NetworkSpec, *, name: str, inside: Iterable[str]) -> st
     return write(root)
 
 
+def offered_filter(name: str, uid: UUID) -> str:
+    """The filter of a card on what is not ours, whose addresses we do not know: it speaks for its own MAC alone, and hands out
+    no addresses. Its frames bear no tag of a VLAN: no rule looks behind one, and one of VLAN 0 is taken as if it had none.
+    """
+    root = E.filter(E.uuid(str(uid)), name=name, chain="root", priority="-700")
+    root.extend(_own_mac_rules())
+    root.extend(_rule("drop", "out", -880, E.mac(protocolid=tag)) for tag in VLAN_TAGS)
+    root.append(_rule("drop", "out", -840, E.ip(protocol="udp", srcportstart="67")))
+    root.append(_rule("drop", "out", -835, E.ipv6(protocol="udp", srcportstart="547")))
+    root.append(_rule("drop", "out", -830, E.ipv6(protocol="icmpv6", type=ROUTER_ADVERTISEMENT)))
+    return write(root)
+
+
 def with_inside(text: str, inside: Iterable[str], *, cidr: str) -> str | None:
     """The filter of a network, refusing these too; what it refused before stays (it may come back).
 
@@ -218,11 +233,17 @@ def _target(rule: Element) -> IPv4Network:
     return _network(f"{address}/{mask or 32}")
 
 
-def _sender_rules() -> list[Element]:
+def _own_mac_rules() -> list[Element]:
     return [
         _rule("drop", "out", -900, E.mac(match="no", srcmacaddr="$MAC")),
-        # ARP: for its own MAC and address; 0.0.0.0 asks whether an address is taken.
         _rule("drop", "out", -890, E.arp(match="no", arpsrcmacaddr="$MAC")),
+    ]
+
+
+def _sender_rules() -> list[Element]:
+    return [
+        *_own_mac_rules(),
+        # ARP: for its own address too; 0.0.0.0 asks whether an address is taken.
         _rule("accept", "out", -880, E.arp(arpsrcipaddr="0.0.0.0", opcode="1")),  # noqa: S104
         _rule("drop", "out", -870, E.arp(match="no", arpsrcipaddr="$IP")),
         _rule("accept", "inout", -860, E.arp()),

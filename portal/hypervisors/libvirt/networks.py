@@ -17,6 +17,7 @@ from portal.hypervisors.libvirt.domain_xml import NicSource
 from portal.hypervisors.libvirt.failures import calling, is_missing, refuse_silence, those_there
 from portal.hypervisors.libvirt.host_addresses import host_addresses, refuse_blind_host
 from portal.hypervisors.libvirt.network_xml import NetworkFacts, Plan
+from portal.hypervisors.libvirt.offered import Offered
 from portal.hypervisors.specs import BridgeFound, NetworkFound, NetworkSpec, NicSpec
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class Networks:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.offered = Offered(session)
 
     # -- making and removing
 
@@ -196,6 +198,8 @@ class Networks:
 
     def attach(self, nic: NicSpec) -> NicSource:
         """What a card needs to be defined: within ``calling``."""
+        if nic.offered:
+            return self.offered.attach(nic)
         network = self._named(nic.network)
         if network is None:
             raise NotFound("The network is not there.", detail=f"no network {nic.network!r}")

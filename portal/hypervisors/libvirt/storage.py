@@ -10,11 +10,11 @@ from uuid import UUID
 
 import libvirt
 
-from portal.hypervisors.errors import Busy, Invalid, NoCapacity, NotFound
+from portal.hypervisors.errors import Busy, Invalid, NoCapacity, NotFound, Unsupported
 from portal.hypervisors.images import only_fit
 from portal.hypervisors.libvirt import first_boot, names, storage_xml
 from portal.hypervisors.libvirt.connection import Session
-from portal.hypervisors.libvirt.failures import calling, is_missing, is_taken, those_there
+from portal.hypervisors.libvirt.failures import calling, is_missing, is_taken, named, those_there
 from portal.hypervisors.libvirt.storage_xml import VolumeFacts
 from portal.hypervisors.libvirt.xml import Element, parse
 from portal.hypervisors.specs import DiskFound, DiskRef, DiskSpec, InitialRun, Marker, StorageDomainFound
@@ -58,10 +58,12 @@ class Storage:
             if not pool.isActive():
                 self._start(pool)
             pool.refresh(0)
-            held = {volume.name(): volume for volume in pool.listAllVolumes(0) if volume.name() != LOST_AND_FOUND}
+            held = dict(named(volumes := pool.listAllVolumes(0)))
+            nameless = len(volumes) - len(held)
+            held.pop(LOST_AND_FOUND, None)
             probe = held.pop(f"{self._session.prefix}-{names.BOOT_PROBE}", None)
-            if held:
-                raise Busy("The storage domain is not empty.", detail=f"pool {name} has {len(held)} volumes")
+            if held or nameless:
+                raise Busy("The storage domain is not empty.", detail=f"pool {name} has {len(held) + nameless} volumes")
             if probe:
                 probe.delete(0)
             pool.destroy()
@@ -78,7 +80,7 @@ class Storage:
             raise
 
     def found(self, pool: Any) -> StorageDomainFound:
-        """A pool as it is now. ``total`` and ``free`` are those of the file system below it."""
+        """A pool as it is now. ``total`` and ``free`` are those of the file system below it; of units ``total`` alone is told."""
         state, capacity, allocation, available = pool.info()
         name = pool.name()
         ours = names.is_pool(self._session.portal_id, name)
@@ -89,11 +91,11 @@ class Storage:
             type=facts.type,
             status=_POOL_STATUS.get(state, "inactive"),
             total_bytes=capacity,
-            used_bytes=allocation,
-            free_bytes=available,
+            used_bytes=allocation if facts.tells_use else 0,
+            free_bytes=available if facts.tells_use else 0,
             marker=Marker(self._session.portal_id, UUID(pool.UUIDString())) if ours else None,
             shared_source=facts.shared_source,
-            holds_disks=facts.holds_files,
+            holds_disks=not facts.why_no_disks(self._session.portal_id),
         )
 
     def found_now(self, pool: Any) -> StorageDomainFound:
@@ -234,6 +236,9 @@ class Storage:
         return self.volume(pool, name) is not None and self.volume(pool, _sentinel(name)) is None
 
     def _create(self, pool: Any, name: str, text: str) -> None:
+        facts = storage_xml.read_pool(pool.XMLDesc(0))
+        if why := facts.why_no_disks(self._session.portal_id):
+            raise Unsupported(why, detail=f"pool {pool.name()!r}")
         try:
             pool.createXML(text, 0)
         except libvirt.libvirtError:
@@ -296,10 +301,10 @@ class Storage:
 
     def _ours_in(self, pool: Any) -> Iterator[tuple[str, str]]:
         """Names and suffixes of our volumes."""
-        for volume in pool.listAllVolumes(0):
-            known = names.volume_uid(self._session.portal_id, volume.name())
+        for name, _volume in named(pool.listAllVolumes(0)):
+            known = names.volume_uid(self._session.portal_id, name)
             if known:
-                yield volume.name(), known[1]
+                yield name, known[1]
 
     def _refuse_used(self, storage_domain: str, name: str, path: str) -> None:
         conn = self._session.libvirt()

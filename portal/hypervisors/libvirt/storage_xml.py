@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from portal.hypervisors.libvirt import names
 from portal.hypervisors.libvirt.xml import E, Element, attribute_of, number_of, parse, text_of, write
 
 
@@ -38,18 +39,42 @@ def backing(path: str, *, format: str) -> Element:  # noqa: A002
 class PoolFacts:
     """What a pool's description says."""
 
+    name: str
     type: str
     path: str
     shared_source: str = ""
 
     @property
-    def holds_files(self) -> bool:
-        """Whether its volumes are files: our disks are qcow2 files, one over another."""
-        return self.type not in DEVICES
+    def holds_devices(self) -> bool:
+        """Whether its volumes are devices."""
+        return self.type in DEVICES
+
+    def why_no_disks(self, portal_id: UUID) -> str:
+        """Why no disks of ours can be made in it, which are qcow2 files, one over another; empty where they can."""
+        if names.is_pool_of_another(portal_id, self.name):
+            return ANOTHERS
+        return NO_FILES if self.holds_devices else NO_MAKING if self.type in MADE_ELSEWHERE else ""
+
+    @property
+    def tells_use(self) -> bool:
+        """Whether how full it is means anything: of units that are given as they are, libvirt says all of them are used."""
+        return self.type not in UNITS
 
 
+NO_FILES = "This storage domain has devices in place of files, so no disks can be made in it. Choose another."
+NO_MAKING = (
+    "The hypervisor makes no disks in this storage domain by itself. Choose another, or mount it there as a folder "
+    "(a pool of type netfs)."
+)
+ANOTHERS = "This storage domain is another portal's. Choose one that is not."
 # The types of pools whose volumes are devices (https://libvirt.org/storage.html).
 DEVICES = frozenset({"disk", "iscsi", "iscsi-direct", "logical", "mpath", "rbd", "scsi", "sheepdog", "zfs"})
+# What is in these comes from elsewhere: libvirt lists it, and makes nothing there.
+MADE_ELSEWHERE = frozenset({"gluster"})
+# Of these libvirt reads no volume (no stream), so nothing in them is looked at before it is copied.
+UNREAD = ("gluster", "iscsi-direct", "rbd", "sheepdog")
+# Their volumes are units of somebody's storage; none is made or grows here.
+UNITS = frozenset({"iscsi", "iscsi-direct", "mpath", "scsi"})
 # The parts of a pool's source that make it the same pool on another host. A folder, a volume group or a disk of a host is
 # that host's alone, as far as libvirt can tell.
 SHARED = {
@@ -66,7 +91,7 @@ SHARED = {
 def read_pool(text: str) -> PoolFacts:
     """A pool's description."""
     root = parse(text)
-    return PoolFacts(root.get("type") or "", text_of(root, "target/path"), shared_source(root))
+    return PoolFacts(text_of(root, "name"), root.get("type") or "", text_of(root, "target/path"), shared_source(root))
 
 
 def shared_source(root: Element) -> str:

@@ -11,15 +11,14 @@ from uuid import UUID
 
 import libvirt
 
-from portal.hypervisors.errors import AlreadyExists, Busy, HypervisorError, NotFound
-from portal.hypervisors.libvirt import domain_xml, statuses
+from portal.hypervisors.errors import AlreadyExists, Busy, HypervisorError, NetworkGone, NotFound
+from portal.hypervisors.libvirt import domain_xml, marking, names, statuses
 from portal.hypervisors.libvirt.accelerator import Accelerator
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.domain_xml import DiskSource, DomainFacts, OwnDisk, Parts
-from portal.hypervisors.libvirt.failures import calling, is_missing, those_there
+from portal.hypervisors.libvirt.failures import calling, is_missing, is_without_network, those_there
 from portal.hypervisors.libvirt.networks import Networks
 from portal.hypervisors.libvirt.storage import Storage
-from portal.hypervisors.libvirt.xml import MARK_PREFIX, NAMESPACE, mark_text
 from portal.hypervisors.specs import DiskRef, NicSpec, VmFound, VmRef, VmSpec, VmStatus
 
 log = logging.getLogger(__name__)
@@ -71,8 +70,14 @@ class Machines:
     def _give_back(self, spec: VmSpec) -> None:
         """The addresses that its cards were promised, unless another call defined it meanwhile."""
         if not self._session.is_test and self._domain(spec.uid) is None:
-            for nic in spec.nics:
-                self._networks.detach(nic.network, nic.mac)
+            self._detach(set(_of_ours(spec.nics)), others=any(nic.offered for nic in spec.nics))
+
+    def _detach(self, cards: set[tuple[str, str]], *, others: bool) -> None:
+        """Give back what cards had. ``others``: there were cards on what is not ours, too."""
+        for mac, network in cards:
+            self._networks.detach(network, mac)
+        if others:
+            self._networks.offered.give_back()
 
     def _disks(self, spec: VmSpec) -> Iterator[DiskSource]:
         for ref in spec.disks:
@@ -101,7 +106,7 @@ class Machines:
 
     def delete_vm(self, ref: VmRef, *, nics: tuple[NicSpec, ...] = ()) -> None:
         """Undefine it and give its addresses back, also those that were reserved for a machine never defined."""
-        cards = {(nic.mac.lower(), nic.network) for nic in nics}
+        cards, filters = set(_of_ours(nics)), frozenset[str]()
         with calling("undefine machine"):
             known = self._ours(ref.uid)
             if known is not None:
@@ -110,9 +115,10 @@ class Machines:
                     raise Busy("The machine is running.", detail=f"domain {ref.uid} is active")
                 self._undefine(domain)
                 cards |= set(facts.nics)
+                filters = facts.filters
             if not self._session.is_test:
-                for mac, network in cards:
-                    self._networks.detach(network, mac)
+                others = any(nic.offered for nic in nics) or names.offered_filter(self._session.portal_id) in filters
+                self._detach(cards, others=others)
 
     @staticmethod
     def _undefine(domain: Any) -> None:
@@ -146,7 +152,7 @@ class Machines:
                     "The machine bears another portal's mark, or is a copy of one of ours.", detail=f"domain {uid}"
                 )
             if there is None:
-                self._set_mark(domain, mark_text(ours))
+                marking.put_mark(domain, ours)
         return VmRef(uid, external_id)
 
     def unadopt_vm(self, ref: VmRef) -> None:
@@ -154,14 +160,7 @@ class Machines:
         with calling("unmark machine"):
             known = self._ours(ref.uid)
             if known is not None:
-                self._set_mark(known[0], None)
-
-    @staticmethod
-    def _set_mark(domain: Any, text: str | None) -> None:
-        """In what is kept of it, and in what runs now: a transient machine has the second alone."""
-        flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG if domain.isPersistent() else 0
-        flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE if domain.isActive() else 0
-        domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, text, MARK_PREFIX, NAMESPACE, flags)
+                marking.take_mark(self._session.libvirt(), known[0])
 
     def disk_sizes(self, external_ids: tuple[str, ...]) -> dict[str, int | None]:
         """What the disks of machines promise; of each it is asked, for no description tells it."""
@@ -240,7 +239,14 @@ class Machines:
                 return
             if not self._session.is_test:
                 self._networks.refresh_filters({network for _mac, network in facts.nics})
-            self._unless_already(domain, domain.create, active=True)
+                self._networks.offered.renew(facts.filters)
+                domain = self._networks.offered.follow(domain, facts)
+            try:
+                self._unless_already(domain, domain.create, active=True)
+            except libvirt.libvirtError as error:
+                if is_without_network(error):
+                    raise NetworkGone(detail=str(error)) from error
+                raise
 
     @staticmethod
     def _go_on(domain: Any) -> None:
@@ -362,6 +368,11 @@ def _uuid(external_id: str) -> UUID:
         return UUID(external_id)
     except ValueError as error:
         raise NotFound("The machine is not there.", detail=f"{external_id!r} is no UUID") from error
+
+
+def _of_ours(nics: tuple[NicSpec, ...]) -> Iterator[tuple[str, str]]:
+    """(MAC, network) of the cards that addresses were set aside for: on what is not ours there are none."""
+    return ((nic.mac.lower(), nic.network) for nic in nics if not nic.offered)
 
 
 def fresh_password() -> str:

@@ -6,7 +6,7 @@ never by pasting strings.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from lxml import etree
@@ -19,6 +19,7 @@ from portal.hypervisors.specs import Marker
 LARGEST = 4 * 1024 * 1024
 NAMESPACE = "urn:stegi:mark:1"
 MARK_PREFIX = "stegi"
+THEIRS = "theirs"
 MARK = f"{{{NAMESPACE}}}object"
 
 Element = etree._Element
@@ -111,20 +112,35 @@ def attribute_of(root: Element, path: str, name: str) -> str:
     return (found.get(name) or "") if found is not None else ""
 
 
-def metadata(marker: Marker) -> Element:
-    """The ``<metadata>`` element that bears a mark."""
-    mark = etree.Element(
-        MARK, {"portal": str(marker.portal_id), "uid": str(marker.uid)}, nsmap={MARK_PREFIX: NAMESPACE}
-    )
+def metadata(marker: Marker, *, lent: Mapping[str, str] | None = None) -> Element:
+    """The ``<metadata>`` element that bears a mark. ``lent``: by a card's MAC address, the uid of somebody's network that it is on."""
+    told = {"portal": str(marker.portal_id), "uid": str(marker.uid)}
+    if lent:
+        told["lent"] = " ".join(f"{mac}={uid}" for mac, uid in lent.items())
+    mark = etree.Element(MARK, told, nsmap={MARK_PREFIX: NAMESPACE})
     holder = E.metadata()
     holder.append(mark)
     return holder
 
 
-def mark_text(marker: Marker) -> str:
-    """A mark by itself, to be put on what is there already; libvirt puts it into the namespace."""
-    mark = etree.Element(etree.QName(MARK).localname, {"portal": str(marker.portal_id), "uid": str(marker.uid)})
-    return etree.tostring(mark, encoding="unicode")
+def mark_text(marker: Marker, *, in_theirs: bool) -> str:
+    """A mark by itself, to be put on what is there already; libvirt puts it into the namespace.
+
+    ``in_theirs``: the element that holds it was there before, and empty.
+    """
+    told = {"portal": str(marker.portal_id), "uid": str(marker.uid)} | ({"holder": THEIRS} if in_theirs else {})
+    return etree.tostring(etree.Element(etree.QName(MARK).localname, told), encoding="unicode")
+
+
+def is_in_theirs(root: Element) -> bool:
+    """Whether the mark that a domain bears says so."""
+    return attribute_of(root, f"metadata/{MARK}", "holder") == THEIRS
+
+
+def lent_to(root: Element) -> dict[str, str]:
+    """The networks of others that a domain's cards were put on, as its mark keeps them."""
+    pairs = (pair.partition("=") for pair in attribute_of(root, f"metadata/{MARK}", "lent").split())
+    return {mac: uid for mac, _equals, uid in pairs}
 
 
 def marker_of(root: Element) -> Marker | None:

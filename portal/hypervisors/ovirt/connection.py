@@ -30,6 +30,8 @@ SSO_SECONDS = 10
 CLOSE_SECONDS = 3
 MOST = 100_000.0
 _XML = {"application/xml", "text/xml"}
+# Of an answer, ends included: real ones have some 30 bytes to each, and a tree takes a hundred for whatever is small.
+MOST_TAGS = 4_000_000
 
 
 class Engine(ovirtsdk4.Connection):  # type: ignore[misc]
@@ -119,6 +121,10 @@ def _refuse_what_no_engine_says(method: str, answer: Answer) -> None:
         return  # the engine's own way to say that something is not there, or gone
     if not answer.body or answer.kind not in _XML:
         raise Page(answer.code, f"{answer.kind or 'nothing'} in place of XML", mutates=mutates)
+    if b"<!DOCTYPE" in answer.body:
+        raise Garbled("XML with a document type", mutates=mutates)
+    if answer.body.count(b"<") > MOST_TAGS:
+        raise Garbled(f"XML of more than {MOST_TAGS} tags", mutates=mutates)
     # Not with ``collect_ids=False``: libxml2 opens a document type's file then, whatever else it is told.
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from ovirtsdk4 import types
 
+from portal.hypervisors.displays import ENGINE_PORTS, refuse_port
 from portal.hypervisors.errors import Busy, Unsupported
 from portal.hypervisors.ovirt import convert, statuses
 from portal.hypervisors.ovirt.certificates import bare
@@ -43,6 +45,7 @@ class Consoles:
                 raise Busy(NOT_RUNNING, detail=f"machine {ref.uid} is {vm.status}")
             graphics = self._looking.of_id(convert.key(vm)).graphics_consoles_service()
             display = _vnc(graphics.list(current=True))
+            refuse_port(int(display.port), ENGINE_PORTS)
             password = fresh_password()
             graphics.console_service(display.id).ticket(
                 ticket=types.Ticket(value=password, expiry=TICKET_SECONDS),
@@ -56,12 +59,13 @@ class Consoles:
         A display may listen on an address of its own, which the host's certificate does not name.
         """
         connection, address = self._session.connection, str(display.address)
+        told = ConsoleTarget("vnc", address, int(display.port), password, on_host=convert.key(vm.host))
         if vm.cluster is not None and vm.cluster.vnc_encryption:
             name = (vm.host.address if vm.host is not None else None) or address
             ca_pem = bare(connection.ca_pem)
-            return ConsoleTarget("vnc", address, int(display.port), password, tls_ca_pem=ca_pem, tls_hostname=name)
+            return replace(told, tls_ca_pem=ca_pem, tls_hostname=name)
         is_plain_allowed = connection.options.get("plain_vnc") == "yes" or _is_loopback(address)
-        return ConsoleTarget("vnc", address, int(display.port), password, allow_plain=is_plain_allowed)
+        return replace(told, allow_plain=is_plain_allowed)
 
     def addresses(self, ref: VmRef) -> tuple[Address, ...]:
         """What the guest agent says of the machine's own cards; an engine knows no leases."""

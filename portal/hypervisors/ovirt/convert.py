@@ -105,7 +105,16 @@ def host(one: Any) -> HostFound:
         accelerator="kvm",
         cpu=CpuFound(model=(one.cpu.name or "") if one.cpu else "", arch=_arch(one.cpu)),
         cluster=key(one.cluster),
+        addresses=tuple(_addresses(one)),
     )
+
+
+def _addresses(host: Any) -> Iterator[str]:
+    """What a host is known by: by it the engine reaches the host, a display's address that was set for it, its cards' own."""
+    found = [host.address, host.display.address if host.display else None]
+    for nic in host.nics or ():
+        found += [ip.address for ip in (nic.ip, nic.ipv6) if ip]
+    yield from dict.fromkeys(address for address in found if address)
 
 
 def vcpus(cpu: Any) -> int:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from uuid import UUID
 
 from portal.hypervisors.base import Driver, Watch, no_progress
+from portal.hypervisors.displays import ENGINE_PORTS, is_here
 from portal.hypervisors.engine_found import Making
 from portal.hypervisors.errors import Unsupported
 from portal.hypervisors.findings import Finding, Probe
 from portal.hypervisors.ovirt import inputs, rights, surroundings, way
-from portal.hypervisors.ovirt.address import whole
+from portal.hypervisors.ovirt.address import parsed, whole
 from portal.hypervisors.ovirt.connection import OLDEST, Session
 from portal.hypervisors.ovirt.consoles import PROTOCOLS, Consoles
 from portal.hypervisors.ovirt.disks import Disks
@@ -68,6 +69,7 @@ class OvirtDriver(Driver):
     tries_accelerator = False
     waits_after_upgrade = True
     proof_seconds = 15.0  # a log-in may take ten of them
+    display_ports = ENGINE_PORTS
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -84,6 +86,11 @@ class OvirtDriver(Driver):
     @classmethod
     def whole_address(cls, address: str) -> str:
         return whole(address)
+
+    @classmethod
+    def is_here(cls, address: str) -> bool:
+        engine = parsed(address)
+        return not isinstance(engine, str) and is_here(engine.host)
 
     @classmethod
     def refusals(cls, connection: Connection) -> tuple[Finding, ...]:

@@ -66,7 +66,7 @@ class Inventories:
                 about=about,
                 zones=tuple(map(convert.zone, centers)),
                 clusters=tuple(map(convert.cluster, clusters)),
-                hosts=tuple(map(convert.host, known(told(system.hosts_service().list())))),
+                hosts=tuple(map(convert.host, known(told(system.hosts_service().list(follow="nics"))))),
                 storage_domains=tuple(convert.storage_domain(one, attached) for one in domains),
                 networks=tuple(convert.network(one, wired) for one in networks),
                 templates=_templates(told(system.templates_service().list(follow=TEMPLATES))),

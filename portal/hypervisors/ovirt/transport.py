@@ -15,8 +15,8 @@ import pycurl
 # Seconds to a connection with TLS, and to the whole of an answer unless a call says otherwise.
 CONNECT_SECONDS = 5
 ANSWER_SECONDS = 30
-# In bytes: some ten times what an engine says of 10,000 machines.
-LARGEST = 512 * 1024 * 1024
+# In bytes, unpacked: some ten times what a page of 500 machines has, or what the largest list that comes in one piece.
+LARGEST = 96 * 1024 * 1024
 _READS = {"GET", "HEAD", "OPTIONS"}
 
 

@@ -10,6 +10,7 @@ from tenants.roles import sync_roles
 
 
 class Command(BaseCommand):
+    requires_system_checks = ()  # a worker makes them at each start; here they would cost more than the start itself
     help = "Write the predefined roles as this version has them; part of every upgrade."
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -10,11 +10,13 @@ from django.test import Client
 
 from compute import consumers
 from compute.models import Console, Vm
-from compute.services.consoles import LOST_SECONDS, reap_consoles
+from compute.services import consoles
+from compute.services.consoles import LOST_SECONDS, Ending, Traffic, check_console, reap_consoles
 from portal.common.access import access_changed
 from portal.common.actor import system_actor
 from portal.events.models import Event
 from tenants import policy
+from tenants.models import User
 from tenants.services.tokens import create_token, revoke_token
 from tests.compute.console.world import PASSWORD, console_row, eventually, farewell, greet, take
 
@@ -86,6 +88,18 @@ def test_CO06_a_disabled_user_is_closed(watchful):  # noqa: N802
     alice.is_active = False
     alice.save(update_fields=["is_active"])
     assert ended(watchful, *watching)[0] == 4401
+
+
+def test_CO06_whoever_is_disabled_while_it_is_looked_is_told_that(world, monkeypatch):  # noqa: N802
+    opened = world.open("alice", session_key=world.log_in("alice"))
+    looked_up = consoles.user_of_session
+
+    def disabled_meanwhile(session_key):
+        User.objects.filter(username="alice").update(is_active=False)  # as a sync with a directory does
+        return looked_up(session_key)
+
+    monkeypatch.setattr(consoles, "user_of_session", disabled_meanwhile)
+    assert check_console(opened.console.uid, traffic=Traffic()) == Ending(4401, "user_disabled")
 
 
 def test_CO06_a_revoked_permit_closes_and_only_that_one(watchful):  # noqa: N802

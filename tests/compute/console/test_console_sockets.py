@@ -7,12 +7,15 @@ from collections import Counter
 from datetime import timedelta
 from uuid import uuid4
 
+import pytest
 from django.db.models import F
 
 from compute.models import Console
 from compute.services import consoles
+from portal.events.models import Event
 from tenants.services.tokens import create_token
 from tests.compute.console.world import console_row, eventually, farewell, greet, take
+from tests.doubles.hypervisor import DoubleDriver
 
 
 def test_bytes_pass_both_ways_and_the_record_says_so(portal):
@@ -161,6 +164,22 @@ def test_CO03_a_ticket_with_the_token_of_another_user_is_refused_and_spent(porta
     assert portal.status(opened) == 403
 
 
+def test_a_socket_that_is_turned_away_from_a_console_is_on_record_once_for_each_reason(portal):
+    opened = portal.open()
+    uid = opened.console.pk
+    assert portal.status(uid, ticket="guess") == 403
+    assert portal.status(uid, ticket="another") == 403
+    assert portal.status(opened, origin="http://evil.example") == 403
+    assert portal.status(uuid4(), ticket="guess") == 403
+    assert portal.status(opened) == 101
+    assert portal.status(opened) == 403
+
+    told = list(Event.objects.filter(code="VM_CONNECT_REFUSED").order_by("at"))
+    assert [event.data["why"] for event in told] == ["nothing fits", "foreign origin", "spent or late"]
+    assert {(event.object_uid, event.client_address) for event in told} == {(portal.vm.pk, "127.0.0.1")}
+    assert not [event for event in told if opened.ticket in str(vars(event)) or "guess" in str(vars(event))]
+
+
 def test_a_ticket_with_the_cookie_or_token_of_the_same_user_is_good(portal):
     session_key = portal.log_in("alice")
     _row, text = create_token(portal.actor("alice"), name="t", scope="write", expires_in=3600)
@@ -218,6 +237,28 @@ def test_a_screen_that_cannot_be_reached_closes_the_socket_and_says_so(portal):
         assert farewell(socket) == (4502, "unreachable")
     assert [event.code for event in portal.events(opened)] == ["VM_CONNECT_REQUESTED", "VM_CONNECT_FAILED"]
     assert console_row(opened).closed_reason == "unreachable"
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [({"is_here": lambda _: False}, "display_elsewhere"), ({"display_ports": range(1, 2)}, "display_port")],
+)
+def test_IN09_a_screen_that_is_no_screen_of_the_providers_is_not_connected_to(portal, monkeypatch, changed, code):  # noqa: N802
+    for name, value in changed.items():
+        monkeypatch.setattr(DoubleDriver, name, value)
+    opened = portal.open()
+    with portal.connect(opened) as socket:
+        assert farewell(socket) == (4502, code)
+    assert portal.screen.connections == 0
+    told, failed = portal.events(opened)[1:]
+    assert (failed.code, failed.data["reason"]) == ("VM_CONNECT_FAILED", code)
+    assert (told.code, told.severity, told.object_uid) == (
+        "PROVIDER_DISPLAY_REFUSED",
+        "alert",
+        portal.vm.provider_id,
+    )
+    assert str(portal.screen.port) in told.data["told"]
+    assert str(portal.screen.port) not in f"{failed.data} {failed.message}", "addresses are for super-admins"
 
 
 def test_a_machine_that_is_off_or_gone_by_now_closes_the_socket(portal):

@@ -95,7 +95,9 @@ async def test_CO11_a_turn_ends_after_its_bytes_and_the_rest_waits_unread():  # 
         await receive()
         await send({"type": "websocket.accept"})
         seen.append(protocol[-1])
-        await asyncio.sleep(0.5)
+        while not protocol[-1].queue.qsize():  # noqa: ASYNC110 - set by what arrives
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)  # and all that is to come
         seen.append(protocol[-1].queue.qsize())
         while (await receive())["type"] == "websocket.receive":
             pass

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
 from pathlib import Path
+from random import sample
 from typing import Any
 
 from tests.doubles.ovirt_engine.backing import BackingFailed, Disk, Machine
@@ -96,6 +98,14 @@ class Paper:
         new.replace(self._path)
 
 
+def _listening() -> socket.socket:
+    """A port that a display has on an engine's host; whoever has one already keeps it."""
+    for port in sample(range(5900, 6924), 1024):
+        with contextlib.suppress(OSError):
+            return socket.create_server(("127.0.0.1", port))
+    raise OSError("every port for displays is taken")
+
+
 class Screens:
     """One loopback port for the screens of all paper machines: it greets as a VNC server does, and says no more."""
 
@@ -106,7 +116,7 @@ class Screens:
     def port(self) -> int:
         """The port; opened when it is first asked for."""
         if self._socket is None:
-            self._socket = socket.create_server(("127.0.0.1", 0))
+            self._socket = _listening()
             threading.Thread(target=self._greet, args=(self._socket,), daemon=True).start()
         port: int = self._socket.getsockname()[1]
         return port

@@ -126,7 +126,7 @@ class Qemu:
         plain = ["-nodefaults", "-no-user-config", "-display", "none", "-vga", "std", "-name", machine.id]
         size = ["-m", str(machine.memory_mib), "-smp", str(machine.vcpus)]
         # The password is set before anybody is let in: until then the screen is shut.
-        screen = ["-vnc", "127.0.0.1:0,to=9000,password=on"]
+        screen = ["-vnc", "127.0.0.1:0,to=1023,password=on"]
         return [*plain, "-machine", f"q35,accel={self.accelerator}", *size, *screen]
 
     def _devices(self, machine: Machine) -> list[str]:

@@ -42,6 +42,8 @@ class Settings:
     guest_agent: bool = True
     quota_mode: str = "disabled"
     vnc_encryption: bool = False
+    display_address: str = ""  # where displays are said to listen, whatever they do
+    display_port: int = 0
     next_making_fails: str = ""  # the text with which the next making of a machine or disk ends
     next_removal_fails: bool = False  # the next disk that is removed stays, illegal
 

@@ -9,8 +9,9 @@ import pytest
 
 from portal.hypervisors.base import Driver
 from tests.hypervisors.contract.engine_world import EngineWorld
+from tests.hypervisors.contract.libvirt_worlds import MemoryWorld, QemuWorld
 from tests.hypervisors.contract.things import Things
-from tests.hypervisors.contract.worlds import DoubleWorld, MemoryWorld, QemuWorld, World
+from tests.hypervisors.contract.worlds import DoubleWorld, World
 from tests.lab.libvirt_server import LibvirtServer
 
 WORLDS: dict[str, type[World]] = {

@@ -13,8 +13,9 @@ from portal.hypervisors.base import Driver
 from portal.hypervisors.errors import Busy
 from portal.hypervisors.specs import VmRef
 from tests.hypervisors import matrix
+from tests.hypervisors.contract.libvirt_worlds import MemoryWorld
 from tests.hypervisors.contract.things import Things
-from tests.hypervisors.contract.worlds import DoubleWorld, MemoryWorld, World
+from tests.hypervisors.contract.worlds import DoubleWorld, World
 
 # Where a machine must be afterwards. What a guest is asked it may not hear.
 ENDS = {"run": {"powering_up", "up"}, "stop": {"down"}, "delete": {"gone"}}

@@ -91,7 +91,7 @@ class Things:
         eventually(lambda: self.driver.find_disk(ref) is None, "the disk to be gone")
 
     def network_spec(self, **more: Any) -> NetworkSpec:
-        uid = uuid4()
+        uid = more.pop("uid", None) or uuid4()
         return NetworkSpec(
             uid, more.pop("name", f"lan-{uid.hex[:8]}"), more.pop("cidr", "") or self.world.cidr(), **more
         )

@@ -18,7 +18,7 @@ from compute.services.providers import connect_provider, own_storage, share_out
 from compute.services.templates import TemplateRequest, import_template
 from portal.common.actor import system_actor
 from portal.hypervisors.models import Provider
-from tests.hypervisors.libvirt.real import RealPlace, real_place, until
+from tests.hypervisors.libvirt.real import RealPlace, empty_image, real_place, until
 from tests.jobs.workers import REPOSITORY, database_url
 from tests.lab.libvirt_server import LibvirtServer
 
@@ -39,13 +39,17 @@ def package_place(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RealPlace]:
     folder = tmp_path_factory.mktemp("place")
-    with django_db_blocker.unblock(), real_place(session_libvirtd, tiny_linux_image, folder) as place:
+    template = empty_image(folder)
+    with (
+        django_db_blocker.unblock(),
+        real_place(session_libvirtd, tiny_linux_image, folder, template=template) as place,
+    ):
         yield place
 
 
 @pytest.fixture
 def place(db: None, package_place: RealPlace) -> Iterator[RealPlace]:
-    """An institute on a real libvirt. A test may freeze, kill or stop it: the next one finds it answering."""
+    """An institute on a real libvirt, whose machines have no system. A test may freeze, kill or stop it: the next one finds it answering."""
     package_place.libvirtd.start()
     yield package_place
     if package_place.libvirtd.is_running:

@@ -28,8 +28,8 @@ from portal.hypervisors.specs import VmRef
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tests.guest.conftest import KeyPair, make_key
-from tests.lab.audit import opened
 from tests.lab.libvirt_server import LibvirtServer
+from tests.lab.rows import sweep
 from tests.people import Institute, make_institute
 
 # Tiny Linux needs no more; the pages of many machines are many.
@@ -97,13 +97,23 @@ def ref(vm: Vm) -> VmRef:
     return VmRef(vm.pk, vm.external_id)
 
 
+def empty_image(folder: Path) -> Path:
+    """A disk without a system, for machines that nobody looks into: to emulate the start of one is work."""
+    image = folder / "empty.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), "1G"], check=True, timeout=30)
+    return image
+
+
 @contextmanager
-def real_place(libvirtd: LibvirtServer, image: Path, folder: Path) -> Iterator[RealPlace]:
-    """An institute on this libvirt. At its end everything of the portal is purged and the rows are gone."""
+def real_place(
+    libvirtd: LibvirtServer, image: Path, folder: Path, *, template: Path | None = None
+) -> Iterator[RealPlace]:
+    """An institute on this libvirt; its template is of ``image`` unless another is named. At its end everything of the portal is
+    purged and the rows are gone.
+    """
     libvirtd.start()
-    institute = make_institute(
-        folder, kind="libvirt", address=libvirtd.uri, options={"accelerator": "tcg"}, image=image
-    )
+    options = {"accelerator": "tcg"}
+    institute = make_institute(folder, kind="libvirt", address=libvirtd.uri, options=options, image=template or image)
     key = make_key(folder / "alice", "alice@physics")
     known = (institute.provider, institute.template, institute.centers, institute.users)
     yield RealPlace(*known, libvirtd=libvirtd, image=image, key=key)
@@ -111,8 +121,7 @@ def real_place(libvirtd: LibvirtServer, image: Path, folder: Path) -> Iterator[R
     call_command("purge_marked", yes=True)
     for uid in Provider.objects.values_list("uid", flat=True):
         forget(uid)
-    with opened():
-        call_command("flush", interactive=False, verbosity=0)
+    sweep()
 
 
 class Guest:

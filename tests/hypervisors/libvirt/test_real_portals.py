@@ -83,7 +83,9 @@ def look(libvirtd: LibvirtServer) -> World:
         # How full the file system is, is nobody's.
         text = re.sub(r"<(allocation|available)[^>]*>\d+", "", each.XMLDesc())
         world.add("pool", each.name(), text, each.isActive(), each.autostart())
-        for path in Path(re.findall("<path>(.*)</path>", text)[0]).iterdir():
+        folder = Path(re.findall("<path>(.*)</path>", text)[0])
+        # The lab's libvirt knows the pools of the machine's own, whose folders it has not.
+        for path in folder.iterdir() if folder.is_dir() else ():
             found, content = path.stat(), hashlib.sha256(path.read_bytes()).hexdigest()
             world.add("file", f"{each.name()}/{path.name}", content, found.st_mode, found.st_uid, found.st_mtime_ns)
     conn.close()

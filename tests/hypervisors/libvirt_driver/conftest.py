@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from portal.hypervisors.base import Driver
+from tests.hypervisors.contract.libvirt_worlds import QemuWorld
 from tests.hypervisors.contract.things import Things
-from tests.hypervisors.contract.worlds import QemuWorld
 from tests.lab.libvirt_server import LibvirtServer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -9,6 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from compute.rfb import Read, RfbError, Send, enter
+from portal.hypervisors.errors import DisplayOutside
 from portal.hypervisors.libvirt import consoles
 from portal.hypervisors.specs import ConsoleTarget, VmRef
 from tests.hypervisors.contract.things import Things, eventually
@@ -103,3 +105,36 @@ def test_the_display_listens_on_loopback_alone(things: Things) -> None:
         line.split()[1] for line in Path("/proc/net/tcp6").read_text().splitlines()[1:] if line.split()[3] == "0A"
     }
     assert {address for address in listening if address.endswith(f":{port:04X}")} == {f"0100007F:{port:04X}"}
+
+
+def test_IN09_a_display_that_others_put_elsewhere_does_not_lead_to_who_has_its_port_here(  # noqa: N802
+    libvirtd: LibvirtServer, things: Things, tmp_path: Path
+) -> None:
+    """Whoever may edit the machine there has it listen on another address, at the port of a service of this host's loopback."""
+    ref, driver = things.vm(), things.driver
+    service = next(_free(port) for port in range(6379, 6400) if _is_free(port))
+    with service:
+        port = service.getsockname()[1]
+        root = ET.fromstring(libvirtd.virsh("dumpxml", "--inactive", "--security-info", str(ref.uid)).stdout)
+        graphics, listen = root.find("devices/graphics"), root.find("devices/graphics/listen")
+        assert graphics is not None
+        assert listen is not None
+        graphics.attrib.update(port=str(port), autoport="no", listen="127.0.0.9")
+        listen.set("address", "127.0.0.9")
+        (tmp_path / "edited.xml").write_text(ET.tostring(root, encoding="unicode"))
+        libvirtd.virsh("define", str(tmp_path / "edited.xml"))
+        driver.run_vm(ref)
+        with pytest.raises(DisplayOutside) as refused:
+            driver.console(ref, protocol="vnc")
+    assert "127.0.0.9" in refused.value.detail
+    assert "127.0.0.9" not in refused.value.public
+
+
+def _is_free(port: int) -> bool:
+    with contextlib.suppress(OSError), _free(port):
+        return True
+    return False
+
+
+def _free(port: int) -> socket.socket:
+    return socket.create_server(("127.0.0.1", port))

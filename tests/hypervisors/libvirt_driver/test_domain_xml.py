@@ -143,6 +143,17 @@ def test_IN03_what_is_not_on_the_list_cannot_be_defined(root: etree._Element, wh
     assert refused.value.detail.startswith("domain XML holds what it must not: ")
 
 
+def test_IN03_a_card_is_on_the_bridge_that_was_asked_for_and_on_no_other() -> None:  # noqa: N802
+    root = etree.fromstring(domain(spec(), parts(nics=(NicSource("52:54:00:00:00:01", "", "filter", bridge="br0"),))))
+    [nic] = root.iterfind("devices/interface")
+    assert (nic.get("type"), dict(nic.find("source").attrib)) == ("bridge", {"bridge": "br0"})
+    assert nic.find("filterref").get("filter") == "filter"
+    refuse_unknown(root, bridges=["br0"])
+    for bridges in ((), ["br1"]):
+        with pytest.raises(Invalid):
+            refuse_unknown(root, bridges=bridges)
+
+
 def test_IN03_values_of_our_own_types_are_held_against_the_list_too() -> None:  # noqa: N802
     with pytest.raises(Invalid):
         domain(spec(), parts(disks=(DiskSource("pool", "x", "vmdk"),)))

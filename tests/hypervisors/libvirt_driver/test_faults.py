@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -15,13 +16,14 @@ import pytest
 
 from portal.hypervisors.base import Driver, Watch
 from portal.hypervisors.connect import BoundedDriver
-from portal.hypervisors.errors import HypervisorError, NoCapacity, OutcomeUnknown, Unavailable
+from portal.hypervisors.errors import Busy, HypervisorError, NoCapacity, OutcomeUnknown, Unavailable
 from portal.hypervisors.lanes import Lane, Limits
 from portal.hypervisors.libvirt import connection
 from portal.hypervisors.specs import Connection, DiskRef, VmStatus
 from tests.doubles.hypervisor import DoubleDriver
+from tests.hypervisors.contract.libvirt_worlds import QemuWorld
 from tests.hypervisors.contract.things import MIB, Things, eventually
-from tests.hypervisors.contract.worlds import IMAGES, QemuWorld, prefix
+from tests.hypervisors.contract.worlds import IMAGES, prefix
 from tests.lab.libvirt_server import LibvirtServer
 
 # A boot sector that writes on and on beyond its own disk's first MiB:
@@ -235,3 +237,21 @@ def test_a_machine_for_which_there_is_no_memory_does_not_start(things: Things) -
         things.driver.run_vm(ref)
     assert things.status(ref) is VmStatus.DOWN
     things.driver.delete_vm(ref)
+
+
+def test_a_file_whose_name_is_no_utf8_hinders_nothing_and_counts_as_something_there(things: Things) -> None:
+    """Whoever may write to the storage could stop all that is done with it; old names in Greek are such, too."""
+    driver, pool = things.driver, things.world.storage(things.driver)
+    disk, raw = things.disk(pool), things.world.raw.storagePoolLookupByName(pool)
+    old = bytes(IMAGES / pool) + "/Ελλάς.img".encode("iso8859-7")
+    Path(os.fsdecode(old)).write_bytes(b"")
+    try:
+        raw.refresh(0)
+        assert [row.uid for row in driver.volumes(pool)] == [disk.uid]
+        assert [row.ref for row in driver.our_disks(pool)] == [disk]
+        driver.delete_disk(disk)
+        with pytest.raises(Busy):
+            driver.delete_storage_domain(pool)
+    finally:
+        Path(os.fsdecode(old)).unlink()
+        raw.refresh(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import libvirt
 import pytest
@@ -11,7 +11,7 @@ from portal.hypervisors.errors import Unavailable
 from portal.hypervisors.libvirt.failures import refuse_silence
 from portal.hypervisors.libvirt.network_xml import read_bridge, read_network
 from portal.hypervisors.libvirt.processor import features_of
-from portal.hypervisors.libvirt.storage_xml import read_pool
+from portal.hypervisors.libvirt.storage_xml import UNREAD, read_pool
 from portal.hypervisors.libvirt.xml import parse
 
 NFS = "<pool type='netfs'><name>{}</name><source><host name='{}'/><dir path='{}'/><format type='nfs'/></source></pool>"
@@ -44,7 +44,36 @@ def test_a_pool_is_the_same_where_its_source_is(one: str, other: str, same: bool
 )
 def test_what_a_host_alone_has_is_shared_with_nobody(text: str) -> None:
     assert read_pool(text).shared_source == ""
-    assert read_pool(text).holds_files is ("logical" not in text)
+    assert bool(read_pool(text).why_no_disks(UUID(int=0))) is ("logical" in text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "holds_disks", "tells_use", "is_read"),
+    [
+        ("dir", True, True, True),
+        ("netfs", True, True, True),
+        ("logical", False, True, True),
+        ("gluster", False, True, False),
+        ("rbd", False, True, False),
+        ("iscsi", False, False, True),
+        ("iscsi-direct", False, False, False),
+        ("scsi", False, False, True),
+    ],
+)
+def test_what_can_be_made_and_read_in_a_pool_is_told_by_its_type(
+    kind: str, *, holds_disks: bool, tells_use: bool, is_read: bool
+) -> None:
+    facts = read_pool(f"<pool type='{kind}'><name>a</name></pool>")
+    found = (not facts.why_no_disks(UUID(int=0)), facts.tells_use, kind not in UNREAD)
+    assert found == (holds_disks, tells_use, is_read)
+
+
+def test_disks_are_made_in_no_pool_of_another_portals() -> None:
+    ours, pool = UUID(int=0x5E << 120), "<pool type='dir'><name>{}</name></pool>"
+    for name in ("stegi-5e000000", "stegi-5e000000-more", "stegi-lab", "default"):
+        assert read_pool(pool.format(name)).why_no_disks(ours) == ""
+    for name in ("stegi-12345678", "stegi-12345678-more"):
+        assert "another portal's" in read_pool(pool.format(name)).why_no_disks(ours)
 
 
 def test_a_bridge_is_read_with_its_cards_and_other_interfaces_are_none() -> None:

@@ -30,6 +30,11 @@ def test_IN04_what_only_resembles_a_volume_of_ours_is_none(name: str) -> None:  
     assert names.volume_uid(PORTAL, name) is None
 
 
+def test_a_volume_of_another_portals_is_told_from_anybodys() -> None:
+    named = {OURS: False, OURS.replace("11111111", "22222222"): True, "golden.qcow2": False, f"x{OURS}": False}
+    assert {name: names.is_other_portals(PORTAL, name) for name in named} == named
+
+
 def test_pools_of_ours_begin_with_our_prefix() -> None:
     assert names.is_pool(PORTAL, "stegi-11111111")
     assert names.is_pool(PORTAL, "stegi-11111111-second")

@@ -10,7 +10,15 @@ from uuid import uuid4
 import pytest
 
 from portal.hypervisors.errors import Invalid
-from portal.hypervisors.libvirt.network_xml import Plan, network, network_filter, read_network, reservation, with_inside
+from portal.hypervisors.libvirt.network_xml import (
+    Plan,
+    network,
+    network_filter,
+    offered_filter,
+    read_network,
+    reservation,
+    with_inside,
+)
 from portal.hypervisors.libvirt.xml import Element, parse
 from portal.hypervisors.specs import Marker, NetworkSpec
 from tests.hypervisors.libvirt_driver.samples import MARKUP, PORTAL, UID
@@ -38,6 +46,7 @@ class Frame:
     sport: int = 40000
     dport: int = 22
     opcode: int = 1
+    type: int = 0  # of ICMPv6
 
 
 def passes(text: str, frame: Frame) -> bool:
@@ -59,7 +68,7 @@ def _matches(rule: Element, frame: Frame) -> bool:
     [what] = rule
     wanted = dict(what.attrib)
     is_negated = wanted.pop("match", "") == "no"
-    if what.tag in {"ip", "arp"} and what.tag != frame.kind:
+    if what.tag in {"ip", "ipv6", "arp"} and what.tag != frame.kind:
         return False
     target, mask = wanted.pop("dstipaddr", ""), wanted.pop("dstipmask", "32")
     if target and IPv4Address(frame.to) not in IPv4Network(f"{target}/{mask}"):
@@ -76,9 +85,10 @@ def _is(name: str, value: str, frame: Frame) -> bool:
         "opcode": str(frame.opcode) == value,
         "srcipaddr": frame.source == value,
         "protocol": frame.protocol == value,
-        "protocolid": frame.kind == {"ipv4": "ip"}.get(value, value),
+        "protocolid": frame.kind == {"ipv4": "ip", "0x8100": "vlan", "0x88a8": "vlan of a provider"}.get(value, value),
         "srcportstart": str(frame.sport) == value,
         "dstportstart": str(frame.dport) == value,
+        "type": str(frame.type) == value,
     }[name]
 
 
@@ -194,3 +204,29 @@ def test_a_filter_bears_its_networks_uuid() -> None:
     other = uuid4()
     root = parse(network_filter(NetworkSpec(other, "x", CIDR), name="filter-x", inside=[]))
     assert (root.findtext("uuid"), root.get("name")) == (str(other), "filter-x")
+
+
+# -- the filter of cards on what is not ours
+
+OWN = {
+    "any address": Frame("192.168.1.1", source="192.168.1.77"),
+    "IPv6": Frame(kind="ipv6"),
+    "ARP for any address": Frame(kind="arp", source="192.168.1.77"),
+    "DHCP asked": Frame("255.255.255.255", source=NO_ADDRESS, protocol="udp", sport=68, dport=67),
+}
+NOT_ITS_OWN = {
+    "another card's frame": Frame("192.168.1.1", mac="52:54:00:00:00:02"),
+    "another card's ARP": Frame(kind="arp", mac="52:54:00:00:00:02"),
+    "an address handed out": Frame("192.168.1.9", protocol="udp", sport=67, dport=68),
+    "an IPv6 address handed out": Frame(kind="ipv6", protocol="udp", sport=547, dport=546),
+    "a router's advertisement": Frame(kind="ipv6", protocol="icmpv6", type=134),
+    # Also of the VLAN 0, which is nobody's: hosts take what is in it, and no rule looks into it.
+    "a frame with a tag": Frame(kind="vlan"),
+    "a frame with a provider's tag": Frame(kind="vlan of a provider"),
+}
+
+
+def test_on_what_is_not_ours_a_card_speaks_for_itself_and_hands_out_no_addresses() -> None:
+    text = offered_filter("stegi-11111111-offered", UID)
+    assert [name for name, frame in OWN.items() if not passes(text, frame)] == []
+    assert [name for name, frame in NOT_ITS_OWN.items() if passes(text, frame)] == []

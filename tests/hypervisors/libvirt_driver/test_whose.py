@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 from uuid import UUID, uuid4
 
+import libvirt
 import pytest
 
+from portal.hypervisors.errors import NotFound
 from portal.hypervisors.libvirt import names
 from portal.hypervisors.libvirt.driver import LibvirtDriver
-from portal.hypervisors.specs import Connection
+from portal.hypervisors.libvirt.xml import parse
+from portal.hypervisors.specs import Connection, NicSpec
 
 PORTAL = UUID("11111111-2222-3333-4444-555555555555")
 POOL = "default-pool"
+MAIL = """<domain type='test'><name>mail</name><uuid>0d6b1f3e-5a77-4f0e-9a52-3f1c2b7d9e10</uuid><memory>8192</memory>
+<os><type>hvm</type></os><devices><disk type='file'><source file='{path}'/><target dev='hda'/></disk></devices></domain>"""
 
 
 @pytest.fixture
@@ -34,6 +40,98 @@ def test_the_folder_of_our_own_pool_is_no_volume_to_make_a_template_of(driver: L
     finally:
         for volume in made:
             volume.delete()
+
+
+@pytest.fixture
+def mail(driver: LibvirtDriver) -> Iterator[Callable[[str], Any]]:
+    """Somebody's machine that runs with a disk; called again it has another one from its next start on."""
+    made: list[Any] = []
+
+    def define(path: str) -> Any:
+        made.append(driver._session.libvirt().defineXML(MAIL.format(path=path)))
+        if not made[-1].isActive():
+            made[-1].create()
+        return made[-1]
+
+    yield define
+    if made[0].isActive():
+        made[0].destroy()
+    made[0].undefine()
+
+
+def test_what_a_running_machine_has_from_its_next_start_on_is_its_too(
+    driver: LibvirtDriver, mail: Callable[[str], Any]
+) -> None:
+    pool = driver._session.libvirt().storagePoolLookupByName(POOL)
+    volume = pool.createXML("<volume><name>golden</name><capacity>1</capacity></volume>")
+    try:
+        mail("/elsewhere/now.img")
+        mail(volume.path())
+        [row] = driver.volumes(POOL)
+        assert (row.users, row.in_use) == (("mail",), True)
+    finally:
+        volume.delete()
+
+
+def test_a_file_that_a_machine_has_and_its_pool_does_not_list_yet_is_told_with_the_machine(
+    driver: LibvirtDriver, mail: Callable[[str], Any]
+) -> None:
+    """Pools of several hosts over the same storage list what was there when each was read last."""
+    pool = driver._session.libvirt().storagePoolLookupByName(POOL)
+    folder = parse(pool.XMLDesc(0)).findtext("target/path")
+    mail(f"{folder}/migrated.qcow2")
+    [row] = driver.volumes(POOL)
+    assert (row.external_id, row.users, row.in_use, row.format) == ("migrated.qcow2", ("mail",), True, "")
+    mail(f"{folder}/below/other.qcow2")
+    assert [one.external_id for one in driver.volumes(POOL)] == ["migrated.qcow2"]
+
+
+GROUP = """<pool type='logical'><name>lab</name><source><name>lab</name></source>
+<target><path>/dev/lab</path></target></pool>"""
+
+
+def test_a_device_that_a_machine_has_by_another_path_is_its_too(
+    driver: LibvirtDriver, mail: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libvirt knows the volume behind each path of a device; this one, which has no devices, is helped."""
+    connection = driver._session.libvirt()
+    pool = connection.storagePoolDefineXML(GROUP)
+    pool.create()
+    pool.createXML("<volume><name>golden</name><capacity>1</capacity></volume>")
+    look = libvirt.virConnect.storageVolLookupByPath
+    paths = {"/dev/mapper/lab-golden": "/dev/lab/golden"}
+    monkeypatch.setattr(libvirt.virConnect, "storageVolLookupByPath", lambda it, path: look(it, paths.get(path, path)))
+    mail("/dev/mapper/lab-golden").destroy()
+    mail("/dev/elsewhere").destroy()
+    assert [row.users for row in driver.volumes("lab")] == [()]
+    mail("/dev/mapper/lab-golden").destroy()
+    try:
+        assert [(row.users, row.in_use) for row in driver.volumes("lab")] == [(("mail",), False)]
+    finally:
+        pool.storageVolLookupByName("golden").delete()
+        pool.destroy()
+        pool.undefine()
+
+
+@pytest.mark.parametrize(
+    "leads_to",
+    ["<forward mode='bridge'><interface dev='eth0'/></forward>", "<forward mode='bridge'/><bridge name='st1'/>"],
+)
+def test_what_was_offered_and_leads_to_a_card_or_anothers_bridge_now_takes_no_cards(
+    driver: LibvirtDriver, leads_to: str
+) -> None:
+    """Past a filter, and past the rules of the network that made the bridge."""
+    connection, uid = driver._session.libvirt(), uuid4()
+    made = [
+        connection.networkDefineXML(f"<network><name>lan</name><uuid>{uid}</uuid>{leads_to}</network>"),
+        connection.networkDefineXML("<network><name>other</name><bridge name='st1'/></network>"),
+    ]
+    try:
+        with pytest.raises(NotFound):
+            driver._machines._networks.attach(NicSpec(uuid4(), "52:54:00:00:00:01", str(uid), offered="network"))
+    finally:
+        for network in made:
+            network.undefine()
 
 
 def test_a_host_is_known_by_its_uuid_and_name_together(driver: LibvirtDriver, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any
 
@@ -25,6 +26,7 @@ from tenants.services.users import create_user
 from tests.compute.console.certificates import Authority
 from tests.doubles.ovirt_engine.control import EngineDouble
 from tests.hypervisors.ovirt_connect.shown import ADDRESS, showing
+from tests.lab.servers import wait_until
 
 pytestmark = pytest.mark.long
 
@@ -139,9 +141,16 @@ def test_a_password_is_replaced_under_calls_that_go_on_and_is_in_no_row_log_or_e
         providers.edit_provider(root, row.pk, ProviderEdit(secrets={"password": SECRET}))
     assert old.about(), "a try that fails changes nothing"
     edit = ProviderEdit(username="admin@internal", secrets={"password": engine.password_of("admin@internal")})
-    new = driver_for(providers.edit_provider(root, row.pk, edit))
-    assert new.about() == old.about()
+    engine.calls(clear=True)
+    engine.fail("GET /hosts", "slow", seconds=1)
+    with ThreadPoolExecutor(1) as pool:
+        in_flight = pool.submit(old.inventory)
+        wait_until(lambda: any("/hosts" in call for call in engine.calls()), "the call to be under way")
+        new = driver_for(providers.edit_provider(root, row.pk, edit))
+        assert new.about() == old.about()
+        assert len(in_flight.result(60).hosts) == 3, "it goes on as it began"
     row = Provider.objects.get()
+    assert row.status == "up"
     assert row.username == "admin@internal"
     told = [caplog.text, str(vars(row)), *map(str, Event.objects.values())]
     for secret in (SECRET, engine.password, engine.password_of("admin@internal")):

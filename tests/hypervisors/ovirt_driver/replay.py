@@ -102,12 +102,13 @@ def changed(bodies: dict[str, str], change: Change) -> dict[str, str]:
 
 
 def _followed(bodies: dict[str, str]) -> dict[str, str]:
-    """``nics`` and ``disk_attachments.disk`` of machines and templates, storage domains of data centers, and networks of
-    clusters, in place.
+    """``nics`` and ``disk_attachments.disk`` of machines and templates, cards of hosts, storage domains of data centers, and
+    networks of clusters, in place.
     """
     disks = {disk.get("id"): disk for disk in etree.fromstring(bodies["disks"].encode())} if "disks" in bodies else {}
     within = {
         "vms": ("nics", "diskattachments"), "templates": ("diskattachments",), "datacenters": ("storagedomains",),
+        "hosts": ("nics",),
         "clusters": ("networks",),
     }  # fmt: skip
     for collection, inner in within.items():
@@ -117,6 +118,9 @@ def _followed(bodies: dict[str, str]) -> dict[str, str]:
                 body = bodies.get(f"{collection}/{thing.get('id')}/{each}")
                 if body:
                     thing.append(etree.fromstring(body.encode()))
+                    thing[-1].tag = (
+                        "nics" if each == "nics" else thing[-1].tag
+                    )  # of a host they have another name alone
             for link in thing.iterfind("disk_attachments/disk_attachment/disk"):
                 if link.get("id") in disks:
                     link.extend(etree.fromstring(etree.tostring(disks[link.get("id")])))

@@ -32,7 +32,9 @@ BODIES = {
 <networks><network id="{NETWORK}"><name>lan</name><cluster id="{CLUSTER}"/><required>true</required></network></networks>
 </cluster></clusters>""",
     "hosts": f"""<hosts><host id="{HOST}"><name>node1</name><status>non_operational</status><memory>8589934592</memory>
-<max_scheduling_memory>4294967296</max_scheduling_memory><cluster id="{CLUSTER}"/>
+<max_scheduling_memory>4294967296</max_scheduling_memory><cluster id="{CLUSTER}"/><address>node1.example</address>
+<display><address>198.51.100.7</address></display><nics><host_nic id="{NETWORK}"><ip><address>192.0.2.1</address></ip>
+<ipv6><address>2001:db8::1</address></ipv6></host_nic><host_nic id="{PROFILE}"><ip/></host_nic></nics>
 <cpu><name>Xeon</name><topology><cores>4</cores><sockets>2</sockets><threads>2</threads></topology></cpu>
 <version><full_version>vdsm-4.50.3</full_version></version></host></hosts>""",
     "storagedomains": f"""<storage_domains><storage_domain id="{DOMAIN}"><name>d1</name><type>data</type>

@@ -44,6 +44,7 @@ def test_who_answers_and_where_machines_run(inventory: Inventory) -> None:
     assert cluster.memory_overcommit_percent == 150
     assert (host.cpus, host.memory_mib, host.memory_free_mib, host.status) == (16, 8192, 4096, "down")
     assert (host.cluster, host.version) == (CLUSTER, "vdsm-4.50.3")
+    assert host.addresses == ("node1.example", "198.51.100.7", "192.0.2.1", "2001:db8::1")
 
 
 def test_storage_has_the_status_of_where_it_is_attached(inventory: Inventory) -> None:

@@ -35,11 +35,13 @@ def of_name(engine: Engine, name: str) -> list[str]:
 def test_a_machine_of_a_template_is_made_with_its_disks_and_with_our_cards_alone(
     engine: Engine, driver: OvirtDriver
 ) -> None:
+    engine.double.configure(thin_seconds=1000)
     spec = engine.thin()
     ref = driver.create_vm(spec)
     assert driver.making(ref).state is MakingState.WORKING
     assert engine.status(ref) is VmStatus.IMAGE_LOCKED
     assert driver.create_vm(spec) == ref
+    engine.double.advance(1000)
     engine.wait(lambda: driver.making(ref).state is MakingState.DONE)
     found = driver.find_vm(spec.uid)
     assert found is not None

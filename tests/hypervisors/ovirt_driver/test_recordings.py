@@ -12,9 +12,10 @@ from lxml import etree
 from ovirtsdk4 import types
 from ovirtsdk4.reader import Reader
 
+from portal.hypervisors.displays import ENGINE_PORTS, Home, Reach, checked
 from portal.hypervisors.ovirt import convert
 from portal.hypervisors.ovirt.consoles import _addresses
-from portal.hypervisors.specs import Inventory
+from portal.hypervisors.specs import ConsoleTarget, Inventory
 from tests.doubles.ovirt_engine import reference
 from tests.hypervisors.ovirt_driver.replay import PORTAL, changed, inventories, recordings
 
@@ -77,6 +78,18 @@ def test_everything_that_an_engine_told_is_found(reference_folder: Path, version
         assert all((statuses[str(uid)] == "active") == (status == "active") for uid, status in told.items()), name
         count += len(found.vms)
     assert count > 10
+
+
+def test_IN09_real_displays_listen_on_an_address_of_a_host_and_a_port_of_an_engines(reference_folder: Path) -> None:  # noqa: N802
+    count = 0
+    for name, bodies in recordings(reference_folder):
+        homes = tuple(Home(host.addresses) for host in inventories(bodies).inventory().hosts)
+        for display in etree.fromstring(bodies["vms"].encode()).iterfind("vm/display[address]"):
+            port = int(display.findtext("port") or display.findtext("secure_port") or 0)
+            told = ConsoleTarget("vnc", str(display.findtext("address")), port)
+            assert checked(told, Reach(ENGINE_PORTS, homes=homes)).host == told.host, name
+            count += 1
+    assert count > 3
 
 
 def test_no_field_is_needed_and_none_is_too_many(reference_folder: Path) -> None:

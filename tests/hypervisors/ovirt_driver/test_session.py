@@ -64,13 +64,13 @@ def test_a_reading_that_fails_is_no_answer_and_the_next_succeeds(
 
 
 def test_every_answer_is_waited_for_so_long_and_no_longer(engine: Engine) -> None:
-    hasty = engine.connect(options={"answer_seconds": "0.3"})
+    hasty = engine.connect(options={"answer_seconds": "2"})
     hasty.about()
-    engine.double.fail("GET /hosts", "hang", seconds=5)
+    engine.double.fail("GET /hosts", "hang", seconds=60)
     began = time.monotonic()
     with pytest.raises(Unavailable):
         hasty.inventory()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10, "it would hang for a minute"
     engine.double.heal()
 
 

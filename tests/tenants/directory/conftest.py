@@ -81,3 +81,10 @@ def token(username: Any, password: Any, client: Client | None = None) -> Any:
     """The answer of the API's log-in."""
     body = {"username": username, "password": password, "name": "laptop"}
     return (client or Client()).post("/api/v1/tokens/", body, content_type="application/json")
+
+
+@pytest.fixture
+def boss(people) -> Client:
+    client = Client()
+    client.force_login(people.super_admin)
+    return client

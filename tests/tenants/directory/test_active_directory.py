@@ -11,6 +11,7 @@ from tenants.directory.reading import (
     accounts_named,
     accounts_of,
     group_of,
+    groups_like,
     groups_named,
     groups_of,
     members_of,
@@ -123,7 +124,8 @@ def test_groups_are_found_through_groups_and_by_the_primary_one(ad, samba):
     dn = samba.person(name, SECRET)
     inner, middle, outer = fresh("inner"), fresh("middle"), fresh("outer")
     middle_dn = samba.group(middle, [samba.group(inner, [dn])])
-    samba.group(outer, [middle_dn])
+    outer_dn, short = samba.group(outer, [middle_dn]), fresh("short")
+    samba.change(outer_dn, sAMAccountName=short)
     other = samba.group(fresh("other"), [])
     with Connection(address_of(ad)) as connection:
         [account] = accounts_named(connection, name, name)
@@ -136,6 +138,11 @@ def test_groups_are_found_through_groups_and_by_the_primary_one(ad, samba):
         assert ways["Domain Users"] == ["Domain Users"]
         assert ways["Users"] == ["Domain Users", "Users"]
         [found] = groups_named(connection, outer, most=5)
+        assert groups_named(connection, outer_dn.lower().replace(",", " , "), most=5) == [found]
+        assert groups_named(connection, short, most=5) == [found]
+        for part in (outer[1:].upper(), short[1:]):
+            assert groups_like(connection, part, most=5) == [found]
+        assert groups_like(connection, f"*{outer[1:]}", most=5) == []
         assert [one.name for one in members_of(connection, found)] == [name]
         assert group_of(connection, found.guid) == found
         [primary] = groups_named(connection, "Domain Users", most=5)

@@ -292,8 +292,8 @@ def test_groups_are_mapped_by_super_admins_alone_and_by_a_name_that_is_there(peo
     row = mapped.group
     assert mapped.dn == dn
     map_group(boss, openldap.pk, group=group.upper(), role="end-user", target=policy.system())
-    assert [(one.role, one.data_center) for one in mappings(boss, openldap.pk)] == [
-        ("end-user", None), ("end-user", people.physics),
+    assert [(one.role, one.target) for one in mappings(boss, openldap.pk)] == [
+        ("end-user", policy.system()), ("end-user", people.physics),
     ]  # fmt: skip
     unmap_group(boss, openldap.pk, row.pk, role="end-user", target=policy.system())
     assert DirectoryGroup.objects.exists()

@@ -21,6 +21,7 @@ class Named:
     name: str
     domains: list[str] = field(default_factory=list)
     is_default: bool = False
+    enabled: bool = True
     pk: UUID = field(default_factory=uuid4)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
+from html import unescape
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import Group
@@ -16,16 +19,9 @@ from tenants.models import Directory, DirectoryGroup, Role, User
 from tests.compute.console.certificates import Authority
 from tests.lab import samba_server
 from tests.lab.slapd_server import GROUPS, PEOPLE, PORTAL, PORTAL_PASSWORD, SlapdServer
-from tests.tenants.directory.conftest import follow, fresh, log_in, token
+from tests.tenants.directory.conftest import follow, fresh, log_in, openldap_row, token
 
 SECRET = "Prima-vera-1642"
-
-
-@pytest.fixture
-def boss(people) -> Client:
-    client = Client()
-    client.force_login(people.super_admin)
-    return client
 
 
 def form_of(server: SlapdServer, **more: str) -> dict[str, str]:
@@ -65,6 +61,31 @@ def test_a_directory_is_tried_and_then_connected_with_the_password_given_once(bo
     assert (row.domains, row.urls) == (["lab.example", "uni.example"], [slapd.ldaps_url])
     assert PORTAL_PASSWORD not in row.sealed_password
     assert log_in(f"{name}@uni.example", SECRET).status_code == 302
+
+
+def test_SE01_a_forms_sealed_password_goes_to_no_other_server_and_person_and_has_an_end(  # noqa: N802
+    boss, slapd, monkeypatch
+):
+    def tried(by: Client = boss, **more: str) -> list[tuple[str, str]]:
+        answer = by.post("/directories/new/", form_of(slapd, password="", action="test", kept=kept, **more))
+        return list(steps_of(answer).items()) or [("refused", str('id="password-error"' in answer.content.decode()))]
+
+    page = boss.post("/directories/new/", form_of(slapd, action="test")).content.decode()
+    kept = re.search(r'name="kept" value="([^"]+)"', page)[1]
+    assert tried(name="other")[-1][1] == "ok"
+    elsewhere = (
+        {"urls": "ldaps://127.0.0.1:1"},
+        {"ca_pem": ""},
+        {"bind_dn": "cn=me,dc=lab"},
+        {"kind": "active_directory"},
+    )
+    assert [tried(**change) for change in elsewhere] == [[("refused", "True")]] * 4
+    bare = boss.post("/directories/new/", form_of(slapd, action="test", ca_pem="")).content.decode()
+    kept = re.search(r'name="kept" value="([^"]+)"', bare)[1]
+    assert tried()[-1][1] == "ok", "with the authority that the first try missed"
+    begun = time.time()
+    monkeypatch.setattr("tenants.views.directories.time", SimpleNamespace(time=lambda: begun + 31 * 60))
+    assert tried() == [("refused", "True")]
 
 
 def test_an_active_directory_is_connected_by_the_form_and_its_nested_group_runs_one_data_center_alone(
@@ -209,6 +230,29 @@ def test_a_groups_role_is_given_seen_in_a_simulation_and_taken(people, boss, ope
     role = {"role": "data-center-admin", "target": str(people.physics.pk)}
     assert boss.post(f"{page}groups/{row.pk}/remove/", role).status_code == 302
     assert not DirectoryGroup.objects.exists()
+
+
+def test_people_and_groups_are_named_on_a_directorys_page_as_at_log_in(people, boss, openldap, slapd):
+    name, group = fresh("alan"), fresh("enigma")
+    slapd.group(group, [slapd.person(name, SECRET, displayName="Alan Turing")])
+    openldap_row(slapd, name="OTHER", domains=["other.example"], is_default=True)
+    page = f"/directories/{openldap.pk}/"
+
+    def looked(typed):
+        answer = boss.get(f"{page}simulate/", {"username": typed})
+        _before, _error, told = unescape(answer.content.decode()).partition('id="username-error">')
+        return answer.status_code, "Alan Turing" in answer.content.decode(), told.partition("<")[0]
+
+    for typed in (name, f"LAB\\{name}", f"lab.example\\{name}", f" {name}@LAB.example "):
+        assert looked(typed) == (200, True, "")
+    elsewhere = "This name means somebody of the directory OTHER. Look for it there."
+    assert looked(f"other\\{name}") == looked(f"{name}@other.example") == (400, False, elsewhere)
+    assert looked(f".\\{name}") == (400, False, "This name means a local account.")
+    assert looked("lab\\nobody-there") == (404, False, "The directory has no such account.")
+    [found] = boss.get(page, {"group_like": f"LAB\\{group[:-1]}"}).context["looked"].groups
+    assert found.group.name == group
+    given = boss.post(page, {"group": f"lab\\{group}", "role": "end-user", "target": str(people.physics.pk)})
+    assert (given.status_code, DirectoryGroup.objects.get().name) == (302, group)
 
 
 def test_a_simulation_tells_the_way_into_each_group_all_roles_and_what_would_be_seen(people, boss, openldap, slapd):

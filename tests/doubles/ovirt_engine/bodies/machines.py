@@ -280,6 +280,8 @@ def consoles(world: World, owner: str, *, current: bool = False) -> list[Item]:
     if record is None:
         return []
     door = world.backing.display(owner) if current and record["host"] else None
+    if door:
+        door = (world.settings.display_address or door[0], world.settings.display_port or door[1])
     tree = {
         "@href": f"{BASE}/vms/{owner}/graphicsconsoles/{record['console']}",
         "@id": record["console"],

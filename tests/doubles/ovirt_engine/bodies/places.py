@@ -79,6 +79,23 @@ def statistics_of(world: World, key: str) -> list[Item]:
     return [("statistic", _statistic(record, name, *figure)) for name, figure in figures.items()]
 
 
+def host_nics(world: World, key: str) -> list[Item]:
+    """A host's cards: one, with an address that is kept for examples (RFC 5737, RFC 3849)."""
+    hosts = [one["id"] for one in world.all("hosts")]
+    if key not in hosts:
+        return []
+    number, uid = hosts.index(key) % 250 + 1, str(uuid5(NAMESPACE_OID, f"{key} eno1"))
+    v4 = {"address": f"192.0.2.{number}", "gateway": "192.0.2.254", "netmask": "255.255.255.0", "version": "v4"}
+    v6 = {"address": f"2001:db8::{number}", "gateway": "2001:db8::fe", "netmask": "64", "version": "v6"}
+    tree = {
+        "@href": f"{BASE}/hosts/{key}/nics/{uid}", "@id": uid, "@actions": (), "name": "eno1",
+        "boot_protocol": "static", "bridged": True, "custom_configuration": False, "ip": v4, "ipv6": v6,
+        "ipv6_boot_protocol": "autoconf", "mac": {"address": f"52:54:00:00:00:{number:02x}"}, "mtu": 1500,
+        "status": "up", "host": Ref("hosts", key),
+    }  # fmt: skip
+    return [("host_nic", tree)]
+
+
 def _statistic(owner: Record, name: str, value: float, unit: str, kind: str) -> Tree:
     key = str(uuid5(NAMESPACE_OID, name))
     return {
@@ -206,7 +223,7 @@ def host(world: World, record: Record) -> Tree:
         "hooks": Sub("hooks"),
         "katello_errata": Sub("katelloerrata"),
         "network_attachments": Sub("networkattachments"),
-        "nics": Sub("nics"),
+        "nics": Sub("nics", host_nics),
         "permissions": Sub("permissions"),
         "statistics": Sub("statistics", statistics_of),
         "tags": Sub("tags"),

@@ -11,8 +11,11 @@ from django.utils.translation import gettext as _
 
 from compute.models import Cluster, Image, Template, Vm
 from compute.selectors import permits_on_center
+from compute.services.offered_networks import Offer
+from compute.services.offered_networks import offers as all_offers
 from network.models import Network
 from portal.common.actor import Actor
+from portal.hypervisors.models import Provider
 from tenants import policy
 from tenants.models import DataCenter
 from tenants.permits import Permit
@@ -28,11 +31,31 @@ def create_machine(actor: Actor, *, possible: bool, title: str = "") -> Verb:
 def nothing_to_make_from(actor: Actor, *, possible: bool) -> Verb:
     """Making a machine where nothing can be chosen: no data center (not ``possible``), or no template."""
     verb = create_machine(actor, possible=possible)
+    if not possible and policy.holds_everywhere(actor, Permit.SYSTEM_MANAGE):
+        return replace(
+            verb,
+            reason=_("There is no data center to make machines in. Launch one, or enable one that is disabled."),
+            way_out="",
+        )
     if not verb.reason:
         held = policy.holds_anywhere(actor, Permit.TEMPLATE_USE)
         verb = asked_somewhere(verb, actor, Permit.TEMPLATE_USE, held=held)
     reason = _("Your data center has no template yet. A super-admin can assign it one, its administrator can make one.")
     return verb.unless(reason)
+
+
+def first_needed(actor: Actor, *, possible: bool) -> Verb | None:
+    """What whoever has nothing to make a machine from can do about it himself; None where he has to ask others."""
+    if not possible:
+        return launch_center(actor) if policy.holds_everywhere(actor, Permit.SYSTEM_MANAGE) else None
+    shelf = upload_image(actor)
+    return None if shelf.reason else shelf
+
+
+def launch_center(actor: Actor) -> Verb | None:
+    """Launching a data center, as this actor is shown it."""
+    launch = Verb("launch", _("Launch data center"), "rocket", reverse("compute:data-center-launch"))
+    return launch.asking_above(actor, Permit.SYSTEM_MANAGE)
 
 
 def upload(actor: Actor) -> Verb:
@@ -205,9 +228,8 @@ def _of_network(row: Network, permits: Container[Permit]) -> NetworkVerbs:
 
 def new_centers(actor: Actor) -> tuple[Verb | None, Verb | None]:
     """Launching a data center, and making an empty one."""
-    launch = Verb("launch", _("Launch data center"), "rocket", reverse("compute:data-center-launch"))
     create = Verb("create", _("Create data center"), "plus", reverse("compute:data-center-create"))
-    return launch.asking_above(actor, Permit.SYSTEM_MANAGE), create.asking_above(actor, Permit.SYSTEM_MANAGE)
+    return launch_center(actor), create.asking_above(actor, Permit.SYSTEM_MANAGE)
 
 
 def of_cluster(actor: Actor, row: Cluster) -> list[Verb]:
@@ -216,3 +238,34 @@ def of_cluster(actor: Actor, row: Cluster) -> list[Verb]:
     dissolve = Verb("dissolve", _("Dissolve"), "trash", reverse("compute:cluster-remove", args=[row.pk]))
     verbs = [] if row.is_engines else [edit] if row.provider else [edit, dissolve]
     return [shown for verb in verbs if (shown := verb.asking_above(actor, Permit.PROVIDER_MANAGE)) is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class OfferLine:
+    """A network or bridge of a host's with its verb: offering it, or taking that back; None: nothing is shown."""
+
+    verb: Verb | None
+    offer: Offer | None = None
+    network: Network | None = None
+
+
+def of_found_networks(actor: Actor, provider: Provider) -> dict[str, list[OfferLine]]:
+    """Those of a provider's page, and what was offered and is there no longer."""
+    found = all_offers(actor, provider.pk)
+    return {
+        "networks": [OfferLine(_of_offer(actor, provider, one), one, one.network) for one in found.rows],
+        "lost_networks": [OfferLine(_take_back(actor, row), network=row) for row in found.lost],
+    }
+
+
+def _of_offer(actor: Actor, provider: Provider, offer: Offer) -> Verb | None:
+    if offer.network is not None:
+        return _take_back(actor, offer.network)
+    address = reverse("compute:network-offer", args=[provider.pk, offer.found.pk])
+    verb = Verb("offer", _("Offer"), "building-community", address).asking_above(actor, Permit.PROVIDER_MANAGE)
+    return verb and verb.unless(" ".join(reason.text for reason in offer.reasons))
+
+
+def _take_back(actor: Actor, row: Network) -> Verb | None:
+    verb = Verb("take-back", _("Take back"), "x", reverse("compute:network-take-back", args=[row.pk]))
+    return verb.asking_above(actor, Permit.PROVIDER_MANAGE)

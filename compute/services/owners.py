@@ -1,0 +1,50 @@
+"""Whose a machine is to be that comes into a data center: somebody by his user name, who may never have been here.
+
+``asked`` is he as a directory told of him, where he is not known here.
+"""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from portal.common.errors import Invalid, Reason, Unavailable
+from tenants.directory.people import username_of
+from tenants.models import User
+from tenants.services.person_search import AskedPerson, known_person, person_meant, stored_person
+
+
+def ask_for_owner(username: str) -> AskedPerson | None:
+    """What a directory says of him. Call it outside of any transaction; whoever calls has asked the policy.
+
+    ``Unavailable`` names the directory that cannot be asked, and the field.
+    """
+    try:
+        return person_meant(username)
+    except Unavailable as error:
+        why = (Reason("owner_unasked", error.detail, "owner"),)
+        raise Unavailable(error.detail, reasons=why, private=error.private, data=error.data) from error
+
+
+def expected_owner(username: str, asked: AskedPerson | None) -> User | None:
+    """Who it is, nothing stored: of whoever was never here, the row that he would have. ``Invalid`` names the field."""
+    if asked is None:
+        return _known(username)
+    here = User.objects.filter(directory=asked.directory, guid=asked.account.guid).first()
+    name = username_of(asked.directory.name, asked.account.name)
+    return here or User(username=name, display_name=asked.account.display_name)
+
+
+def stored_owner(username: str, asked: AskedPerson | None) -> User | None:
+    """Who it is, with a row. Call it in the transaction that makes it his. ``Invalid`` names the field."""
+    return _known(username) if asked is None else stored_person(asked, field="owner")
+
+
+def _known(username: str) -> User | None:
+    """An empty name is nobody's."""
+    if not username.strip():
+        return None
+    row = known_person(username)
+    if row is None:
+        text = _("There is no user %(name)s.") % {"name": username[:64]}
+        raise Invalid(text, reasons=(Reason("owner_invalid", text, "owner"),))
+    return row

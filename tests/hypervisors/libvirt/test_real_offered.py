@@ -1,0 +1,149 @@
+"""Somebody's network and a bridge of the host's own, offered to a department: its machine is there, and both stay as they are."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address, ip_network
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from compute.models import Template
+from compute.services import sharing, vms
+from compute.services.offered_networks import offer_network, take_back_network
+from compute.services.templates import TemplateRequest, import_template
+from compute.sync.inventory import sync_provider
+from network.models import FoundNetwork, Network
+from portal.common.actor import system_actor
+from portal.jobs.engine import run_to_end
+from tests.hypervisors.libvirt.real import Guest, RealPlace, domain_name
+from tests.lab.libvirt_server import LibvirtServer
+
+pytestmark = [pytest.mark.libvirt, pytest.mark.long, pytest.mark.once]
+
+RANGE = "10.89.0.0/24"
+THEIRS = """<network><name>theirs</name><forward mode='nat'/><bridge name='theirs0'/>
+<ip address='10.89.0.1' netmask='255.255.255.0'><dhcp><range start='10.89.0.10' end='10.89.0.20'/></dhcp></ip></network>"""
+
+
+@contextmanager
+def strangers(libvirtd: LibvirtServer) -> Iterator[None]:
+    """A network with DHCP, which somebody made, and a bridge of the host's own."""
+    file = libvirtd.folder / "theirs.xml"
+    file.write_text(THEIRS)
+    libvirtd.virsh("net-define", str(file))
+    libvirtd.virsh("net-start", "theirs")
+    _ip("link add br-lab type bridge")
+    _ip("link set br-lab up")
+    try:
+        yield
+    finally:
+        _ip("link delete br-lab")
+        libvirtd.virsh("net-destroy", "theirs", check=False)
+        libvirtd.virsh("net-undefine", "theirs")
+
+
+def _ip(arguments: str) -> None:
+    subprocess.run(["ip", *arguments.split()], check=True, timeout=20)
+
+
+def with_system(place: RealPlace) -> Template:
+    """Tiny Linux, in physics."""
+    actor, storage = system_actor(), place.template.storage_domain
+    template, job = import_template(actor, TemplateRequest("With a system", place.image, storage, 1, 256, 128))
+    place.ended(job)
+    sharing.assign(actor, place.centers["physics"].pk, "template", template.pk)
+    template.refresh_from_db()
+    return template
+
+
+def offered(place: RealPlace, name: str) -> Network:
+    """Offered by a super-admin, and assigned to physics."""
+    root, physics = place.actor("root"), place.centers["physics"]
+    row = offer_network(root, place.provider.pk, FoundNetwork.objects.get(name=name).pk)
+    sharing.assign(root, physics.pk, "network", row.pk)
+    return row
+
+
+def test_a_department_has_a_machine_on_what_was_offered_and_the_host_stays_as_it_was(place: RealPlace) -> None:
+    with strangers(place.libvirtd):
+        theirs = place.libvirtd.virsh("net-dumpxml", "theirs").stdout
+        lasting = place.libvirtd.virsh("net-dumpxml", "theirs", "--inactive").stdout
+        filters = place.libvirtd.virsh("nwfilter-list").stdout
+        sync_provider(place.provider)
+        rows = [offered(place, name) for name in ("theirs", "br-lab")]
+        chosen = tuple(row.vnic_profiles.get().pk for row in rows)
+        vm = place.machine("offered", template=with_system(place), vnic_profile_uids=chosen)
+        on_the_host = place.libvirtd.virsh("dumpxml", domain_name(vm)).stdout
+        cards = ET.fromstring(on_the_host).findall("devices/interface")
+        assert [card.get("type") for card in cards] == ["network", "bridge"]
+        assert [card.find("source").get(card.get("type")) for card in cards] == ["theirs", "br-lab"]
+        assert all(card.find("filterref").get("filter").endswith("-offered") for card in cards)
+        guest = place.guest(vm)
+        assert ip_address(guest.address) in ip_network(RANGE), "by the DHCP of that network"
+        refuse_another_mac(guest)
+        assert place.libvirtd.virsh("net-dumpxml", "theirs", "--inactive").stdout == lasting
+        stopped_and_back(place, guest)
+        renamed_and_replaced(place, guest)
+        place.ended(vms.delete_vm(place.actor("alice"), vm.pk))
+        for row in rows:
+            sharing.unassign(place.actor("root"), place.centers["physics"].pk, "network", row.pk)
+            take_back_network(place.actor("root"), row.pk)
+        assert place.libvirtd.virsh("net-dumpxml", "theirs").stdout == theirs
+        assert place.libvirtd.virsh("nwfilter-list").stdout == filters, "its filter went with the machine"
+
+
+def refuse_another_mac(guest: Guest) -> None:
+    """It asks for its gateway under its own MAC address with success, and under another one without."""
+    ask = "ping -c1 -W2 10.89.0.1 >/dev/null 2>&1 && echo answered || echo silence"
+    other = "ip link set eth0 down; ip link set eth0 address 52:54:00:aa:bb:cc; ip link set eth0 up; sleep 1"
+    assert guest.as_root(ask).strip() == "answered"
+    assert guest.as_root(f"{other}; ip address add {guest.address}/24 dev eth0 2>/dev/null; {ask}").strip() == "silence"
+
+
+def stopped_and_back(place: RealPlace, guest: Guest) -> None:
+    """While somebody has stopped the network its machines do not run, and the portal does not start it."""
+    place.do("stop", guest.vm)
+    place.libvirtd.virsh("net-destroy", "theirs")
+    sync_provider(place.provider)
+    assert Network.objects.get(name="theirs").status == "non_operational"
+    failed = run_to_end(vms.run_vm(place.actor("alice"), guest.vm.pk).pk)
+    assert (failed.status, failed.error["code"]) == ("failed", "hypervisor_network_gone")
+    place.libvirtd.virsh("net-start", "theirs")
+    sync_provider(place.provider)
+    assert Network.objects.get(name="theirs").status == "operational"
+
+
+def renamed_and_replaced(place: RealPlace, guest: Guest) -> None:
+    """A machine follows its network to another name, and comes on no other that takes the name that it had."""
+    lasting = place.libvirtd.virsh("net-dumpxml", "theirs", "--inactive").stdout
+    defined_anew(place, "theirs", lasting.replace("<name>theirs<", "<name>labs<"))
+    place.do("run", guest.vm)
+    assert networks_of(guest) == ["labs", None]
+    place.do("stop", guest.vm)
+    another = re.sub("<uuid>.*</uuid>", "", lasting.replace("<name>theirs<", "<name>labs<"))
+    defined_anew(place, "labs", another)
+    failed = run_to_end(vms.run_vm(place.actor("alice"), guest.vm.pk).pk)
+    assert (failed.status, failed.error["code"]) == ("failed", "hypervisor_network_gone")
+    defined_anew(place, "labs", lasting)
+    sync_provider(place.provider)
+    assert Network.objects.get(name="theirs").status == "operational"
+
+
+def defined_anew(place: RealPlace, name: str, text: str) -> None:
+    """Somebody undefines a network, and defines and starts another, or the same under another name."""
+    virsh, file = place.libvirtd.virsh, place.libvirtd.folder / "anew.xml"
+    file.write_text(text)
+    virsh("net-destroy", name)
+    virsh("net-undefine", name)
+    virsh("net-define", str(file))
+    virsh("net-start", text.partition("<name>")[2].partition("<")[0])
+
+
+def networks_of(guest: Guest) -> list[str | None]:
+    """The names of the networks that its cards are on now."""
+    told = guest.place.libvirtd.virsh("dumpxml", domain_name(guest.vm)).stdout
+    return [source.get("network") for source in ET.fromstring(told).findall("devices/interface/source")]
