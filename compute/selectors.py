@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from compute.models import Cluster, Disk, Host, InstanceType, StorageDomain, Template, Vm, Zone
+from compute.models import ANOTHER_PORTALS, Cluster, Disk, Host, InstanceType, StorageDomain, Template, Vm, Zone
 from compute.versions import latest, latest_first
 from network.models import FoundNetwork, Network
 from portal.common.actor import Actor
@@ -227,9 +227,11 @@ def resources(actor: Actor, data_center: DataCenter) -> list[Resources]:
         assigned = tuple(rows.filter(assignments__data_center=data_center).order_by("name"))
         free = rows.exclude(assignments__data_center=data_center).exclude(**gone.get(kind, {"pk": None}))
         if kind == "storage_domain":
-            free = without_use(free)
-        last = ("is_management",) if kind == "network" else ()
-        ordered = latest_first(free) if kind == "template" else free.order_by(*last, "name", "uid")
+            ordered: QuerySet[Any] = without_use(free)
+        elif kind == "template":
+            ordered = latest_first(free)
+        else:
+            ordered = free.order_by(*(("is_management",) if kind == "network" else ()), "name", "uid")
         found.append(Resources(kind, title, assigned, *(first_of(ordered) if giving else ())))
     return found
 
@@ -241,8 +243,11 @@ def first_of(rows: QuerySet[Any]) -> tuple[tuple[Any, ...], int]:
 
 
 def without_use(rows: QuerySet[StorageDomain]) -> QuerySet[StorageDomain]:
-    """Without an engine's domains that hold no disks (for images and exports): nothing can be copied from these here."""
-    return rows.exclude(Q(holds_disks=False) & Exists(Zone.objects.filter(provider=OuterRef("provider"))))
+    """Without what nothing can be copied from here: an engine's domains that hold no disks (for images and exports), and what
+    another portal made for itself. Those that machines' disks can lie in come first.
+    """
+    engines = Q(holds_disks=False) & Exists(Zone.objects.filter(provider=OuterRef("provider")))
+    return rows.exclude(engines).exclude(ANOTHER_PORTALS).order_by("-holds_disks", "name", "uid")
 
 
 def own_networks(data_center: DataCenter) -> QuerySet[Network]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Model, Q, QuerySet
+from django.utils.translation import gettext as _
 
 from compute.models import (
     Cluster,
@@ -18,6 +19,7 @@ from compute.models import (
     Vm,
 )
 from network.models import Network, NetworkAssignment
+from portal.common.errors import Reason
 from tenants.models import DataCenter
 
 # What would be left hanging, by kind: "machines", "templates", "networks".
@@ -70,6 +72,19 @@ def _of_network(data_center: DataCenter, network: Network) -> Needs:
 def _of_template(_data_center: DataCenter, _template: Template) -> Needs:
     """A machine that was made from a template stays what it is without the right to make more."""
     return {}
+
+
+def why_not_shared(row: Model) -> Reason | None:
+    """Why something is assigned to no data center, whoever asks; None for what can be."""
+    if getattr(row, "owner", None) is not None:
+        text = _("%(name)s belongs to a data center; only the institute's own is shared out.") % {"name": row}
+        return Reason("of_a_data_center", text)
+    if getattr(row, "is_another_portals", False):
+        text = _(
+            "%(name)s is another portal's own: no disks are made in it, and nothing in it is copied. Choose another."
+        )
+        return Reason("another_portals", text % {"name": row})
+    return None
 
 
 SHAREABLE = {

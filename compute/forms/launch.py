@@ -159,7 +159,8 @@ def _storage_label(row: StorageDomain) -> str:
     figures = {"free": bytes_text(row.free_bytes), "total": bytes_text(row.total_bytes)}
     room = gettext("%(free)s free of %(total)s") % figures
     where = _where(row.provider, ", ".join(row.zone_names))
-    return f"{row.name} ({where}): {room}, {row.get_status_display()}"
+    told = f"{row.name} ({where}): {room}, {row.get_status_display()}"
+    return told if row.holds_disks else f"{told}; {row.function.label}"
 
 
 LABELS: dict[str, Callable[[Any], str]] = {

@@ -9,6 +9,7 @@ from compute.models.grants import (
 )
 from compute.models.image import Image
 from compute.models.inventory import (
+    ANOTHER_PORTALS,
     Cluster,
     ClusterAssignment,
     Host,
@@ -24,6 +25,7 @@ from compute.models.vm import Disk, FoundVm, Nic, Vm
 from compute.models.volume_offer import VolumeOffer
 
 __all__ = [
+    "ANOTHER_PORTALS",
     "Cluster",
     "ClusterAssignment",
     "Console",

@@ -117,6 +117,10 @@ class Host(UidModel):
         return self.provider.is_silent
 
 
+# Storage domains that another portal made for itself (``StorageDomain.is_another_portals``).
+ANOTHER_PORTALS = models.Q(holds_disks=False, name__regex=f"^{PORTAL_POOL.pattern}$")
+
+
 class StorageDomain(UidModel):
     """Where disks live. Figures in bytes, as last observed."""
 

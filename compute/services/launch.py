@@ -16,7 +16,7 @@ from compute.models import Host
 from compute.operations.launch import ADMIN, GIVEN, LaunchDataCenter, shared
 from compute.selectors import data_domains
 from compute.services.launch_offers import Offer, offers
-from compute.shareables import SHAREABLE
+from compute.shareables import SHAREABLE, why_not_shared
 from network import rules
 from network.choices import NetworkStatus
 from network.models import Network
@@ -309,6 +309,7 @@ def _place_reasons(wanted: LaunchRequest) -> Iterator[Reason]:
     if not domains:
         text = _("Choose at least one storage domain: the disks of machines lie there.")
         yield Reason("storage_missing", text, "storage_domains")
+    yield from (Reason(why.code, why.text, "storage_domains") for row in domains if (why := why_not_shared(row)))
     if clusters and domains and not _fitting(clusters, domains):
         text = _("No host of the chosen clusters has one of these storage domains, active. Choose one that it has.")
         yield Reason("storage_apart", text, "storage_domains")

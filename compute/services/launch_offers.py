@@ -75,7 +75,7 @@ def reach_of(uids: Collection[UUID]) -> Reach | None:
 def offers(actor: Actor, clusters: Collection[UUID] = ()) -> dict[str, Offer]:
     """Field by field, at most 200 each, and the ``providers`` a network can be made on. Without clusters all there is."""
     rows: dict[str, Any] = {name: shared(SHAREABLE[kind]).order_by("name", "uid") for kind, name in GIVEN.items()}
-    domains = StorageDomain.objects.select_related("provider").order_by("name", "uid")
+    domains = StorageDomain.objects.select_related("provider")
     ready = rows["templates"].filter(status="ok").select_related("provider", "storage_domain")
     reach = reach_of(clusters)
     able = [

@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.utils.translation import gettext as _
 
 from compute.selectors import depend
-from compute.shareables import SHAREABLE, Shareable
+from compute.shareables import SHAREABLE, Shareable, why_not_shared
 from portal.common.access import access_changed
 from portal.common.actor import Actor
 from portal.common.errors import Conflict, NotFound, Reason
@@ -34,13 +34,12 @@ def uid_in(text: str) -> UUID:
 def assign(actor: Actor, data_center_uid: UUID, kind: str, uid: UUID) -> None:
     """Let a data center use a cluster, storage domain, network or template of the institute's; again is nothing new.
 
-    For super-admins. Raises ``NotFound`` for what is not there, ``Conflict`` for what belongs to a department.
+    For super-admins. Raises ``NotFound`` for what is not there, ``Conflict`` for what is not shared out.
     """
     share = SHAREABLE[kind]
     with _attempt(actor, "RESOURCE_ASSIGN", data_center_uid, share, uid) as (data_center, row):
-        if getattr(row, "owner", None) is not None:
-            text = _("%(name)s belongs to a data center; only the institute's own is shared out.") % {"name": row}
-            raise Conflict(text)
+        if why := why_not_shared(row):
+            raise Conflict(why.text, reasons=(why,))
         wanted: dict[str, Any] = {share.field: row, "data_center": data_center}
         share.assignment._default_manager.get_or_create(**wanted)
 

@@ -62,7 +62,10 @@ def storage_of(owner: DataCenter | None, uid: UUID, *, ability: str) -> StorageD
     if domain is None and (unfit := selectors.storage_without(owner, ability=ability).filter(pk=uid).first()):
         raise Conflict(takes_no_disks(unfit).text, reasons=(takes_no_disks(unfit),))
     if domain is None:
-        text = _("There is no such storage domain, or this data center may not use it.")
+        text = _(
+            "There is no such storage domain, or this data center may not use it. Choose another, or have it assigned to the "
+            "data center."
+        )
         raise NotFound(text, reasons=(Reason("storage_not_found", text, "storage_domain"),))
     return domain
 

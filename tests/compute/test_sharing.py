@@ -7,12 +7,14 @@ from uuid import uuid4
 import pytest
 
 from compute import selectors
-from compute.models import Cluster, Host, Template, TemplateAssignment
+from compute.models import Cluster, Host, StorageDomain, Template, TemplateAssignment
 from compute.services import sharing, vms
+from compute.services.launch import LaunchRequest, launch_data_center
+from compute.services.launch_offers import offers
 from compute.services.wishes import VmRequest
 from network.models import Network
 from portal.common.access import access_version
-from portal.common.errors import Conflict, NotFound, NotPermitted
+from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted
 from portal.events.models import Event
 from portal.jobs.engine import run_to_end
 
@@ -72,6 +74,27 @@ def test_a_cluster_is_taken_back_where_another_reaches_the_same_hypervisor(insti
     sharing.assign(institute.actor("root"), physics.pk, "cluster", other.pk)
 
     sharing.unassign(institute.actor("root"), physics.pk, "cluster", cluster.pk)
+
+
+def test_what_another_portal_made_for_itself_is_neither_offered_nor_assigned(institute):
+    root, physics, ours = institute.actor("root"), institute.centers["physics"], institute.template.storage_domain
+    kept = {"provider": ours.provider, "status": "active", "holds_disks": False}
+    theirs = StorageDomain.objects.create(name="stegi-00c0ffee", external_id="stegi-00c0ffee", **kept)
+    devices = StorageDomain.objects.create(name="devices", external_id="devices", **kept)
+    sharing.unassign(root, physics.pk, "storage_domain", ours.pk)
+
+    offered = {kind.kind: kind.others for kind in selectors.resources(root, physics)}
+    assert offered["storage_domain"] == (ours, devices), "where disks can lie comes first"
+    assert list(offers(root)["storage_domains"].rows) == [ours, devices]
+    with pytest.raises(Conflict, match="stegi-00c0ffee is another portal's own") as refused:
+        sharing.assign(root, physics.pk, "storage_domain", theirs.pk)
+    assert [reason.code for reason in refused.value.reasons] == ["another_portals"]
+    wanted = LaunchRequest(
+        "chemistry", "bob", clusters=(Cluster.objects.get().pk,), storage_domains=(ours.pk, theirs.pk)
+    )
+    with pytest.raises(Invalid) as invalid:
+        launch_data_center(root, wanted)
+    assert [(reason.code, reason.field) for reason in invalid.value.reasons] == [("another_portals", "storage_domains")]
 
 
 def test_an_admin_of_a_department_shares_out_nothing(institute):
