@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.db.models import Prefetch, QuerySet
 
 from compute.models import Template, TemplateAssignment
-from compute.selectors import first_of
+from compute.resources import first_of
 from portal.common.actor import Actor
 from tenants import policy
 from tenants.models import DataCenter

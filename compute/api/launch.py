@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from compute.selectors import MOST_OFFERED
+from compute.resources import MOST_OFFERED
 from compute.services.launch import LaunchRequest, NewAdmin, OwnNetwork, launch_data_center, with_admin
 from portal.common.actor import Door
 from portal.common.api import ApiView, answer_asked

@@ -10,7 +10,8 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from compute import health, selectors
+from compute import health
+from compute.resources import resources_of
 from compute.services import sharing
 from compute.shareables import SHAREABLE
 from portal.common.actor import Actor, Door
@@ -46,7 +47,7 @@ class DataCenterResources(ApiView):
         actor = _actor(request)
         row = get_data_center(actor, uid)
         missing = [reason.as_json() for reason in health.degradations(row)]
-        kinds = KindSerializer(selectors.resources(actor, row), many=True).data
+        kinds = KindSerializer(resources_of(actor, row), many=True).data
         return Response({"resources": kinds, "degraded": missing})
 
 

@@ -9,10 +9,11 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from compute import selectors
+from compute import resources
 from compute.models import Cluster, Host, StorageDomain, Template
 from compute.operations.launch import GIVEN, shared
-from compute.selectors import clusters_with_hosts, first_of, without_use
+from compute.resources import first_of, without_use
+from compute.selectors import clusters_with_hosts
 from compute.shareables import SHAREABLE
 from compute.versions import latest_first
 from network.choices import NetworkStatus
@@ -103,5 +104,5 @@ def _offer(rows: QuerySet[Any], fits: Callable[[Any], bool] | None) -> Offer:
         return Offer(*first_of(rows))
     everything = list(rows)
     fitting = [row for row in everything if fits(row)]
-    shown = tuple(fitting[: selectors.MOST_OFFERED])
+    shown = tuple(fitting[: resources.MOST_OFFERED])
     return Offer(shown, len(fitting) - len(shown), len(everything) - len(fitting))

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from compute import health, selectors
 from compute.forms.data_centers import DataCenterForm
 from compute.forms.vms import told_apart
+from compute.resources import resources_of
 from compute.services import sharing
 from compute.services.launch import unfinished_launch
 from compute.views import page_verbs
@@ -62,7 +63,7 @@ def data_center_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     """One data center: its quota, and what of the institute's it may use."""
     actor = actor_of(request)
     row = get_data_center(actor, uid)
-    resources = selectors.resources(actor, row)
+    resources = resources_of(actor, row)
     lent = {kind.kind: kind.assigned for kind in resources}
     given = lent["template"]
     told_apart(given, names_providers=policy.holds_everywhere(actor, policy.Permit.PROVIDER_VIEW))

@@ -11,9 +11,10 @@ import pytest
 from django.contrib.messages import get_messages
 from django.test import Client
 
-from compute import selectors
+from compute import resources
 from compute.forms.vms import differences
 from compute.models import Cluster, FoundVm, StorageDomain, Template, Vm, Zone
+from compute.resources import resources_of
 from compute.services import launch, sharing, vms
 from compute.services.adoption import Adoption, adopt, plan_adoption
 from compute.services.templates import TemplateEdit, edit_template
@@ -152,12 +153,12 @@ def test_what_an_engine_says_of_a_template_is_not_judged_when_the_rest_is_change
 
 
 def test_what_does_not_fit_into_a_choice_is_counted_and_old_versions_come_last(both: Both, monkeypatch: Any):
-    monkeypatch.setattr(selectors, "MOST_OFFERED", 3)
+    monkeypatch.setattr(resources, "MOST_OFFERED", 3)
     for number in range(1, 5):
         both.double.plant_template(f"t-{number}", "A template", base="t-1", version=number)
     both.read()
     physics, root = both.centers["physics"], client_of(both, "root")
-    kinds = {kind.kind: kind for kind in selectors.resources(both.actor("root"), physics)}
+    kinds = {kind.kind: kind for kind in resources_of(both.actor("root"), physics)}
     named = [(row.name, row.version) for row in kinds["template"].others]
     assert (named, kinds["template"].more) == ([("A template", 4), ("A template", 3), ("A template", 2)], 2)
     assert "2 more are not listed here" in root.get(f"/data-centers/{physics.pk}/").content.decode()

@@ -22,6 +22,7 @@ from compute.models import (
     Vm,
     Zone,
 )
+from compute.resources import resources_of
 from compute.services import clusters, sharing, vms
 from compute.services.adoption import Adoption, adopt, plan_adoption
 from compute.services.clusters import ClusterEdit
@@ -268,7 +269,7 @@ def test_the_network_of_an_engines_hosts_is_shared_out_by_hand_alone_and_warned_
     client.force_login(both.users["root"])
     page = f"/data-centers/{physics.pk}/"
     assert client.get(page).content.decode().count(warning) == 1
-    [offer] = [kind for kind in selectors.resources(root, physics) if kind.kind == "network"]
+    [offer] = [kind for kind in resources_of(root, physics) if kind.kind == "network"]
     assert offer.others[-1] == row, "after all that may be given without a thought"
     shown = client.get(page).content.decode()
     assert (shown.count(": management network</option>"), '<option value="">' in shown) == (1, len(offer.others) == 1)

@@ -8,6 +8,7 @@ import pytest
 
 from compute import selectors
 from compute.models import Cluster, Host, StorageDomain, Template, TemplateAssignment
+from compute.resources import resources_of
 from compute.services import sharing, vms
 from compute.services.launch import LaunchRequest, launch_data_center
 from compute.services.launch_offers import offers
@@ -83,7 +84,7 @@ def test_what_another_portal_made_for_itself_is_neither_offered_nor_assigned(ins
     devices = StorageDomain.objects.create(name="devices", external_id="devices", **kept)
     sharing.unassign(root, physics.pk, "storage_domain", ours.pk)
 
-    offered = {kind.kind: kind.others for kind in selectors.resources(root, physics)}
+    offered = {kind.kind: kind.others for kind in resources_of(root, physics)}
     assert offered["storage_domain"] == (ours, devices), "where disks can lie comes first"
     assert list(offers(root)["storage_domains"].rows) == [ours, devices]
     with pytest.raises(Conflict, match="stegi-00c0ffee is another portal's own") as refused:
