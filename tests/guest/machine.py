@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.guest.qemu_socket import QemuSocket
+from tests.guest.qemu_socket import AgentSocket, QemuSocket
 
 # From power-on to SSH it takes about 5 s on an idle machine; this much on one that is busy with other tests.
 BOOT_SECONDS = 90
@@ -81,12 +81,12 @@ class Machine:
 
     def agent(self, command: str, /, **arguments: object) -> object:
         """Ask the guest agent."""
-        with QemuSocket(self._file("agent.sock"), seconds=30) as guest:
+        with AgentSocket(self._file("agent.sock"), seconds=30) as guest:
             return guest.ask(command, **arguments)
 
     def tell_agent(self, command: str, /, **arguments: object) -> None:
         """Give the guest agent an order that it does not answer."""
-        with QemuSocket(self._file("agent.sock")) as guest:
+        with AgentSocket(self._file("agent.sock")) as guest:
             guest.tell(command, **arguments)
 
     def ssh(self, user: str, key: Path, command: str, *options: str) -> subprocess.CompletedProcess[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import socket
 import time
 from pathlib import Path
@@ -58,3 +59,37 @@ class QemuSocket:
                 time.sleep(0.05)
             else:
                 return
+
+
+class AgentSocket(QemuSocket):
+    """A conversation with a guest agent, which answers in its own time: whoever gave up waiting left his answers behind, and
+    the next one on the line gets them. So first it is asked for a number (``guest-sync`` of the QEMU guest agent's protocol),
+    and whatever comes before that number is of others.
+    """
+
+    def __enter__(self) -> Self:
+        try:
+            self._pass_over()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _pass_over(self) -> None:
+        number = secrets.randbelow(2**31)
+        self.tell("guest-sync", id=number)
+        while True:
+            line = self._lines.readline()
+            if not line:
+                raise ConnectionError("the other end closed before it was asked anything")
+            if _returned(line) == number:
+                return
+
+
+def _returned(line: str) -> Any:
+    """None for what is an answer's other half, or no answer at all."""
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return None
+    return answer.get("return") if isinstance(answer, dict) else None

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.person import expect_down, follow, take_picture
-from tests.guest.qemu_socket import QemuSocket, RefusedCommand
+from tests.guest.qemu_socket import AgentSocket, RefusedCommand
 from tests.lab.browser import new_context, watched
 from tests.lab.libvirt_server import LibvirtServer
 from tests.up.portal_run import PortalRun, eventually
@@ -120,7 +120,7 @@ def by_agent(run: PortalRun) -> Read:
 
     def read(path: str) -> str | None:
         try:
-            with QemuSocket(agent, seconds=5) as guest:
+            with AgentSocket(agent, seconds=5) as guest:
                 handle = guest.ask("guest-file-open", path=path)
                 content = guest.ask("guest-file-read", handle=handle)["buf-b64"]
                 guest.ask("guest-file-close", handle=handle)

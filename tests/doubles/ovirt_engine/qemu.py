@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.doubles.ovirt_engine.backing import BackingFailed, Disk, Machine
 from tests.guest import nocloud
-from tests.guest.qemu_socket import QemuSocket, RefusedCommand
+from tests.guest.qemu_socket import AgentSocket, QemuSocket, RefusedCommand
 
 START_SECONDS = 20.0
 ASK_SECONDS = 1.0
@@ -103,7 +103,7 @@ class Qemu:
 
     def addresses(self, machine: str) -> tuple[str, ...]:
         try:
-            with QemuSocket(self._place(machine) / "run" / "agent.sock", seconds=ASK_SECONDS) as agent:
+            with AgentSocket(self._place(machine) / "run" / "agent.sock", seconds=ASK_SECONDS) as agent:
                 interfaces = agent.ask("guest-network-get-interfaces")
         except BROKEN:
             return ()  # none, or it is not there yet
