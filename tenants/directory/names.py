@@ -81,6 +81,23 @@ def group_name(typed: str, directories: Sequence[Named]) -> tuple[UUID | None, s
     return (default.pk if default else None), whole
 
 
+def led_elsewhere(before: Sequence[Named], after: Sequence[Named]) -> set[UUID]:
+    """Whose people would be asked for by another directory than before, typing what they always typed: the directories by uid.
+
+    A name that a directory has lost, a domain that it has gained and the default one had, and a bare name: that of anybody, where
+    there was no default. A name without a dot, gained, is nobody's domain, and nobody types it yet.
+    """
+    was, now = _default(before), _default(after)
+    if now is not None and was is None:
+        return {one.pk for one in after} - {now.pk}
+    led = [(was, now)]
+    for name in {name for one in (*before, *after) for name in (one.name, *one.domains)}:
+        old, new = _called(name, before), _called(name, after)
+        if old is not None or "." in name or (new is not None and name in new.domains):
+            led.append((old or was, new or now))
+    return {old.pk for old, new in led if old is not None and new is not None and old.pk != new.pk}
+
+
 def _called(text: str, directories: Sequence[Named]) -> Named | None:
     wanted = folded(text)
     return next((one for one in directories if wanted in {folded(name) for name in (one.name, *one.domains)}), None)

@@ -24,6 +24,7 @@ from tenants.directory.checks import refusals
 from tenants.directory.diagnosis import Told, diagnose
 from tenants.directory.errors import DirectoryDown
 from tenants.directory.meaning import meant_in
+from tenants.directory.names import led_elsewhere
 from tenants.models import Directory, DirectoryKind, KeptOut, System, User
 from tenants.services.directory_groups import authorize_directories, get_directory
 from tenants.services.standing import refuse_to_lead
@@ -116,12 +117,12 @@ def store_tried(actor: Actor, values: DirectoryValues, steps: tuple[Told, ...]) 
     with attempt(actor, "DIRECTORY_CONNECT", Subject("directory", None, values.name)) as trial:
         authorize_directories(actor)
         _refuse_failed(steps)
-        _one_at_a_time()
+        before = _one_at_a_time()
         _refuse_taken(values)
-        _refuse_to_take_over(actor, values)
         row = Directory(sealed_password=seal(values.password))
         _write(row, values)
         row.save()
+        _refuse_to_take_over(actor, before)
         trial.subject = Subject("directory", row.pk, row.name)
     return row
 
@@ -154,15 +155,13 @@ def store_edit(
     """The other half. ``NotReached`` when the try failed: nothing is stored then."""
     with attempt(actor, "DIRECTORY_EDIT", Subject("directory", uid)) as trial:
         _meant(actor, uid, trial)
-        _one_at_a_time()
+        before = _one_at_a_time()
         row = Directory.objects.select_for_update(no_key=True).get(pk=uid)
         if version and version != directory_version(row):
             raise PreconditionFailed(_("Somebody else changed this directory meanwhile. Look at it again."))
         _address(values, row)  # the servers may be others by now
         if _is_led_elsewhere(values, row):
             refuse_to_lead(actor, row)
-        if not row.is_default:
-            _refuse_to_take_over(actor, values, but=uid)
         if steps:
             _refuse_failed(steps)
         _refuse_taken(values, but=uid)
@@ -170,6 +169,7 @@ def store_edit(
             row.sealed_password = seal(values.password)
         _write(row, values)
         row.save()
+        _refuse_to_take_over(actor, before)
     return row
 
 
@@ -177,11 +177,14 @@ def set_directory_enabled(actor: Actor, uid: UUID, *, enabled: bool) -> Director
     """Disable a directory, which logs out all its people at once, or enable it again.
 
     Whoever has a session or token from before gets nothing by it until the directory was asked about him: by the next
-    sync, or when he logs in.
+    sync, or when he logs in. ``NotPermitted`` where people of it are above the actor, whom he would put out or let in.
     """
     with attempt(actor, "DIRECTORY_ENABLE" if enabled else "DIRECTORY_DISABLE", Subject("directory", uid)) as trial:
         row = _meant(actor, uid, trial)
+        before = _one_at_a_time()
+        refuse_to_lead(actor, row)
         Directory.objects.filter(pk=uid).update(enabled=enabled)
+        _refuse_to_take_over(actor, before)
         row.enabled = enabled
         access_changed(_let_in(row) if enabled else _put_out(row))
     return row
@@ -232,12 +235,14 @@ def remove_directory(actor: Actor, uid: UUID) -> None:
     """Forget a directory that nobody came from, with its groups' roles. ``Conflict`` says who did."""
     with attempt(actor, "DIRECTORY_REMOVE", Subject("directory", uid)) as trial:
         _meant(actor, uid, trial)
+        before = _one_at_a_time()
         row = Directory.objects.select_for_update().get(pk=uid)
         if reasons := depends_on(row):
             raise Conflict(_("%(name)s is in use.") % {"name": row.name}, reasons=tuple(reasons))
         for group in row.groups.select_related("group"):
             group.group.delete()
         row.delete()
+        _refuse_to_take_over(actor, before)
 
 
 def preview_sync(actor: Actor, uid: UUID) -> Plan:
@@ -331,9 +336,10 @@ def _refuse_failed(steps: tuple[Told, ...]) -> None:
         raise NotReached(steps)
 
 
-def _one_at_a_time() -> None:
-    """Held until the transaction ends, so that no two directories of one name are stored side by side."""
+def _one_at_a_time() -> list[Directory]:
+    """All directories as they are, held until the transaction ends: no two of one name are stored side by side."""
     System.objects.select_for_update(no_key=True).get(pk=policy.system().pk)
+    return list(Directory.objects.all())
 
 
 def _refuse_taken(values: DirectoryValues, *, but: UUID | None = None) -> None:
@@ -347,11 +353,12 @@ def _refuse_taken(values: DirectoryValues, *, but: UUID | None = None) -> None:
             raise Conflict(text, reasons=(Reason("name_taken", text, "name" if own else "domains"),))
 
 
-def _refuse_to_take_over(actor: Actor, values: DirectoryValues, *, but: UUID | None = None) -> None:
-    """A bare name means an account of the default directory: what others' people type would be sent to this one instead."""
-    if values.is_default:
-        for other in Directory.objects.exclude(pk=but) if but else Directory.objects.all():
-            refuse_to_lead(actor, other)
+def _refuse_to_take_over(actor: Actor, before: list[Directory]) -> None:
+    """What a name means at log-in may have changed: whoever is above the actor would type a password to another's servers."""
+    led = led_elsewhere(before, list(Directory.objects.all()))
+    for row in before:
+        if row.pk in led:
+            refuse_to_lead(actor, row)
 
 
 def _write(row: Directory, values: DirectoryValues) -> None:

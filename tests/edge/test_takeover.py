@@ -124,6 +124,33 @@ def test_AZ05_nobody_leads_a_directory_elsewhere_whose_people_are_more_than_he(w
     assert directories.store_edit(root, row.pk, there, (Told("bind", "", "ok"),)).urls == list(there.urls)
 
 
+def test_AZ05_nobody_has_what_others_type_at_log_in_sent_to_a_directory_of_his(world):  # noqa: N802
+    clerk, root = given_on_the_system(world, "bob", "USER_MANAGE", "SYSTEM_MANAGE"), world.place.actor("root")
+    uni, steps = Directory.objects.get(), (Told("bind", "", "ok"),)
+    policy.grant(system_actor(), "super-admin", uni.groups.get().group, policy.system())
+    values = replace(directories.values_of(uni), is_default=True, domains=("uni.example",))
+    his = replace(values, name="HIS", domains=(), is_default=False, password="x")
+
+    def refused(work):
+        with pytest.raises(NotPermitted, match="what you do not"):
+            work()
+
+    directories.store_edit(root, uni.pk, values, ())
+    refused(lambda: directories.set_directory_enabled(clerk, uni.pk, enabled=True))
+    refused(lambda: directories.store_tried(clerk, his, steps))  # it would be the only one
+    directories.set_directory_enabled(root, uni.pk, enabled=True)
+    refused(lambda: directories.store_tried(clerk, replace(his, name="mail.uni.example"), steps))
+    row = directories.store_tried(clerk, his, steps)
+    his = replace(his, password="")
+    refused(lambda: directories.store_edit(clerk, row.pk, replace(his, domains=("mail.uni.example",)), ()))
+    refused(lambda: directories.set_directory_enabled(clerk, uni.pk, enabled=False))
+    directories.store_edit(root, row.pk, replace(his, is_default=True), ())
+    refused(lambda: directories.store_edit(clerk, uni.pk, replace(values, is_default=False, domains=()), ()))
+    assert Directory.objects.filter(enabled=True).count() == 2
+    assert Directory.objects.get(pk=uni.pk).domains == ["uni.example"]
+    assert not directories.set_directory_enabled(clerk, row.pk, enabled=False).enabled, "his own"
+
+
 def test_a_disabled_account_comes_back_without_its_log_ins_and_tokens(world):
     root = world.place.actor("root")
     assert world.browser("peer").get("/api/v1/me/").status_code == 200

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
 
 from tenants.directory.accounts import account_of_ad, account_of_openldap, kept_out_by_bind
-from tenants.directory.names import folded, login_name
+from tenants.directory.names import folded, led_elsewhere, login_name
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 GUID = UUID("12345678-9abc-4ef0-8123-456789abcdef")
@@ -62,6 +62,35 @@ def test_what_names_no_directory_goes_whole_to_the_default_one_or_the_only_one()
         assert login_name("alice@nowhere", directories).name == "alice@nowhere"
     assert login_name("alice", [CHEMISTRY]).directory == CHEMISTRY.pk
     assert login_name(".\\alice", [CHEMISTRY]).directory is None
+
+
+UNI = Named("UNI", ["uni.example"])
+HIS = Named("HIS")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "led"),
+    [
+        ([UNI], [UNI], []),
+        ([UNI], [UNI, HIS], []),  # a bare name means nobody of a directory any more
+        ([UNI], [UNI, replace(HIS, is_default=True)], ["UNI"]),
+        ([UNI, HIS], [replace(UNI, enabled=False), HIS], ["UNI"]),
+        ([replace(UNI, enabled=False)], [replace(UNI, enabled=False), HIS], ["UNI"]),
+        ([replace(UNI, is_default=True), HIS], [replace(UNI, is_default=True), replace(HIS, enabled=False)], []),
+        ([replace(UNI, is_default=True), HIS], [replace(UNI, is_default=True), replace(HIS, domains=["x"])], ["UNI"]),
+        ([UNI], [UNI, replace(HIS, domains=["sub.uni.example"])], ["UNI"]),
+        ([UNI], [UNI, replace(HIS, name="sub.uni.example")], ["UNI"]),
+        ([UNI, HIS], [UNI, replace(HIS, domains=["sub.uni.example"])], []),  # nobody's before: there was no default
+        ([UNI, replace(HIS, is_default=True)], [replace(UNI, domains=[]), replace(HIS, is_default=True)], ["UNI"]),
+        ([UNI, HIS], [replace(UNI, domains=[]), replace(HIS, domains=["UNI.example"])], ["UNI"]),
+        ([UNI, replace(HIS, is_default=True)], [replace(UNI, name="uni"), replace(HIS, is_default=True)], []),
+    ],
+)
+def test_whose_people_would_type_their_password_to_another_directory(before, after, led):
+    kept = {one.name.casefold(): one.pk for one in before}
+    now = [replace(one, pk=kept.get(one.name.casefold(), one.pk)) for one in after]
+    names = {one.pk: one.name for one in before}
+    assert sorted(names[uid] for uid in led_elsewhere(before, now)) == led
 
 
 @pytest.mark.parametrize(
