@@ -25,7 +25,7 @@ from portal.job_access import get_job
 from portal.jobs.feed import job_group, job_json, user_group
 from portal.jobs.models import Job
 from portal.jobs.states import FINAL
-from portal.socket_login import actor_of_scope, comes_from_us, language_of
+from portal.socket_login import actor_of_scope, comes_from_us, language_of, note_stranger
 from tenants import bounds, policy
 from tenants.permits import Permit
 
@@ -90,6 +90,7 @@ class Feed(AsyncWebsocketConsumer):  # type: ignore[misc]
             return CLOSE_ORIGIN
         actor = await database_sync_to_async(actor_of_scope)(self.scope)
         if actor is None:
+            await database_sync_to_async(note_stranger)(self.scope)
             return CLOSE_LOGIN
         if not self._has_room(actor.answerable.pk):
             return CLOSE_LATER

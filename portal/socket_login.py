@@ -28,8 +28,14 @@ def actor_of_scope(scope: dict[str, Any]) -> Actor | None:
     """Read anew from the rows at every call: a log-out, a revoked token or a disabled user is seen at the next."""
     authorization = header(scope, "authorization")
     if authorization:
-        return _of_token(scope, authorization)
+        return _of_token(_bearer(authorization))
     return _of_session(parse_cookie(header(scope, "cookie")).get(settings.SESSION_COOKIE_NAME, ""))
+
+
+def note_stranger(scope: dict[str, Any]) -> None:
+    """Put on record who came to open a socket with a token that is not good: a handshake, and no later look, is a try."""
+    if text := _bearer(header(scope, "authorization")):
+        note_bad_token(text, client_address=address_of(scope))
 
 
 def address_of(scope: dict[str, Any]) -> str:
@@ -59,13 +65,14 @@ def language_of(scope: dict[str, Any]) -> str:
     return settings.LANGUAGE_CODE
 
 
-def _of_token(scope: dict[str, Any], authorization: str) -> Actor | None:
-    if not authorization.lower().startswith(BEARER):
-        return None
-    text = authorization[len(BEARER) :].strip()
-    token = token_behind(text)
+def _bearer(authorization: str) -> str:
+    """The text of a token; empty for a log-in of another kind."""
+    return authorization[len(BEARER) :].strip() if authorization.lower().startswith(BEARER) else ""
+
+
+def _of_token(text: str) -> Actor | None:
+    token = token_behind(text) if text else None
     if token is None:
-        note_bad_token(text, client_address=address_of(scope))
         return None
     return Actor(user=token.user, door=Door.API, token_uid=token.pk, scope=token.scope, bounds=token.bounds)
 

@@ -51,6 +51,7 @@ class Sessions(ListView):
     """One's own log-ins of browsers."""
 
     rehearsed = ("DELETE",)
+    guarded = True
     serializer_class = SessionSerializer
     pagination_class = ByStart
 

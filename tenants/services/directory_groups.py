@@ -239,6 +239,9 @@ def unmap_group(actor: Actor, uid: UUID, known_uid: UUID, *, role: str, target: 
         if known is None or not held(known.group):
             raise NotFound(_("There is no such group of this directory here."))
         trial.data = {"group": known.name, "role": role, "on": str(target)}
+        grants = kind_of(type(target)).group_grants._default_manager.filter(group=known.group, content_object=target)
+        if CODENAME + role not in grants.values_list("permission__codename", flat=True):
+            raise NotFound(_("Nobody of that kind was given that role here."))
         policy.revoke(actor, role, known.group, target)
         forget_unused(known.group)
 

@@ -17,6 +17,7 @@ from portal.common.models import Session
 from portal.common.sessions import kept, live_sessions, over_sessions
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt, record
+from tenants.bounds import refuse_bounded
 from tenants.models import User
 from tenants.services.standing import refuse_above
 from tenants.services.users import get_user
@@ -27,10 +28,9 @@ MOST_AT_ONCE = 2000  # of those that are over: more wait for the next look
 def sessions_of(actor: Actor, user: User) -> QuerySet[Session]:
     """The live log-ins of oneself, or of anybody for those who manage users. The newest first.
 
-    A token that is for chosen permits or objects sees none.
+    Raises ``NotPermitted`` for a token that is not for all: they are none of what it is for.
     """
-    if actor.bounds:
-        return Session.objects.none()
+    refuse_bounded(actor)
     get_user(actor, user.pk)
     return live_sessions().filter(user_uid=user.pk).order_by("-started_at", "-uid")
 

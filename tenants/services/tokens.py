@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from portal.common.access import access_changed
 from portal.common.actor import Actor, Door
-from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted, Reason
+from portal.common.errors import Conflict, Invalid, NotAuthenticated, NotFound, NotPermitted, Reason
 from portal.common.phrases import kept
 from portal.common.sealed import keyed_hash
 from portal.events.codes import Outcome, Severity
@@ -62,6 +62,7 @@ def create_token(
     wish = TokenWish(name, scope, expires_in, permits, objects)
     with attempt(actor, "TOKEN_CREATE", Subject("token", None, wish.name)) as trial:
         _refuse_maker(actor, wish)
+        _refuse_overtaken(actor)
         row, text = _made(actor, actor.user, wish)
         trial.subject = Subject("token", row.pk, wish.name)
     return row, text
@@ -152,6 +153,8 @@ def revoke_token(actor: Actor, uid: UUID) -> None:
     """End one of the actor's own tokens; what was opened with it closes."""
     with attempt(actor, "TOKEN_REVOKE", Subject("token", None)) as trial:
         _refuse_reader(actor)
+        if uid != actor.token_uid:
+            bounds.refuse_bounded(actor)
         row = _found(tokens_of(actor), uid)
         trial.subject = Subject("token", uid, row.name)
         row.delete()
@@ -209,6 +212,15 @@ def _refuse_maker(actor: Actor, wish: TokenWish) -> None:
     bounds.refuse_bounded(actor)
     if actor.token_uid is not None:
         _refuse_outliving(actor.token_uid, wish)
+
+
+def _refuse_overtaken(actor: Actor) -> None:
+    """What ends his tokens, a new password or the end of his account, may have come since he said who he is; until the
+    transaction ends it waits.
+    """
+    now = User.objects.select_for_update(no_key=True).filter(pk=actor.user.pk, is_active=True).first()
+    if now is None or now.password != actor.user.password:
+        raise NotAuthenticated(_("Your account or its password was changed meanwhile. Log in anew."))
 
 
 def _refuse_outliving(token_uid: UUID, wish: TokenWish) -> None:

@@ -106,10 +106,11 @@ def set_active(actor: Actor, user: User, *, active: bool) -> None:
         if active and user.kept_out:
             text = _("The directory %(directory)s does not let this account in: %(why)s. Enable it there.")
             raise Conflict(text % {"directory": user.directory, "why": user.get_kept_out_display()})
+        stays = active and user.is_active
         with nullcontext() if active else one_remains():
             user.is_active, user.kept_out = active, ""
             user.save(update_fields=["is_active", "kept_out"])
-        if not active:
+        if not stays:  # when it is enabled, too: a log-in that was on its way while it was disabled
             Session.objects.filter(user_uid=user.pk).delete()
             ApiToken.objects.filter(user=user).delete()
         access_changed([user.pk])

@@ -16,7 +16,7 @@ from portal.common.lasting import undone as rehearsed
 from portal.common.models import Session
 from portal.events.models import Event
 from portal.events.record import Subject, attempt, trying
-from portal.socket_login import actor_of_scope
+from portal.socket_login import actor_of_scope, note_stranger
 from tenants.models import ApiToken, LoginTries, SecondFactor, User
 from tenants.services.tokens import TokenWish, create_service_token
 from tenants.tasks import forget_logins
@@ -178,6 +178,8 @@ def test_a_token_that_is_not_good_is_told_once_in_a_while_and_whose_it_was(world
     assert len(told("TOKEN_LOGIN")) == len(events) + 1
     scope = {"headers": [(b"authorization", b"Bearer stegi_guess")], "client": ("192.0.2.10", 1)}
     assert actor_of_scope(scope) is None
+    assert len(told("TOKEN_LOGIN")) == len(events) + 1, "an open socket that looks again whether it may stay is no try"
+    note_stranger(scope)
     assert told("TOKEN_LOGIN")[0].client_address == "192.0.2.10"
 
 

@@ -12,13 +12,14 @@ from django.test import Client
 from compute.models import Vm
 from portal.common.access import access_version
 from portal.common.actor import Actor, Door
-from portal.common.errors import NotPermitted
+from portal.common.errors import NotAuthenticated, NotPermitted
+from portal.common.models import Session
 from portal.events.models import Event
 from tenants import bounds, policy
 from tenants.models import ApiToken, DataCenter, User
 from tenants.permits import Permit
 from tenants.services.tokens import TokenWish, create_service_token, create_token, token_behind
-from tenants.services.users import set_active
+from tenants.services.users import set_active, set_password
 from tests.edge.world import World
 from tests.people import PASSWORD
 
@@ -90,6 +91,31 @@ def test_AN17_a_token_for_a_data_center_reaches_what_is_in_it_and_what_it_may_us
     assert client.get(f"/api/v1/data-centers/{world.place.centers['informatics'].pk}/").status_code == 404
 
 
+@pytest.mark.parametrize("meanwhile", ["a new password", "disabled"])
+def test_no_token_is_made_by_a_log_in_that_ended_while_it_was_checked(world, meanwhile):
+    alice, root = world.place.actor("alice"), world.place.actor("root")
+    person = User.objects.get(pk=alice.uid)
+    if meanwhile == "disabled":
+        set_active(root, person, active=False)
+    else:
+        set_password(root, person, password="an entirely new one 7")
+    with pytest.raises(NotAuthenticated, match="meanwhile"):
+        create_token(alice, name="t", scope="write", expires_in=3600)
+    assert not ApiToken.objects.filter(user=person).exists()
+
+
+def test_what_was_on_its_way_while_an_account_was_disabled_is_gone_when_it_is_enabled(world):
+    root, alice = world.place.actor("root"), world.place.users["alice"]
+    session = Session.objects.filter(user_uid=alice.pk).values().first()
+    set_active(root, User.objects.get(pk=alice.pk), active=False)
+    Session.objects.create(**session)
+    set_active(root, User.objects.get(pk=alice.pk), active=True)
+    assert not Session.objects.filter(user_uid=alice.pk).exists()
+    Session.objects.create(**session)
+    set_active(root, User.objects.get(pk=alice.pk), active=True)
+    assert Session.objects.filter(user_uid=alice.pk).exists(), "it was enabled already"
+
+
 def test_AN17_a_token_for_some_permits_says_which_it_lacks(world):  # noqa: N802
     _row, client = token_for(world, permits=["VM_SHUT_DOWN"])
     assert (
@@ -102,10 +128,21 @@ def test_AN17_a_token_for_some_permits_says_which_it_lacks(world):  # noqa: N802
     assert client.get("/api/v1/events/").json()["results"] == []
 
 
-def test_AN17_a_token_with_bounds_is_nothing_for_accounts(world):  # noqa: N802
-    row, client = token_for(world, "physics-admin", permits=["GRANT", "DATA_CENTER_VIEW"])
+@pytest.mark.parametrize("permits", [[], ["GRANT", "USER_MANAGE", "DATA_CENTER_VIEW"]])
+def test_AN17_a_token_with_bounds_is_nothing_for_accounts(world, permits):  # noqa: N802
+    row, client = token_for(world, "physics-admin", permits=permits)
     assert [one["id"] for one in client.get("/api/v1/tokens/").json()["results"]] == [str(row.pk)]
-    assert client.get("/api/v1/sessions/").json()["results"] == []
+    other = ApiToken.objects.exclude(pk=row.pk).filter(user=row.user).first()
+    before = Session.objects.count()
+    assert client.get("/api/v1/sessions/").status_code == 403
+    for path in (
+        "/api/v1/sessions/",
+        f"/api/v1/sessions/{Session.objects.first().uid}/",
+        f"/api/v1/tokens/{other.pk}/",
+    ):
+        refused = client.delete(path)
+        assert (refused.status_code, "names the permit ALL" in refused.json()["detail"]) == (403, True), path
+    assert (Session.objects.count(), ApiToken.objects.filter(pk=other.pk).exists()) == (before, True)
     me = world.place.users["physics-admin"].pk
     changed = client.patch(
         f"/api/v1/users/{me}/",

@@ -138,6 +138,14 @@ def test_a_group_that_holds_more_than_its_mapping_outlives_it(people):
     root = as_actor(people.super_admin)
     unmap_group(root, directory.pk, row.pk, role="end-user", target=people.physics)
     assert Group.objects.filter(pk=subject.pk).exists()
+    for role, target in (
+        ("end-user", people.physics),
+        ("user-vm-manager", people.informatics),
+        ("\x00", people.physics),
+    ):
+        with pytest.raises(NotFound):
+            unmap_group(root, directory.pk, row.pk, role=role, target=target)
+    assert Event.objects.filter(code="GROUP_UNMAP_DONE").count() == 1, "what is not held is not taken"
     unmap_group(root, directory.pk, row.pk, role="end-user", target=people.informatics)
     assert not Group.objects.filter(pk=subject.pk).exists()
 
