@@ -46,7 +46,7 @@ from tests.doubles.ovirt_engine.institute import key
 from tests.jobs.conftest import hurry
 from tests.people import Institute
 
-pytestmark = [pytest.mark.long]
+pytestmark = [pytest.mark.long, pytest.mark.turns]
 
 
 @pytest.fixture

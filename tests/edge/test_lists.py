@@ -19,7 +19,7 @@ from portal.jobs.models import Job, Step
 from tenants.models import ApiToken
 from tests.edge.world import World, the_world
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.turns]
 
 MANY = 10_000
 # Queries of one page by rank: one for the token, the rest for what its owner holds and for the rows, however many; of

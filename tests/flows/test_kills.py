@@ -137,6 +137,7 @@ def test_tf01_a_guest_is_not_asked_to_reboot_a_second_time_by_another_worker(kil
         assert_nothing_lost(killer.place)
 
 
+@pytest.mark.turns
 @pytest.mark.parametrize("operation", undone_operations(), ids=name_of)
 def test_tf01_what_a_killed_worker_made_is_removed_when_the_job_then_fails(killer: Killer, operation: type[Operation]):
     undoable = {step.name for step in operation.steps if step.undo is not None}

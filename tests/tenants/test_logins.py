@@ -164,6 +164,7 @@ def test_nobody_is_locked_out_for_good(people, client):
     assert ask(client).status_code == 201
 
 
+@pytest.mark.turns
 def test_one_address_tries_many_names_only_so_often_and_right_passwords_cost_nothing(people, client):
     for _ in range(MOST_PER_ADDRESS):
         assert ask(client, scope="read").status_code == 201
