@@ -86,7 +86,7 @@ class DataCenterLaunch(ApiView):
     def post(self, request: Request) -> Response:
         """Launch one, or go on with a launch that failed. For super-admins.
 
-        An admin who is not known here is asked for in his directory (503 when that is down).
+        An admin of a directory is asked for there (503 when that is down and he is not known here).
         """
         data, actor = checked(LaunchSerializer, request.data), actor_of(request, door=Door.API)
         wanted = with_admin(actor, _wanted(data))

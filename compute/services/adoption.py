@@ -125,7 +125,7 @@ def had_already(rows: Iterable[FoundVm]) -> dict[UUID, Vm]:
 
 
 def with_owner(actor: Actor, wish: Adoption) -> Adoption:
-    """The wish with its owner asked for in a directory, where he is not known here. Call it outside of any transaction."""
+    """The wish with its owner asked for in his directory. Call it outside of any transaction."""
     with trying(actor, "VMS_ADOPT", Subject("data_center", wish.data_center_uid)):
         policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
         return replace(wish, asked=ask_for_owner(wish.owner))

@@ -38,7 +38,7 @@ from tenants.models.quota import Dimension
 from tenants.permits import Permit
 from tenants.services.data_centers import refuse_unfit
 from tenants.services.grant_ends import end_of
-from tenants.services.person_search import AskedPerson, known_person, person_meant, stored_person
+from tenants.services.person_search import AskedPerson, known_person, person_meant, row_of, stored_person
 from tenants.services.users import create_user, refuse_username
 
 OPERATION = LaunchDataCenter.name
@@ -112,13 +112,15 @@ def authorize_launch(actor: Actor) -> None:
 
 
 def with_admin(actor: Actor, wanted: LaunchRequest) -> LaunchRequest:
-    """The request with its admin asked for in a directory, where he is not known here. Call it outside of any transaction.
+    """The request with its admin asked for in his directory, unless the account is new. Call it outside of any transaction.
 
     Raises ``Unavailable`` naming a directory that cannot be asked.
     """
     with trying(actor, "DATA_CENTER_LAUNCH", Subject("data_center", None, wanted.name)):
         authorize_launch(actor)
-        return wanted if wanted.new_admin is not None else replace(wanted, asked=person_meant(wanted.admin))
+        return (
+            wanted if wanted.new_admin is not None else replace(wanted, asked=person_meant(wanted.admin, field="admin"))
+        )
 
 
 def plan_launch(actor: Actor, wanted: LaunchRequest) -> LaunchPlan:
@@ -373,16 +375,16 @@ def _admin_reasons(wanted: LaunchRequest) -> Iterator[Reason]:
             Reason(reason.code, reason.text, "admin") for reason in _refusals(lambda: refuse_username(wanted.admin))
         )
         return
-    user = known_person(wanted.admin)
+    asked = wanted.asked
+    user = row_of(asked) if asked is not None else known_person(wanted.admin)
     if wanted.silent:
         yield Reason("admin_unasked", wanted.silent, "admin")
-    elif wanted.asked is not None:
-        if wanted.asked.account.kept_out:
-            yield Reason("admin_kept_out", _("The directory keeps this account out. Choose another."), "admin")
-    elif user is None:
+    elif asked is not None and asked.account.kept_out:
+        yield Reason("admin_kept_out", _("The directory keeps this account out. Choose another."), "admin")
+    elif asked is None and user is None:
         text = _("There is no user of this name. Check the spelling, or have a local account made.")
         yield Reason("admin_unknown", text, "admin")
-    elif not user.is_active:
+    elif user is not None and not user.is_active:
         yield Reason("admin_disabled", _("This account is disabled. Enable it first, or choose another."), "admin")
 
 

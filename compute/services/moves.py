@@ -76,7 +76,7 @@ def destinations(actor: Actor, vm_uid: UUID) -> tuple[Vm, QuerySet[DataCenter]]:
 
 
 def with_owner(actor: Actor, vm_uid: UUID, move: Move) -> Move:
-    """The move with its owner asked for in a directory, where he is not known here. Call it outside of any transaction."""
+    """The move with its owner asked for in his directory. Call it outside of any transaction."""
     with trying(actor, "VM_MOVE", seen(actor, "vm", vm_uid)):
         _authorized(actor, vm_uid)
         return replace(move, asked=ask_for_owner(move.owner))

@@ -1,6 +1,6 @@
 """Whose a machine is to be that comes into a data center: somebody by his user name, who may never have been here.
 
-``asked`` is he as a directory told of him, where he is not known here.
+``asked`` is he as a directory told of him, None where none is to be asked: the name may be somebody else's there by now.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from portal.common.errors import Invalid, Reason, Unavailable
 from tenants.directory.people import username_of
 from tenants.models import User
-from tenants.services.person_search import AskedPerson, known_person, person_meant, stored_person
+from tenants.services.person_search import AskedPerson, known_person, person_meant, row_of, stored_person
 
 
 def ask_for_owner(username: str) -> AskedPerson | None:
@@ -19,7 +19,7 @@ def ask_for_owner(username: str) -> AskedPerson | None:
     ``Unavailable`` names the directory that cannot be asked, and the field.
     """
     try:
-        return person_meant(username)
+        return person_meant(username, field="owner")
     except Unavailable as error:
         why = (Reason("owner_unasked", error.detail, "owner"),)
         raise Unavailable(error.detail, reasons=why, private=error.private, data=error.data) from error
@@ -29,9 +29,8 @@ def expected_owner(username: str, asked: AskedPerson | None) -> User | None:
     """Who it is, nothing stored: of whoever was never here, the row that he would have. ``Invalid`` names the field."""
     if asked is None:
         return _known(username)
-    here = User.objects.filter(directory=asked.directory, guid=asked.account.guid).first()
     name = username_of(asked.directory.name, asked.account.name)
-    return here or User(username=name, display_name=asked.account.display_name)
+    return row_of(asked) or User(username=name, display_name=asked.account.display_name)
 
 
 def stored_owner(username: str, asked: AskedPerson | None) -> User | None:

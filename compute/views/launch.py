@@ -25,7 +25,7 @@ from compute.services import launch as service
 from compute.services.launch import LaunchPlan, LaunchRequest
 from portal.common.actor import Actor
 from portal.common.drafts import kept_values, login_keeping, whose_form
-from portal.common.errors import PortalError, Reason, Unavailable
+from portal.common.errors import Invalid, PortalError, Reason, Unavailable
 from portal.common.http import actor_of
 from portal.common.idempotency import Answer, form_key, once
 from portal.common.kept_forms import drop_form, keep_form, kept_form
@@ -74,11 +74,11 @@ def data_center_launch(request: HttpRequest) -> HttpResponse:
 
 
 def _asked(actor: Actor, form: LaunchForm) -> LaunchRequest:
-    """What the form asks for, with whom a directory says its admin is; its silence stands beside the field."""
+    """What the form asks for, with whom a directory says its admin is; its silence, or that it cannot say, stands beside the field."""
     wanted = form.request()
     try:
         return service.with_admin(actor, wanted)
-    except Unavailable as error:
+    except (Unavailable, Invalid) as error:
         return replace(wanted, silent=str(error.detail))
 
 

@@ -15,26 +15,31 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
 QUERY_NUMBER = re.compile(r"[0-9]{1,10}")
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # a half of a pair, or both
 LARGEST_NUMBER = 2**31 - 1
 MOST_NAMED = 50  # of the fields that are not known: the answer is no longer than it helps
 
 
 class StrictJSONParser(BaseParser):
-    """JSON as the standard has it: no NaN, nothing beyond a double, no duplicate keys, no huge integers."""
+    """JSON as the standard has it: no NaN, nothing beyond a double, no duplicate keys, no huge integers, and text that is text.
+
+    Half a surrogate pair is in no UTF-8, so neither an answer that quotes it nor a database could hold it.
+    """
 
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         """The parsed body; ``ParseError`` (400) for anything malformed."""
         try:
-            return json.loads(
-                stream.read().decode("utf-8"),
-                parse_float=_finite,
-                parse_constant=_no_constant,
-                object_pairs_hook=_no_duplicates,
-            )
+            text = stream.read().decode("utf-8")
+            found = json.loads(text, parse_float=_finite, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+            if SURROGATE.search(text):
+                json.dumps(found, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise exceptions.ParseError(_("The body is not valid JSON: a text in it has half a character.")) from error
         except (ValueError, RecursionError) as error:
             raise exceptions.ParseError(_("The body is not valid JSON.")) from error
+        return found
 
 
 def _finite(text: str) -> float:

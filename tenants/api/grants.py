@@ -94,7 +94,7 @@ class Grants(ListView):
     def post(self, request: Request, kind: str, uid: UUID) -> Response:
         """Give a role that one holds there oneself, for as long as one does, to a user or a group.
 
-        Who is not known here is asked for in the directory that is meant (503 when that is down).
+        Who is of a directory is asked for there (503 when that is down and who is meant is not known here).
         """
         wanted, actor = GrantRequest(**checked(NewGrantSerializer, request.data)), _actor(request)
         asked = services.ask_directory(actor, grantable(actor, kind, uid), wanted)

@@ -182,7 +182,7 @@ class People(ListView):
     @extend_schema(request=NewPersonSerializer, responses={201: PersonSerializer}, operation_id="people_add")
     @audited("GRANT", "data_center")
     def post(self, request: Request, uid: UUID) -> Response:
-        """Give the user of that name a role. Who is not known here is asked for in his directory (503 when that is down)."""
+        """Give the user of that name a role. Who is of a directory is asked for there (503 when it is down, unless he is known here)."""
         data, actor = checked(NewPersonSerializer, request.data), _actor(request)
         asked = people.ask_for_person(actor, uid, data["username"])
         return answer_asked(self, request, actor, lambda: _added(actor, uid, asked, data))

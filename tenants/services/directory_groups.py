@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from django.contrib.auth.models import Group
@@ -165,25 +166,27 @@ def mappings(actor: Actor, uid: UUID, *, start: int = 0) -> list[Mapping]:
     row = get_directory(actor, uid)
     names = dict(Role.objects.values_list("codename", "name"))
     last = start + PER_PAGE + 1
+    # Told by the database, as each kind is cut by it: of letters beyond a to z it has an order of its own.
+    known = row.groups.order_by(Lower("name"), "group").values_list("group", flat=True)
+    places = {group: place for place, group in enumerate(known)}
     found = [one for kind in kinds() if kind.group_grants is not None for one in _mappings(row, kind, names, last)]
-    return sorted(found, key=_order)[start:last]
+    return sorted(found, key=partial(_order, places))[start:last]
 
 
 def _mappings(row: Directory, kind: Kind, names: dict[str, str], last: int) -> Iterator[Mapping]:
     """Of one kind, the first of them in the order in which all are told."""
     grants = kind.group_grants._default_manager.filter(group__of_directory__directory=row)
     rows = grants.select_related("permission", "content_object", "group__of_directory")
-    for grant in rows.order_by(Lower("group__of_directory__name"), "group", "content_object", "permission__codename")[
-        :last
-    ]:
+    ordered = rows.order_by(Lower("group__of_directory__name"), "group", "content_object", "permission__codename", "pk")
+    for grant in ordered[:last]:
         code = grant.permission.codename.removeprefix(CODENAME)
         group: DirectoryGroup = grant.group.of_directory
         yield Mapping(group, code, names.get(code, code), kind, grant.content_object, grant.expires_at)
 
 
-def _order(one: Mapping) -> tuple[str, int, bool, str]:
-    """By group; the whole system first, then by kind."""
-    return one.group.name.lower(), one.group.group_id, one.kind.model is not System, one.kind.name
+def _order(places: dict[int, int], one: Mapping) -> tuple[int, bool, str]:
+    """By group, one that came meanwhile last; the whole system first, then by kind."""
+    return places.get(one.group.group_id, len(places)), one.kind.model is not System, one.kind.name
 
 
 def find_groups(actor: Actor, uid: UUID, text: str) -> Looked:

@@ -157,7 +157,7 @@ def ask_directory(actor: Actor, target: Model, request: GrantRequest) -> Asked |
     policy.authorize(actor, Permit.GRANT, target)
     if bool(request.user) == bool(request.group) or not _rules_around(actor, target):
         return None
-    return person_meant(request.user) if request.user else _ask_for_group(actor, request.group)
+    return person_meant(request.user, field="user") if request.user else _ask_for_group(actor, request.group)
 
 
 def _ask_for_group(actor: Actor, name: str) -> Asked | None:

@@ -90,7 +90,7 @@ def add_person(actor: Actor, uid: UUID, *, username: str, role: str, expires_at:
 def ask_for_person(actor: Actor, uid: UUID, username: str) -> AskedPerson | None:
     """The first half of ``add_person``, which asks a directory. Call it outside of any transaction."""
     authorize_people(actor, uid)
-    return person_meant(username)
+    return person_meant(username, field="username")
 
 
 def add_asked(

@@ -338,6 +338,39 @@ def test_IN18_a_dry_run_is_0_or_1_where_there_is_one_and_refused_elsewhere(world
     assert not Job.objects.exclude(status="finished").exists()
 
 
+def test_IN18_half_a_character_in_a_body_is_refused_wherever_it_stands(world):  # noqa: N802
+    doors = {
+        "nobody": (("post", "/api/v1/tokens/"),),
+        "owner": (("post", "/api/v1/vms/"), ("patch", "/api/v1/vms/{vm}/"), ("post", "/api/v1/data-centers/{uid}/people/")),
+        "root": (("post", "/api/v1/users/"), ("post", "/api/v1/directories/"), ("post", "/api/v1/data-centers/launch/")),
+    }  # fmt: skip
+    ids = world.ids | {"uid": world.ids["data_center"]}
+    bodies = [
+        r'{"%s": 1}',
+        r'{"name": "%s"}',
+        r'{"scope": "%s"}',
+        r'{"kind": ["%s"]}',
+        r'[[{"a": {"%s": 1}}]]',
+        r'"%s"',
+    ]
+    for rank, of_rank in doors.items():
+        for method, path in of_rank:
+            for body in bodies:
+                for half in (r"\ud800", r"a\uDFFFb", r"\ude00\ud83d"):
+                    sent = getattr(world.api(rank), method)
+                    answer = sent(path.format(**ids), body % half, content_type="application/json")
+                    assert answer.status_code == 400, (path, body)
+                    assert "half a character" in answer.json()["detail"], (path, body)
+
+
+def test_IN18_a_whole_character_in_two_halves_is_one(world):  # noqa: N802
+    body = json.dumps(wish(world, description="\U0001f600", run=False))
+    assert r"\ud83d\ude00" in body
+    assert create(world, body).json()["vm"]["description"] == "\U0001f600"
+    told = world.api("owner").post("/api/v1/vms/", r'{"\ud83d\ude00": 1}', content_type="application/json")
+    assert "\U0001f600" in fields(told)
+
+
 def test_IN18_an_idempotency_key_is_short_and_printable(world):  # noqa: N802
     for key in ("x" * 129, "\x80", "a\tb", "\x7f", "é"):
         answer = world.api("owner").post(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from html import unescape
+from itertools import groupby
 from threading import Thread
 from uuid import uuid4
 
@@ -155,6 +156,22 @@ def test_mappings_are_told_in_pages_by_group(people, openldap, things, monkeypat
     for start in (0, 2, 4):
         told += [(one.group.name, one.kind.name) for one in mappings(boss, openldap.pk, start=start)[:2]]
     assert told == [(name, kind) for name in "abC" for kind in ("data_center", "vm")]
+
+
+def test_each_mapping_is_on_one_page_whatever_letters_names_are_of(people, things, monkeypatch):
+    monkeypatch.setattr("tenants.services.directory_groups.PER_PAGE", 1)
+    row = Directory.objects.create(name="lab", kind="openldap")
+    names = ["Ωμέγα", "Zeta", "αλφα", "alpha", "Ωδή", "αετός", "Ώρα", "ωδή", "άνω", "Όρη", "Ήλιος", "βήτα"]
+    for n, name in enumerate(names):
+        known = row.groups.create(guid=f"g{n}", name=name, group=new_group(name))
+        policy.grant(system_actor(), "user-role", known.group, things["vm"])
+        if n < 2:
+            policy.grant(system_actor(), "end-user", known.group, people.physics)
+    boss = as_actor(people.super_admin)
+    told = [mappings(boss, row.pk, start=start)[0] for start in range(len(names) + 2)]
+    assert len({(one.group.name, one.kind.name) for one in told}) == len(told)
+    assert len(list(groupby(told, key=lambda one: one.group.name))) == len(names), "and a group's stand together"
+    assert mappings(boss, row.pk, start=len(told)) == []
 
 
 def new_group(name):
