@@ -43,6 +43,7 @@ class GranteeSerializer(serializers.Serializer):
 
 class GroupGranteesSerializer(serializers.Serializer):
     groups = GranteeSerializer(many=True)
+    more = serializers.IntegerField(help_text="How many there are besides.")
 
 
 class NewGrantSerializer(StrictSerializer):
@@ -115,10 +116,11 @@ class GroupGrants(ApiView):
 
     @extend_schema(responses=GroupGranteesSerializer, operation_id="grants_of_groups")
     def get(self, request: Request, kind: str, uid: UUID) -> Response:
-        """All of them, by name."""
+        """The first 200, by name."""
         target = _target(request, kind, uid)
-        found = services.grantees(target, services.groups_of(_actor(request), target))
-        return Response(GroupGranteesSerializer({"groups": found}).data)
+        rows, more = services.first_groups(_actor(request), target)
+        found = services.grantees(target, rows)
+        return Response(GroupGranteesSerializer({"groups": found, "more": more}).data)
 
 
 class UserGrant(ApiView):

@@ -98,12 +98,19 @@ def users_of(actor: Actor, target: Model) -> QuerySet[User]:
     return User.objects.filter(pk__in=(rows if told is None else rows.filter(user__in=told.users)).values("user"))
 
 
-def groups_of(actor: Actor, target: Model) -> list[Group]:
+def groups_of(actor: Actor, target: Model) -> QuerySet[Group]:
     """The groups to which something was given on the object itself, by name, of which this actor is told."""
     rows = kind_of(type(target)).group_grants._default_manager.filter(content_object=target)
     told = people_told(actor, target)
     rows = rows if told is None else rows.filter(group__in=told.groups)
-    return list(Group.objects.filter(pk__in=rows.values("group")).order_by("name")[:MOST_GROUPS])
+    return Group.objects.filter(pk__in=rows.values("group")).order_by("name")
+
+
+def first_groups(actor: Actor, target: Model) -> tuple[list[Group], int]:
+    """As many of them as are listed at once, and how many there are besides."""
+    rows = groups_of(actor, target)
+    shown = list(rows[:MOST_GROUPS])
+    return shown, rows.count() - len(shown) if len(shown) == MOST_GROUPS else 0
 
 
 def grantees(target: Model, subjects: Sequence[User | Group]) -> list[Grantee]:
@@ -125,12 +132,14 @@ def grantees(target: Model, subjects: Sequence[User | Group]) -> list[Grantee]:
     return [Grantee(one, titles.get(one.pk, str(one)), tuple(found.get(one.pk, ()))) for one in subjects]
 
 
-def page_of(actor: Actor, target: Model, *, after: str = "") -> tuple[list[Grantee], str]:
-    """Groups first, then a page of users by user name; and the user name to go on from, empty at the end."""
+def page_of(actor: Actor, target: Model, *, after: str = "") -> tuple[list[Grantee], str, int]:
+    """Groups first, then a page of users by user name; the user name to go on from, empty at the end; and how many groups
+    there are besides.
+    """
     users = list(users_of(actor, target).filter(username__gt=after).order_by("username")[: PER_PAGE + 1])
     more = users[PER_PAGE - 1].username if len(users) > PER_PAGE else ""
-    groups = [] if after else grantees(target, groups_of(actor, target))
-    return [*groups, *grantees(target, users[:PER_PAGE])], more
+    groups, unnamed = ([], 0) if after else first_groups(actor, target)
+    return [*grantees(target, groups), *grantees(target, users[:PER_PAGE])], more, unnamed
 
 
 def give(actor: Actor, target: Model, request: GrantRequest) -> Grantee:
@@ -197,7 +206,7 @@ def take(actor: Actor, target: Model, *, role: str, user: UUID | None = None, gr
         policy.authorize(actor, Permit.GRANT, target)
         subject: Any = users_of(actor, target).filter(pk=user).first() if user else None
         if group is not None:
-            subject = next((one for one in groups_of(actor, target) if one.pk == group), None)
+            subject = groups_of(actor, target).filter(pk=group).first()
         found = grantees(target, [subject])[0] if subject is not None else None
         if found is None or role not in {given.role for given in found.roles}:
             raise NotFound(_("Nobody of that kind was given that role here."))

@@ -59,9 +59,16 @@ def grants(request: HttpRequest, kind: str, uid: UUID) -> HttpResponse:
     if request.method == "POST" and (grantee := form.tried(work)):
         messages.success(request, _("%(name)s has the role now.") % {"name": grantee.name})
         return redirect("tenants:grants", kind=kind, uid=uid)
-    rows, more = services.page_of(actor, target, after=request.GET.get("after", "")[:150])
+    rows, more, unnamed = services.page_of(actor, target, after=request.GET.get("after", "")[:150])
     context = {"section": SECTIONS.get(kind, ""), "kind": kind, "target": target, "title": _title(actor, target)}
-    context |= {"rows": rows, "more": more, "form": form, "beyond": beyond, "crumbs": _crumbs(target)}
+    context |= {
+        "rows": rows,
+        "more": more,
+        "unnamed": unnamed,
+        "form": form,
+        "beyond": beyond,
+        "crumbs": _crumbs(target),
+    }
     context |= _search(request, actor)
     return render(request, "tenants/grants.html", context, status=400 if form.errors else 200)
 

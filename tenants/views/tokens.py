@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -66,7 +67,7 @@ def service_token_list(request: HttpRequest, uid: UUID) -> HttpResponse:
     rows = tokens.service_tokens(actor, uid)
     after = uid_or_none(request.GET.get("after"))
     if after is not None and (last := rows.filter(pk=after).first()) is not None:
-        rows = rows.filter(created_at__lt=last.created_at)
+        rows = rows.filter(Q(created_at__lt=last.created_at) | Q(created_at=last.created_at, uid__lt=last.uid))
     found = list(rows[: PER_PAGE + 1])
     shown, roles = found[:PER_PAGE], tokens.role_names(uid, found[:PER_PAGE])
     for row in shown:

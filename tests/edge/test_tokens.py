@@ -336,3 +336,19 @@ def test_what_was_ticked_stays_ticked_beside_the_refusal(world):
     for name in ("permits", "objects"):
         [told] = page.xpath(f"//fieldset[.//input[@name='{name}']]/@aria-describedby")
         assert page.xpath(f"//*[@id='{told}']/text()")[0].strip()
+
+
+def test_tokens_of_one_moment_are_each_on_one_page_of_a_data_centers_list(world, monkeypatch):
+    monkeypatch.setattr("tenants.views.tokens.PER_PAGE", 2)
+    for number in range(4):
+        service(world, f"of-one-moment-{number}")
+    first = ApiToken.objects.filter(user__service_of=world.place.centers["physics"]).first()
+    ApiToken.objects.filter(user__service_of__isnull=False).update(created_at=first.created_at)
+    path, seen = f"/data-centers/{world.ids['data_center']}/tokens/", []
+    after = ""
+    while path:
+        page = lxml.html.fromstring(world.browser("admin").get(f"{path}{after}").content)
+        seen += [name for name in page.xpath("//td[1]//text()") if "of-one-moment" in name]
+        following = page.xpath("//a[contains(@href, 'after=')]/@href")
+        path, after = (path, following[0][following[0].index("?") :]) if following else ("", "")
+    assert sorted(name.strip() for name in seen) == [f"of-one-moment-{number}" for number in range(4)]

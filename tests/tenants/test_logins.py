@@ -76,7 +76,7 @@ def test_a_read_token_makes_and_ends_no_tokens(people, client):
 
 
 def test_another_users_token_is_not_there_to_be_revoked(people, client):
-    alices, bobs = ask(client, scope="write"), ask(client, "bob", scope="write")
+    alices, bobs = ask(client, scope="write"), ask(client, "bob", scope="write", permits=["ALL"])
     assert client.delete(f"{TOKENS}{alices.json()['id']}/", headers=bearer(bobs)).status_code == 404
     assert client.delete(f"{TOKENS}{alices.json()['id']}/", headers=bearer(alices)).status_code == 204
     assert client.get("/api/v1/me/", headers=bearer(alices)).status_code == 401
