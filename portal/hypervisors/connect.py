@@ -325,6 +325,16 @@ class BoundedDriver(Driver):
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
         return self._read("volumes", lambda driver: driver.volumes(storage_domain), seconds=READ_ALL)
 
+    def find_volume(self, storage_domain: str, external_id: str) -> VolumeFound | None:
+        return self._read(
+            "find_volume", lambda driver: driver.find_volume(storage_domain, external_id), seconds=READ_ALL
+        )
+
+    def volume_users(self, storage_domain: str, external_id: str) -> tuple[str, ...]:
+        return self._read(
+            "volume_users", lambda driver: driver.volume_users(storage_domain, external_id), seconds=READ_ALL
+        )
+
     def volume_head(self, storage_domain: str, external_id: str, *, length: int) -> bytes:
         return self._read("volume_head", lambda driver: driver.volume_head(storage_domain, external_id, length=length))
 
