@@ -20,14 +20,13 @@ from portal.hypervisors.base import Driver, Watch, no_progress
 from portal.hypervisors.engine_found import Making
 from portal.hypervisors.errors import Denied, HypervisorError, Invalid
 from portal.hypervisors.identity import portal_id
-from portal.hypervisors.lanes import Lane, Limits, Pulse, close_aside
+from portal.hypervisors.lanes import BoundedWatch, Lane, Limits, Pulse
 from portal.hypervisors.models import Provider
 from portal.hypervisors.registry import driver_class
 from portal.hypervisors.specs import (
     About,
     Address,
     Capabilities,
-    Change,
     Connection,
     ConsoleTarget,
     DiskFound,
@@ -179,20 +178,6 @@ def _at_once(wanted: str) -> int:
             AT_ONCE_REFUSED, figures={"most": str(MOST_AT_ONCE)}, detail=f"option calls_at_once is {wanted!r}"
         )
     return int(wanted)
-
-
-class BoundedWatch(Watch):
-    """A stream of changes with a connection of its own: it ends with no call but its own, and bounds its waiting itself."""
-
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
-        self._watch = driver.watch()
-
-    def next(self, *, timeout: float) -> list[Change]:
-        return self._watch.next(timeout=timeout)
-
-    def close(self) -> None:
-        close_aside(self._watch.close, self._driver.close)
 
 
 class BoundedDriver(Driver):
