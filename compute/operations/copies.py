@@ -142,8 +142,7 @@ class TemplateOfMachine(Operation):
 
 
 def _volume(ctx: StepContext, template: Template, driver: Driver) -> VolumeFound:
-    domain, name = ctx.params["storage_domain"], ctx.params["volume"]
-    found = next((row for row in driver.volumes(domain) if row.external_id == name), None)
+    found = driver.find_volume(ctx.params["storage_domain"], ctx.params["volume"])
     if found is None:
         raise StepFailed(_("The volume is gone."), code="volume_gone")
     if reasons := rules.volume_reasons(found):

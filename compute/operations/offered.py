@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from django.utils.translation import gettext as _
 
 from compute import rules
 from compute.models import StorageDomain, Template, VolumeOffer
-from portal.hypervisors.connect import driver_for
+from portal.hypervisors.at_once import ask_at_once
+from portal.hypervisors.connect import BoundedDriver, driver_for
+from portal.hypervisors.errors import HypervisorError, Unavailable
 from portal.hypervisors.specs import VolumeFound
 from portal.jobs.operation import StepContext, StepFailed
 
 HEAD_BYTES = 1024 * 1024
+
+
+class UsersUnknown(Unavailable):
+    """Not all hosts of a storage tell which machines have a volume. ``silent``: their rows of it, each with why."""
+
+    def __init__(self, silent: Sequence[tuple[StorageDomain, HypervisorError]]) -> None:
+        self.silent = tuple(silent)
+        told = (f"{row.provider.name}: {row.name}: {error.detail or error.public}" for row, error in self.silent)
+        super().__init__(detail="; ".join(told))
 
 
 def head_of(domain: StorageDomain, name: str) -> str:
@@ -23,17 +35,26 @@ def head_of(domain: StorageDomain, name: str) -> str:
 
 
 def users_of(domain: StorageDomain, volume: VolumeFound) -> frozenset[str]:
-    """The machines that have a volume, on and off, on every hypervisor that has the same storage.
+    """The machines that have a volume, on and off, on every hypervisor that has or had the same storage; asked side by side.
 
-    Raises ``HypervisorError`` where one of them does not answer: then it is not known.
+    Raises ``UsersUnknown`` where one of them does not tell.
     """
-    users = set(volume.users)
-    if domain.shared_source:
-        same = StorageDomain.objects.filter(shared_source=domain.shared_source).exclude(pk=domain.pk)
-        for other in same.select_related("provider"):
-            found = driver_for(other.provider).volumes(other.external_id)
-            users |= {name for row in found if row.external_id == volume.external_id for name in row.users}
+    same = StorageDomain.objects.filter(shared_source=domain.shared_source).exclude(pk=domain.pk)
+    others = list(same.select_related("provider").order_by("provider__name", "name")) if domain.shared_source else []
+    answers = ask_at_once([(other.provider, _users_there(other.external_id, volume.external_id)) for other in others])
+    users, silent = set(volume.users), []
+    for other, answer in zip(others, answers, strict=True):
+        if isinstance(answer, HypervisorError):
+            silent.append((other, answer))
+        else:
+            users |= set(answer)
+    if silent:
+        raise UsersUnknown(silent)
     return frozenset(users)
+
+
+def _users_there(storage_domain: str, name: str) -> Callable[[BoundedDriver], tuple[str, ...]]:
+    return lambda driver: driver.volume_users(storage_domain, name)
 
 
 def refuse_otherwise(ctx: StepContext, template: Template, found: VolumeFound) -> None:

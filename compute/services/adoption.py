@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 from uuid import UUID
@@ -23,7 +21,8 @@ from portal.common.actor import Actor
 from portal.common.errors import Conflict, Invalid, NotFound, Reason
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt, record, trying
-from portal.hypervisors.connect import BoundedDriver, driver_for
+from portal.hypervisors.at_once import ask_at_once
+from portal.hypervisors.connect import BoundedDriver
 from portal.hypervisors.errors import HypervisorError
 from portal.jobs.models import Job
 from portal.jobs.start import Gate, JobRequest, Lock, Target, start_job
@@ -35,11 +34,7 @@ from tenants.services.makers import give_to_owner, refuse_appointing
 from tenants.services.person_search import AskedPerson
 from tenants.usage import Forecast
 
-log = logging.getLogger(__name__)
-
 MOST_AT_ONCE = 100
-ASKED_AT_ONCE = 16
-IN_ALL = 20.0  # seconds; somebody waits for the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,17 +176,20 @@ def _measured(candidates: Sequence[Candidate]) -> Iterable[Candidate]:
 
 
 def _measure(rows: Sequence[FoundVm]) -> dict[UUID, int | None]:
-    """What their disks promise, in one call for each provider, kept in the rows; one that does not answer leaves them as they were."""
+    """What their disks promise, in one call for each provider, kept in the rows; one that does not answer, or whose credentials
+    cannot be opened, leaves them as they were.
+    """
     by_provider: dict[UUID, list[FoundVm]] = {}
     for row in rows:
         by_provider.setdefault(row.provider_id, []).append(row)
     asked = [
-        (driver_for(several[0].provider), tuple(row.external_id for row in several)) for several in by_provider.values()
+        (several[0].provider, _sizes_of(tuple(row.external_id for row in several))) for several in by_provider.values()
     ]
     sizes: dict[UUID, int | None] = {}
     # Several providers may know a machine by the same id: each is asked for its own.
-    for several, found in zip(by_provider.values(), _sizes_by(asked), strict=True):
-        sizes |= {row.pk: found[row.external_id] for row in several if row.external_id in found}
+    for several, found in zip(by_provider.values(), ask_at_once(asked), strict=True):
+        if not isinstance(found, HypervisorError):
+            sizes |= {row.pk: found[row.external_id] for row in several if row.external_id in found}
     told = [row for row in rows if row.pk in sizes]
     for row in told:
         row.disk_bytes, row.measured_at = sizes[row.pk], timezone.now()
@@ -199,23 +197,8 @@ def _measure(rows: Sequence[FoundVm]) -> dict[UUID, int | None]:
     return sizes
 
 
-def _sizes_by(asked: Sequence[tuple[BoundedDriver, tuple[str, ...]]]) -> list[dict[str, int | None]]:
-    """What each hypervisor says, many at once and all within ``IN_ALL`` seconds: a silent one, which says nothing, holds up
-    no other.
-    """
-    pool = ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="measure")
-    answers = [pool.submit(driver.disk_sizes, keys) for driver, keys in asked]
-    done, _late = wait(answers, timeout=IN_ALL)
-    pool.shutdown(wait=False, cancel_futures=True)
-    return [_told(answer) if answer in done else {} for answer in answers]
-
-
-def _told(answer: Future[dict[str, int | None]]) -> dict[str, int | None]:
-    try:
-        return answer.result()
-    except HypervisorError as error:
-        log.info("disks are not measured: %s", error.detail or error.public)
-        return {}
+def _sizes_of(external_ids: tuple[str, ...]) -> Callable[[BoundedDriver], dict[str, int | None]]:
+    return lambda driver: driver.disk_sizes(external_ids)
 
 
 def adopt(actor: Actor, wish: Adoption) -> list[tuple[Vm, Job]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
@@ -130,8 +131,16 @@ def offers(actor: Actor, storage_domain_uid: UUID) -> tuple[StorageDomain, list[
 
     The hypervisor is asked, so it belongs into no transaction. Raises ``Conflict`` when it does not answer.
     """
+    domain = _copied_from(actor, storage_domain_uid)
+    with _listing(domain):
+        found = driver_for(domain.provider).volumes(domain.external_id)
+    return domain, [_offer(row) for row in found if row.uid is None]
+
+
+def _copied_from(actor: Actor, uid: UUID) -> StorageDomain:
+    """A storage domain of which volumes can be copied. Raises ``Conflict``."""
     policy.authorize(actor, Permit.PROVIDER_MANAGE, policy.system())
-    domain = StorageDomain.objects.select_related("provider").filter(pk=storage_domain_uid).first()
+    domain = StorageDomain.objects.select_related("provider").filter(pk=uid).first()
     if domain is None:
         raise NotFound(_("There is no such storage domain."))
     if not capabilities_of(domain.provider).disk_copy:
@@ -144,8 +153,14 @@ def offers(actor: Actor, storage_domain_uid: UUID) -> tuple[StorageDomain, list[
         remedy = _("Copy what is wanted into another storage domain there.")
         text %= {"name": domain.name, "type": domain.type, "remedy": remedy}
         raise Conflict(text, reasons=(Reason("copy_unsupported", text),))
+    return domain
+
+
+@contextmanager
+def _listing(domain: StorageDomain) -> Iterator[None]:
+    """Raise ``Conflict`` where its hypervisor does not tell."""
     try:
-        found = driver_for(domain.provider).volumes(domain.external_id)
+        yield
     except HypervisorError as error:
         log.info("volumes are not listed: %s", error.detail or error.public)
         text = _("The volumes of %(name)s cannot be listed now: %(why)s") % {
@@ -153,7 +168,6 @@ def offers(actor: Actor, storage_domain_uid: UUID) -> tuple[StorageDomain, list[
             "why": _(error.public),
         }
         raise Conflict(text, reasons=(Reason(error.code, text),)) from error
-    return domain, [_offer(row) for row in found if row.uid is None]
 
 
 def _offer(volume: VolumeFound) -> Offer:
@@ -175,12 +189,13 @@ def size_reasons(volume: VolumeFound) -> list[Reason]:
 
 def get_offer(actor: Actor, storage_domain_uid: UUID, name: str) -> tuple[StorageDomain, Offer]:
     """One of them. Raises ``NotFound`` for one that is not there or bears a disk of ours."""
-    domain, found = offers(actor, storage_domain_uid)
-    offer = next((one for one in found if one.volume.external_id == name), None)
-    if offer is None:
+    domain = _copied_from(actor, storage_domain_uid)
+    with _listing(domain):
+        found = driver_for(domain.provider).find_volume(domain.external_id, name)
+    if found is None or found.uid is not None:
         text = _("There is no such volume.")
         raise NotFound(text, reasons=(Reason("volume_not_found", text, "volume"),))
-    return domain, offer
+    return domain, _offer(found)
 
 
 def template_of_volume(actor: Actor, domain: StorageDomain, offer: Offer, request: CopyRequest) -> tuple[Template, Job]:

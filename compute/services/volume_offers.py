@@ -7,23 +7,26 @@ hypervisor is asked by the job that copies (``operations.offered``).
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from compute import rules, selectors
 from compute.models import StorageAssignment, StorageDomain, Template, VolumeOffer
 from compute.operations.copies import TemplateOfVolume
-from compute.operations.offered import head_of, users_of
+from compute.operations.offered import UsersUnknown, head_of, users_of
 from compute.services.template_copies import CopyRequest, get_offer, place_of, refuse_volume, size_reasons
 from compute.services.template_rows import gate_of, start, subject_of, write
 from portal.common.actor import Actor
 from portal.common.errors import Conflict, NotFound, Reason
 from portal.events.codes import Outcome
 from portal.events.record import Subject, attempt
+from portal.hypervisors import errors
 from portal.hypervisors.errors import HypervisorError
 from portal.hypervisors.specs import VolumeFound
 from portal.jobs.models import Job
@@ -33,6 +36,8 @@ from tenants.permits import Permit
 from tenants.services.makers import give_to_maker
 
 log = logging.getLogger(__name__)
+
+MOST_NAMED = 5  # of the hosts that do not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +59,30 @@ def look(actor: Actor, storage_domain_uid: UUID, name: str) -> Looked:
     domain, found = get_offer(actor, storage_domain_uid, name)
     try:
         users, head = users_of(domain, found.volume), head_of(domain, name)
+    except UsersUnknown as error:
+        text = _(
+            "Whether a machine has %(name)s cannot be told now. The same storage is, or was, on other hosts: %(hosts)s"
+        )
+        text %= {"name": name, "hosts": " ".join(_silent(error))}
+        raise Conflict(text, reasons=(Reason(error.code, text, "name"),)) from error
     except HypervisorError as error:
         log.info("a volume is not looked at: %s", error.detail or error.public)
-        text = _("Whether a machine has %(name)s cannot be told now: %(why)s") % {
-            "name": name,
-            "why": _(error.public),
-        }
+        text = _("%(name)s cannot be read now: %(why)s") % {"name": name, "why": _(error.public)}
         raise Conflict(text, reasons=(Reason(error.code, text, "name"),)) from error
     reasons = [*rules.offer_reasons(found.volume, users), *size_reasons(found.volume)]
     return Looked(domain, found.volume, head, tuple(reasons))
+
+
+def _silent(unknown: UsersUnknown) -> Iterator[str]:
+    """The hosts that do not tell, each with what would help."""
+    for row, error in unknown.silent[:MOST_NAMED]:
+        if isinstance(error, errors.NotFound):
+            text = _("%(storage)s does not run on %(host)s: define and start it there, or remove the provider.")
+        else:
+            text = _("%(host)s does not tell (%(why)s): make it answer, or remove the provider if it is gone for good.")
+        yield text % {"host": row.provider.name, "storage": row.name, "why": _(error.public).rstrip(".")}
+    if more := len(unknown.silent[MOST_NAMED:]):
+        yield ngettext("%(count)d more does not tell.", "%(count)d more do not tell.", more) % {"count": more}
 
 
 def offer_volume(actor: Actor, looked: Looked, data_center_uid: UUID) -> VolumeOffer:

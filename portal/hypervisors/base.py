@@ -231,7 +231,22 @@ class Driver(ABC):
 
     @abstractmethod
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
-        """The volumes in a storage domain by name, ours and others', ``MOST_VOLUMES`` at most. Raises ``NotFound``."""
+        """The volumes in a storage domain by name, ours and others', ``MOST_VOLUMES`` at most. Raises ``NotFound``.
+
+        Where there are more, it is our own that are left out first.
+        """
+
+    @abstractmethod
+    def find_volume(self, storage_domain: str, external_id: str) -> VolumeFound | None:
+        """One of them, however many there are, or None. Raises ``NotFound`` where the storage domain is not there."""
+
+    @abstractmethod
+    def volume_users(self, storage_domain: str, external_id: str) -> tuple[str, ...]:
+        """The machines that have a volume, by name.
+
+        Where the storage domain is stopped or not there, those that may have it: they have something of its name that is not
+        known to be another volume. Raises ``NotFound`` where the name does not tell that.
+        """
 
     @abstractmethod
     def volume_head(self, storage_domain: str, external_id: str, *, length: int) -> bytes:

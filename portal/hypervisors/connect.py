@@ -20,14 +20,13 @@ from portal.hypervisors.base import Driver, Watch, no_progress
 from portal.hypervisors.engine_found import Making
 from portal.hypervisors.errors import Denied, HypervisorError, Invalid
 from portal.hypervisors.identity import portal_id
-from portal.hypervisors.lanes import Lane, Limits, Pulse, close_aside
+from portal.hypervisors.lanes import BoundedWatch, Lane, Limits, Pulse
 from portal.hypervisors.models import Provider
 from portal.hypervisors.registry import driver_class
 from portal.hypervisors.specs import (
     About,
     Address,
     Capabilities,
-    Change,
     Connection,
     ConsoleTarget,
     DiskFound,
@@ -181,20 +180,6 @@ def _at_once(wanted: str) -> int:
     return int(wanted)
 
 
-class BoundedWatch(Watch):
-    """A stream of changes with a connection of its own: it ends with no call but its own, and bounds its waiting itself."""
-
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
-        self._watch = driver.watch()
-
-    def next(self, *, timeout: float) -> list[Change]:
-        return self._watch.next(timeout=timeout)
-
-    def close(self) -> None:
-        close_aside(self._watch.close, self._driver.close)
-
-
 class BoundedDriver(Driver):
     """A driver whose calls run on the provider's lane. Holds nothing of its own: make one whenever it is needed."""
 
@@ -324,6 +309,16 @@ class BoundedDriver(Driver):
 
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
         return self._read("volumes", lambda driver: driver.volumes(storage_domain), seconds=READ_ALL)
+
+    def find_volume(self, storage_domain: str, external_id: str) -> VolumeFound | None:
+        return self._read(
+            "find_volume", lambda driver: driver.find_volume(storage_domain, external_id), seconds=READ_ALL
+        )
+
+    def volume_users(self, storage_domain: str, external_id: str) -> tuple[str, ...]:
+        return self._read(
+            "volume_users", lambda driver: driver.volume_users(storage_domain, external_id), seconds=READ_ALL
+        )
 
     def volume_head(self, storage_domain: str, external_id: str, *, length: int) -> bytes:
         return self._read("volume_head", lambda driver: driver.volume_head(storage_domain, external_id, length=length))

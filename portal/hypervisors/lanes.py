@@ -18,9 +18,9 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
-from portal.hypervisors.base import Driver
+from portal.hypervisors.base import Driver, Watch
 from portal.hypervisors.errors import Busy, OutcomeUnknown, Unavailable
-from portal.hypervisors.specs import About
+from portal.hypervisors.specs import About, Change
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +122,20 @@ class _Links:
 def close_aside(*closing: Callable[[], None]) -> None:
     """Close these, one after the other: a close may block like any other call, and nobody needs its end."""
     threading.Thread(target=lambda: [close() for close in closing], name="hypervisor-close", daemon=True).start()
+
+
+class BoundedWatch(Watch):
+    """A stream of changes with a connection of its own: it ends with no call but its own, and bounds its waiting itself."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._watch = driver.watch()
+
+    def next(self, *, timeout: float) -> list[Change]:
+        return self._watch.next(timeout=timeout)
+
+    def close(self) -> None:
+        close_aside(self._watch.close, self._driver.close)
 
 
 class _Running:

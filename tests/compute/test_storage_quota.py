@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from io import StringIO
 from pathlib import Path
-from threading import Barrier, Event
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from compute.services.providers import connect_provider
 from compute.services.recount import recount
 from compute.sync.inventory import sync_provider
 from portal.common.errors import NotPermitted, QuotaExceeded
+from portal.hypervisors.models import Provider
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tenants import quota
@@ -218,25 +218,15 @@ def test_a_size_that_no_disk_has_is_one_that_cannot_be_told(institute, double, m
     assert (adopt(institute, mail).found_disk_gib, used(institute)) == (None, 0)
 
 
-@pytest.mark.turns
-@pytest.mark.long
-def test_the_hypervisors_of_a_review_are_asked_at_once_and_one_that_is_late_is_not_waited_for(monkeypatch):
-    class Far:
-        def __init__(self, meet: Barrier | None) -> None:
-            self.meet = meet
-
-        def disk_sizes(self, keys: tuple[str, ...]) -> dict[str, int]:
-            if self.meet is None:
-                late.wait(30)
-            else:
-                self.meet.wait(30)
-            return dict.fromkeys(keys, 1)
-
-    late, both = Event(), Barrier(2)
-    monkeypatch.setattr(adoption, "IN_ALL", 1.0)
-    asked: Any = [(Far(both), ("a",)), (Far(None), ("b",)), (Far(both), ("c",))]
-    assert adoption._sizes_by(asked) == [{"a": 1}, {}, {"c": 1}]
-    late.set()
+@pytest.mark.parametrize("how", ["credentials", "options"])
+def test_a_provider_that_cannot_even_be_asked_leaves_the_others_measured(institute, double, mail, how):
+    given: Any = {"credentials": {"sealed_secrets": "of another key"}, "options": {"options": {"calls_at_once": "no"}}}
+    far = Provider.objects.create(name="far", kind="double", address="double:///far", **given[how])
+    twin = FoundVm.objects.create(provider=far, external_id=mail.external_id, name="twin")
+    told = {row.name: row.disk_gib for row in adoption.measure(institute.actor("root"), [mail.pk, twin.pk])}
+    assert told == {"mail": 6, "twin": None}
+    wish = Adoption((mail.pk, twin.pk), institute.centers["physics"].pk)
+    assert adoption.plan_adoption(institute.actor("root"), wish).unmeasured == ("twin",)
 
 
 # --- the recount

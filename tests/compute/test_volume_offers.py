@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.test import Client
 
-from compute.models import StorageAssignment, Template, Vm, VolumeOffer
+from compute.models import StorageAssignment, StorageDomain, Template, Vm, VolumeOffer
+from compute.operations import offered as operations
 from compute.services import sharing, template_copies, volume_offers
 from compute.services.providers import connect_provider
 from compute.services.template_copies import CopyRequest
 from compute.services.template_rows import TemplateTraits
+from compute.sync.inventory import sync_provider
 from portal.common.actor import system_actor
 from portal.common.errors import Conflict, NotFound, NotPermitted
 from portal.events.models import Event
+from portal.hypervisors import at_once, errors
+from portal.hypervisors.identity import portal_id
+from portal.hypervisors.models import Provider
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tenants import policy
@@ -22,6 +28,7 @@ from tenants.models import Role
 from tenants.selectors import events
 from tests.compute.image_files import sound
 from tests.compute.test_template_copies import machine, plant
+from tests.doubles import hypervisor_storage
 from tests.doubles.hypervisor_state import Fault, HypervisorDouble
 from tests.doubles.hypervisor_storage import DoubleStorage
 
@@ -109,21 +116,106 @@ def test_disks_of_ours_and_of_another_portals_and_storage_that_is_not_assigned_a
         offered(institute)
 
 
-def test_a_machine_on_another_host_of_the_same_storage_has_it_too_and_a_silent_one_may(institute, double, tmp_path):
-    domain = institute.template.storage_domain
-    other = HypervisorDouble(tmp_path / "second")
+@pytest.fixture
+def second(institute, double, tmp_path) -> HypervisorDouble:
+    """Another host with the same storage; the volume lies there too."""
+    domain, other = institute.template.storage_domain, HypervisorDouble(tmp_path / "second")
     connect_provider(institute.actor("root"), name="second", kind="double", address=f"double://{tmp_path}/second")
-    twin = type(domain).objects.exclude(pk=domain.pk).get()
-    type(domain).objects.update(shared_source="nfs:/disks")
+    twin = StorageDomain.objects.exclude(pk=domain.pk).get()
+    StorageDomain.objects.update(shared_source="nfs:/disks")
     [place, *_more] = other.things("storage_domain")
     assert place == twin.external_id
     other.plant_volume(NAME, b"")
-    other.set_vm(other.plant_vm("elsewhere"), disks=[NAME], state="up")
+    return other
+
+
+def test_a_machine_on_another_host_of_the_same_storage_has_it_too(institute, double, second):
+    second.set_vm(second.plant_vm("elsewhere"), disks=[NAME], state="up")
     with pytest.raises(Conflict, match="elsewhere"):
         offered(institute)
-    other.fail("volumes", Fault.GONE)
-    with pytest.raises(Conflict, match="cannot be told now"):
+
+
+@pytest.mark.parametrize("how", ["silent", "credentials"])
+def test_a_host_that_does_not_tell_may_have_it_and_is_named_with_what_would_help(institute, double, second, how):
+    if how == "silent":
+        second.fail("volume_users", Fault.GONE)
+    else:
+        Provider.objects.filter(name="second").update(sealed_secrets="of another key")
+    with pytest.raises(Conflict, match="cannot be told now") as refused:
         offered(institute)
+    assert "second does not tell (" in refused.value.detail
+    assert "make it answer, or remove the provider" in refused.value.detail
+
+
+def test_storage_that_a_host_has_no_more_hinders_no_offer_unless_a_machine_there_may_have_the_volume(
+    institute, double, second
+):
+    """Its row stays for what needs it here."""
+    [place] = second.things("storage_domain")
+    uid = second.plant_vm("elsewhere")
+    second.set_vm(uid, disks=[NAME])
+    second.remove("storage_domain", place)
+    sync_provider(Provider.objects.get(name="second"))
+    assert StorageDomain.objects.get(provider__name="second").status == "unknown"
+    with pytest.raises(Conflict) as refused:
+        offered(institute)
+    assert [reason.code for reason in refused.value.reasons] == ["volume_has_machine"]
+    second.remove("vm", uid)
+    job = made(institute, offered(institute))
+    assert run_to_end(job.pk).status == "finished", Job.objects.get(pk=job.pk).error
+
+
+def test_a_host_that_cannot_tell_of_a_volume_without_its_storage_is_told_as_such(
+    institute, double, second, monkeypatch
+):
+    def refuse(*_args: Any) -> Any:
+        raise errors.NotFound("The storage domain is not there.")
+
+    monkeypatch.setattr(DoubleStorage, "volume_users", refuse)
+    with pytest.raises(Conflict, match="does not run on second: define and start it there, or remove the provider"):
+        offered(institute)
+
+
+def test_hosts_are_asked_side_by_side_and_of_many_silent_ones_a_few_are_named(institute, double, second, monkeypatch):
+    [twin] = StorageDomain.objects.filter(provider__name="second")
+    for number in range(6):
+        far = Provider.objects.create(
+            name=f"far-{number}", kind="double", address="double:///nowhere", options={"calls_at_once": "no"}
+        )
+        StorageDomain.objects.create(
+            provider=far, name="nfs", external_id=twin.external_id, shared_source=twin.shared_source
+        )
+    asked: list[int] = []
+    ask = at_once.ask_at_once
+
+    def counted(several: Any) -> Any:
+        asked.append(len(several))
+        return ask(several)
+
+    monkeypatch.setattr(operations, "ask_at_once", counted)
+    with pytest.raises(Conflict) as refused:
+        offered(institute)
+    assert asked == [7]
+    assert refused.value.detail.count("does not tell (") == 5
+    assert "1 more does not tell." in refused.value.detail
+
+
+def test_what_was_offered_is_found_however_many_disks_of_ours_are_listed_before_it(institute, double, monkeypatch):
+    """And stays on the list, before these."""
+    job = made(institute, offered(institute))
+    monkeypatch.setattr(hypervisor_storage, "MOST_VOLUMES", 2)
+    for number in range(3):
+        uid = uuid4()
+        double.plant_volume(f"a-{number}", b"", marker={"portal_id": str(portal_id()), "uid": str(uid)})
+    domain = institute.template.storage_domain_id
+    _domain, listed = template_copies.offers(institute.actor("root"), domain)
+    assert [one.volume.external_id for one in listed] == [NAME]
+    double.plant_volume("b", b"")
+    double.plant_volume("c", b"")
+    _domain, listed = template_copies.offers(institute.actor("root"), domain)
+    assert [one.volume.external_id for one in listed] == ["b", "c"]
+    assert offered(institute, "informatics").name == NAME
+    assert run_to_end(job.pk).status == "finished", Job.objects.get(pk=job.pk).error
 
 
 def changed(double: HypervisorDouble, offer: VolumeOffer, how: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
+from portal.hypervisors.base import MOST_VOLUMES
 from portal.hypervisors.errors import (
     AlreadyExists,
     Busy,
@@ -128,18 +129,34 @@ class DoubleStorage(DoubleCalls):
 
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
         with self.call("volumes", storage_domain), self.store.open() as db:
-            _refuse_missing(db, storage_domain)
-            machines = every(db, "vm")
-            return tuple(
-                _volume_found(
-                    key,
-                    body,
-                    {uid: vm for uid, vm in machines.items() if key in vm["disks"]},
-                    is_ours=self._is_ours(body),
-                )
-                for key, body in sorted(every(db, "disk").items())
-                if body["storage_domain"] == storage_domain and not key.endswith(".iso")
+            found = self._volumes(db, storage_domain)
+            told = sorted(found, key=lambda row: (row.uid is not None, row.is_other_portals))[:MOST_VOLUMES]
+            return tuple(row for row in found if row in told)
+
+    def find_volume(self, storage_domain: str, external_id: str) -> VolumeFound | None:
+        with self.call("find_volume", external_id), self.store.open() as db:
+            return next((row for row in self._volumes(db, storage_domain) if row.external_id == external_id), None)
+
+    def volume_users(self, storage_domain: str, external_id: str) -> tuple[str, ...]:
+        with self.call("volume_users", external_id), self.store.open() as db:
+            if get(db, "storage_domain", storage_domain) is None:
+                return tuple(sorted(vm["name"] for vm in every(db, "vm").values() if external_id in vm["disks"]))
+            found = [row for row in self._volumes(db, storage_domain) if row.external_id == external_id]
+            return found[0].users if found else ()
+
+    def _volumes(self, db: sqlite3.Connection, storage_domain: str) -> list[VolumeFound]:
+        _refuse_missing(db, storage_domain)
+        machines = every(db, "vm")
+        return [
+            _volume_found(
+                key,
+                body,
+                {uid: vm for uid, vm in machines.items() if key in vm["disks"]},
+                is_ours=self._is_ours(body),
             )
+            for key, body in sorted(every(db, "disk").items())
+            if body["storage_domain"] == storage_domain and not key.endswith(".iso")
+        ]
 
     def volume_head(self, storage_domain: str, external_id: str, *, length: int) -> bytes:
         with self.call("volume_head", external_id), self.store.open() as db:

@@ -47,6 +47,8 @@ READS: dict[str, Callable[[Driver], Any]] = {
     "find_network": lambda driver: driver.find_network(UID),
     "copied_bytes": lambda driver: driver.copied_bytes(SPEC),
     "volumes": lambda driver: driver.volumes("pool"),
+    "find_volume": lambda driver: driver.find_volume("pool", "disk"),
+    "volume_users": lambda driver: driver.volume_users("pool", "disk"),
     "volume_head": lambda driver: driver.volume_head("pool", "disk", length=1),
     "disk_sizes": lambda driver: driver.disk_sizes((str(UID),)),
     "find_vm": lambda driver: driver.find_vm(UID),

@@ -6,16 +6,19 @@ from html import unescape
 from http import HTTPStatus
 from typing import Any
 
+import lxml.html
 import pytest
 
-from compute import sealing
-from compute.models import StorageDomain, Template, Vm, VolumeOffer
+from compute import resources, sealing
+from compute.models import StorageAssignment, StorageDomain, Template, Vm, VolumeOffer
 from compute.services import vms
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tenants.models import DataCenter
 from tests.compute.fake_sysprep import stand_in
 from tests.compute.image_files import sound
+
+OFFERS, CENTERS = "//td//form//button", "//select[@name='data_center']/option"
 
 
 @pytest.fixture
@@ -33,6 +36,11 @@ def filled(page: Any, **more: str) -> dict[str, Any]:
     for name in ("data_center", "storage_domain"):
         values[name] = values.get(name) or form.fields[name].choices[0][0]
     return values | more
+
+
+def texts(page: Any, path: str) -> list[str]:
+    """What these elements say."""
+    return [" ".join(one.text_content().split()) for one in lxml.html.fromstring(page.content.decode()).xpath(path)]
 
 
 def test_an_admin_makes_a_template_of_a_machine_that_is_off_and_says_that_it_is_not_sealed(demo, vm):
@@ -120,11 +128,16 @@ def test_a_super_admin_offers_a_volume_and_its_departments_admin_makes_a_templat
     assert "No volume on your data center's storage domains is offered to it. Ask a super-admin" in shelf
     listed = f"/storage-domains/{domain.pk}/volumes/"
     page = root.get(listed)
-    offers = {row["volume"].external_id: len(row["others"]) for row in page.context["rows"]}
-    assert offers == {"golden.qcow2": 2, "mail.qcow2": 0}
+    assert texts(page, CENTERS) == ["Choose …", "informatics", "physics"]
+    assert texts(page, OFFERS) == [], "it was not said to whom"
     assert "Only what no machine has is offered." in page.content.decode()
-    wish = {"name": "golden.qcow2", "data_center": str(physics.pk)}
-    assert root.post(f"{listed}offer/", wish).headers["Location"] == listed
+    chosen = f"{listed}?data_center={physics.pk}"
+    page = root.get(chosen)
+    assert texts(page, OFFERS) == ["Offer to physics"]
+    wish = posted(page, "//td//form")
+    assert wish == {"name": "golden.qcow2", "data_center": str(physics.pk)}
+    assert root.post(f"{listed}offer/", wish).headers["Location"] == chosen
+    assert texts(root.get(chosen), OFFERS) == [""], "what takes it back"
     offer = VolumeOffer.objects.get()
     address = f"/templates/new/?offer={offer.pk}"
     assert address in admin.get("/images/").content.decode()
@@ -138,3 +151,31 @@ def test_a_super_admin_offers_a_volume_and_its_departments_admin_makes_a_templat
     assert Template.objects.get(name="golden").owner == physics
     assert root.post(f"/volume-offers/{offer.pk}/withdraw/").headers["Location"] == listed
     assert address not in admin.get("/images/").content.decode()
+
+
+def posted(page: Any, form: str) -> dict[str, str]:
+    """What this form posts."""
+    inputs = lxml.html.fromstring(page.content.decode()).xpath(f"{form}//input")
+    return {one.get("name"): one.get("value") for one in inputs if one.get("name") != "csrfmiddlewaretoken"}
+
+
+def test_however_many_data_centers_could_have_them_a_page_of_volumes_names_a_bounded_number_once(demo, monkeypatch):
+    monkeypatch.setattr(resources, "MOST_OFFERED", 3)
+    domain, root = StorageDomain.objects.get(), demo.browser("admin")
+    for number in range(5):
+        demo.double.plant_volume(f"golden-{number}.qcow2", b"")
+        center = DataCenter.objects.create(name=f"z-{number}")
+        StorageAssignment.objects.create(storage_domain=domain, data_center=center)
+    listed = f"/storage-domains/{domain.pk}/volumes/"
+    page = root.get(listed)
+    assert len(texts(page, CENTERS)) == 4
+    assert "4 more are not listed here. Volumes are offered to them over the API." in page.content.decode()
+    page = root.get(f"{listed}?data_center={center.pk}")
+    assert page.context["chosen"] == center, "it need not be among them"
+    assert len(texts(page, CENTERS)) == 5
+    assert texts(page, OFFERS) == ["Offer to z-4"] * 5
+    for strange in ("x", "1", str(domain.pk)):
+        assert texts(root.get(f"{listed}?data_center={strange}"), OFFERS) == []
+    StorageAssignment.objects.exclude(data_center=center).delete()
+    page = root.get(listed)
+    assert texts(page, f"{OFFERS} | {CENTERS}") == ["Offer to z-4"] * 5, "there is nothing to choose"

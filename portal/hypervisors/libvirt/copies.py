@@ -111,20 +111,59 @@ class Copies:
         Libvirt lists what was there when somebody read the pool last. What a machine has there besides is told too, without
         format and size: the storage may be other hosts' as well, and the machine come from one of them.
         """
+        return self._volumes(storage_domain)
+
+    def find_volume(self, storage_domain: str, external_id: str) -> VolumeFound | None:
+        """One of them; of the others nothing is read but their names."""
+        return next(iter(self._volumes(storage_domain, only=external_id)), None)
+
+    def _volumes(self, storage_domain: str, *, only: str | None = None) -> tuple[VolumeFound, ...]:
         with calling("list volumes"):
             pool = self._storage.pool_of(storage_domain)
             conn = self._session.libvirt()
             users = tuple(those_there(conn.listAllDomains(0), _user))
             there = dict(named(pool.listAllVolumes(0)))
-            listed = sorted(name for name in there if not self._is_internal(name))[:MOST_VOLUMES]
+            wanted = {name for name in there if only in {None, name} and not self._is_internal(name)}
+            listed = sorted(wanted, key=self._rank)[:MOST_VOLUMES]
             rows = {name: facts for name in listed if (facts := _facts(there[name])) is not None}
             told = storage_xml.read_pool(pool.XMLDesc(0))
             if told.holds_devices:
                 users = tuple(_by_volume(conn, user) for user in users)
             folder = told.path.rstrip("/")
             for name in self._had(pool.name(), folder, users) - rows.keys():
-                rows[name] = replace(UNREAD, path=f"{folder}/{name}")
+                if only in {None, name}:
+                    rows[name] = replace(UNREAD, path=f"{folder}/{name}")
             return tuple(self._found(pool.name(), name, rows[name], users) for name in sorted(rows))
+
+    def _rank(self, name: str) -> tuple[bool, bool, str]:
+        """Others' first, then portals' disks, then our own, of which nobody asks here."""
+        portal_id = self._session.portal_id
+        return names.volume_uid(portal_id, name) is not None, names.is_other_portals(portal_id, name), name
+
+    def volume_users(self, storage_domain: str, external_id: str) -> tuple[str, ...]:
+        """Where the pool is not running they are known by the names of what they have: nobody tells its folder any more."""
+        with calling("look who has a volume"):
+            pool = self._storage.pool(storage_domain)
+            if pool is None or not pool.isActive():
+                return self._may_have(storage_domain, external_id)
+            found = self.find_volume(storage_domain, external_id)
+            return found.users if found is not None else ()
+
+    def _may_have(self, storage_domain: str, name: str) -> tuple[str, ...]:
+        """What lies in a running pool over a shared source is known: it is that one's, which is asked for by itself.
+
+        A pool over a mere folder may be one over the same storage, mounted by hand.
+        """
+        if name.startswith(storage_xml.UNIT):  # a machine's path of it is another on each host
+            raise NotFound(
+                "The storage domain is not there.", detail=f"no pool {storage_domain!r} to look up {name!r} in"
+            )
+        conn = self._session.libvirt()
+        running = conn.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)
+        pools = those_there(running, lambda pool: storage_xml.read_pool(pool.XMLDesc(0)))
+        known = {place for pool in pools if pool.shared_source for place in (pool.name, pool.path.rstrip("/")) if place}
+        users = those_there(conn.listAllDomains(0), _user)
+        return tuple(sorted(user.name for user in users if any(_is_named(one, name, known) for one in user.has)))
 
     def _had(self, pool: str, folder: str, users: Iterable[_User]) -> set[str]:
         """The names of what machines have in a pool, by path or by name."""
@@ -186,6 +225,12 @@ def _by_volume(conn: Any, user: _User) -> _User:
                 if not is_missing(error):
                     raise
     return replace(user, has=user.has | found)
+
+
+def _is_named(had: Any, name: str, known: set[str]) -> bool:
+    """Whether a path, or a volume as (pool, name), is of this name, and not in one of these pools or folders."""
+    place, found = had if isinstance(had, tuple) else had.rpartition("/")[::2]
+    return found == name and place not in known
 
 
 @contextmanager

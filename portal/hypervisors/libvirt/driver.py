@@ -155,6 +155,12 @@ class LibvirtDriver(Driver):
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
         return self._copies.volumes(storage_domain)
 
+    def find_volume(self, storage_domain: str, external_id: str) -> VolumeFound | None:
+        return self._copies.find_volume(storage_domain, external_id)
+
+    def volume_users(self, storage_domain: str, external_id: str) -> tuple[str, ...]:
+        return self._copies.volume_users(storage_domain, external_id)
+
     def volume_head(self, storage_domain: str, external_id: str, *, length: int) -> bytes:
         return self._copies.volume_head(storage_domain, external_id, length=length)
 

@@ -75,6 +75,8 @@ MADE_ELSEWHERE = frozenset({"gluster"})
 UNREAD = ("gluster", "iscsi-direct", "rbd", "sheepdog")
 # Their volumes are units of somebody's storage; none is made or grows here.
 UNITS = frozenset({"iscsi", "iscsi-direct", "mpath", "scsi"})
+# With which libvirt begins the names of these, which it makes of their numbers.
+UNIT = "unit:"
 # The parts of a pool's source that make it the same pool on another host. A folder, a volume group or a disk of a host is
 # that host's alone, as far as libvirt can tell.
 SHARED = {

@@ -112,12 +112,22 @@ class Disks:
 
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
         """The disks in a storage domain by name, whoever's they are."""
+        found = self._volumes(storage_domain)
+        told = set(sorted(found, key=lambda key: found[key].uid is not None)[:MOST_VOLUMES])  # ours last, else by name
+        return tuple(volume for key, volume in found.items() if key in told)
+
+    def find_volume(self, storage_domain: str, external_id: str) -> VolumeFound | None:
+        """One of them."""
+        return self._volumes(storage_domain).get(external_id)
+
+    def _volumes(self, storage_domain: str) -> dict[str, VolumeFound]:
+        """All of them, by their ids, in the order of their names."""
         with calling("list disks"):
             domain = self._session.system().storage_domains_service().storage_domain_service(engine_id(storage_domain))
             listed = sorted(domain.disks_service().list(), key=lambda one: one.alias or one.name or "")
             portal_id = self._session.portal_id
             found = (convert.volume(one, storage_domain=storage_domain, portal_id=portal_id) for one in listed)
-            return tuple(volume for volume in found if volume is not None)[:MOST_VOLUMES]
+            return {volume.external_id: volume for volume in found if volume is not None}
 
     def require_ours(self, ref: DiskRef) -> str:
         """The engine's id of a disk of ours that a machine may get, within ``calling``. Raises ``NotFound`` and ``Busy``."""

@@ -162,6 +162,13 @@ class OvirtDriver(Driver):
     def volumes(self, storage_domain: str) -> tuple[VolumeFound, ...]:
         return self._disks.volumes(storage_domain)
 
+    def find_volume(self, storage_domain: str, external_id: str) -> VolumeFound | None:
+        return self._disks.find_volume(storage_domain, external_id)
+
+    def volume_users(self, storage_domain: str, external_id: str) -> tuple[str, ...]:
+        found = self.find_volume(storage_domain, external_id)
+        return found.users if found is not None else ()
+
     def volume_head(self, storage_domain: str, external_id: str, *, length: int) -> bytes:
         raise Unsupported(detail="the bytes of a disk")
 

@@ -95,6 +95,10 @@ def test_a_volume_of_somebody_elses_is_listed_with_who_has_it_and_copied(things:
         (),
         False,
     )
+    assert {name: things.driver.find_volume(pool, name) for name in listed} == listed
+    assert {name: things.driver.volume_users(pool, name) for name in listed} == {
+        name: row.users for name, row in listed.items()
+    }
     by_uid = {row.uid: row for row in listed.values()}
     assert (by_uid[ours.uid].users, by_uid[used.uid].users) == ((), ("web-1",))
     assert by_uid[used.uid].user_ids == (machine.external_id,)
@@ -136,7 +140,10 @@ def test_of_what_is_not_there_nothing_is_copied_or_read(world: World, driver: Dr
         lambda: driver.copy_disk(spec, source=VolumeRef("nowhere", "none", "raw")),
         lambda: driver.volume_head(pool, "../../../etc/passwd", length=10),
         lambda: driver.volumes("nowhere"),
+        lambda: driver.find_volume("nowhere", "none"),
     ):
         with pytest.raises(NotFound):
             call()
+    assert driver.find_volume(pool, "none") is None
+    assert driver.volume_users(pool, "none") == driver.volume_users("nowhere", "none") == ()
     assert driver.our_disks(pool) == ()

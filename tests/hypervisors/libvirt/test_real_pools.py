@@ -164,9 +164,15 @@ def test_storage_that_is_mounted_from_the_network_is_read_and_takes_disks(place:
             assert [str(disk.ref.uid) in path.name for path in EXPORT.iterdir()] == [True]
             driver.delete_disk(disk.ref)
             assert list(EXPORT.iterdir()) == []
+            disk = driver.create_disk(DiskSpec(uuid4(), name, 16 * MIB))
+            ref = driver.create_vm(VmSpec(uid := uuid4(), machine := f"net-{uid.hex[:8]}", "", 64, 1, (disk.ref,)))
+            assert driver.volume_users(name, disk.external_id) == (machine,)
             place.libvirtd.virsh("pool-destroy", name)
             sync_provider(place.provider)
             assert row_of(place, name).status == "inactive"
+            assert driver.volume_users(name, disk.external_id) == (machine,), "it has it still, in its definition"
+            assert driver.volume_users(name, "golden.qcow2") == ()
+            driver.delete_vm(ref)
     finally:
         subprocess.run(["umount", "--quiet", str(EXPORT)], check=False, timeout=20)
         EXPORT.rmdir()

@@ -10,7 +10,7 @@ import libvirt
 import pytest
 
 from portal.hypervisors.errors import NotFound
-from portal.hypervisors.libvirt import names
+from portal.hypervisors.libvirt import copies, names
 from portal.hypervisors.libvirt.driver import LibvirtDriver
 from portal.hypervisors.libvirt.xml import parse
 from portal.hypervisors.specs import Connection, NicSpec
@@ -37,6 +37,31 @@ def test_the_folder_of_our_own_pool_is_no_volume_to_make_a_template_of(driver: L
     ]
     try:
         assert [row.external_id for row in driver.volumes(POOL)] == ["golden"]
+    finally:
+        for volume in made:
+            volume.delete()
+
+
+def test_disks_of_portals_push_nobodys_volume_off_the_list_and_one_is_found_by_name_on_no_list(
+    driver: LibvirtDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "MOST_VOLUMES", 2)
+    pool = driver._session.libvirt().storagePoolLookupByName(POOL)
+    ours, anothers = (names.volume(portal, uuid4(), suffix="qcow2") for portal in (PORTAL, UUID(int=1)))
+    made = [
+        pool.createXML(f"<volume><name>{name}</name><capacity>1</capacity></volume>")
+        for name in (ours, names.volume(PORTAL, uuid4(), suffix="qcow2"), anothers, "zoo")
+    ]
+    try:
+        assert [row.external_id for row in driver.volumes(POOL)] == sorted([anothers, "zoo"])
+        made.append(pool.createXML("<volume><name>zebra</name><capacity>1</capacity></volume>"))
+        assert [row.external_id for row in driver.volumes(POOL)] == ["zebra", "zoo"]
+        for name in (ours, anothers, "zoo"):
+            found = driver.find_volume(POOL, name)
+            assert found is not None
+            assert (found.external_id, found.uid is None, found.size_bytes) == (name, name != ours, 1)
+        assert driver.find_volume(POOL, "none") is None
+        assert driver.find_volume(POOL, "") is None
     finally:
         for volume in made:
             volume.delete()
@@ -82,8 +107,55 @@ def test_a_file_that_a_machine_has_and_its_pool_does_not_list_yet_is_told_with_t
     mail(f"{folder}/migrated.qcow2")
     [row] = driver.volumes(POOL)
     assert (row.external_id, row.users, row.in_use, row.format) == ("migrated.qcow2", ("mail",), True, "")
+    assert driver.find_volume(POOL, "migrated.qcow2") == row
+    assert driver.volume_users(POOL, "migrated.qcow2") == ("mail",)
+    assert driver.volume_users(POOL, "other.qcow2") == ()
     mail(f"{folder}/below/other.qcow2")
     assert [one.external_id for one in driver.volumes(POOL)] == ["migrated.qcow2"]
+
+
+SHARE = """<pool type='netfs'><name>{name}</name><source><host name='nas'/><dir path='/{name}'/><format type='nfs'/></source>
+<target><path>/mnt/{name}</path></target></pool>"""
+BY_NAME = MAIL.replace("type='file'", "type='volume'").replace("file='{path}'", "pool='{pool}' volume='golden'")
+
+
+@pytest.fixture
+def shares(driver: LibvirtDriver) -> Iterator[dict[str, Any]]:
+    """Two pools over storage of the network, which run."""
+    made = {}
+    for name in ("gold", "lead"):
+        made[name] = driver._session.libvirt().storagePoolDefineXML(SHARE.format(name=name))
+        made[name].create()
+    yield made
+    for pool in made.values():
+        if pool.name() in driver._session.libvirt().listStoragePools():
+            pool.destroy()
+        if pool.name() in driver._session.libvirt().listDefinedStoragePools():
+            pool.undefine()
+
+
+@pytest.mark.parametrize("is_defined", [True, False])
+def test_of_a_pool_that_does_not_run_those_machines_are_told_that_may_have_the_volume(
+    driver: LibvirtDriver, mail: Callable[[str], Any], shares: dict[str, Any], *, is_defined: bool
+) -> None:
+    """Their paths stay in their definitions; what is in another pool over storage of the network is not it."""
+    shares["gold"].destroy()
+    if not is_defined:
+        shares["gold"].undefine()
+    for path, users in {
+        "/mnt/gold/golden": ("mail",),
+        "/mnt/by-hand/golden": ("mail",),
+        "/mnt/lead/golden": (),
+        "/mnt/gold/golden.old": (),
+    }.items():
+        mail(path).destroy()
+        assert driver.volume_users("gold", "golden") == users, path
+        assert driver.volume_users("lead", "golden") == (("mail",) if path.startswith("/mnt/lead/") else ()), path
+    for pool, users in {"gold": ("mail",), "lead": ()}.items():
+        driver._session.libvirt().defineXML(BY_NAME.format(pool=pool))
+        assert driver.volume_users("gold", "golden") == users, pool
+    with pytest.raises(NotFound):
+        driver.volume_users("gold", "unit:0:0:1")
 
 
 GROUP = """<pool type='logical'><name>lab</name><source><name>lab</name></source>
