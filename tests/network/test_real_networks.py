@@ -203,6 +203,12 @@ def test_no_machine_serves_addresses_to_its_neighbours(departments: Departments)
     assert {frame.source_ip for frame in at_ada.received(where=_offers)} == {gateway(ada)}
 
 
+def test_no_machine_answers_a_neighbours_client_from_a_port_of_its_choice(departments: Departments) -> None:
+    """A client of DHCP looks only to which port an answer goes."""
+    script = f"timeout 1 tftp -g -r offer-of-bobs -l /dev/null {departments.ada.address} 68"
+    spoof(departments, script, _says("offer-of-bobs"))
+
+
 def test_no_machine_speaks_ipv6(departments: Departments) -> None:
     script = "ip link set eth0 down; ip link set eth0 up; ping6 -c2 -W1 -I eth0 ff02::1"
     restore = (
