@@ -9,11 +9,11 @@ from uuid import uuid5
 
 import libvirt
 
-from portal.hypervisors.errors import AlreadyExists, NetworkGone, NotFound
+from portal.hypervisors.errors import AlreadyExists, HypervisorError, NetworkGone, NotFound
 from portal.hypervisors.libvirt import domain_xml, names, network_xml
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.domain_xml import DomainFacts, NicSource
-from portal.hypervisors.libvirt.failures import is_missing, refuse_silence, those_there
+from portal.hypervisors.libvirt.failures import is_missing, refuse_silence, those_there, translated
 from portal.hypervisors.libvirt.network_xml import NetworkFacts
 from portal.hypervisors.specs import NicSpec
 
@@ -45,7 +45,25 @@ class Offered:
         if not names.items() <= dict(facts.nics).items():
             kept = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
             domain = self._session.libvirt().defineXML(domain_xml.on_networks(kept, names))
+        if names and domain.hasManagedSaveImage(0):
+            self._follow_saved(domain, names)
         return domain
+
+    @staticmethod
+    def _follow_saved(domain: Any, names: dict[str, str]) -> None:
+        """With memory that was saved a machine goes on by the description that was saved with it, whatever its own says."""
+        try:
+            saved = domain.managedSaveGetXMLDesc(libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE)
+            there = dict(domain_xml.read_domain(saved).nics)
+            if any(there.get(mac, name) != name for mac, name in names.items()):
+                domain.managedSaveDefineXML(domain_xml.on_networks(saved, names), 0)
+        except libvirt.libvirtError as error:
+            if type(translated(error, what="read saved memory")) is HypervisorError:
+                raise NetworkGone(
+                    "What was saved of the machine's memory cannot be read, so it is not known on which network it would go on. Stop it, which discards that memory, then run it again.",
+                    detail=str(error),
+                ) from error
+            raise
 
     def _name_of(self, uid: str) -> str:
         """The name that a network of nobody's has now: that is what a card is put on. By now it may lead elsewhere."""

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from select import select
 from socket import AF_INET, AF_INET6, SOCK_DGRAM, if_nametoindex, socket
 from subprocess import PIPE
@@ -29,6 +30,7 @@ from tests.lab.libvirt_server import LibvirtServer
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.long, pytest.mark.once]
 
+SAVED = Path("/var/lib/libvirt/qemu/save")
 RANGE = "10.89.0.0/24"
 THEIRS = """<network><name>theirs</name><forward mode='nat'/><bridge name='theirs0'/>
 <ip address='10.89.0.1' netmask='255.255.255.0'><dhcp><range start='10.89.0.10' end='10.89.0.20'/></dhcp></ip></network>"""
@@ -95,6 +97,7 @@ def test_a_department_has_a_machine_on_what_was_offered_and_the_host_stays_as_it
         stopped_and_back(place, guest)
         renewed(place, guest)
         renamed_and_replaced(place, guest)
+        saved_and_renamed(place, guest)
         place.ended(vms.delete_vm(place.actor("alice"), vm.pk))
         for row in rows:
             sharing.unassign(place.actor("root"), place.centers["physics"].pk, "network", row.pk)
@@ -185,6 +188,44 @@ def renamed_and_replaced(place: RealPlace, guest: Guest) -> None:
     defined_anew(place, "labs", lasting)
     sync_provider(place.provider)
     assert Network.objects.get(name="theirs").status == "operational"
+
+
+def saved_and_renamed(place: RealPlace, guest: Guest) -> None:
+    """It goes on with memory that was saved, on its network, though another has the name that was saved with it."""
+    virsh, boot = place.libvirtd.virsh, "cat /proc/sys/kernel/random/boot_id"
+    lasting = virsh("net-dumpxml", "theirs", "--inactive").stdout
+    place.do("run", guest.vm)
+    booted = guest.as_root(boot)
+    virsh("managedsave", guest.domain)
+    defined_anew(place, "theirs", lasting.replace("<name>theirs<", "<name>labs<"))
+    another = place.libvirtd.folder / "another.xml"
+    another.write_text("<network><name>theirs</name><bridge name='theirs1'/></network>")
+    virsh("net-define", str(another))
+    virsh("net-start", "theirs")
+    sync_provider(place.provider)
+    place.do("run", guest.vm)
+    assert networks_of(guest) == ["labs", None]
+    assert guest.as_root(boot) == booted, "it was not started anew"
+    unreadable(place, guest)
+    virsh("net-destroy", "theirs")
+    virsh("net-undefine", "theirs")
+    defined_anew(place, "labs", lasting)
+    sync_provider(place.provider)
+
+
+def unreadable(place: RealPlace, guest: Guest) -> None:
+    """Where nobody can tell on which network it would go on it does not, until what was saved is discarded."""
+    place.libvirtd.virsh("managedsave", guest.domain)
+    with (SAVED / f"{guest.domain}.save").open("r+b") as image:
+        image.write(b"LibvirtQemudPart")  # as libvirt leaves it when it is interrupted
+    sync_provider(place.provider)
+    failed = run_to_end(vms.run_vm(place.actor("alice"), guest.vm.pk).pk)
+    assert (failed.status, failed.error["code"]) == ("failed", "hypervisor_network_gone")
+    assert "Stop it" in failed.error["text"]
+    place.do("stop", guest.vm)
+    place.do("run", guest.vm)
+    assert networks_of(guest) == ["labs", None]
+    place.do("stop", guest.vm)
 
 
 def defined_anew(place: RealPlace, name: str, text: str) -> None:
