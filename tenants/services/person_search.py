@@ -42,7 +42,7 @@ def person_meant(typed: str) -> AskedPerson | None:
     rows = list(Directory.objects.all())
     meant = login_name(typed, rows)
     row = next((row for row in rows if row.enabled and row.pk == meant.directory), None)
-    if row is None or not meant.name or known_person(typed) is not None:
+    if row is None or not meant.name or "\x00" in typed or known_person(typed) is not None:
         return None
     try:
         with asking(row) as connection:
