@@ -45,6 +45,7 @@ TICKET_BYTES = 32
 LOST_SECONDS = 30  # without a heartbeat; sockets give one every 10
 MOST_OF_USER = 20  # open at once, tickets that wait for their socket included
 MOST_OF_MACHINE = 40  # more than one person may have, who could shut the others out
+MOST_TOLD = 300  # characters of a place that a hypervisor names: it may name one of any length
 RELAYED = ("vnc",)  # what our own end can carry, whatever a provider offers
 VERB = "VM_CONNECT"
 VIEWING = "viewing"  # the log-in that asked for it sees the portal as somebody else meanwhile
@@ -175,24 +176,31 @@ def console_refused(uid: UUID, *, why: str, client_address: str) -> None:
 def console_target(console: Console) -> ConsoleTarget:
     """Have the hypervisor open its end, and see that it is one. Raises ``HypervisorError``.
 
-    ``DisplayRefused`` where it names a place that is none of its hosts'; super-admins are told which.
+    ``DisplayRefused`` where it names a place that is none of its hosts'; super-admins are told which, once within some minutes for
+    each machine and reason, however often its screen is asked for.
     """
     vm = console.vm
     try:
         target = driver_for(vm.provider).console(VmRef(vm.uid, vm.external_id), protocol=console.protocol)
         return checked(target, reach_of(vm.provider, target))
     except DisplayRefused as error:
-        record(
-            system_actor(),
-            "PROVIDER_DISPLAY_REFUSED",
-            outcome=Outcome.NOTED,
-            severity=Severity.ALERT,
-            subject=Subject("provider", vm.provider_id, vm.provider.name),
-            correlation_id=console.uid,
-            message=kept(CONSOLE_ENDINGS[error.code]),
-            data={"vm": str(vm.uid), "told": error.detail},
-        )
+        if is_news(f"{vm.uid} {error.code}", of="display refused"):
+            _tell_of_display(console, error)
         raise
+
+
+def _tell_of_display(console: Console, error: DisplayRefused) -> None:
+    provider = console.vm.provider
+    record(
+        system_actor(),
+        "PROVIDER_DISPLAY_REFUSED",
+        outcome=Outcome.NOTED,
+        severity=Severity.ALERT,
+        subject=Subject("provider", provider.pk, provider.name),
+        correlation_id=console.uid,
+        message=kept(CONSOLE_ENDINGS[error.code]),
+        data={"vm": str(console.vm_id), "told": error.detail[:MOST_TOLD]},
+    )
 
 
 def console_opened(console: Console) -> None:

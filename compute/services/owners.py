@@ -44,6 +44,6 @@ def _known(username: str) -> User | None:
         return None
     row = known_person(username)
     if row is None:
-        text = _("There is no user %(name)s.") % {"name": username[:64]}
+        text = _("There is no user %(name)s.") % {"name": username[:64].replace("\x00", "\N{REPLACEMENT CHARACTER}")}
         raise Invalid(text, reasons=(Reason("owner_invalid", text, "owner"),))
     return row

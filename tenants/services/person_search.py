@@ -44,7 +44,7 @@ def person_meant(typed: str, *, field: str) -> AskedPerson | None:
     meant = _login_meant(typed, rows)
     row = next((row for row in rows if row.enabled and row.pk == meant.directory), None)
     known = known_person(typed) if row is not None and meant.name else None
-    if row is None or not meant.name or (known is not None and known.directory_id is None):
+    if row is None or not meant.name or "\x00" in typed or (known is not None and known.directory_id is None):
         return None
     try:
         with asking(row) as connection:

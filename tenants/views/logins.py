@@ -21,7 +21,7 @@ from django_htmx.http import HttpResponseClientRefresh
 from portal.common.actor import Actor, Door
 from portal.common.drafts import draft_in, keep_draft
 from portal.common.errors import NotAuthenticated, PortalError, TooMany, Unavailable
-from portal.common.http import actor_of
+from portal.common.http import actor_of, takes_nul
 from portal.common.sessions import OWES_FACTOR
 from tenants.models import User
 from tenants.services import factors
@@ -35,6 +35,7 @@ PENDING_SALT = "pending log-in"
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
+@takes_nul
 @require_http_methods(["GET", "HEAD", "POST"])
 def log_in(request: HttpRequest) -> HttpResponse:
     """Name and password, then on to the page that was asked for."""

@@ -18,12 +18,13 @@ from compute.services.adoption import Adoption
 from compute.services.wishes import VmRequest
 from compute.sync.inventory import sync_provider
 from portal.common.errors import Conflict, Invalid, NotFound, NotPermitted
+from portal.common.sealed import seal
 from portal.events.models import Event
 from portal.hypervisors.models import Provider
 from portal.jobs.engine import run_to_end
 from portal.jobs.models import Job
 from tenants import quota
-from tenants.models import QuotaCharge, User
+from tenants.models import Directory, QuotaCharge, User
 from tenants.models.quota import Dimension
 from tests.doubles.hypervisor_state import Fault, HypervisorDouble
 from tests.people import PASSWORD, Institute, the_institute
@@ -210,6 +211,19 @@ def test_what_cannot_be_adopted_is_refused_by_name_and_the_others_too(place, fou
     if why == "marked":
         assert "it bears another portal's mark." in caught.value.detail
     assert not Vm.objects.filter(external_id=found["dns"].external_id).exists()
+
+
+def test_an_owner_with_a_nul_in_his_name_is_nobody_to_database_and_directory(place, found):
+    silent = {"urls": ["ldaps://127.0.0.1:1"], "bind_dn": "cn=portal,dc=uni", "base_dn": "dc=uni"}
+    Directory.objects.create(name="uni", kind="openldap", sealed_password=seal(PASSWORD), **silent)
+    root, who = place.actor("root"), "ali\x00ce"
+    asked = adoption.with_owner(root, wish(place, found["dns"], owner=f"uni\\{who}"))
+    for wanted in (asked, wish(place, found["dns"], owner=who)):
+        for refuse in (adoption.plan_adoption, adoption.adopt):
+            with pytest.raises(Invalid) as refused:
+                refuse(root, wanted)
+            assert [(one.code, one.field) for one in refused.value.reasons] == [("owner_invalid", "owner")]
+    assert Event.objects.filter(code="VMS_ADOPT_REFUSED", data__icontains="ali").count() == 2
 
 
 def test_unknown_owner_data_center_and_machines_are_refused(place, found):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import libvirt
 import lxml.html
 import pytest
 import yaml
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from compute.models import Vm
@@ -22,6 +24,9 @@ from portal.hypervisors.specs import InitialRun, Marker, VmSpec
 from portal.jobs.models import Job
 from tenants import quota
 from tenants.models.quota import Dimension
+from tests.edge.access_bodies import address as where
+from tests.edge.access_bodies import body
+from tests.edge.access_pages import PAGES as ACCESS
 from tests.edge.world import World, routes
 
 pytestmark = [pytest.mark.long, pytest.mark.once]
@@ -390,6 +395,31 @@ def test_IN18_no_page_breaks_by_its_query(world):  # noqa: N802
             answer = browser.get(page.format(text, text))
             assert answer.status_code == (400 if text == "%00" else 200), page
             assert "<script>" not in answer.content.decode()
+
+
+def test_IN18_no_field_of_a_form_holds_a_nul_which_no_database_keeps(world):  # noqa: N802
+    root = world.browser("root")
+    pages = [operation for operation in ACCESS if operation.startswith("POST ") and operation != "POST /login/"]
+    assert len(pages) > 50
+    for operation in pages:
+        path, form = where(world, operation.split()[1]), body(world, operation)
+        for wrong in ({"owner": "ali\x00ce"}, {"machine": ["", "\x00"]}, {"na\x00me": ""}):
+            assert root.post(path, form | wrong).status_code == 400, operation
+        as_text = urlencode(form | {"role": "\x00"}, doseq=True)
+        answer = root.post(path, as_text, content_type="application/x-www-form-urlencoded")
+        assert answer.status_code == 400, operation
+
+
+def test_IN18_where_a_nul_is_no_fault_of_a_form_the_answer_is_what_it_is_otherwise(world):  # noqa: N802
+    form = {"data_center": world.ids["data_center"], "file": SimpleUploadedFile("disk.raw", bytes(1024))}
+    assert world.browser("admin").post("/images/upload/", form).status_code == 302
+    for wrong in ("username", "password", "next", "session"):
+        refused = Client().post("/login/", {"username": "nobody", "password": "x", wrong: "\x00"})
+        assert refused.status_code == 401, "and on record"
+    forger = Client(enforce_csrf_checks=True)
+    assert forger.post("/login/", {"username": "\x00", "password": "x"}).status_code == 403
+    answer = create(world, wish(world, description="a\x00b"))
+    assert fields(answer) == {"description"}, "the API says which field"
 
 
 def test_IN18_no_cookie_breaks_a_door(world):  # noqa: N802

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import pytest
 from compute.models import Vm
 from compute.sync.watcher import look_at
 from network.models import Network
+from portal.hypervisors.libvirt.network_xml import refreshed
 from tests.guest.conftest import make_key
 from tests.hypervisors.libvirt.real import Guest, ref, until
 from tests.network.conftest import HOST_OUTSIDE, HOST_PRIVATE, HOST_PUBLIC, OUTSIDE, PORT, Departments
@@ -201,6 +203,22 @@ def test_no_machine_serves_addresses_to_its_neighbours(departments: Departments)
         until(lambda: at_bob.sent(where=_offers), "an offer of the false server", seconds=10)
     bob.as_root("killall udhcpd")
     assert {frame.source_ip for frame in at_ada.received(where=_offers)} == {gateway(ada)}
+
+
+def test_no_machine_answers_a_neighbours_client_from_a_port_of_its_choice(departments: Departments) -> None:
+    """A client of DHCP looks only to which port an answer goes."""
+    script = f"timeout 1 tftp -g -r offer-of-bobs -l /dev/null {departments.ada.address} 68"
+    spoof(departments, script, _says("offer-of-bobs"))
+
+
+def test_libvirt_tells_of_a_filter_as_we_write_it_so_that_none_is_made_anew_for_nothing(
+    departments: Departments,
+) -> None:
+    for guest in (departments.ada, departments.carl):
+        described = departments.place.libvirtd.virsh("dumpxml", guest.domain).stdout
+        [name] = re.findall("<filterref filter='(.*)'", described)
+        told = departments.place.libvirtd.virsh("nwfilter-dumpxml", name).stdout
+        assert refreshed(told, [], cidr=network_of(guest).cidr) is None
 
 
 def test_no_machine_speaks_ipv6(departments: Departments) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, collapse_addresses, ip_network
+from typing import Any
 from uuid import UUID
 
 from portal.hypervisors.errors import Invalid
@@ -31,8 +32,9 @@ from portal.hypervisors.libvirt.xml import (
 )
 from portal.hypervisors.specs import Marker, NetworkSpec
 
-# Order of the rules about where a frame goes. Those on the host's addresses and other networks of it are replaced when
-# these change.
+# Order of the rules: who sends, then where a frame goes. Those on the sender are replaced where we have learnt better, those
+# on the host's addresses and other networks of it when these change.
+SENDER_PRIORITIES = frozenset(map(str, range(-900, -800)))
 INSIDE_PRIORITY = -700
 BLOCKED_PRIORITY = -690
 ALLOWED_PRIORITY = -680
@@ -49,7 +51,7 @@ REFUSED = (
     "224.0.0.0/3",
 )
 ROUTER_ADVERTISEMENT = "134"  # of ICMPv6
-VLAN_TAGS = ("0x8100", "0x88a8")  # IEEE 802.1Q and 802.1ad
+VLAN_TAGS = ("vlan", "0x88a8")  # IEEE 802.1Q and 802.1ad, as libvirt writes them
 SMALLEST = 29  # prefix length: the gateway and five machines
 
 
@@ -180,34 +182,61 @@ def network_filter(spec: NetworkSpec, *, name: str, inside: Iterable[str]) -> st
 
 def offered_filter(name: str, uid: UUID) -> str:
     """The filter of a card on what is not ours, whose addresses we do not know: it speaks for its own MAC alone, and hands out
-    no addresses. Its frames bear no tag of a VLAN: no rule looks behind one, and one of VLAN 0 is taken as if it had none.
+    no addresses, from whatever port: who asks for one looks only to which port an answer goes. Its frames bear no tag of a
+    VLAN: no rule looks behind one, and one of VLAN 0 is taken as if it had none.
     """
     root = E.filter(E.uuid(str(uid)), name=name, chain="root", priority="-700")
     root.extend(_own_mac_rules())
     root.extend(_rule("drop", "out", -880, E.mac(protocolid=tag)) for tag in VLAN_TAGS)
-    root.append(_rule("drop", "out", -840, E.ip(protocol="udp", srcportstart="67")))
+    root.extend(_no_answer_rules())
     root.append(_rule("drop", "out", -835, E.ipv6(protocol="udp", srcportstart="547")))
+    root.append(_rule("drop", "out", -835, E.ipv6(protocol="udp", dstportstart="546")))
     root.append(_rule("drop", "out", -830, E.ipv6(protocol="icmpv6", type=ROUTER_ADVERTISEMENT)))
     return write(root)
 
 
-def with_inside(text: str, inside: Iterable[str], *, cidr: str) -> str | None:
-    """The filter of a network, refusing these too; what it refused before stays (it may come back).
+def is_filter(text: str, wanted: str) -> bool:
+    """Whether a filter, as libvirt tells of it, holds what this one does; whatever its UUID."""
+    return _said(parse(text)) == _said(parse(wanted))
+
+
+def _said(element: Element) -> tuple[Any, ...]:
+    return element.tag, dict(element.attrib), [_said(each) for each in element if each.tag != "uuid"]
+
+
+def refreshed(text: str, inside: Iterable[str], *, cidr: str) -> str | None:
+    """The filter of a network, with the rules on senders that it would get today, and refusing these addresses too; those that
+    it refused before stay so (they may come back).
 
     None when there is nothing to change.
     """
     root = parse(text)
+    is_changed = _renew_senders(root)
     rules = list(root.iterfind("rule"))
     old = [rule for rule in rules if rule.get("priority") == str(INSIDE_PRIORITY)]
     allowed = [_network(cidr), *(_target(rule) for rule in rules if rule.get("priority") == str(ALLOWED_PRIORITY))]
     known = {_target(rule) for rule in old}
     new = _refusals({*inside, *map(str, known)}, allowed=allowed, priority=INSIDE_PRIORITY)
-    if {_target(rule) for rule in new} == known:
-        return None
+    if {_target(rule) for rule in new} != known:
+        _exchange(root, old, new)
+        is_changed = True
+    return write(root) if is_changed else None
+
+
+def _renew_senders(root: Element) -> bool:
+    """Whether there was anything to renew."""
+    old = [rule for rule in root.iterfind("rule") if rule.get("priority") in SENDER_PRIORITIES]
+    new = _sender_rules()
+    if [_said(rule) for rule in old] == [_said(rule) for rule in new]:
+        return False
+    _exchange(root, old, new)
+    return True
+
+
+def _exchange(root: Element, old: list[Element], new: list[Element]) -> None:
     for rule in old:
         root.remove(rule)
     root.extend(new)
-    return write(root)
 
 
 def _refusals(cidrs: Iterable[str], *, allowed: list[IPv4Network], priority: int) -> list[Element]:
@@ -240,16 +269,24 @@ def _own_mac_rules() -> list[Element]:
     ]
 
 
+def _no_answer_rules() -> list[Element]:
+    """DHCP's answers: what comes from a server's port, and what goes to a client's."""
+    return [
+        _rule("drop", "out", -840, E.ip(protocol="udp", srcportstart="67")),
+        _rule("drop", "out", -840, E.ip(protocol="udp", dstportstart="68")),
+    ]
+
+
 def _sender_rules() -> list[Element]:
     return [
         *_own_mac_rules(),
         # ARP: for its own address too; 0.0.0.0 asks whether an address is taken.
-        _rule("accept", "out", -880, E.arp(arpsrcipaddr="0.0.0.0", opcode="1")),  # noqa: S104
+        _rule("accept", "out", -880, E.arp(arpsrcipaddr="0.0.0.0", opcode="Request")),  # noqa: S104
         _rule("drop", "out", -870, E.arp(match="no", arpsrcipaddr="$IP")),
         _rule("accept", "inout", -860, E.arp()),
         # DHCP: asked for by anybody, answered by nobody but the host.
         _rule("accept", "out", -850, E.ip(srcipaddr="0.0.0.0", **_DHCP)),  # noqa: S104
-        _rule("drop", "out", -840, E.ip(protocol="udp", srcportstart="67")),
+        *_no_answer_rules(),
         _rule("drop", "out", -830, E.ip(match="no", srcipaddr="$IP")),
         _rule("accept", "out", -820, E.ip(**_DHCP)),
     ]

@@ -293,7 +293,7 @@ class Networks:
                 raise
 
     def refresh_filters(self, network_names: Iterable[str]) -> None:
-        """Refuse what the host got meanwhile, on these networks; within ``calling``."""
+        """Refuse what the host got meanwhile, and what we have learnt to refuse, on these networks; within ``calling``."""
         found = (self._named(name) for name in network_names)
         ours = (facts for facts in (self._facts(each) for each in found if each) if self._session.is_ours(facts.marker))
         self._refresh(list(ours))
@@ -313,7 +313,7 @@ class Networks:
                     continue
                 raise
             inside = self._inside(but=facts.uuid)
-            changed = network_xml.with_inside(found.XMLDesc(0), inside, cidr=facts.cidr)
+            changed = network_xml.refreshed(found.XMLDesc(0), inside, cidr=facts.cidr)
             if changed:
                 self._session.libvirt().nwfilterDefineXML(changed)
 

@@ -9,11 +9,11 @@ from uuid import uuid5
 
 import libvirt
 
-from portal.hypervisors.errors import NetworkGone, NotFound
+from portal.hypervisors.errors import AlreadyExists, HypervisorError, NetworkGone, NotFound
 from portal.hypervisors.libvirt import domain_xml, names, network_xml
 from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.domain_xml import DomainFacts, NicSource
-from portal.hypervisors.libvirt.failures import is_missing, refuse_silence, those_there
+from portal.hypervisors.libvirt.failures import is_missing, refuse_silence, those_there, translated
 from portal.hypervisors.libvirt.network_xml import NetworkFacts
 from portal.hypervisors.specs import NicSpec
 
@@ -42,10 +42,28 @@ class Offered:
             names = {mac: self._name_of(uid) for mac, uid in facts.lent}
         except NotFound as error:
             raise NetworkGone(detail=error.detail) from error
-        if names.items() <= dict(facts.nics).items():
-            return domain
-        kept = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
-        return self._session.libvirt().defineXML(domain_xml.on_networks(kept, names))
+        if not names.items() <= dict(facts.nics).items():
+            kept = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+            domain = self._session.libvirt().defineXML(domain_xml.on_networks(kept, names))
+        if names and domain.hasManagedSaveImage(0):
+            self._follow_saved(domain, names)
+        return domain
+
+    @staticmethod
+    def _follow_saved(domain: Any, names: dict[str, str]) -> None:
+        """With memory that was saved a machine goes on by the description that was saved with it, whatever its own says."""
+        try:
+            saved = domain.managedSaveGetXMLDesc(libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE)
+            there = dict(domain_xml.read_domain(saved).nics)
+            if any(there.get(mac, name) != name for mac, name in names.items()):
+                domain.managedSaveDefineXML(domain_xml.on_networks(saved, names), 0)
+        except libvirt.libvirtError as error:
+            if type(translated(error, what="read saved memory")) is HypervisorError:
+                raise NetworkGone(
+                    "What was saved of the machine's memory cannot be read, so it is not known on which network it would go on. Stop it, which discards that memory, then run it again.",
+                    detail=str(error),
+                ) from error
+            raise
 
     def _name_of(self, uid: str) -> str:
         """The name that a network of nobody's has now: that is what a card is put on. By now it may lead elsewhere."""
@@ -77,7 +95,7 @@ class Offered:
             return True
         return found is not None
 
-    # -- the filter of all these cards: there as long as a machine has one
+    # -- the filter of all these cards: there as long as a machine has one, and as we make it today
 
     @property
     def _filter_name(self) -> str:
@@ -86,9 +104,14 @@ class Offered:
     def _filter(self) -> str:
         if self._session.is_test:
             return ""
-        if self._found_filter() is None:
-            uid = uuid5(self._session.portal_id, "offered")
-            text = network_xml.offered_filter(self._filter_name, uid)
+        uid = uuid5(self._session.portal_id, "offered")
+        text, found = network_xml.offered_filter(self._filter_name, uid), self._found_filter()
+        if found is None or not network_xml.is_filter(found.XMLDesc(0), text):
+            if found is not None and found.UUIDString() != str(uid):
+                raise AlreadyExists(
+                    "The hypervisor has a filter of the portal's name that the portal did not make. Whoever looks after the hypervisor has to remove it.",
+                    detail=f"{self._filter_name} is {found.UUIDString()}",
+                )
             self._session.libvirt().nwfilterDefineXML(text)
         return self._filter_name
 

@@ -13,6 +13,8 @@ from django.db.models import F
 from compute.models import Console
 from compute.services import consoles
 from portal.events.models import Event
+from portal.hypervisors.errors import DisplayRefused
+from portal.hypervisors.specs import ConsoleTarget
 from tenants.services.tokens import create_token
 from tests.compute.console.world import console_row, eventually, farewell, greet, take
 from tests.doubles.hypervisor import DoubleDriver
@@ -259,6 +261,21 @@ def test_IN09_a_screen_that_is_no_screen_of_the_providers_is_not_connected_to(po
     )
     assert str(portal.screen.port) in told.data["told"]
     assert str(portal.screen.port) not in f"{failed.data} {failed.message}", "addresses are for super-admins"
+
+
+def test_a_screen_that_is_refused_again_and_again_raises_one_alarm_for_each_machine_and_reason(portal, monkeypatch):
+    monkeypatch.setattr(DoubleDriver, "is_here", lambda _: False)
+    long = ConsoleTarget("vnc", "x" * 9000, portal.screen.port)
+    console = console_row(portal.open())
+    for driver in ({}, {"console": lambda *_, **_more: long}, {"display_ports": range(1, 2)}):
+        for name, value in driver.items():
+            monkeypatch.setattr(DoubleDriver, name, value)
+        for _ in range(3):
+            with pytest.raises(DisplayRefused):
+                consoles.console_target(console)
+    told = [event.data["told"] for event in Event.objects.filter(code="PROVIDER_DISPLAY_REFUSED").order_by("at")]
+    assert len(told) == 3, "of another place, of none, and of a port"
+    assert max(map(len, told)) == 300
 
 
 def test_a_machine_that_is_off_or_gone_by_now_closes_the_socket(portal):

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address, ip_network
+from pathlib import Path
+from select import select
+from socket import AF_INET, AF_INET6, SOCK_DGRAM, if_nametoindex, socket
+from subprocess import PIPE
+from uuid import UUID, uuid4
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -18,12 +23,14 @@ from compute.services.templates import TemplateRequest, import_template
 from compute.sync.inventory import sync_provider
 from network.models import FoundNetwork, Network
 from portal.common.actor import system_actor
+from portal.hypervisors.libvirt.network_xml import is_filter, offered_filter
 from portal.jobs.engine import run_to_end
 from tests.hypervisors.libvirt.real import Guest, RealPlace, domain_name
 from tests.lab.libvirt_server import LibvirtServer
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.long, pytest.mark.once]
 
+SAVED = Path("/var/lib/libvirt/qemu/save")
 RANGE = "10.89.0.0/24"
 THEIRS = """<network><name>theirs</name><forward mode='nat'/><bridge name='theirs0'/>
 <ip address='10.89.0.1' netmask='255.255.255.0'><dhcp><range start='10.89.0.10' end='10.89.0.20'/></dhcp></ip></network>"""
@@ -46,8 +53,8 @@ def strangers(libvirtd: LibvirtServer) -> Iterator[None]:
         libvirtd.virsh("net-undefine", "theirs")
 
 
-def _ip(arguments: str) -> None:
-    subprocess.run(["ip", *arguments.split()], check=True, timeout=20)
+def _ip(arguments: str) -> str:
+    return subprocess.run(["ip", *arguments.split()], check=True, timeout=20, stdout=PIPE, text=True).stdout
 
 
 def with_system(place: RealPlace) -> Template:
@@ -84,10 +91,13 @@ def test_a_department_has_a_machine_on_what_was_offered_and_the_host_stays_as_it
         assert all(card.find("filterref").get("filter").endswith("-offered") for card in cards)
         guest = place.guest(vm)
         assert ip_address(guest.address) in ip_network(RANGE), "by the DHCP of that network"
+        refuse_answers_to_clients(guest)
         refuse_another_mac(guest)
         assert place.libvirtd.virsh("net-dumpxml", "theirs", "--inactive").stdout == lasting
         stopped_and_back(place, guest)
+        renewed(place, guest)
         renamed_and_replaced(place, guest)
+        saved_and_renamed(place, guest)
         place.ended(vms.delete_vm(place.actor("alice"), vm.pk))
         for row in rows:
             sharing.unassign(place.actor("root"), place.centers["physics"].pk, "network", row.pk)
@@ -104,6 +114,29 @@ def refuse_another_mac(guest: Guest) -> None:
     assert guest.as_root(f"{other}; ip address add {guest.address}/24 dev eth0 2>/dev/null; {ask}").strip() == "silence"
 
 
+def refuse_answers_to_clients(guest: Guest) -> None:
+    """It sends a datagram from a port of its choice to anywhere, but not to where clients of DHCP and DHCPv6 listen."""
+    guest.as_root("ip link set eth1 up; sleep 2")
+    [link_local] = re.findall(r"inet6 (fe80\S+)/", _ip("-6 address show dev br-lab"))
+    for host, device, other in (("10.89.0.1", "eth0", 68), (link_local, "eth1", 546)):
+        with ears(host, (7777, other)) as heard:
+            for port in (7777, other):
+                to = f"{host}%{device}" if ":" in host else host
+                guest.as_root(f"timeout 2 tftp -g -r word -l /dev/null {to} {port}")
+            assert heard() == {7777}
+
+
+@contextmanager
+def ears(host: str, ports: Iterable[int]) -> Iterator[Callable[[], set[int]]]:
+    """The host listens at ports of an address of its own; which of them heard something."""
+    with ExitStack() as stack:
+        family, scope = (AF_INET6, (0, if_nametoindex("br-lab"))) if ":" in host else (AF_INET, ())
+        listening = {port: stack.enter_context(socket(family, SOCK_DGRAM)) for port in ports}
+        for port, one in listening.items():
+            one.bind((host, port, *scope))
+        yield lambda: {port for port, one in listening.items() if select([one], [], [], 0.5)[0]}
+
+
 def stopped_and_back(place: RealPlace, guest: Guest) -> None:
     """While somebody has stopped the network its machines do not run, and the portal does not start it."""
     place.do("stop", guest.vm)
@@ -115,6 +148,30 @@ def stopped_and_back(place: RealPlace, guest: Guest) -> None:
     place.libvirtd.virsh("net-start", "theirs")
     sync_provider(place.provider)
     assert Network.objects.get(name="theirs").status == "operational"
+
+
+def renewed(place: RealPlace, guest: Guest) -> None:
+    """A filter that an earlier portal left weaker is made as it is today; one that is somebody's is neither changed nor used."""
+    virsh, file = place.libvirtd.virsh, place.libvirtd.folder / "filter.xml"
+    [name] = re.findall(r"stegi-\S+-offered", virsh("nwfilter-list").stdout)
+    strong = virsh("nwfilter-dumpxml", name).stdout
+    uid = re.findall("<uuid>(.*)</uuid>", strong)[0]
+    assert is_filter(strong, offered_filter(name, UUID(uid))), "libvirt tells of it as we write it: it is left as it is"
+    weak = re.sub(r"<rule [^>]*>\s*<ip[^>]*dstportstart='(68|546)'/>\s*</rule>", "", strong)
+    assert weak != strong
+    file.write_text(weak)
+    virsh("nwfilter-define", str(file))
+    place.do("run", guest.vm)
+    assert virsh("nwfilter-dumpxml", name).stdout.split() == strong.split()
+    place.do("stop", guest.vm)
+    virsh("nwfilter-undefine", name)
+    file.write_text(weak.replace(uid, str(uuid4())))
+    virsh("nwfilter-define", str(file))
+    theirs = virsh("nwfilter-dumpxml", name).stdout
+    failed = run_to_end(vms.run_vm(place.actor("alice"), guest.vm.pk).pk)
+    assert (failed.status, failed.error["code"]) == ("failed", "hypervisor_already_exists")
+    assert virsh("nwfilter-dumpxml", name).stdout == theirs
+    virsh("nwfilter-undefine", name)
 
 
 def renamed_and_replaced(place: RealPlace, guest: Guest) -> None:
@@ -131,6 +188,44 @@ def renamed_and_replaced(place: RealPlace, guest: Guest) -> None:
     defined_anew(place, "labs", lasting)
     sync_provider(place.provider)
     assert Network.objects.get(name="theirs").status == "operational"
+
+
+def saved_and_renamed(place: RealPlace, guest: Guest) -> None:
+    """It goes on with memory that was saved, on its network, though another has the name that was saved with it."""
+    virsh, boot = place.libvirtd.virsh, "cat /proc/sys/kernel/random/boot_id"
+    lasting = virsh("net-dumpxml", "theirs", "--inactive").stdout
+    place.do("run", guest.vm)
+    booted = guest.as_root(boot)
+    virsh("managedsave", guest.domain)
+    defined_anew(place, "theirs", lasting.replace("<name>theirs<", "<name>labs<"))
+    another = place.libvirtd.folder / "another.xml"
+    another.write_text("<network><name>theirs</name><bridge name='theirs1'/></network>")
+    virsh("net-define", str(another))
+    virsh("net-start", "theirs")
+    sync_provider(place.provider)
+    place.do("run", guest.vm)
+    assert networks_of(guest) == ["labs", None]
+    assert guest.as_root(boot) == booted, "it was not started anew"
+    unreadable(place, guest)
+    virsh("net-destroy", "theirs")
+    virsh("net-undefine", "theirs")
+    defined_anew(place, "labs", lasting)
+    sync_provider(place.provider)
+
+
+def unreadable(place: RealPlace, guest: Guest) -> None:
+    """Where nobody can tell on which network it would go on it does not, until what was saved is discarded."""
+    place.libvirtd.virsh("managedsave", guest.domain)
+    with (SAVED / f"{guest.domain}.save").open("r+b") as image:
+        image.write(b"LibvirtQemudPart")  # as libvirt leaves it when it is interrupted
+    sync_provider(place.provider)
+    failed = run_to_end(vms.run_vm(place.actor("alice"), guest.vm.pk).pk)
+    assert (failed.status, failed.error["code"]) == ("failed", "hypervisor_network_gone")
+    assert "Stop it" in failed.error["text"]
+    place.do("stop", guest.vm)
+    place.do("run", guest.vm)
+    assert networks_of(guest) == ["labs", None]
+    place.do("stop", guest.vm)
 
 
 def defined_anew(place: RealPlace, name: str, text: str) -> None:

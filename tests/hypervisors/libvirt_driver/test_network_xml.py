@@ -12,14 +12,15 @@ import pytest
 from portal.hypervisors.errors import Invalid
 from portal.hypervisors.libvirt.network_xml import (
     Plan,
+    is_filter,
     network,
     network_filter,
     offered_filter,
     read_network,
+    refreshed,
     reservation,
-    with_inside,
 )
-from portal.hypervisors.libvirt.xml import Element, parse
+from portal.hypervisors.libvirt.xml import Element, parse, write
 from portal.hypervisors.specs import Marker, NetworkSpec
 from tests.hypervisors.libvirt_driver.samples import MARKUP, PORTAL, UID
 
@@ -82,10 +83,10 @@ def _is(name: str, value: str, frame: Frame) -> bool:
         "srcmacaddr": frame.mac == value,
         "arpsrcmacaddr": frame.mac == value,
         "arpsrcipaddr": frame.source == value,
-        "opcode": str(frame.opcode) == value,
+        "opcode": {1: "Request", 2: "Reply"}[frame.opcode] == value,
         "srcipaddr": frame.source == value,
         "protocol": frame.protocol == value,
-        "protocolid": frame.kind == {"ipv4": "ip", "0x8100": "vlan", "0x88a8": "vlan of a provider"}.get(value, value),
+        "protocolid": frame.kind == {"ipv4": "ip", "0x88a8": "vlan of a provider"}.get(value, value),
         "srcportstart": str(frame.sport) == value,
         "dstportstart": str(frame.dport) == value,
         "type": str(frame.type) == value,
@@ -154,6 +155,8 @@ REFUSED = {
     "ARP for another address": Frame(kind="arp", source="10.98.0.1"),
     "ARP answer for no address": Frame(kind="arp", source=NO_ADDRESS, opcode=2),
     "a DHCP server": Frame("10.98.0.8", protocol="udp", sport=67, dport=68),
+    "a DHCP server's answer to nobody": Frame("10.98.0.8", protocol="udp", sport=67, dport=9),
+    "a DHCP server that answers from another port": Frame("10.98.0.8", protocol="udp", sport=6700, dport=68),
     "IPv6": Frame(kind="ipv6"),
     "VLAN": Frame(kind="vlan"),
 }
@@ -186,18 +189,37 @@ def test_a_blocked_public_range_is_refused() -> None:
 
 
 def test_what_the_host_gets_later_is_refused_too_and_what_it_had_stays_so(text: str) -> None:
-    changed = with_inside(text, ["203.0.113.77"], cidr=CIDR)
+    changed = refreshed(text, ["203.0.113.77"], cidr=CIDR)
     assert changed is not None
     for address in ("203.0.113.77", "203.0.113.9"):
         assert not passes(changed, Frame(address))
     assert passes(changed, Frame("203.0.113.78"))
-    assert with_inside(changed, ["203.0.113.77"], cidr=CIDR) is None
+    assert refreshed(changed, ["203.0.113.77"], cidr=CIDR) is None
 
 
 def test_where_nothing_is_new_nothing_is_changed(text: str) -> None:
-    assert with_inside(text, HOST, cidr=CIDR) is None
-    assert with_inside(text, [], cidr=CIDR) is None
-    assert with_inside(text, ["10.98.0.1", "10.1.2.3"], cidr=CIDR) is None, "refused anyway"
+    assert refreshed(text, HOST, cidr=CIDR) is None
+    assert refreshed(text, [], cidr=CIDR) is None
+    assert refreshed(text, ["10.98.0.1", "10.1.2.3"], cidr=CIDR) is None, "refused anyway"
+
+
+def test_rules_on_senders_that_were_weaker_once_are_renewed_and_the_rest_stays(text: str) -> None:
+    root = parse(text)
+    for rule in root.findall("rule"):
+        if rule.find("ip[@dstportstart='68']") is not None:
+            root.remove(rule)
+    weaker = write(root)
+    assert passes(weaker, REFUSED["a DHCP server that answers from another port"])
+    changed = refreshed(weaker, HOST, cidr=CIDR)
+    assert changed is not None
+    assert [name for name, frame in ALLOWED.items() if not passes(changed, frame)] == []
+    assert [name for name, frame in REFUSED.items() if passes(changed, frame)] == []
+    assert sorted(_texts(changed)) == sorted(_texts(text))
+    assert refreshed(changed, HOST, cidr=CIDR) is None
+
+
+def _texts(text: str) -> list[str]:
+    return [write(rule) for rule in parse(text)]
 
 
 def test_a_filter_bears_its_networks_uuid() -> None:
@@ -213,12 +235,15 @@ OWN = {
     "IPv6": Frame(kind="ipv6"),
     "ARP for any address": Frame(kind="arp", source="192.168.1.77"),
     "DHCP asked": Frame("255.255.255.255", source=NO_ADDRESS, protocol="udp", sport=68, dport=67),
+    "DHCPv6 asked": Frame(kind="ipv6", protocol="udp", sport=546, dport=547),
 }
 NOT_ITS_OWN = {
     "another card's frame": Frame("192.168.1.1", mac="52:54:00:00:00:02"),
     "another card's ARP": Frame(kind="arp", mac="52:54:00:00:00:02"),
     "an address handed out": Frame("192.168.1.9", protocol="udp", sport=67, dport=68),
+    "an address handed out from another port": Frame("192.168.1.9", protocol="udp", sport=6700, dport=68),
     "an IPv6 address handed out": Frame(kind="ipv6", protocol="udp", sport=547, dport=546),
+    "an IPv6 address handed out from another port": Frame(kind="ipv6", protocol="udp", sport=5470, dport=546),
     "a router's advertisement": Frame(kind="ipv6", protocol="icmpv6", type=134),
     # Also of the VLAN 0, which is nobody's: hosts take what is in it, and no rule looks into it.
     "a frame with a tag": Frame(kind="vlan"),
@@ -230,3 +255,13 @@ def test_on_what_is_not_ours_a_card_speaks_for_itself_and_hands_out_no_addresses
     text = offered_filter("stegi-11111111-offered", UID)
     assert [name for name, frame in OWN.items() if not passes(text, frame)] == []
     assert [name for name, frame in NOT_ITS_OWN.items() if passes(text, frame)] == []
+
+
+def test_a_filter_is_another_one_by_its_rules_and_not_by_its_uuid() -> None:
+    text = offered_filter("stegi-11111111-offered", UID)
+    assert is_filter(text, offered_filter("stegi-11111111-offered", uuid4()))
+    weaker, more = parse(text), parse(text)
+    weaker.remove(weaker.findall("rule")[-1])
+    more.insert(1, more.makeelement("filterref", {"filter": "allow-all"}))
+    for other in (write(weaker), write(more), offered_filter("stegi-22222222-offered", UID)):
+        assert not is_filter(other, text)
