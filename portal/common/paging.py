@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -85,7 +85,9 @@ class NewestFirst(BasePagination):
             return rows
         try:
             value = queryset.model._meta.get_field(self.field).to_python(place.value)
-        except ModelValidationError as error:
+            if isinstance(value, datetime):
+                value.astimezone(UTC)  # as a database asks for it
+        except (ModelValidationError, OverflowError) as error:
             raise _bad_cursor() from error
         # The first condition follows from the second, but it alone lets a database go straight to the place.
         word = "lt" if down else "gt"

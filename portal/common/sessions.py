@@ -79,8 +79,8 @@ class SessionStore(db.SessionStore):
 
     @classmethod
     def clear_expired(cls) -> None:
-        """Remove the sessions that nobody can use any more."""
-        over_sessions().delete()
+        """Remove the sessions of nobody that are over; whoever removes a log-in that is over puts that on record."""
+        over_sessions().filter(user_uid=None).delete()
 
     def exists(self, session_key: str) -> bool:
         """Whether there is such a session."""

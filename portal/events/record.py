@@ -69,7 +69,7 @@ def record(
         object_name=_storable(subject.name)[:150],
         data_center_uid=subject.data_center_uid,
         message=_storable(message)[:LONGEST_MESSAGE],
-        data=(data or {}) | ({"seen_as": actor.name} if actor.real_user else {}),
+        data=_all_storable((data or {}) | ({"seen_as": actor.name} if actor.real_user else {})),
     )
 
 
@@ -83,6 +83,15 @@ def _name_of(actor: Actor) -> str:
 def _storable(text: str) -> str:
     """What a database can keep of a text that may be an attack: PostgreSQL takes neither NUL nor lone surrogates."""
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+def _all_storable(value: Any) -> Any:
+    """The same of every text in the data of a record."""
+    if isinstance(value, str):
+        return _storable(value)
+    if isinstance(value, dict):
+        return {_all_storable(name): _all_storable(one) for name, one in value.items()}
+    return [_all_storable(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 @contextmanager

@@ -213,11 +213,11 @@ class ServiceTokens(ListView):
     def post(self, request: Request, uid: UUID) -> Response:
         """Make one; its text is shown this once."""
         data, actor = checked(NewServiceTokenSerializer, request.data), actor_of(request, door=Door.API)
+        role, proofs = data.pop("role"), {name: data.pop(name) for name in ("password", "code")}
+        authorize_people(actor, uid)  # whoever may not is told that, and not that his password is wanted
+        prove_by_cookie(actor, **proofs)  # before the key's transaction: hashing takes long, a directory longer
 
         def work() -> Answer:
-            role, proofs = data.pop("role"), {name: data.pop(name) for name in ("password", "code")}
-            authorize_people(actor, uid)  # whoever may not is told that, and not that his password is wanted
-            prove_by_cookie(actor, **proofs)
             row, text = create_service_token(actor, uid, TokenWish(**data), role=role)
             return Answer(status.HTTP_201_CREATED, _of_service(uid, [row])[0] | {"token": text}, "")
 

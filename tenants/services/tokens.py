@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -25,6 +26,7 @@ from tenants.holdings import CODENAME, live
 from tenants.kinds import kinds, with_whole
 from tenants.models import ApiToken, DataCenter, Role, System, User
 from tenants.permits import EVERYTHING, Permit
+from tenants.services.grant_ends import NEVER, end_of
 from tenants.services.grants import hold_role
 from tenants.services.people import authorize_people, persons, roles_to_give
 from tenants.services.throttle import is_news, whose_address
@@ -296,6 +298,14 @@ def _refuse_beyond_own(actor: Actor, account: User) -> None:
                     "A program of this name was here before and still holds more than you do. Choose another name."
                 )
                 raise NotPermitted(text, reasons=(Reason("name_beyond_own", text, "name"),))
+            end = end_of(actor, needed, row.content_object)
+            if end is not None and end < (row.expires_at or NEVER):
+                text = _(
+                    "A program of this name was here before and holds for longer what you hold until %(end)s only. Choose "
+                    "another name."
+                )
+                told = text % {"end": date_format(timezone.localtime(end), "SHORT_DATETIME_FORMAT")}
+                raise NotPermitted(told, reasons=(Reason("longer_than_own", told, "name"),))
 
 
 def _take_roles(actor: Actor, account: User, center: DataCenter) -> None:

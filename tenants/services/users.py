@@ -51,7 +51,7 @@ def refuse_username(username: str) -> None:
 
 
 def set_password(actor: Actor, user: User, *, password: str, present: str = "") -> None:
-    """A new password. Ends the user's log-ins everywhere: sessions (their hash no longer fits), tokens, open sockets.
+    """A new password. Ends the user's log-ins everywhere: sessions, tokens, open sockets.
 
     For the user himself, who must tell the present one, and for those who manage users, unless he is above them. ``Invalid``
     for a weak one, ``TooMany`` after too many wrong present ones.
@@ -72,6 +72,7 @@ def set_password(actor: Actor, user: User, *, password: str, present: str = "") 
         _check_password(user, password)
         user.set_password(password)
         user.save(update_fields=["password"])
+        Session.objects.filter(user_uid=user.pk).delete()
         ApiToken.objects.filter(user=user).delete()
         access_changed([user.pk])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, time, timedelta
+from datetime import MAXYEAR, MINYEAR, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -136,10 +136,12 @@ def events_page(
 
 
 def _day(text: str) -> str:
+    """A day that has a day before and one after in every time zone; empty for any other."""
     try:
-        return text if parse_date(text) else ""
+        found = parse_date(text)
     except ValueError:
         return ""
+    return text if found and MINYEAR < found.year < MAXYEAR else ""
 
 
 def _midnight(day: str) -> datetime | None:

@@ -350,7 +350,7 @@ def test_IN18_half_a_character_in_a_body_is_refused_wherever_it_stands(world):  
         "root": (("post", "/api/v1/users/"), ("post", "/api/v1/directories/"), ("post", "/api/v1/data-centers/launch/")),
     }  # fmt: skip
     ids = world.ids | {"uid": world.ids["data_center"]}
-    bodies = [
+    texts = [
         r'{"%s": 1}',
         r'{"name": "%s"}',
         r'{"scope": "%s"}',
@@ -360,12 +360,12 @@ def test_IN18_half_a_character_in_a_body_is_refused_wherever_it_stands(world):  
     ]
     for rank, of_rank in doors.items():
         for method, path in of_rank:
-            for body in bodies:
+            for text in texts:
                 for half in (r"\ud800", r"a\uDFFFb", r"\ude00\ud83d"):
                     sent = getattr(world.api(rank), method)
-                    answer = sent(path.format(**ids), body % half, content_type="application/json")
-                    assert answer.status_code == 400, (path, body)
-                    assert "half a character" in answer.json()["detail"], (path, body)
+                    answer = sent(path.format(**ids), text % half, content_type="application/json")
+                    assert answer.status_code == 400, (path, text)
+                    assert "half a character" in answer.json()["detail"], (path, text)
 
 
 def test_IN18_a_whole_character_in_two_halves_is_one(world):  # noqa: N802

@@ -20,6 +20,7 @@ from portal.events.models import Event
 from portal.jobs.models import Job
 from tenants.models import ApiToken
 from tenants.services.logins import user_of_session
+from tenants.tasks import forget_logins
 from tests.edge.access_bodies import address, body
 from tests.edge.access_pages import PAGE_RANKS, PAGES
 from tests.edge.access_table import API, API_RANKS
@@ -154,7 +155,22 @@ def test_a_log_in_that_is_left_alone_ends_and_what_a_socket_asks_is_no_use(world
     assert (user_of_session(key), me(browser)) == (None, 401)
     assert world.place.users["alice"].pk in users_logged_in()  # by her other browsers
     SessionStore.clear_expired()
+    assert rows.exists(), "a log-in goes with a record alone"
+    forget_logins()
     assert not rows.exists()
+    assert Event.objects.filter(code="SESSION_OVER", object_name="alice").exists()
+
+
+def test_a_new_password_leaves_no_log_in_in_the_list(world):
+    alice = world.place.users["alice"].pk
+    intruder, own = Client(), Client()
+    for browser in (intruder, own):
+        log_in(browser)
+    form = {"present": PASSWORD, "password": "an entirely new one 7", "again": "an entirely new one 7"}
+    changed = own.post(f"/users/{alice}/password/", form)
+    assert changed.status_code == 302, changed.content.decode()
+    assert not Session.objects.filter(user_uid=alice).exists()
+    assert (me(own), me(intruder)) == (401, 401)
 
 
 def test_one_sees_ones_log_ins_and_ends_one_or_all_others_which_open_sockets_are_told(world):

@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -249,6 +250,37 @@ def test_a_program_ends_with_its_givers_role(world):
     made = physics_token(world, "deploy", "physics-admin", "data-center-admin")
     held = DataCenterUserGrant.objects.get(user=made.user)
     assert abs(held.expires_at - made.expires_at) < timedelta(seconds=5)
+
+
+def test_AZ05_nobody_wakes_a_program_that_holds_for_longer_what_he_holds_for_a_time(world):  # noqa: N802
+    center, boss = world.place.centers["physics"], world.place.actor("physics-admin")
+    made = physics_token(world, "deploy", "physics-admin", "end-user")
+    policy.grant(system_actor(), "user-vm-manager", made.user, world.vm)
+    revoke_service_token(boss, center.pk, made.pk)
+    policy.grant(system_actor(), "end-user", user("bob"), center)
+    friday = timezone.now() + timedelta(days=3)
+    policy.grant(system_actor(), "data-center-admin", user("bob"), center, expires_at=friday)
+    with pytest.raises(NotPermitted, match="holds for longer") as refused:
+        physics_token(world, "deploy", "bob", "end-user")
+    assert [(reason.code, reason.field) for reason in refused.value.reasons] == [("longer_than_own", "name")]
+    policy.grant(system_actor(), "user-vm-manager", made.user, world.vm, expires_at=friday - timedelta(days=1))
+    assert physics_token(world, "deploy", "bob", "end-user").user == made.user
+
+
+def test_a_password_is_looked_at_before_the_transaction_that_keeps_the_key(world, monkeypatch):
+    deep, looked = len(connection.savepoint_ids), []
+
+    def looks(*_args, **_more):
+        looked.append(len(connection.savepoint_ids) - deep)
+
+    monkeypatch.setattr("tenants.services.proving.password_refusal", looks)
+    form = {"name": "t", "scope": "write", "expires_in": "86400", "key": "p" * 32, "password": PASSWORD}
+    assert world.browser("owner").post("/tokens/new/", form).status_code == 200
+    page = f"/data-centers/{world.ids['data_center']}/tokens/new/"
+    assert world.browser("admin").post(page, form | {"role": "end-user", "key": "q" * 32}).status_code == 200
+    path, body = f"/api/v1/data-centers/{world.ids['data_center']}/tokens/", {"name": "u", "role": "end-user"}
+    answer = world.browser("admin").post(path, body, **JSON, headers={"Idempotency-Key": "k" * 32})
+    assert (answer.status_code, looked) == (201, [0, 0, 0])
 
 
 def test_nobody_takes_over_a_programs_machines_by_its_name(world):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import lxml.html
 import pytest
@@ -11,6 +12,7 @@ from compute.models import Template
 from compute.services.consoles import ConsoleRequest, open_console
 from compute.services.sharing import assign, unassign
 from portal.common.actor import system_actor
+from portal.common.paging import Place
 from portal.events.codes import Outcome
 from portal.events.models import Event
 from portal.events.record import Subject, record
@@ -121,3 +123,23 @@ def test_a_log_in_is_the_act_of_whoever_logs_in(demo):
     assert answer.status_code == 302
     assert Event.objects.get(code="LOGIN_DONE", object_name="alice").actor_name == "alice"
     assert ["Logging in"] in rows(demo, "alice")
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01", "2026-13-01", "x"])
+def test_a_day_at_the_edge_of_the_calendar_is_as_if_it_were_not_asked_for(demo, day):
+    shown = rows(demo)
+    assert shown == rows(demo, query=f"?since={day}") == rows(demo, query=f"?until={day}")
+
+
+def test_a_cursor_at_the_edge_of_the_calendar_is_no_cursor(demo):
+    for moment in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"):
+        cursor = Place(moment, uuid4(), backward=False).text()
+        answer = demo.browser("admin").get(f"/api/v1/events/?cursor={cursor}")
+        assert (answer.status_code, answer.json()["reasons"][0]["field"]) == (400, "cursor"), moment
+
+
+def test_a_text_that_a_database_does_not_keep_is_on_record_all_the_same(demo):
+    data = {"path": "/x\x00", "names": ["a\ud800", {"b\x00": 1}]}
+    event = record(system_actor(), "TOY", outcome=Outcome.REFUSED, subject=Subject("toy", None), data=data)
+    event.refresh_from_db()
+    assert event.data == {"path": "/x\ufffd", "names": ["a?", {"b\ufffd": 1}]}
