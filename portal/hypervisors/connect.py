@@ -51,7 +51,7 @@ T = TypeVar("T")
 READ = 10.0
 READ_ALL = 60.0  # without progress, where there is any to tell
 CHANGE = 45.0
-PROVE = 90.0  # the first ``capabilities`` starts a tiny machine to try the accelerator
+PROVE = 90.0  # ``capabilities`` may start a tiny machine to try the accelerator
 COPY = 3600.0  # a disk is copied by the hypervisor itself, and nothing tells how far it is
 IDLE_UPLOAD = 60.0  # an upload or a download may last, but not stand still
 MOST_AT_ONCE = 64
@@ -218,6 +218,9 @@ class BoundedDriver(Driver):
 
     def capabilities(self) -> Capabilities:
         return self._read("capabilities", lambda driver: driver.capabilities(), seconds=PROVE)
+
+    def accelerates(self) -> bool:
+        return self._read("accelerates", lambda driver: driver.accelerates(), seconds=PROVE)
 
     def inventory(self, progress: Callable[[], None] = no_progress) -> Inventory:
         """``READ_ALL`` seconds without progress end it; ``progress`` is the lane's own, and a caller's beside it."""

@@ -95,7 +95,7 @@ def _rights(driver: Driver, storage_domain: str, path: str) -> Finding:
 
 
 def _accelerator(driver: Driver) -> Finding:
-    if driver.capabilities().accelerated:
+    if driver.accelerates():
         return Finding("accelerator")
     return Finding("accelerator", "emulated", is_warning=True)
 
