@@ -56,6 +56,9 @@ ABSENT = "not found on the hypervisor"
 HELD = "many machines seem to have vanished at once, which is not believed"
 """The detail of a provider that is up and whose inventory lacks too many machines to be true."""
 
+UNREADABLE = "What it tells of itself cannot be read. The watcher's log says why."
+"""The detail of a provider that answers, and whose compare fails."""
+
 
 # What a driver's code tells besides the status; empty where that says it all. A code not named here is not shown.
 VM_DETAILS: dict[str, StrOrPromise] = {

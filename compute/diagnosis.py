@@ -206,6 +206,10 @@ FOUND: dict[str, tuple[str | Promise, str | Promise]] = {
         _("Put the user into the group libvirt there."),
     ),
     "step_failed": (_("The hypervisor refused it."), _("The portal's log has the hypervisor's own words.")),
+    "look_failed": (
+        _("The portal met an error of its own at this step, so nothing is known of it."),
+        _("The portal's log says which. Report it, and look at the hypervisor itself meanwhile."),
+    ),
     "name_no_reverse": (
         _("The address %(address)s leads to no name."),
         _("Add it to the reverse zone of the name servers: hosts and certificates go by names."),

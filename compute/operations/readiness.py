@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from uuid import UUID
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -15,11 +16,13 @@ from compute.models import Host, ReadinessResult, StorageDomain
 from compute.operations.asking import going_on, stopped
 from compute.readiness_rules import DomainState, HostState, graded, known_findings
 from portal.hypervisors.connect import connection_of
-from portal.hypervisors.diagnosis import look_around
+from portal.hypervisors.diagnosis import UNFORESEEN, look_around
 from portal.hypervisors.errors import HypervisorError
 from portal.hypervisors.findings import Finding
 from portal.hypervisors.models import Provider
 from portal.jobs.operation import Done, Operation, StepContext, StepDef, Wait, register
+
+log = logging.getLogger(__name__)
 
 
 def look(ctx: StepContext) -> Done | Wait:
@@ -31,10 +34,21 @@ def look(ctx: StepContext) -> Done | Wait:
     provider = Provider.objects.filter(pk=wanted[done]).first()
     if provider is not None:
         ctx.report(provider.name, progress=100 * done // len(wanted))
-        _write(_found(provider), provider)
+        _look_at(provider)
     ctx.fault_point("looked")
     ctx.remember(done=done + 1)
     return Wait(0.05, provider.name if provider else "", progress=100 * (done + 1) // len(wanted), give_up_after=3600)
+
+
+def _look_at(provider: Provider) -> None:
+    """What nobody foresaw of one provider keeps the look from no other; where our own database is silent all wait."""
+    try:
+        _write(_found(provider), provider)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        log.exception("the look at a provider failed")
+        _write([Finding("authentication", UNFORESEEN)], provider)
 
 
 def _found(provider: Provider) -> list[Finding]:

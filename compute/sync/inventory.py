@@ -15,6 +15,7 @@ from compute.choices import ABSENT, HELD
 from compute.models import Host, StorageDomain, Vm
 from compute.sync.clusters import check_clusters, own_cluster
 from compute.sync.engines import (
+    LARGEST_NUMBER,
     Places,
     forget_gone_clusters,
     forget_unused_storage,
@@ -42,6 +43,7 @@ from portal.hypervisors.specs import Capabilities, HostFound, Inventory
 log = logging.getLogger(__name__)
 
 MOST_ADDRESSES = 64  # of one host
+LARGEST_BYTES = 2**63 - 1
 MOST_VANISHED = 5
 MOST_VANISHED_SHARE = 0.1
 BELIEVED_AFTER = timedelta(days=1)  # hosts that stay away
@@ -109,14 +111,14 @@ def _write_hosts(provider: Provider, inventory: Inventory, clusters: Mapping[str
     seen, first = {}, {}
     for host in inventory.hosts:
         seen[host.external_id] = {
-            "name": host.name,
-            "status": host.status,
+            "name": host.name[:255],
+            "status": host.status[:20],
             "status_at": now,
-            "cpus": host.cpus,
-            "memory_mib": host.memory_mib,
-            "memory_free_mib": host.memory_free_mib,
+            "cpus": _bounded(host.cpus),
+            "memory_mib": _bounded(host.memory_mib),
+            "memory_free_mib": _bounded(host.memory_free_mib),
             "version": host.version[:60],
-            "accelerator": host.accelerator,
+            "accelerator": host.accelerator[:10],
             "arch": host.cpu.arch[:20],
             "cpu_model": host.cpu.model[:100],
             "cpu_vendor": host.cpu.vendor[:100],
@@ -135,6 +137,10 @@ def _write_hosts(provider: Provider, inventory: Inventory, clusters: Mapping[str
     if clusters:  # an engine's host that is not told any more was removed there
         (_unseen_for_long(left) if _is_too_many(gone, inventory.hosts) else left).delete()
     left.update(status="unknown")
+
+
+def _bounded(told: int, largest: int = LARGEST_NUMBER) -> int:
+    return max(0, min(told, largest))
 
 
 def _is_too_many(gone: Sequence[Host], told: Sequence[HostFound]) -> bool:
@@ -161,15 +167,15 @@ def _write_storage(provider: Provider, inventory: Inventory) -> None:
     now = timezone.now()
     seen = {
         domain.external_id: {
-            "name": domain.name,
-            "type": domain.type,
+            "name": domain.name[:128],
+            "type": domain.type[:20],
             "status": domain.status,
             "status_at": now,
             "holds_disks": domain.holds_disks,
             "shared_source": domain.shared_source[:1000],
-            "total_bytes": domain.total_bytes,
-            "used_bytes": domain.used_bytes,
-            "free_bytes": domain.free_bytes,
+            "total_bytes": _bounded(domain.total_bytes, LARGEST_BYTES),
+            "used_bytes": _bounded(domain.used_bytes, LARGEST_BYTES),
+            "free_bytes": _bounded(domain.free_bytes, LARGEST_BYTES),
             "zones": sorted(domain.zones),
         }
         for domain in inventory.storage_domains

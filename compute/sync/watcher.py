@@ -9,16 +9,17 @@ import threading
 import time
 from uuid import UUID
 
-from django.db import DatabaseError, close_old_connections, connections
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connections
 from django.utils import timezone
 
+from compute.choices import UNREADABLE
 from compute.models import Host, Vm
 from compute.sync.inventory import sync_provider
 from compute.sync.screens import ScreenTaker
 from compute.sync.vms import being_made, observe, unknown_since_silence
 from portal.hypervisors.base import Watch
 from portal.hypervisors.connect import driver_for, forget, is_current
-from portal.hypervisors.errors import Denied, HypervisorError, NotFound
+from portal.hypervisors.errors import Denied, HypervisorError, NotFound, Unavailable
 from portal.hypervisors.known import capabilities_of
 from portal.hypervisors.leases import claim_watch, release_watch, watch_held
 from portal.hypervisors.models import Provider, ProviderStatus
@@ -149,7 +150,7 @@ class ProviderWatcher(threading.Thread):
         watch = driver_for(provider).watch()
         screens = ScreenTaker(provider)
         try:
-            sync_provider(provider)
+            compare(provider)
             self._refusals = 0
             if capabilities_of(Provider.objects.get(pk=provider.pk)).screenshots:
                 screens.start()
@@ -173,7 +174,7 @@ class ProviderWatcher(threading.Thread):
                 self._addresses(provider)
             if pace.is_due(time.monotonic()):
                 began = time.monotonic()
-                sync_provider(provider)
+                compare(provider)
                 pace.compared(began=began, ended=time.monotonic())
 
     def _addresses(self, provider: Provider) -> None:
@@ -199,6 +200,20 @@ class ProviderWatcher(threading.Thread):
         )
         Host.objects.filter(provider=self.provider_uid).update(status="unknown")
         unknown_since_silence(self.provider_uid)
+
+
+def compare(provider: Provider) -> None:
+    """The full compare. What nobody foresaw says of a provider that it cannot be read: else it would be shown as up for ever.
+
+    Not so where our own database does not answer.
+    """
+    try:
+        sync_provider(provider)
+    except (HypervisorError, OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        log.exception("comparing a provider failed; it is tried again")
+        raise Unavailable(UNREADABLE, detail=type(error).__name__) from error
 
 
 def look_at_changed(provider: Provider, changes: list[Change], pace: Pace) -> None:

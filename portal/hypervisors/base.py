@@ -154,6 +154,10 @@ class Driver(ABC):
     def capabilities(self) -> Capabilities:
         """What this provider can do."""
 
+    def accelerates(self) -> bool:
+        """Whether machines are not emulated there, looked at anew where that is told by trying it."""
+        return self.capabilities().accelerated
+
     @abstractmethod
     def inventory(self, progress: Callable[[], None] = no_progress) -> Inventory:
         """Everything there is, ours and others', in a bounded number of calls.

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
 
@@ -20,6 +19,7 @@ from portal.hypervisors.base import Driver, Watch, no_progress
 from portal.hypervisors.engine_found import Making
 from portal.hypervisors.errors import Denied, HypervisorError, Invalid
 from portal.hypervisors.identity import portal_id
+from portal.hypervisors.known_lanes import KnownLane, KnownLanes
 from portal.hypervisors.lanes import BoundedWatch, Lane, Limits, Pulse
 from portal.hypervisors.models import Provider
 from portal.hypervisors.registry import driver_class
@@ -51,7 +51,7 @@ T = TypeVar("T")
 READ = 10.0
 READ_ALL = 60.0  # without progress, where there is any to tell
 CHANGE = 45.0
-PROVE = 90.0  # the first ``capabilities`` starts a tiny machine to try the accelerator
+PROVE = 90.0  # ``capabilities`` may start a tiny machine to try the accelerator
 COPY = 3600.0  # a disk is copied by the hypervisor itself, and nothing tells how far it is
 IDLE_UPLOAD = 60.0  # an upload or a download may last, but not stand still
 MOST_AT_ONCE = 64
@@ -74,8 +74,9 @@ def driver_for(provider: Provider) -> BoundedDriver:
             if known:
                 known.lane.close()
             connection = connection_of(provider)
-            known = _Known(key, connection, _lane(provider, connection))
+            known = KnownLane(key, connection, _lane(provider, connection))
             _lanes.known[provider.uid] = known
+            _lanes.tidy_later()
     return BoundedDriver(known.connection, known.lane, renewed=lambda: _renewed(provider))
 
 
@@ -102,32 +103,15 @@ def is_current(provider: Provider) -> bool:
     return now is not None and _given(now) == _given(provider)
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A lane, and what it was made from; another fingerprint, another lane."""
-
-    fingerprint: tuple[str, ...]
-    connection: Connection
-    lane: Lane
-
-
-class _Lanes:
-    """The lanes of this process."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.known: dict[UUID, _Known] = {}
-
-
-_lanes = _Lanes()
-_inherited: list[_Lanes] = []
+_lanes = KnownLanes()
+_inherited: list[KnownLanes] = []
 
 
 def _forget_parents() -> None:
     """In a forked child: start anew, and keep the parent's objects alive, for dropping them would talk on its sockets."""
     global _lanes
     _inherited.append(_lanes)
-    _lanes = _Lanes()
+    _lanes = KnownLanes()
 
 
 os.register_at_fork(after_in_child=_forget_parents)
@@ -218,6 +202,9 @@ class BoundedDriver(Driver):
 
     def capabilities(self) -> Capabilities:
         return self._read("capabilities", lambda driver: driver.capabilities(), seconds=PROVE)
+
+    def accelerates(self) -> bool:
+        return self._read("accelerates", lambda driver: driver.accelerates(), seconds=PROVE)
 
     def inventory(self, progress: Callable[[], None] = no_progress) -> Inventory:
         """``READ_ALL`` seconds without progress end it; ``progress`` is the lane's own, and a caller's beside it."""

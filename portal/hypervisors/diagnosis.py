@@ -24,6 +24,7 @@ IN_ALL = 30.0  # whoever asks waits for it
 CONNECT = 10.0
 RIGHTS = 15.0
 PROVE = 25.0  # a tiny machine is started to try the accelerator
+UNFORESEEN = "look_failed"  # the code of a look that ended by a fault of our own
 
 
 def diagnose(connection: Connection, *, storage_domain: str, path: str) -> tuple[Finding, ...]:
@@ -34,13 +35,15 @@ def diagnose(connection: Connection, *, storage_domain: str, path: str) -> tuple
     driver = driver_class(connection.kind)(connection)
     run = _Run(driver)
     found = []
-    for probe in (*driver.reach(), *_within(driver, storage_domain, path)):
-        found.append(run.take(probe))
-        if found[-1].has_failed:
-            break
-    else:
-        found += _screens(driver)
-    run.close()
+    try:
+        for probe in (*driver.reach(), *_within(driver, storage_domain, path)):
+            found.append(run.take(probe))
+            if found[-1].has_failed:
+                break
+        else:
+            found += _screens(driver)
+    finally:
+        run.close()
     return tuple(found)
 
 
@@ -52,14 +55,16 @@ def look_around(connection: Connection, neighbours: tuple[str, ...] = ()) -> tup
     driver = driver_class(connection.kind)(connection)
     run = _Run(driver)
     found = []
-    for probe in (*driver.reach(), Probe("authentication", lambda: _authentication(driver), CONNECT)):
-        found.append(run.take(probe))
-        if found[-1].has_failed:
-            break
-    else:
-        found.append(run.take(Probe("version", lambda: _version(driver), CONNECT)))
-        found += [run.take(probe) for probe in driver.surroundings(neighbours)]
-    run.close()
+    try:
+        for probe in (*driver.reach(), Probe("authentication", lambda: _authentication(driver), CONNECT)):
+            found.append(run.take(probe))
+            if found[-1].has_failed:
+                break
+        else:
+            found.append(run.take(Probe("version", lambda: _version(driver), CONNECT)))
+            found += [run.take(probe) for probe in driver.surroundings(neighbours)]
+    finally:
+        run.close()
     return tuple(found)
 
 
@@ -95,7 +100,7 @@ def _rights(driver: Driver, storage_domain: str, path: str) -> Finding:
 
 
 def _accelerator(driver: Driver) -> Finding:
-    if driver.capabilities().accelerated:
+    if driver.accelerates():
         return Finding("accelerator")
     return Finding("accelerator", "emulated", is_warning=True)
 
@@ -115,7 +120,7 @@ class _Run:
         self._last: threading.Thread | None = None
 
     def take(self, probe: Probe) -> Finding:
-        """What the look found, an error of the driver among it."""
+        """What the look found, an error of the driver among it, and a fault of our own that nobody foresaw."""
         left = self._until - time.monotonic()
         seconds = max(0.0, min(probe.seconds, left))
         future: Future[Finding] = Future()
@@ -134,6 +139,9 @@ class _Run:
         except HypervisorError as error:
             log.info("diagnosis, %s: %s", probe.step, error.detail or error.public)
             return Finding(probe.step, _code(probe.step, error))
+        except Exception:
+            log.exception("diagnosis, %s: the look itself failed", probe.step)
+            return Finding(probe.step, UNFORESEEN)
 
     def close(self) -> None:
         """Give the connection back once no look is on it, for closing it under a call is not safe."""

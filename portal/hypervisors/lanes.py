@@ -37,6 +37,7 @@ class Limits:
     probe_seconds: float = 3.0  # how long the proof of life may take: its driver's ``proof_seconds``
     stuck_at_most: int = 16  # abandoned calls that have not ended, beyond which the long cool-down applies
     full_cooldown_seconds: float = 60.0
+    idle_seconds: float = 300.0  # after which a connection that no call was on is let go
 
 
 class Pulse:
@@ -61,6 +62,7 @@ class _Link:
         self._driver: Driver | None = None
         self.generation = generation
         self.spoiled = False  # its call was abandoned
+        self.idle_since = 0.0
 
     def driver(self) -> Driver:
         """The driver; its caller has the link for itself."""
@@ -103,9 +105,19 @@ class _Links:
         """Its call has ended."""
         with self._lock:
             is_kept = link.is_usable and link.generation == self._generation
+            link.idle_since = time.monotonic()
             if is_kept:
                 self.idle.append(link)
         if not is_kept:
+            link.close()
+
+    def close_idle(self, seconds: float) -> None:
+        """Close those that no call was on for so long."""
+        until = time.monotonic() - seconds
+        with self._lock:
+            old = [link for link in self.idle if link.idle_since < until]
+            self.idle = [link for link in self.idle if link.idle_since >= until]
+        for link in old:
             link.close()
 
     def drop(self, *, but: _Link | None = None) -> None:
@@ -205,6 +217,10 @@ class Lane:
     def close(self) -> None:
         """Let the connections go, once the calls on them have ended."""
         self._links.drop()
+
+    def close_idle(self) -> None:
+        """Let those connections go that were not used for long: whoever is reached may have been given up elsewhere."""
+        self._links.close_idle(self.limits.idle_seconds)
 
     # -- one call
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from compute.choices import HELD
-from compute.models import Vm
+from compute.models import Host, StorageDomain, Vm
+from compute.sync import inventory
 from compute.sync.inventory import sync_provider
 from compute.sync.vms import RUNNING_DIMENSIONS
 from compute.sync.watcher import ProviderWatcher, look_at
 from portal.events.models import Event
-from portal.hypervisors.connect import forget
+from portal.hypervisors.connect import driver_for, forget
 from portal.hypervisors.models import Provider
 from portal.jobs.engine import advance
 from portal.jobs.models import Job, JobLock
@@ -50,6 +52,22 @@ def test_tf17_few_that_vanish_are_absent_and_many_or_all_are_not_believed(
     assert Vm.objects.count() == machines
     assert Provider.objects.get().status_detail == (HELD if is_held else "")
     assert Event.objects.filter(code="PROVIDER_COMPARE_HELD").count() == is_held, "an alarm sounds once"
+
+
+def test_what_a_host_tells_of_itself_is_kept_to_what_a_row_holds(place: Place) -> None:
+    told = driver_for(place.provider).inventory()
+    for host, domain in (
+        ({"name": "x" * 300, "status": "y" * 30, "accelerator": "z" * 20, "cpus": 2**40, "memory_mib": 2**70},
+         {"name": "x" * 200, "type": "y" * 30, "total_bytes": 2**70}),
+        ({"cpus": -1, "memory_mib": -1, "memory_free_mib": -1}, {"total_bytes": -1, "used_bytes": -1, "free_bytes": -1}),
+    ):  # fmt: skip
+        hosts = tuple(replace(one, **host) for one in told.hosts)
+        domains = tuple(replace(one, **domain) for one in told.storage_domains)
+        strange = replace(told, hosts=hosts, storage_domains=domains)
+        inventory._write_hosts(place.provider, strange, {})
+        inventory._write_storage(place.provider, strange)
+        for row in (Host.objects.get(), *StorageDomain.objects.all()):
+            row.clean_fields(exclude={"addresses", "zones"})  # which may be empty
 
 
 @pytest.mark.long

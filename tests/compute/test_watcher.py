@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import DataError, InterfaceError, OperationalError, connections
+from django.utils.translation import override
 
+from compute.choices import UNREADABLE
+from compute.models import Host
 from compute.sync import watcher
 from compute.sync.watcher import MOST_LOOKS, Pace, ProviderWatcher, look_at_changed
+from portal.common.phrases import said
 from portal.hypervisors.errors import Denied, HypervisorError, Unavailable
 from portal.hypervisors.leases import claim_watch
 from portal.hypervisors.models import Provider
@@ -71,6 +75,37 @@ def test_a_refused_account_is_left_alone_for_minutes_and_tried_at_once_when_it_i
         double.heal()
         Provider.objects.filter(pk=provider.pk).update(username="portal")
         until(lambda: status(provider) == "up")
+
+
+def test_a_compare_that_fails_by_what_nobody_foresaw_makes_a_provider_that_cannot_be_read(
+    institute: Institute, monkeypatch: pytest.MonkeyPatch
+):
+    thread = ProviderWatcher(institute.provider.pk, stop := threading.Event())
+    stop.set()  # it looks once, and does not follow
+    thread._once()
+    assert status(institute.provider) == "up"
+    real, faults = watcher.sync_provider, list[Exception]()
+
+    def failing(_provider: Provider) -> None:
+        raise faults.pop()
+
+    monkeypatch.setattr(watcher, "sync_provider", failing)
+    for fault in (OperationalError(), InterfaceError()):
+        faults.append(fault)
+        thread._once()
+        assert status(institute.provider) == "up", "it is our own database that does not answer"
+    for fault in (ValueError(), DataError()):
+        faults.append(fault)
+        Provider.objects.update(status="up", status_detail="")
+        thread._once()
+        told = Provider.objects.get()
+        assert (told.status, told.status_detail) == ("unreachable", UNREADABLE)
+        assert set(Host.objects.values_list("status", flat=True)) == {"unknown"}
+    with override("el"):
+        assert said(UNREADABLE) != UNREADABLE
+    monkeypatch.setattr(watcher, "sync_provider", real)
+    thread._once()
+    assert (status(institute.provider), Provider.objects.get().status_detail) == ("up", "")
 
 
 @pytest.mark.parametrize("error", [Denied(), Unavailable()], ids=["refused", "broken"])

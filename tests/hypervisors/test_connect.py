@@ -12,10 +12,11 @@ from uuid import uuid4
 import pytest
 
 from portal.common import sealed
-from portal.hypervisors import connect, lanes
+from portal.hypervisors import connect, known_lanes, lanes
 from portal.hypervisors.base import Driver, no_progress
 from portal.hypervisors.connect import BoundedDriver, driver_for, forget
 from portal.hypervisors.errors import Denied, Invalid, OutcomeUnknown, Unavailable
+from portal.hypervisors.known_lanes import KnownLanes
 from portal.hypervisors.lanes import Lane, Limits
 from portal.hypervisors.models import Provider
 from portal.hypervisors.specs import (
@@ -199,6 +200,22 @@ def test_a_changed_provider_is_reached_on_a_new_lane_and_the_old_one_lets_go(
         setattr(provider, name, value)
     assert driver_for(provider)._lane is not before._lane
     wait_until(lambda: len(closed) == 1, "the old connection to be closed")
+
+
+def test_connections_that_a_process_does_not_use_are_let_go_though_it_asks_for_nothing_more(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after its provider was disabled, removed or given another key by another process."""
+    closed: list[Driver] = []
+    monkeypatch.setattr(DoubleDriver, "close", lambda driver: closed.append(driver))
+    monkeypatch.setattr(lanes, "time", clock := Clock())
+    monkeypatch.setattr(known_lanes, "TIDY_SECONDS", 0.02)
+    monkeypatch.setattr(connect, "_lanes", KnownLanes())
+    driver_for(provider).about()
+    clock.ahead += Limits().idle_seconds + 1
+    wait_until(lambda: len(closed) == 1, "the connection to be closed")
+    forget(provider.pk)
+    wait_until(lambda: connect._lanes._timer is None, "the tidying to end with the last provider")
 
 
 @pytest.mark.parametrize("call", [READS["about"], CHANGES["stop_vm"]], ids=["read", "change"])

@@ -377,6 +377,26 @@ def test_a_long_call_that_stands_still_is_abandoned_and_ends_when_it_moves_again
         pulse.beat()
 
 
+def test_a_connection_that_nobody_uses_is_let_go_and_the_next_call_opens_another(place, clock, aside):
+    one = place()
+    two = threading.Barrier(2)
+    for done in [aside(one.lane.call, "read", lambda _: two.wait(60), seconds=60, mutates=False) for _ in range(2)]:
+        done.result(60)
+    assert len(one.opened) == 2
+    clock.ahead += LIMITS.idle_seconds - 30
+    one.read()  # by one of them
+    clock.ahead += 60
+    one.lane.close_idle()
+    wait_until(lambda: [driver.closed for driver in one.opened].count(True) == 1, "the unused one to be closed")
+    one.read()
+    assert len(one.opened) == 2
+    clock.ahead += LIMITS.idle_seconds + 1
+    one.lane.close_idle()
+    wait_until(lambda: all(driver.closed for driver in one.opened), "the other to be closed")
+    one.read()
+    assert len(one.opened) == 3
+
+
 def test_a_closed_lane_lets_its_connection_go(place):
     here = place()
     assert here.read() == "Double"

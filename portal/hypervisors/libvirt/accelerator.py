@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -29,6 +30,10 @@ KVM = "kvm"
 TCG = "tcg"
 PROBE_SECONDS = 8.0
 POLL_SECONDS = 0.05
+HUNG_SECONDS = 3 * PROBE_SECONDS  # a try that has not come back by then counts as failed
+# For how long what a try showed is believed. Emulation may have been a busy host's, or be mended just now.
+TCG_SECONDS = 60.0
+KVM_SECONDS = 3600.0
 DISK_BYTES = 1024 * 1024  # the firmware boots from no smaller disk
 
 # The boot sector, assembled; each line in AT&T syntax. It is loaded at 0x7c00.
@@ -65,13 +70,61 @@ def boot_sector() -> bytes:
     return (CODE.ljust(510, b"\0") + b"\x55\xaa").ljust(DISK_BYTES, b"\0")
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What a try showed, and until when that is believed."""
+
+    kind: str
+    until: float
+
+
+@dataclass(eq=False, slots=True)
+class _Try:
+    """One that is under way."""
+
+    began: float = field(default_factory=time.monotonic)
+    over: threading.Event = field(default_factory=threading.Event)
+    shown: str = ""  # where it came back with an answer
+
+    @property
+    def seconds_left(self) -> float:
+        """Until it counts as failed."""
+        return self.began + HUNG_SECONDS - time.monotonic()
+
+
 class _Known:
-    """What this process found out, by libvirt's address; a try that never came back counts as failed."""
+    """What this process found out and is about to, by libvirt's address: one try at a time."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.results: dict[str, str] = {}
-        self.since: dict[str, float] = {}
+        self.shown: dict[str, _Shown] = {}
+        self.tries: dict[str, _Try] = {}
+
+    def believed(self, address: str) -> str:
+        """What is known of it and not too old; else nothing."""
+        with self.lock:
+            shown = self.shown.get(address)
+        return shown.kind if shown is not None and time.monotonic() < shown.until else ""
+
+    def begin(self, address: str) -> tuple[_Try, bool]:
+        """The try that is under way, and whether it is the caller's own: nobody else's was, or one that hangs for long."""
+        with self.lock:
+            tried = self.tries.get(address)
+            if tried is not None and tried.seconds_left > -TCG_SECONDS:
+                return tried, False
+            self.tries[address] = own = _Try()
+            return own, True
+
+    def end(self, address: str, own: _Try, kind: str = "") -> None:
+        """It came back; ``kind``: what it showed, if anything."""
+        own.shown = kind
+        with self.lock:
+            if self.tries.get(address) is own:
+                del self.tries[address]
+                if kind:
+                    seconds = KVM_SECONDS if kind == KVM else TCG_SECONDS
+                    self.shown[address] = _Shown(kind, time.monotonic() + seconds)
+        own.over.set()
 
 
 _known = _Known()
@@ -84,30 +137,35 @@ class Accelerator:
         self._session = session
         self._storage = storage
 
-    def chosen(self) -> str:
-        """ "kvm" or "tcg": the provider's option ``accelerator``, else what a try showed, once per process."""
+    def chosen(self, *, anew: bool = False) -> str:
+        """ "kvm" or "tcg": the provider's option ``accelerator``, else what a try showed, here and not long ago.
+
+        ``anew``: what was shown before is not believed; it is tried.
+        """
         forced = self._session.connection.options.get("accelerator", "")
         if forced in {KVM, TCG}:
             return forced
         if self._session.is_test:
             return KVM
         address = self._session.connection.address
-        with _known.lock:
-            if address in _known.results:
-                return _known.results[address]
-            # The first to come tries; if it is caught in a call that hangs, those after it do not walk into it too.
-            first = _known.since.setdefault(address, time.monotonic())
-            if time.monotonic() - first > 3 * PROBE_SECONDS:
+        while anew or not (believed := _known.believed(address)):
+            tried, is_own = _known.begin(address)
+            if is_own:
+                return self._tried(address, tried)
+            # Another call tries; if it is caught in one that hangs, those after it do not walk into it too.
+            if not tried.over.wait(max(0.0, tried.seconds_left)):
                 return TCG
+            if tried.shown:
+                return tried.shown
+        return believed
+
+    def _tried(self, address: str, own: _Try) -> str:
+        kind = ""
         try:
-            result = KVM if self._is_listed() and self._works() else TCG
-        except HypervisorError:
-            with _known.lock:
-                _known.since.pop(address, None)  # it came back, without an answer: the next call tries again
-            raise
-        with _known.lock:
-            _known.results[address] = result
-        return result
+            kind = KVM if self._is_listed() and self._works() else TCG
+        finally:
+            _known.end(address, own, kind)  # of one that failed nothing is known: the next call tries again
+        return kind
 
     def _is_listed(self) -> bool:
         with calling("read capabilities"):

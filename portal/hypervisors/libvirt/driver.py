@@ -114,6 +114,9 @@ class LibvirtDriver(Driver):
     def capabilities(self) -> Capabilities:
         return replace(self._declared, accelerated=self._accelerator.chosen() == KVM)
 
+    def accelerates(self) -> bool:
+        return self._accelerator.chosen(anew=True) == KVM
+
     def inventory(self, progress: Callable[[], None] = no_progress) -> Inventory:
         return self._inventories.inventory(progress)
 

@@ -36,8 +36,15 @@ def host_keys(uri: Uri) -> tuple[str, ...]:
     """The keys that the server at this address shows, the one to pin first; none when it does not answer as SSH does."""
     command = ["ssh-keyscan", "-T", str(SECONDS), "-p", str(uri.port), "-t", "ed25519,ecdsa,rsa", "--", uri.host]
     try:
+        # Among the keys stands what the server greets with, which may be any bytes.
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=2 * SECONDS
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=2 * SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ()

@@ -5,10 +5,14 @@ Looked at while it works already. What cannot be seen from here is told as not k
 
 from __future__ import annotations
 
+import os
 import re
+import selectors
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
+from typing import IO, cast
 
 from portal.hypervisors.findings import Finding, Probe
 from portal.hypervisors.libvirt.transport import SETTINGS, known_host, private_folder, write_private
@@ -90,25 +94,43 @@ def _known_there(uri: Uri, connection: Connection, names: tuple[str, ...]) -> se
 
 
 def _told_there(uri: Uri, connection: Connection, command: str) -> str | None:
-    """What a command says on the host, its first characters; None when it could not be run, or failed."""
+    """What a command says on the host; None when it could not be run, failed, did not end, or said more than any would."""
     with private_folder() as keys:
         write_private(keys / "known_hosts", known_host(uri, connection.secrets.get("host_key", "")))
         config = write_private(keys / "ssh_config", SETTINGS.format(folder=keys))
         key = write_private(keys / "key", connection.secrets.get("ssh_key", ""))
         call = ["ssh", "-F", config, "-i", key, "-p", str(uri.port), "--", f"{uri.user}@{uri.host}", command]
         try:
-            done = subprocess.run(
-                call,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=CLOCK_SECONDS,
-                check=False,
-            )
+            said = _said(call)
         except (OSError, subprocess.TimeoutExpired):
             return None
-    return done.stdout[:LONGEST_ANSWER] if done.returncode == 0 else None
+    return None if said is None else said.decode(errors="replace")
+
+
+def _said(call: Sequence[str]) -> bytes | None:
+    """The far side may talk without end: no more is kept of it than the longest answer, and it is not heard for longer."""
+    until = time.monotonic() + CLOCK_SECONDS
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(call, stdin=quiet, stdout=subprocess.PIPE, stderr=quiet) as program:
+        try:
+            said = _read(cast("IO[bytes]", program.stdout), until)
+            has_ended = said is not None and program.wait(max(0.0, until - time.monotonic())) == 0
+        finally:
+            program.kill()
+    return said if has_ended else None
+
+
+def _read(stream: IO[bytes], until: float) -> bytes | None:
+    """All of it; None where that is too much, or did not come in time."""
+    read = b""
+    with selectors.DefaultSelector() as ready:
+        ready.register(stream, selectors.EVENT_READ)
+        while len(read) <= LONGEST_ANSWER and (left := until - time.monotonic()) > 0 and ready.select(left):
+            piece = os.read(stream.fileno(), LONGEST_ANSWER)
+            if not piece:
+                return read
+            read += piece
+    return None
 
 
 def _plain_port(uri: Uri) -> Finding:

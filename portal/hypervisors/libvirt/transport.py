@@ -1,7 +1,7 @@
 """From a provider's address and secrets to a URI that libvirt connects by, for the moment of connecting.
 
 Keys are read from files alone, by SSH as by TLS. These lie in a folder for this user only, in memory where the system has
-such a place, and are removed as soon as the connection is open. SSH is a program of its own (``pinned-ssh``): the client that
+such a place, and are removed as soon as the connection is open (``folders``: also after a process that was killed). SSH is a program of its own (``pinned-ssh``): the client that
 libvirt has within the process (libssh, 9.0) takes the whole process with it when two threads are busy with it.
 """
 
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
 from portal.hypervisors.errors import Invalid, Unavailable
+from portal.hypervisors.libvirt.folders import KEYS, new_folder
 from portal.hypervisors.libvirt.uri import SSH, TCP, TLS, Uri, parsed
 from portal.hypervisors.specs import Connection
 
@@ -38,7 +38,6 @@ ServerAliveCountMax 3
 LogLevel ERROR
 """
 PLAIN_REFUSED = "Its address has no encryption, which the settings of this portal do not allow."
-MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 
 
 @contextmanager
@@ -65,8 +64,7 @@ def reached(connection: Connection) -> Iterator[str]:
 @contextmanager
 def private_folder() -> Iterator[Path]:
     """A folder that nobody else may look into, gone with all in it after the block."""
-    place = MEMORY if os.access(MEMORY, os.W_OK | os.X_OK) else None
-    folder = Path(tempfile.mkdtemp(prefix="stegi-keys-", dir=place))
+    folder = new_folder(KEYS)
     try:
         yield folder
     finally:

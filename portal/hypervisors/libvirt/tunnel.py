@@ -9,21 +9,18 @@ from __future__ import annotations
 import logging
 import shutil
 import subprocess
-import tempfile
 import threading
-import time
 from pathlib import Path
 
 from portal.hypervisors.errors import Unavailable, Unsupported
-from portal.hypervisors.libvirt.transport import MEMORY, SETTINGS, known_host, private_folder, write_private
+from portal.hypervisors.libvirt.folders import SCREENS, new_folder
+from portal.hypervisors.libvirt.transport import SETTINGS, known_host, private_folder, write_private
 from portal.hypervisors.libvirt.uri import SSH, Uri, parsed
 from portal.hypervisors.specs import Connection
 
 log = logging.getLogger(__name__)
 
-PREFIX = "stegi-screen-"
 OPENING_SECONDS = 15
-KEPT_SECONDS = 600  # then what a process left behind is swept
 # libvirt's own connection wants no forwarding; this one is nothing else.
 FORWARDING = "ClearAllForwardings yes\n"
 OWN = "ExitOnForwardFailure yes\nStreamLocalBindMask 0177\n"
@@ -42,9 +39,7 @@ def way_to(connection: Connection, port: int, *, seconds: int) -> Path:
         raise Unsupported(
             "Screens of machines on this hypervisor cannot be reached: they listen on its own loopback alone."
         )
-    _remove_old()
-    place = MEMORY if MEMORY.is_dir() else None
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+    folder = new_folder(SCREENS)
     way = folder / "screen"
     try:
         _start(uri, connection, way, port, seconds)
@@ -85,16 +80,3 @@ def _remove_later(folder: Path, seconds: int) -> None:
     timer = threading.Timer(seconds, shutil.rmtree, [folder], {"ignore_errors": True})
     timer.daemon = True
     timer.start()
-
-
-def _remove_old() -> None:
-    """What a process that ended left behind."""
-    until = time.time() - KEPT_SECONDS
-    for place in (MEMORY, Path(tempfile.gettempdir())):
-        for folder in place.glob(f"{PREFIX}*"):
-            try:
-                is_old = folder.stat().st_mtime < until
-            except OSError:
-                continue
-            if is_old:
-                shutil.rmtree(folder, ignore_errors=True)

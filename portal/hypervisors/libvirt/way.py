@@ -80,7 +80,9 @@ def _tls(uri: Uri, connection: Connection) -> Finding:
 
 
 def _context(connection: Connection) -> ssl.SSLContext:
-    context = ssl.create_default_context(cadata=connection.ca_pem)
+    # What stands around the certificates may be in any language, and is passed over; Python takes ASCII alone.
+    ca = connection.ca_pem.encode("ascii", errors="replace").decode("ascii")
+    context = ssl.create_default_context(cadata=ca)
     with private_folder() as folder:
         write_pki(folder, connection)
         context.load_cert_chain(folder / "clientcert.pem", folder / "clientkey.pem")

@@ -24,7 +24,7 @@ from portal.common.errors import Invalid
 from portal.events.models import Event
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.errors import HypervisorError, Unavailable
-from portal.hypervisors.libvirt import transport
+from portal.hypervisors.libvirt import folders
 from portal.hypervisors.libvirt.host_keys import fingerprint
 from portal.hypervisors.models import Provider
 from portal.hypervisors.specs import VmRef
@@ -231,7 +231,7 @@ def argv_watched(seen: set[str]) -> Iterator[None]:
 
 
 def test_secrets_are_in_no_row_log_event_argument_or_file(far, root, caplog, monkeypatch, tmp_path):
-    monkeypatch.setattr(transport, "MEMORY", tmp_path)
+    monkeypatch.setattr(folders, "MEMORY", tmp_path)
     caplog.set_level(logging.DEBUG)
     seen: set[str] = set()
     with argv_watched(seen):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,28 @@ from uuid import uuid4
 
 import pytest
 
+from portal.hypervisors.diagnosis import diagnose
+from portal.hypervisors.errors import Unavailable
 from portal.hypervisors.libvirt import accelerator
-from portal.hypervisors.libvirt.accelerator import KVM, TCG, boot_sector
+from portal.hypervisors.libvirt.accelerator import (
+    HUNG_SECONDS,
+    KVM,
+    KVM_SECONDS,
+    TCG,
+    TCG_SECONDS,
+    Accelerator,
+    boot_sector,
+)
+from portal.hypervisors.libvirt.connection import Session
 from portal.hypervisors.libvirt.driver import LibvirtDriver
+from portal.hypervisors.libvirt.storage import Storage
 from portal.hypervisors.specs import Connection, VmStatus
 from tests.hypervisors.contract.libvirt_worlds import QemuWorld
 from tests.hypervisors.contract.things import Things, eventually
 from tests.hypervisors.contract.worlds import prefix
+from tests.hypervisors.test_lanes import Clock
 from tests.lab.libvirt_server import LibvirtServer
+from tests.lab.servers import wait_until
 
 ARRIVED = 1  # what QEMU ends with when the guest panicked
 
@@ -120,3 +135,113 @@ def test_a_provider_may_say_which_and_then_nothing_is_tried(world: QemuWorld, un
     assert watch.next(timeout=0.5) == []
     watch.close()
     driver.close()
+
+
+def test_a_test_of_the_connection_tries_anew_whatever_was_shown_before(
+    world: QemuWorld, untried: None, tmp_path: Path
+) -> None:
+    is_usable = Path("/dev/kvm").exists() and boots(KVM, tmp_path)
+    believed = accelerator._known
+    own, _is_own = believed.begin(world.uri)
+    believed.end(world.uri, own, TCG if is_usable else KVM)
+    connection = Connection("libvirt", world.uri, world.portal_id, uuid4())
+    found = diagnose(connection, storage_domain=prefix(world.portal_id), path="")
+    assert {one.step: one.code for one in found}["accelerator"] == ("" if is_usable else "emulated")
+    assert believed.believed(world.uri) == (KVM if is_usable else TCG), "and that is believed from now on"
+
+
+class Host(Accelerator):
+    """An accelerator that shows what it is told to, when it is told to."""
+
+    def __init__(self) -> None:
+        session = Session(Connection("libvirt", "qemu+ssh://root@busy.example/system", uuid4(), uuid4()))
+        super().__init__(session, Storage(session))
+        self.works, self.tries = True, 0
+        self.fault: Exception | None = None
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def _is_listed(self) -> bool:
+        self.tries += 1
+        assert self.answers.wait(60)
+        if self.fault is not None:
+            raise self.fault
+        return True
+
+    def _works(self) -> bool:
+        return self.works
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(accelerator, "time", clock)
+    return clock
+
+
+def test_emulation_is_believed_for_a_minute_and_kvm_for_an_hour(untried: None, clock: Clock) -> None:
+    host = Host()
+    host.works = False  # busy, so that the first try is late
+    assert (host.chosen(), host.chosen(), host.tries) == (TCG, TCG, 1)
+    host.works = True
+    clock.ahead += TCG_SECONDS + 1
+    assert (host.chosen(), host.chosen(), host.tries) == (KVM, KVM, 2)
+    host.works = False
+    clock.ahead += TCG_SECONDS + 1
+    assert (host.chosen(), host.tries) == (KVM, 2)
+    clock.ahead += KVM_SECONDS
+    assert (host.chosen(), host.tries) == (TCG, 3)
+
+
+def test_what_is_asked_anew_is_tried_and_believed_by_all(untried: None) -> None:
+    host, other = Host(), Host()
+    host.works = False
+    assert host.chosen() == other.chosen() == TCG
+    assert other.chosen(anew=True) == host.chosen() == KVM
+    other.fault = Unavailable()
+    with pytest.raises(Unavailable):
+        other.chosen(anew=True)
+    assert host.chosen() == KVM, "a try without an answer has shown nothing"
+
+
+class Counted(accelerator._Known):
+    """Counts who is told of a try, their own or another's."""
+
+    told = 0
+
+    def begin(self, address: str) -> tuple[accelerator._Try, bool]:
+        found = super().begin(address)
+        with self.lock:
+            self.told += 1
+        return found
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["asked", "anew"])
+def test_who_comes_while_it_is_tried_waits_for_that_try(anew: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accelerator, "_known", known := Counted())
+    host, told = Host(), list[str]()
+    host.answers.clear()
+    threads = [threading.Thread(target=lambda: told.append(host.chosen(anew=anew)), daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: known.told == 3, "all to come")
+    host.answers.set()
+    for thread in threads:
+        thread.join(60)
+    assert (told, host.tries) == ([KVM] * 3, 1)
+
+
+def test_a_try_that_hangs_counts_as_failed_and_is_made_again_in_a_while(untried: None, clock: Clock) -> None:
+    host, other = Host(), Host()
+    host.answers.clear()
+    hung = threading.Thread(target=host.chosen, daemon=True)
+    hung.start()
+    wait_until(lambda: host.tries == 1, "it to hang")
+    clock.ahead += HUNG_SECONDS
+    assert (other.chosen(), other.chosen(anew=True), other.tries) == (TCG, TCG, 0)
+    clock.ahead += TCG_SECONDS
+    assert (other.chosen(), other.tries) == (KVM, 1)
+    host.works = False
+    host.answers.set()
+    hung.join(60)
+    assert other.chosen() == KVM, "what came back so late is not believed"
