@@ -81,6 +81,7 @@ def data_center_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
         "network_verbs": page_verbs.of_networks(actor, [*networks, *lent["network"]]),
         "degraded": health.degradations(row),
         "unfinished": unfinished_launch(row),
+        "opens_volumes": policy.holds_everywhere(actor, policy.Permit.PROVIDER_MANAGE),
     }
     return render(request, "compute/data_center_detail.html", SECTION | context)
 
