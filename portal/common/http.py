@@ -13,14 +13,14 @@ from uuid import uuid4
 from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.db import OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import render
 from django.utils import translation
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
 from portal.common.actor import Actor, Bounds, Door
-from portal.common.errors import NotAuthenticated, PortalError, Reason, Unavailable
+from portal.common.errors import NoPage, NotAuthenticated, PortalError, Reason, Unavailable
 from portal.common.login_first import log_in_first
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,16 @@ class ErrorMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
+        answer = self.get_response(request)
+        is_empty = isinstance(answer, HttpResponseNotAllowed) and not answer.content
+        if not is_empty or request.method != "GET":
+            return answer
+        # Who comes by the address of a button, as it stands above a form that was refused, is not left with a white page.
+        page = refusal_page(
+            request, NoPage(_("There is no page at this address: it is where a button of another leads."))
+        )
+        page["Allow"] = answer["Allow"]
+        return page
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer a ``PortalError`` with its page; a locked database with 503; anything else is Django's 500."""
