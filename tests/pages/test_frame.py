@@ -125,7 +125,9 @@ def test_the_documentation_of_the_api_has_a_title_and_leads_back(client):
 
 @pytest.mark.parametrize("path", ["/images/upload/", "/factor/add/", "/logout/"])
 def test_the_address_of_a_button_answers_with_a_page(alice, path):
-    answer = alice.get(path)
+    browser = Client()
+    browser.force_login(alice)
+    answer = browser.get(path)
     assert (answer.status_code, "POST" in answer["Allow"]) == (405, True)
     assert "it is where a button of another leads" in answer.content.decode()
     assert 'href="/"' in answer.content.decode()
