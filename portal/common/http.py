@@ -159,12 +159,13 @@ def _not_said(error: PortalError) -> list[Reason]:
 
 
 def _back(request: HttpRequest) -> str:
-    """The page of ours from which one came, where the browser tells; empty if it is this one."""
+    """The page of ours from which one came, where the browser tells: of a form that was sent its own; empty if it is this one."""
     came = request.headers.get("Referer", "")
     if not url_has_allowed_host_and_scheme(came, {request.get_host()}, require_https=request.is_secure()):
         return ""
     found = urlsplit(came)
-    return "" if found.path == request.path else urlunsplit(("", "", found.path, found.query, ""))
+    is_here = found.path == request.path and request.method != "POST"
+    return "" if is_here else urlunsplit(("", "", found.path, found.query, ""))
 
 
 def actor_of(request: HttpRequest, *, door: Door = Door.PAGE) -> Actor:

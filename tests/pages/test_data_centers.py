@@ -97,3 +97,11 @@ def test_a_department_admin_changes_the_description_and_is_not_led_to_change_the
     assert row.description == "Third floor"
     field = lxml.html.fromstring(demo.browser("admin").get(path).content).get_element_by_id("name")
     assert field.get("disabled") is None
+
+
+def test_an_edit_that_comes_too_late_leads_back_to_the_form_as_it_is_now(demo):
+    path, client = f"/data-centers/{DataCenter.objects.get(name='physics').pk}/edit/", demo.browser("admin")
+    late = {"name": "physics", "description": "two", "version": "0" * 32}
+    answer = client.post(path, late, headers={"Referer": f"http://testserver{path}"})
+    assert answer.status_code == HTTPStatus.PRECONDITION_FAILED
+    assert f'class="btn btn-primary" href="{path}"' in answer.content.decode()
