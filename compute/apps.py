@@ -15,6 +15,7 @@ class ComputeConfig(AppConfig):
 
 
 def _register_kinds() -> None:
+    from compute.forms.vms import called_alike
     from compute.models import Image, Template, Vm, grants
     from tenants.policy import Kind, register_kind
 
@@ -41,6 +42,7 @@ def _register_kinds() -> None:
             title=gettext_lazy("Templates"),
             page="compute:template",
             of_maker=("template-owner", "user-template-based-vm"),
+            apart=called_alike,
         )
     )
     register_kind(

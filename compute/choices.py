@@ -103,6 +103,22 @@ class StorageStatus(TextChoices):
     UNKNOWN = "unknown", pgettext_lazy("storage domain", "unknown")
 
 
+# What the icons of templates show; brands are called as they call themselves.
+ICON_TITLES = {
+    "device-desktop": _("a computer"),
+    "server": _("a server"),
+    "database": _("a database"),
+    "terminal-2": _("a terminal"),
+    "brand-debian": "Debian",
+    "brand-ubuntu": "Ubuntu",
+    "brand-apple": "Apple",
+    "brand-redhat": "Red Hat",
+    "brand-windows": "Windows",
+    "brand-docker": "Docker",
+    "flask": _("a flask"),
+    "school": _("a school"),
+}
+
 # How libvirt and engines call a kind of storage, and how people do.
 STORAGE_TYPES: dict[str, StrOrPromise] = {
     "dir": _("folder"),
@@ -176,6 +192,7 @@ IMAGE_REFUSALS = {
     "checksum": _("What arrived has another SHA-256 checksum than was said. Upload the file again."),
     "format": _("The image is not of the format it is said to be. Upload it as what it is."),
     "foreign_format": _("The image is neither qcow2 nor raw. Convert it to qcow2 first."),
+    "no_disk": _("The file is no disk: a raw disk is of whole sectors of 512 bytes. Upload a disk in qcow2 or raw."),
     "backing_file": _("The image has a backing file, another image below it. Convert it to one that stands alone."),
     "data_file": _("The image keeps its data in another file. Convert it to one that stands alone."),
     "unknown_features": _("The image has features that are not known here. Convert it to a plain qcow2."),

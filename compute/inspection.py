@@ -20,6 +20,7 @@ from compute.choices import ImageFormat
 CHUNK = 1024 * 1024
 HEAD = 4096
 SEARCHED = 16 * CHUNK
+SECTOR = 512  # whatever a raw disk holds, it is of whole ones
 ENCRYPTED_AT = 32  # of a qcow2 image: its method of encryption, 0 for none
 DESCRIPTOR = b"# Disk DescriptorFile"  # a VMDK that is text and names files of the host; oslo.utils takes it for raw
 GPT = "gpt"  # a raw disk with a partition table
@@ -56,8 +57,12 @@ def digest_of(path: Path, *, report: Callable[[int], None]) -> str:
 
 def inspect(path: Path, *, said: str, most_virtual_bytes: int) -> Facts:
     """The facts of an image that is ``said`` ("qcow2", "raw") to be of a format. Raises ``Refused`` for one that is not taken."""
+    size = path.stat().st_size
     with path.open("rb") as image:
-        return inspect_stream(image, size_bytes=path.stat().st_size, said=said, most_virtual_bytes=most_virtual_bytes)
+        facts = inspect_stream(image, size_bytes=size, said=said, most_virtual_bytes=most_virtual_bytes)
+    if facts.format == ImageFormat.RAW and size % SECTOR:  # any bytes else would be a raw disk: a letter, a picture
+        raise Refused("no_disk", f"{size} bytes")
+    return facts
 
 
 def inspect_stream(image: BinaryIO, *, size_bytes: int, said: str, most_virtual_bytes: int) -> Facts:

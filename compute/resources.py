@@ -40,7 +40,10 @@ def resources_of(actor: Actor, data_center: DataCenter) -> list[Resources]:
     named: dict[str, tuple[str, QuerySet[Any]]] = {
         # One whose hosts are all in another has nothing to give.
         "cluster": (_("Clusters"), Cluster.objects.select_related("provider", "zone").filter(has_hosts)),
-        "storage_domain": (_("Storage domains"), StorageDomain.objects.select_related("provider")),
+        "storage_domain": (
+            _("Storage domains"),
+            StorageDomain.objects.select_related("provider").prefetch_related("provider__zones"),
+        ),
         "network": (_("Networks"), Network.objects.filter(owner=None).select_related("provider")),
         "template": (
             _("Templates"),

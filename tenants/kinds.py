@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Model, QuerySet
 
@@ -16,7 +18,8 @@ class Kind:
 
     ``assignment_path`` leads to the data centers that may *use* it; only the permits of use pass along it. ``whole`` is the field
     of what it is a part of, an object of another kind: a role on that holds on its parts. ``page`` names the address of one
-    object's page; ``zone`` the path to the name of the engine's zone that it is in; ``of_maker`` the roles that whoever makes one gets on it (``services.makers``).
+    object's page; ``zone`` the path to the name of the engine's zone that it is in; ``of_maker`` the roles that whoever makes one gets on it (``services.makers``);
+    ``apart`` tells of some of them what tells those from each other that are called alike (and whether providers may be named).
     """
 
     name: str
@@ -30,6 +33,7 @@ class Kind:
     page: str = ""
     zone: str = ""
     of_maker: tuple[str, ...] = ()
+    apart: Callable[[Collection[UUID], bool], Mapping[UUID, str]] | None = None
 
 
 _KINDS: dict[type[Model], Kind] = {}

@@ -16,3 +16,8 @@ class DataCenterForm(PageForm):
         label=_("Description"), required=False, max_length=20_000, widget=forms.Textarea(attrs={"rows": 3})
     )
     version = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def fix_name(self) -> None:
+        """It is shown, and not to be changed by this reader."""
+        self.fields["name"].disabled = True
+        self.fields["name"].help_text = _("Super-admins change it.")

@@ -92,6 +92,7 @@ class LaunchForm(QuotaForm):
         for name, label in LABELS.items():
             self._choose(name, [(str(row.pk), label(row)) for row in offered[name].rows])
             self.fields[name].help_text = f"{self.fields[name].help_text} {_rest_of(offered[name])}".strip()
+            self.fields[name].left_out = offered[name].apart  # type: ignore[attr-defined]
         none = ("", gettext("None: it has no network of its own"))
         able = [(str(row.pk), row.name) for row in offered["providers"].rows]
         self._choose("network_provider", [*able, none])

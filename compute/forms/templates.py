@@ -10,6 +10,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from compute import rules
+from compute.choices import ICON_TITLES
 from compute.services.template_rows import TemplateTraits
 from portal.common.forms import PageForm
 
@@ -28,7 +29,7 @@ class TemplateForm(PageForm):
     description = forms.CharField(
         label=_("Notes"), required=False, max_length=20_000, widget=forms.Textarea(attrs={"rows": 3})
     )
-    icon = forms.ChoiceField(label=_("Icon"), choices=[(name, name) for name in rules.ICONS])
+    icon = forms.ChoiceField(label=_("Icon"), choices=[(name, ICON_TITLES[name]) for name in rules.ICONS])
     memory_mib = forms.IntegerField(
         label=_("Memory in MiB"),
         min_value=-LARGEST,

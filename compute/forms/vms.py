@@ -199,6 +199,12 @@ def differences(templates: Sequence[Template], *, names_providers: bool) -> dict
     return told
 
 
+def called_alike(uids: Collection[UUID], names_providers: bool) -> dict[UUID, str]:  # noqa: FBT001
+    """The same of these, for lists of objects of any kind."""
+    rows = Template.objects.filter(pk__in=uids).select_related("owner", "storage_domain__provider")
+    return differences(list(rows.order_by("name", "uid")), names_providers=names_providers)
+
+
 def told_apart(rows: Iterable[Template], *, names_providers: bool) -> list[Template]:
     """The same rows, each with what tells it from the others (``place``), as the form for machines says it."""
     told = list(rows)

@@ -191,6 +191,11 @@ class StorageDomain(UidModel):
         return StorageFunction.SOURCE if copies else StorageFunction.NONE
 
     @property
+    def shows_volumes(self) -> bool:
+        """Whether what lies in it can be looked at: an engine's is looked at there."""
+        return self.status == StorageStatus.ACTIVE and self.function != StorageFunction.NONE and not self.is_engines
+
+    @property
     def tells_use(self) -> bool:
         """Whether how much of it is used means anything (``StorageDomainFound``)."""
         return bool(self.used_bytes or self.free_bytes or not self.total_bytes)

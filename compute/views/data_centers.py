@@ -81,6 +81,7 @@ def data_center_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
         "network_verbs": page_verbs.of_networks(actor, [*networks, *lent["network"]]),
         "degraded": health.degradations(row),
         "unfinished": unfinished_launch(row),
+        "opens_volumes": policy.holds_everywhere(actor, policy.Permit.PROVIDER_MANAGE),
     }
     return render(request, "compute/data_center_detail.html", SECTION | context)
 
@@ -109,6 +110,8 @@ def data_center_edit(request: HttpRequest, uid: UUID) -> HttpResponse:
     row = authorize_edit(actor, uid)
     initial = {"name": row.name, "description": row.description, "version": data_center_version(row)}
     form = DataCenterForm(request.POST if request.method == "POST" else None, initial=initial)
+    if not policy.holds_everywhere(actor, policy.Permit.SYSTEM_MANAGE):
+        form.fix_name()
 
     def work() -> DataCenter:
         return edit_data_center(actor, uid, DataCenterEdit(**form.cleaned_data))

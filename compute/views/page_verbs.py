@@ -165,6 +165,8 @@ def of_image(image: Image, permits: Container[Permit], make: Verb) -> ImageVerbs
     )
     remove = Verb("remove", _("Remove %(name)s") % named, "trash", reverse("compute:image-delete", args=[image.pk]))
     unready = "" if image.status == "ready" else _("A template can be made once the image is ready.")
+    if image.status == "refused":
+        unready = _("No template can be made of it: the image was refused.")
     return ImageVerbs(
         replace(make, address=f"{make.address}?image={image.pk}").unless(unready),
         roles.asking(Permit.GRANT, image, permits),

@@ -98,6 +98,7 @@ def machine(actor: Actor, vm: Vm) -> dict[str, Any]:
         "taken": taken_by([vm.pk, *vm.disks.values_list("pk", flat=True)]),
         "sees_place": Permit.PROVIDER_VIEW in shown["permits"],
         "sees_quota": Permit.QUOTA_VIEW in selectors.permits_on_center(actor, vm.data_center),
+        "opens_template": (row := vm.template_here) and selectors.all_templates(actor).filter(pk=row.pk).exists(),
     }
 
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from compute import health, rules, selectors
+from compute import health, selectors
 from compute.assigned import places_of, sees_all, with_users
 from compute.forms.templates import INSTITUTE, TemplateForm
 from compute.models import StorageDomain, Template
@@ -67,6 +67,7 @@ def template_detail(request: HttpRequest, uid: UUID) -> HttpResponse:
     context = {
         "template": row,
         "may_edit": Permit.TEMPLATE_EDIT in permits,
+        "opens_volumes": policy.holds_everywhere(actor, Permit.PROVIDER_MANAGE) and row.storage_domain.shows_volumes,
         "verbs": page_verbs.of_template(actor, row, permits, _made_from(actor, row)),
         "sees_holders": may_see_holders(actor, row),
         "rights": rights_page(row),
@@ -194,5 +195,5 @@ def _form_page(
     if request.method == "POST" and (answer := form.tried(work)):
         return answer
     status = 400 if form.errors else 200
-    context |= SECTION | {"form": form, "icons": rules.ICONS}
+    context |= SECTION | {"form": form}
     return render(request, "compute/template_form.html", context, status=status)

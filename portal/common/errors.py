@@ -92,6 +92,13 @@ class NotFound(PortalError):
     status = HTTPStatus.NOT_FOUND
 
 
+class NoPage(PortalError):
+    """Something is done at this address, and nothing is to be seen."""
+
+    code = "no_page"
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+
+
 class Conflict(PortalError):
     """The present state does not allow it; later, or after another act, may do."""
 

@@ -14,14 +14,14 @@ from uuid import uuid4
 from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.db import OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import render
 from django.utils import translation
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
 from portal.common.actor import Actor, Bounds, Door
-from portal.common.errors import NotAuthenticated, PortalError, Reason, Unavailable
+from portal.common.errors import NoPage, NotAuthenticated, PortalError, Reason, Unavailable
 from portal.common.login_first import log_in_first
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,16 @@ class ErrorMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
+        answer = self.get_response(request)
+        is_empty = isinstance(answer, HttpResponseNotAllowed) and not answer.content
+        if not is_empty or request.method != "GET":
+            return answer
+        # Who comes by the address of a button, as it stands above a form that was refused, is not left with a white page.
+        page = refusal_page(
+            request, NoPage(_("There is no page at this address: it is where a button of another leads."))
+        )
+        page["Allow"] = answer["Allow"]
+        return page
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer a ``PortalError`` with its page; a locked database with 503; anything else is Django's 500."""
@@ -170,12 +179,13 @@ def _not_said(error: PortalError) -> list[Reason]:
 
 
 def _back(request: HttpRequest) -> str:
-    """The page of ours from which one came, where the browser tells; empty if it is this one."""
+    """The page of ours from which one came, where the browser tells: of a form that was sent its own; empty if it is this one."""
     came = request.headers.get("Referer", "")
     if not url_has_allowed_host_and_scheme(came, {request.get_host()}, require_https=request.is_secure()):
         return ""
     found = urlsplit(came)
-    return "" if found.path == request.path else urlunsplit(("", "", found.path, found.query, ""))
+    is_here = found.path == request.path and request.method != "POST"
+    return "" if is_here else urlunsplit(("", "", found.path, found.query, ""))
 
 
 def actor_of(request: HttpRequest, *, door: Door = Door.PAGE) -> Actor:

@@ -116,5 +116,10 @@ def _repeat(row: IdempotencyKey, digest: str) -> Answer:
             )
         )
     if row.secret:
-        raise Conflict(_("The answer to this request held a secret and is not kept. Use a new key."))
+        raise Conflict(
+            _(
+                "This was done already, and its answer held a secret, which is shown once and not kept. "
+                "Open the form again, or choose a new idempotency key."
+            )
+        )
     return Answer(row.status, row.answer, row.location)

@@ -45,7 +45,8 @@ const sumFor = (file, isAlone) => {
   const lines = sums.value.split("\n").filter((line) => line.trim());
   const names = (line) => [line.replace(SUM, "").replace(/^[\s*]+/, "").trim(), /\((.+)\)/.exec(line)?.[1]];
   const line = lines.find((one) => names(one).includes(file.name)) ?? (isAlone && lines.length === 1 ? lines[0] : "");
-  return { isMissing: lines.length > 0 && !SUM.test(line), sha256: (SUM.exec(line)?.[0] ?? "").toLowerCase() };
+  const missing = SUM.test(sums.value) ? words.sum : words.noSum;
+  return { missing: lines.length > 0 && !SUM.test(line) ? missing : "", sha256: (SUM.exec(line)?.[0] ?? "").toLowerCase() };
 };
 
 // As the portal makes names of files: Greek in Latin letters, accents left out.
@@ -132,8 +133,8 @@ class Upload {
   }
 
   async begin() {
-    if (this.sum.isMissing) {
-      this.end(words.sum, true);
+    if (this.sum.missing) {
+      this.end(this.sum.missing, true);
       return false;
     }
     const begun = await this.begun();
@@ -241,8 +242,14 @@ setInterval(() => {
 
 document.getElementById("files").addEventListener("change", (event) => {
   const { files } = event.target;
+  // What failed of these before is over now.
+  const names = new Set([...files].map((file) => file.name));
+  for (const row of uploads.querySelectorAll(".upload-failed")) {
+    if (names.has(row.querySelector(".upload-name").textContent)) row.remove();
+  }
   for (const file of files) queue.push(new Upload(file, places.value, sumFor(file, files.length === 1)));
-  event.target.value = sums.value = "";
+  event.target.value = "";
+  if (!queue.some((upload) => upload.sum.missing)) sums.value = "";
   next();
 });
 

@@ -18,6 +18,10 @@
   // A page that answers a form: who comes back to it, or takes it anew, asks for its address, and sends nothing once more.
   if ("posted" in document.body.dataset) history.replaceState(null, "", location.href);
 
+  // Whoever is refused a form goes on at the first field that was.
+  const refused = document.querySelectorAll("main [aria-invalid=true]");
+  if (!document.querySelector("[autofocus]")) [...refused].find((field) => field.checkVisibility())?.focus();
+
   const watched = () => [...new Set([...document.querySelectorAll("[data-watch]")].flatMap((e) => e.dataset.watch.split(" ")))];
 
   const watch = () => {

@@ -43,7 +43,9 @@ def by_noun(permits: Iterable[str]) -> list[tuple[StrOrPromise, list[tuple[str, 
 class RoleForm(PageForm):
     """A role of the institute's own: its name, what it is for, and the permits in it."""
 
-    name = forms.CharField(label=_("Name"), max_length=200)
+    name = forms.CharField(
+        label=_("Name"), max_length=200, help_text=_("Letters A-Z, digits, and between them blanks, '-', '_' or '.'")
+    )
     description = forms.CharField(label=_("What it is for"), required=False, max_length=1000)
     permits = forms.MultipleChoiceField(
         label=_("What it allows"), choices=by_noun(Permit), widget=Ticks(shows_codes=True), required=False

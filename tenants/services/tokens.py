@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -23,7 +24,7 @@ from portal.events.codes import Outcome, Severity
 from portal.events.record import Subject, attempt, record
 from tenants import bounds, policy
 from tenants.holdings import CODENAME, live
-from tenants.kinds import kinds, with_whole
+from tenants.kinds import Kind, kinds, with_whole
 from tenants.models import ApiToken, DataCenter, Role, System, User
 from tenants.permits import EVERYTHING, Permit
 from tenants.services.grant_ends import NEVER, end_of
@@ -178,12 +179,20 @@ def revoke_service_token(actor: Actor, data_center: UUID, uid: UUID) -> None:
 
 def choosable(actor: Actor, *, most: int) -> dict[str, list[tuple[UUID, str]]]:
     """What a token can be for, by kind of object: as far as the actor sees it, ``most`` of each."""
-    name = naming(actor)
     return {
-        kind.name: [(row.pk, name(row)) for row in policy.visible(actor, seen, with_whole(kind))[:most]]
+        kind.name: _named_apart(actor, kind, policy.visible(actor, seen, with_whole(kind))[:most])
         for kind in kinds()
         if (seen := policy.SEE.get(kind.name)) and kind.model is not System
     }
+
+
+def _named_apart(actor: Actor, kind: Kind, rows: Iterable[Any]) -> list[tuple[UUID, str]]:
+    """Each as it is called, with what tells it from others of the name."""
+    name, listed = naming(actor), list(rows)
+    told: Mapping[UUID, str] = {}
+    if kind.apart is not None and len({str(row) for row in listed}) < len(listed):
+        told = kind.apart([row.pk for row in listed], policy.holds_everywhere(actor, Permit.PROVIDER_VIEW))
+    return [(row.pk, f"{name(row)} ({told[row.pk]})" if row.pk in told else name(row)) for row in listed]
 
 
 def _made(actor: Actor, user: User, wish: TokenWish) -> tuple[ApiToken, str]:

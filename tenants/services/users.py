@@ -46,7 +46,7 @@ def refuse_username(username: str) -> None:
         text = _("A user name has 1 to 64 characters: letters A-Z, digits, '-', '_', '.' and '@'.")
         raise Invalid(text, reasons=(Reason("username_invalid", text, "username"),))
     if User.objects.filter(username__iexact=username).exists():
-        text = _("A user of this name is already there.")
+        text = _("A user of this name is already there. Choose another name.")
         raise Conflict(text, reasons=(Reason("username_taken", text, "username"),))
 
 

@@ -10,6 +10,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from portal.common.errors import NotFound
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from tenants.kinds import kind_of
@@ -47,20 +48,29 @@ def explain(request: HttpRequest) -> HttpResponse:
     """All that somebody may on an object, or why he may or may not one thing (``?object=&permit=&user=``)."""
     actor = actor_of(request)
     about, user = request.GET.get("object", "")[:100], request.GET.get("user", "")[:200]
-    target, person, held = explaining.permits_of(actor, about=about, user=user)
+    unknown = ""
+    try:
+        target, person, held = explaining.permits_of(actor, about=about, user=user)
+    except NotFound as error:
+        if not any(reason.field == "user" for reason in error.reasons):
+            raise
+        unknown = str(error.detail)
+        target, person, held = explaining.permits_of(actor, about=about, user="")
     kind = kind_of(type(target)).name
     context: dict[str, Any] = about_object(target) | {
         "about": about,
         "person": person,
         "is_other": person.pk != actor.uid,
+        "asked": user if unknown else person.username if person.pk != actor.uid else "",
+        "unknown": unknown,
         "may_ask": explaining.may_ask_for_others(actor, target),
         "holders": who_page(kind, target),
         "permits": [(permit, permit_title(permit, kind), allowed) for permit, allowed in held],
     }
-    if permit := request.GET.get("permit", "")[:64]:
+    if (permit := request.GET.get("permit", "")[:64]) and not unknown:
         answer = explaining.explain(actor, permit=permit, about=about, user=user)
         context |= {"answer": answer, "title": permit_title(answer.permit, kind)}
-    return render(request, "tenants/explain.html", context)
+    return render(request, "tenants/explain.html", context, status=404 if unknown else 200)
 
 
 def about_object(target: Model) -> dict[str, Any]:

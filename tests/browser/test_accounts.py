@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pyotp
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.browser.looking import Look, every_look
 from tests.browser.person import follow
@@ -24,7 +24,7 @@ def test_pages_of_log_ins_and_tokens_fit_and_keep_the_policy(
         page.click("main button[type=submit]")
         page.wait_for_selector("#token")
         look.see(page, "token-made")
-        page.locator("main .actions a").click()
+        follow(page, page.locator("main .actions a"))
         page.wait_for_selector("#sessions-title")
         look.see(page, "account")
         page.goto(f"{portal.url}/data-centers/")
@@ -34,7 +34,9 @@ def test_pages_of_log_ins_and_tokens_fit_and_keep_the_policy(
         page.fill("#password", portal.password("physics-admin"))
         page.click("main button[type=submit]")
         page.wait_for_selector("#token")
-        follow(page, page.locator("main .actions a"))
+        page.reload()  # sends nothing once more: the form is there again, and no refusal
+        expect(page.locator("#name")).to_have_value("")
+        page.goto(page.url.replace("new/", ""))
         look.see(page, "service-tokens")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.browser.looking import Look, every_look
 from tests.browser.person import follow
@@ -23,9 +23,10 @@ def test_pages_of_data_centers_fit_and_keep_the_policy(chromium: Browser, portal
         page.fill("#name", "not a name")
         page.click("main button[type=submit]")
         page.wait_for_selector("#name-error")
+        expect(page.locator("#name")).to_be_focused()
         look.see(page, "data-center-form")
         page.goto(f"{portal.url}/data-centers/launch/")
-        page.fill("#name", "chemistry")
+        page.fill("#name", "Z" * 64)
         for stage in range(1, 6):
             page.click("button[value=next]")
             page.wait_for_selector(f"input[name=at][value='{stage}']", state="attached")

@@ -142,14 +142,19 @@ def test_the_place_that_was_chosen_stays_and_a_checksum_of_another_file_begins_n
         page.select_option("#data_center", label="physics")
         page.reload()
         expect(page.locator("#data_center option:checked")).to_have_text("physics")
-        for given in (f"{'0' * 64}  un{file.name}\n{'1' * 64}  third.raw", "none"):
+        for given, said in (
+            (f"{'0' * 64}  un{file.name}\n{'1' * 64}  third.raw", "no SHA-256 checksum was given for this file"),
+            ("none", "what was given is no SHA-256 checksum"),
+        ):
             page.fill("#sha256", given)
             page.set_input_files("#files", file)
-            expect(page.locator(".upload-failed").last).to_contain_text("not begun")
+            expect(page.locator(".upload-failed")).to_contain_text(f"not begun: {said}")
+            expect(page.locator("#sha256")).to_have_value(given)
         page.fill("#sha256", f"{'0' * 64}  {file.name}\n{'1' * 64}  third.raw")
         page.set_input_files("#files", file)
         expect(row(page, file.name).locator(".state-failed")).to_be_visible(timeout=MOST_MILLISECONDS)
         expect(row(page, file.name)).to_contain_text("another SHA-256 checksum")
+        expect(page.locator(".upload-failed")).to_have_count(0)
 
 
 def test_without_javascript_a_form_takes_a_whole_file(chromium: Browser, portal: PortalServer, tmp_path: Path) -> None:

@@ -193,6 +193,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], bytes], str, str]] = {
     "VHDX": (other_format("vhdx"), "raw", "foreign_format"),
     "VHD": (other_format("vpc"), "raw", "foreign_format"),
     "QED": (qed, "qcow2", "foreign_format"),
+    "letter": (lambda _folder: b"Dear all", "raw", "no_disk"),
     "json: as bytes": (json_name, "qcow2", "format"),
     "raw said to be qcow2": (lambda folder: sound(folder, kind="raw"), "qcow2", "format"),
     "qcow2 said to be raw": (sound, "raw", "format"),

@@ -6,6 +6,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from uuid import uuid4
 
+import lxml.html
 import pytest
 from django.contrib.auth.models import Group
 from django.db import connection
@@ -204,3 +205,13 @@ def test_a_greyed_verb_leads_to_what_would_help(world):
     refused = world.browser("peer").post(f"/machines/{world.vm.pk}/delete/", {"confirm": "web-1"})
     assert refused.status_code == HTTPStatus.FORBIDDEN
     assert link in refused.content.decode()
+
+
+def test_who_writes_a_name_wrongly_is_told_so_beside_it_and_goes_on_there(world):
+    query = {"object": vm(world), "user": "nobody-here", "permit": "VM_RUN"}
+    answer = world.browser("root").get("/explain/", query)
+    page = lxml.html.fromstring(answer.content)
+    assert answer.status_code == HTTPStatus.NOT_FOUND
+    assert page.get_element_by_id("user").get("value") == "nobody-here"
+    assert page.get_element_by_id("user-error").text_content() == "There is no such user, or you may not know."
+    assert page.find(".//*[@id='answer']") is None

@@ -9,7 +9,7 @@ import lxml.html
 import pytest
 from django.test import Client
 
-from compute.models import Vm
+from compute.models import Template, Vm
 from portal.common.access import access_version
 from portal.common.actor import Actor, Door
 from portal.common.errors import NotAuthenticated, NotPermitted
@@ -18,7 +18,7 @@ from portal.events.models import Event
 from tenants import bounds, policy
 from tenants.models import ApiToken, DataCenter, User
 from tenants.permits import Permit
-from tenants.services.tokens import TokenWish, create_service_token, create_token, token_behind
+from tenants.services.tokens import TokenWish, choosable, create_service_token, create_token, token_behind
 from tenants.services.users import set_active, set_password
 from tests.edge.world import World
 from tests.people import PASSWORD
@@ -352,3 +352,13 @@ def test_tokens_of_one_moment_are_each_on_one_page_of_a_data_centers_list(world,
         following = page.xpath("//a[contains(@href, 'after=')]/@href")
         path, after = (path, following[0][following[0].index("?") :]) if following else ("", "")
     assert sorted(name.strip() for name in seen) == [f"of-one-moment-{number}" for number in range(4)]
+
+
+def test_templates_that_are_called_alike_are_told_apart_where_a_token_is_for_some_alone(world: World):
+    row = Template.objects.get(pk=world.ids["template"])
+    name, first = row.name, row.pk
+    row.pk, row.version, row._state.adding = uuid4(), row.version + 1, True
+    row.save()
+    offered = dict(choosable(world.place.actor("root"), most=50)["template"])
+    assert offered[first] == f"{name} (version 1)"
+    assert offered[row.pk] == f"{name} (version 2)"

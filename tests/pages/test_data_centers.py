@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+import lxml.html
+
 from compute.models import ClusterAssignment, Template
 from tenants.models import DataCenter
 
@@ -83,3 +85,23 @@ def test_only_those_who_run_data_centers_are_led_to_them(demo):
     mine = demo.browser("physics-admin").get("/data-centers/").content.decode()
     assert "physics" in mine
     assert "informatics" not in mine
+
+
+def test_a_department_admin_changes_the_description_and_is_not_led_to_change_the_name(demo):
+    path = f"/data-centers/{DataCenter.objects.get(name='physics').pk}/edit/"
+    client = demo.browser("physics-admin")
+    field = lxml.html.fromstring(client.get(path).content).get_element_by_id("name")
+    assert field.get("disabled") is not None
+    assert client.post(path, {"description": "Third floor"}).status_code == 302
+    row = DataCenter.objects.get(name="physics")
+    assert row.description == "Third floor"
+    field = lxml.html.fromstring(demo.browser("admin").get(path).content).get_element_by_id("name")
+    assert field.get("disabled") is None
+
+
+def test_an_edit_that_comes_too_late_leads_back_to_the_form_as_it_is_now(demo):
+    path, client = f"/data-centers/{DataCenter.objects.get(name='physics').pk}/edit/", demo.browser("admin")
+    late = {"name": "physics", "description": "two", "version": "0" * 32}
+    answer = client.post(path, late, headers={"Referer": f"http://testserver{path}"})
+    assert answer.status_code == HTTPStatus.PRECONDITION_FAILED
+    assert f'class="btn btn-primary" href="{path}"' in answer.content.decode()

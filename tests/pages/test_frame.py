@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 from uuid import uuid4
 
+import lxml.html
 import pytest
 from django.conf import settings
 from django.template.loader import get_template
@@ -114,3 +115,19 @@ def test_an_address_that_is_not_there_keeps_the_navigation_of_whoever_is_logged_
     page = client.get("/nowhere/")
     assert page.status_code == HTTPStatus.NOT_FOUND
     assert 'class="frame-menu"' in page.content.decode()
+
+
+def test_the_documentation_of_the_api_has_a_title_and_leads_back(client):
+    page = lxml.html.fromstring(client.get("/api/v1/docs/").content)
+    assert [h1.text_content() for h1 in page.findall(".//h1")] == ["The API of the portal"]
+    assert [a.get("href") for a in page.findall(".//a")] == ["/"]
+
+
+@pytest.mark.parametrize("path", ["/images/upload/", "/factor/add/", "/logout/"])
+def test_the_address_of_a_button_answers_with_a_page(alice, path):
+    browser = Client()
+    browser.force_login(alice)
+    answer = browser.get(path)
+    assert (answer.status_code, "POST" in answer["Allow"]) == (405, True)
+    assert "it is where a button of another leads" in answer.content.decode()
+    assert 'href="/"' in answer.content.decode()

@@ -6,9 +6,12 @@ import re
 from typing import Any
 
 import pytest
+from django.template.loader import render_to_string
 from django.test import Client
 from django.utils import timezone
 
+from compute.forms.launch import LABELS, LaunchForm
+from compute.services.launch_offers import Offer
 from portal.common.actor import system_actor
 from portal.common.kept_forms import KEPT, forget_forms
 from portal.common.models import KeptForm
@@ -157,3 +160,11 @@ def test_a_log_in_that_ends_between_two_pages_loses_nothing(world: World):
     back = root.get(WIZARD)
     assert back.context["stage"].name == "clusters"
     assert [back.context["form"][name].value() for name in ("name", "description")] == ["chemistry", "last words"]
+
+
+@pytest.mark.parametrize(("apart", "said"), [(3, "The chosen clusters reach none."), (0, "There is none yet.")])
+def test_where_all_is_left_out_the_wizard_does_not_say_that_there_is_none(apart, said):
+    offered = {name: Offer((), apart=apart) for name in (*LABELS, "providers")}
+    field = LaunchForm(None, offered=offered)["templates"]
+    shown = render_to_string("compute/partials/_launch_choices.html", {"field": field, "empty": "There is none yet."})
+    assert re.findall(r"<p[^>]*>([^<]*?\.)[ <]", shown) == [said]

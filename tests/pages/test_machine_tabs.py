@@ -139,3 +139,12 @@ def test_verb_on_a_tab_answers_with_its_head_alone(demo, vm):
     assert answer.status_code == HTTPStatus.OK
     assert f'id="vm-head-{vm.pk}"' in answer.content.decode()
     assert "vm-facts" not in answer.content.decode()
+
+
+def test_overview_leads_to_the_template_of_a_machine_where_one_may_see_it(demo, vm):
+    template, page = vm.template_here, f"/machines/{vm.pk}/"
+    assert f'href="/templates/{template.pk}/"' in demo.browser("alice").get(page).content.decode()
+    template.assignments.all().delete()
+    left = demo.browser("alice").get(page).content.decode()
+    assert template.name in left
+    assert f"/templates/{template.pk}/" not in left

@@ -258,3 +258,14 @@ def test_kinds_of_storage_are_called_as_people_call_them(demo):
             "NFS",
             "vstorage",
         }, path
+
+
+def test_pages_lead_super_admins_to_what_lies_in_a_storage_domain_and_nobody_else(demo):
+    template, center = Template.objects.get(), DataCenter.objects.get(name="physics")
+    volumes = f"/storage-domains/{template.storage_domain_id}/volumes/"
+    for path in ("/storage/", f"/data-centers/{center.pk}/", f"/templates/{template.pk}/"):
+        assert f'href="{volumes}"' in demo.browser("admin").get(path).content.decode(), path
+        assert volumes not in demo.browser("physics-admin").get(path).content.decode(), path
+    StorageDomain.objects.update(status="inactive")
+    for path in ("/storage/", f"/data-centers/{center.pk}/", f"/templates/{template.pk}/"):
+        assert volumes not in demo.browser("admin").get(path).content.decode(), path
