@@ -19,6 +19,7 @@ from django.utils import timezone
 from portal.common.access import access_changed
 from portal.common.actor import system_actor
 from portal.common.sessions import users_logged_in
+from portal.common.versions import version_of
 from portal.events.codes import Outcome, Severity
 from portal.events.models import Event
 from portal.events.record import Subject, record
@@ -32,6 +33,7 @@ from tenants.models import ApiToken, Directory, DirectoryGroup, KeptOut, User
 log = logging.getLogger(__name__)
 
 LEAST_TO_BRAKE = 5  # fewer people's loss is never held: of two who are signed in one may well be dismissed
+MOST_LOOKED_AT = 20_000  # losses that a form gives back one by one: more than a request holds of them is one for all
 UNDONE = "changes_failed"  # in the place of a directory's own error
 LATE = timedelta(minutes=3)  # for so long rights may outlive what the directory says without anybody being told
 APART = timedelta(seconds=20)  # two processes at once would do the same twice
@@ -68,6 +70,14 @@ class Change:
         return bool(self.moves.left) or (self.takes and not self.locks)
 
     @property
+    def losses(self) -> frozenset[str]:
+        """Each thing that is lost by it and that the brake looks at, as a short text of its own."""
+        lost = [("left", str(group.pk)) for group in self.moves.left]
+        if self.kept_out and self.user.is_active and not self.locks:
+            lost.append(("kept_out", self.kept_out))
+        return frozenset(version_of(self.user.pk, *one)[:10] for one in lost)
+
+    @property
     def severity(self) -> Severity:
         """An alert where the portal, not the directory, takes something: somebody must mend that there."""
         if not self.takes:
@@ -92,6 +102,21 @@ class Plan:
     def losing(self) -> int:
         """How many people lose something that the brake looks at."""
         return sum(change.weighs for change in self.changes)
+
+    @property
+    def losses(self) -> frozenset[str]:
+        """All that anybody loses."""
+        return frozenset().union(*(change.losses for change in self.changes))
+
+    @property
+    def look(self) -> str:
+        """What stands for what this takes, to be given back by whoever looked at it."""
+        losses = sorted(self.losses)
+        return ".".join(losses) if len(losses) <= MOST_LOOKED_AT else version_of(losses)
+
+    def is_within(self, look: str) -> bool:
+        """Whether nothing is taken by this but what was looked at then."""
+        return look == self.look or self.losses <= set(look.split("."))
 
     def to_do(self) -> Iterator[Change]:
         """What is not held; of somebody held who is locked, the lock."""
