@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
@@ -225,27 +226,37 @@ def _do(asked: Directory, change: Change) -> None:
         if row is None:
             return  # its people are out, and stay out
         user = User.objects.select_for_update(no_key=True).get(pk=change.user.pk)
-        if change.account is None:
-            keep_out(user, KeptOut.GONE)
-            user.save(update_fields=["kept_out", "is_active"])
-        else:
-            follow(user, change.account, row)
-        if change.groups is not None:
-            put_in_groups(user, change.groups)
-        access_changed([user.pk])
-        record(
-            system_actor(),
-            "DIRECTORY_FOLLOW",
-            outcome=Outcome.NOTED,
-            subject=Subject("user", user.pk, user.username),
-            severity=change.severity,
-            data={
-                "directory": row.name,
-                "kept_out": change.kept_out,
-                "left": [group.name for group in change.moves.left],
-                "joined": [group.name for group in change.moves.joined],
-            },
-        )
+        before = copy(user)
+        is_changed = follow(user, change.account, row) if change.account else _gone(user)
+        moves = put_in_groups(user, change.groups) if change.groups is not None else Moves()
+        if is_changed or moves:
+            access_changed([user.pk])
+            _tell_done(row, user, replace(change, user=before, moves=moves))
+
+
+def _gone(user: User) -> bool:
+    """Keep out whom the directory knows no more; whether anything changed."""
+    before = user.kept_out
+    keep_out(user, KeptOut.GONE)
+    user.save(update_fields=["kept_out", "is_active"])
+    return user.kept_out != before
+
+
+def _tell_done(row: Directory, user: User, done: Change) -> None:
+    """What was done, which is less than was planned where another sync or a log-in did the rest in the same moment."""
+    record(
+        system_actor(),
+        "DIRECTORY_FOLLOW",
+        outcome=Outcome.NOTED,
+        subject=Subject("user", user.pk, user.username),
+        severity=done.severity,
+        data={
+            "directory": row.name,
+            "kept_out": done.kept_out,
+            "left": [group.name for group in done.moves.left],
+            "joined": [group.name for group in done.moves.joined],
+        },
+    )
 
 
 def _tell(row: Directory, plan: Plan) -> None:
