@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
@@ -19,6 +20,7 @@ from django.utils import timezone
 from portal.common.access import access_changed
 from portal.common.actor import system_actor
 from portal.common.sessions import users_logged_in
+from portal.common.versions import version_of
 from portal.events.codes import Outcome, Severity
 from portal.events.models import Event
 from portal.events.record import Subject, record
@@ -32,6 +34,7 @@ from tenants.models import ApiToken, Directory, DirectoryGroup, KeptOut, User
 log = logging.getLogger(__name__)
 
 LEAST_TO_BRAKE = 5  # fewer people's loss is never held: of two who are signed in one may well be dismissed
+MOST_LOOKED_AT = 20_000  # losses that a form gives back one by one: more than a request holds of them is one for all
 UNDONE = "changes_failed"  # in the place of a directory's own error
 LATE = timedelta(minutes=3)  # for so long rights may outlive what the directory says without anybody being told
 APART = timedelta(seconds=20)  # two processes at once would do the same twice
@@ -68,6 +71,14 @@ class Change:
         return bool(self.moves.left) or (self.takes and not self.locks)
 
     @property
+    def losses(self) -> frozenset[str]:
+        """Each thing that is lost by it and that the brake looks at, as a short text of its own."""
+        lost = [("left", str(group.pk)) for group in self.moves.left]
+        if self.kept_out and self.user.is_active and not self.locks:
+            lost.append(("kept_out", self.kept_out))
+        return frozenset(version_of(self.user.pk, *one)[:10] for one in lost)
+
+    @property
     def severity(self) -> Severity:
         """An alert where the portal, not the directory, takes something: somebody must mend that there."""
         if not self.takes:
@@ -92,6 +103,21 @@ class Plan:
     def losing(self) -> int:
         """How many people lose something that the brake looks at."""
         return sum(change.weighs for change in self.changes)
+
+    @property
+    def losses(self) -> frozenset[str]:
+        """All that anybody loses."""
+        return frozenset().union(*(change.losses for change in self.changes))
+
+    @property
+    def look(self) -> str:
+        """What stands for what this takes, to be given back by whoever looked at it."""
+        losses = sorted(self.losses)
+        return ".".join(losses) if len(losses) <= MOST_LOOKED_AT else version_of(losses)
+
+    def is_within(self, look: str) -> bool:
+        """Whether nothing is taken by this but what was looked at then."""
+        return look == self.look or self.losses <= set(look.split("."))
 
     def to_do(self) -> Iterator[Change]:
         """What is not held; of somebody held who is locked, the lock."""
@@ -200,27 +226,37 @@ def _do(asked: Directory, change: Change) -> None:
         if row is None:
             return  # its people are out, and stay out
         user = User.objects.select_for_update(no_key=True).get(pk=change.user.pk)
-        if change.account is None:
-            keep_out(user, KeptOut.GONE)
-            user.save(update_fields=["kept_out", "is_active"])
-        else:
-            follow(user, change.account, row)
-        if change.groups is not None:
-            put_in_groups(user, change.groups)
-        access_changed([user.pk])
-        record(
-            system_actor(),
-            "DIRECTORY_FOLLOW",
-            outcome=Outcome.NOTED,
-            subject=Subject("user", user.pk, user.username),
-            severity=change.severity,
-            data={
-                "directory": row.name,
-                "kept_out": change.kept_out,
-                "left": [group.name for group in change.moves.left],
-                "joined": [group.name for group in change.moves.joined],
-            },
-        )
+        before = copy(user)
+        is_changed = follow(user, change.account, row) if change.account else _gone(user)
+        moves = put_in_groups(user, change.groups) if change.groups is not None else Moves()
+        if is_changed or moves:
+            access_changed([user.pk])
+            _tell_done(row, user, replace(change, user=before, moves=moves))
+
+
+def _gone(user: User) -> bool:
+    """Keep out whom the directory knows no more; whether anything changed."""
+    before = user.kept_out
+    keep_out(user, KeptOut.GONE)
+    user.save(update_fields=["kept_out", "is_active"])
+    return user.kept_out != before
+
+
+def _tell_done(row: Directory, user: User, done: Change) -> None:
+    """What was done, which is less than was planned where another sync or a log-in did the rest in the same moment."""
+    record(
+        system_actor(),
+        "DIRECTORY_FOLLOW",
+        outcome=Outcome.NOTED,
+        subject=Subject("user", user.pk, user.username),
+        severity=done.severity,
+        data={
+            "directory": row.name,
+            "kept_out": done.kept_out,
+            "left": [group.name for group in done.moves.left],
+            "joined": [group.name for group in done.moves.joined],
+        },
+    )
 
 
 def _tell(row: Directory, plan: Plan) -> None:

@@ -26,10 +26,11 @@ from tenants.services import directories as services
 from tenants.services import directory_groups as groups
 from tenants.services import simulation
 from tenants.services.directories import DirectoryValues
-from tenants.sync import Plan
+from tenants.sync import MOST_LOOKED_AT, Plan
 from tenants.tried import audited
 
 LONGEST_PEM = 40_000
+LONGEST_LOOK = 11 * MOST_LOOKED_AT
 
 
 class DirectorySerializer(serializers.ModelSerializer):
@@ -120,8 +121,18 @@ class SyncPlanSerializer(serializers.Serializer):
     looked_at = serializers.IntegerField()
     losing = serializers.IntegerField()
     is_held = serializers.BooleanField()
+    look = serializers.CharField(help_text="What it takes, to be given back to have no more than that taken.")
     changes = ChangeSerializer(many=True)
     groups = GroupRolesSerializer(many=True, help_text="What each group that somebody leaves or joins holds.")
+
+
+class ReleaseSerializer(StrictSerializer):
+    look = StrictString(
+        required=False,
+        allow_blank=True,
+        max_length=LONGEST_LOOK,
+        help_text="As the preview told it; left out: whatever the directory says now is done.",
+    )
 
 
 class UsernameSerializer(StrictSerializer):
@@ -266,19 +277,18 @@ class DirectorySync(ApiView):
         """What a sync would change. Nothing is changed."""
         return _plan(services.preview_sync(_actor(request), uid))
 
-    @extend_schema(request=Empty, responses=SyncPlanSerializer, operation_id="directories_sync")
+    @extend_schema(request=ReleaseSerializer, responses=SyncPlanSerializer, operation_id="directories_sync")
     @audited("DIRECTORY_RELEASE", "directory")
     def post(self, request: Request, uid: UUID) -> Response:
-        """Do it now, past the brake."""
-        checked(Empty, request.data)
-        actor = _actor(request)
+        """Do it now, past the brake; with ``look``, unless more or other things would be taken than were looked at (412)."""
+        look, actor = checked(ReleaseSerializer, request.data).get("look"), _actor(request)
         if self.is_dry_run:
-            would = _plan(services.preview_release(actor, uid)).data
+            would = _plan(services.preview_release(actor, uid, look=look)).data
             return rehearsal_of(lambda: would)
         plan = services.read_release(actor, uid)
 
         def work() -> Answer:
-            return Answer(status.HTTP_200_OK, _plan(services.release_read(actor, uid, plan)).data, "")
+            return Answer(status.HTTP_200_OK, _plan(services.release_read(actor, uid, plan, look=look)).data, "")
 
         return answer_once(request, actor, work)
 
@@ -310,7 +320,7 @@ def _plan(plan: Plan) -> Response:
     held = simulation.roles_of_groups({group.group_id for group in moved})
     named = sorted(moved, key=lambda group: group.name)
     groups = [{"group": group.name, "roles": held.get(group.group_id, [])} for group in named]
-    body = {name: getattr(plan, name) for name in ("looked_at", "losing", "is_held", "changes")}
+    body = {name: getattr(plan, name) for name in ("looked_at", "losing", "is_held", "look", "changes")}
     return Response(SyncPlanSerializer(body | {"groups": groups}).data)
 
 

@@ -42,6 +42,7 @@ class Account:
     """A person of a directory: known by ``guid``; names are for display. ``kept_out`` empty: may log in.
 
     ``member_of``: the DNs of the groups that the entry itself names; none where it names them not, or not to whoever asks.
+    ``uids``: what posix groups call it by (``memberUid``, RFC 2307), whatever it logs in by; all of them, and whole.
     """
 
     guid: str
@@ -52,6 +53,7 @@ class Account:
     kept_out: str
     primary_group_sid: bytes = b""
     member_of: tuple[str, ...] = ()
+    uids: tuple[str, ...] = ()
 
 
 def account_of_ad(dn: str, entry: Mapping[str, Sequence[bytes]], now: datetime) -> Account | None:
@@ -67,7 +69,7 @@ def account_of_ad(dn: str, entry: Mapping[str, Sequence[bytes]], now: datetime) 
         email=_text(entry, "mail")[:254],
         kept_out=_kept_out_of_ad(entry, now),
         primary_group_sid=_primary_group(entry),
-        member_of=dns_in(entry, "memberOf"),
+        member_of=texts_in(entry, "memberOf"),
     )
 
 
@@ -85,6 +87,7 @@ def account_of_openldap(
         display_name=(_text(entry, "displayName") or _text(entry, "cn"))[:LONGEST_DISPLAY_NAME],
         email=_text(entry, "mail")[:254],
         kept_out=_kept_out_of_openldap(entry, now),
+        uids=tuple(uid for uid in texts_in(entry, "uid") if uid.strip()),
     )
 
 
@@ -102,8 +105,8 @@ def guid_of_openldap(entry: Mapping[str, Sequence[bytes]]) -> str:
         return ""
 
 
-def dns_in(entry: Mapping[str, Sequence[bytes]], name: str) -> tuple[str, ...]:
-    """The names of other entries that an attribute holds, however its own name is written."""
+def texts_in(entry: Mapping[str, Sequence[bytes]], name: str) -> tuple[str, ...]:
+    """All values of an attribute as they stand, however its own name is written."""
     found = next((values for key, values in entry.items() if key.lower() == name.lower()), ())
     return tuple(value.decode("utf-8", "replace") for value in found)
 

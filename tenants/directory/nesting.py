@@ -32,7 +32,7 @@ from tenants.directory.reading import (
     holding,
 )
 
-BY_DN, BY_NAME = ("member", "uniquemember"), "memberuid"
+BY_DN, BY_UID = ("member", "uniquemember"), "memberuid"
 ATTRIBUTES = ("entryUUID", "cn", "member", "uniqueMember", "memberUid")
 WHOLE = "(entryUUID=*)(cn=*)"  # which of a group's values come whatever its members are
 
@@ -45,7 +45,7 @@ def groups_of_all(connection: Connection, accounts: Iterable[Account]) -> dict[s
     if connection.address.is_active_directory:
         return upwards.groups_of_all(connection, accounts)
     parents = _Parents(connection)
-    walks = [_Walk(account.guid, [_Member(account.dn, account.name)]) for account in accounts]
+    walks = [_Walk(account.guid, [_Member(account.dn, account.uids)]) for account in accounts]
     for _depth in range(DEEPEST):
         going = [walk for walk in walks if walk.newest]
         if not going:
@@ -58,19 +58,18 @@ def groups_of_all(connection: Connection, accounts: Iterable[Account]) -> dict[s
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """What a group may hold: another group, or (with a name) a person."""
+    """What a group may hold: another group, or (with uids) a person."""
 
     dn: str
-    name: str = ""
+    uids: tuple[str, ...] = ()
 
     @property
     def terms(self) -> str:
-        return holding(self.dn, self.name)
+        return holding(self.dn, self.uids)
 
     @property
     def forms(self) -> set[tuple[str, str]]:
-        by_name = {(BY_NAME, folded(self.name))} if self.name else set()
-        return {("dn", _folded_dn(self.dn)), *by_name}
+        return {("dn", _folded_dn(self.dn)), *((BY_UID, folded(uid)) for uid in self.uids)}
 
 
 @dataclass(slots=True)
@@ -178,8 +177,8 @@ def _forms_of(entry: Entry) -> Iterator[tuple[str, str]]:
         texts = [value.decode("utf-8", "replace") for value in values]
         if name.lower() in BY_DN:
             yield from (("dn", _folded_dn(text)) for text in texts)
-        elif name.lower() == BY_NAME:
-            yield from ((BY_NAME, folded(text)) for text in texts)
+        elif name.lower() == BY_UID:
+            yield from ((BY_UID, folded(text)) for text in texts)
 
 
 def _folded_dn(dn: str) -> str:

@@ -92,7 +92,7 @@ def ways_to(connection: Connection, account: Account, groups: Mapping[str, Group
                 ways[group.guid] = (*way, group)
                 waiting.append(ways[group.guid])
 
-    reach(_holders(connection, [holding(account.dn, account.name)]), ())
+    reach(_holders(connection, [holding(account.dn, account.uids)]), ())
     reach(_primary_groups(connection, account), ())
     for _asked in range(MOST_TOLD):
         if not waiting:
@@ -274,7 +274,7 @@ def _in_chain(dn: str) -> str:
 def _groups_by_recursion(connection: Connection, account: Account) -> dict[str, Group]:
     """Level by level upwards; a group seen before is not asked again, so cycles end."""
     found: dict[str, Group] = {}
-    level = [holding(account.dn, account.name)]
+    level = [holding(account.dn, account.uids)]
     for _depth in range(DEEPEST):
         above = gathered(found, _holders(connection, level))
         if not above:
@@ -283,11 +283,11 @@ def _groups_by_recursion(connection: Connection, account: Account) -> dict[str, 
     raise TooManyGroups
 
 
-def holding(dn: str, name: str = "") -> str:
-    """The terms of a filter that groups match of which this is a member: by its DN, and by a person's name in posix groups."""
+def holding(dn: str, uids: Iterable[str] = ()) -> str:
+    """The terms of a filter that groups match of which this is a member: by its DN, and by a person's uids in posix groups."""
     escaped = escape_filter_chars(dn)
-    by_name = f"(memberUid={escape_filter_chars(name)})" if name else ""
-    return f"(member={escaped})(uniqueMember={escaped}){by_name}"
+    by_uid = "".join(f"(memberUid={escape_filter_chars(uid)})" for uid in uids)
+    return f"(member={escaped})(uniqueMember={escaped}){by_uid}"
 
 
 def _holders(connection: Connection, terms: list[str]) -> Iterator[Group]:
@@ -305,13 +305,12 @@ def _primary_members_filter(connection: Connection, group: Group) -> str:
 
 def _members_by_recursion(connection: Connection, group: Group) -> Iterator[Account]:
     """Downwards: members that are groups are opened in their turn, each once."""
-    address = connection.address
     waiting, seen = [group.dn], {group.dn.lower()}
     while waiting:
         entry = connection.entry(waiting.pop(), ("member", "uniqueMember", "memberUid")) or {}
         values = {key.lower(): found for key, found in entry.items()}
         for uid in values.get("memberuid", []):
-            wanted = f"({address.login_attribute or 'uid'}={escape_filter_chars(uid.decode('utf-8', 'replace'))})"
+            wanted = f"(uid={escape_filter_chars(uid.decode('utf-8', 'replace'))})"
             yield from (account for _dn, account in _accounts(connection, wanted))
         for member in (*values.get("member", []), *values.get("uniquemember", [])):
             dn = member.decode("utf-8", "replace")

@@ -18,7 +18,7 @@ import ldap
 from ldap.filter import escape_filter_chars
 
 from tenants.directory import reading
-from tenants.directory.accounts import Account, dns_in
+from tenants.directory.accounts import Account, texts_in
 from tenants.directory.connection import Attributes, Connection, Entry
 from tenants.directory.dns import Key, domain_of, is_below, key_of
 from tenants.directory.errors import TooManyGroups
@@ -130,7 +130,7 @@ class _Above:
         for dn, entry in self._search(base, terms, also):
             group = group_of_entry(address, (dn, entry))
             if group is not None:
-                yield entry, _Node(group, dns_in(entry, "memberOf"), counts=base == address.group_base_dn)
+                yield entry, _Node(group, texts_in(entry, "memberOf"), counts=base == address.group_base_dn)
 
     def _search(self, base: str, terms: Iterable[str], also: str = "") -> Iterator[Entry]:
         """The groups that any of these terms fits."""

@@ -250,11 +250,13 @@ def preview_sync(actor: Actor, uid: UUID) -> Plan:
     return _planned(get_directory(actor, uid))
 
 
-def preview_release(actor: Actor, uid: UUID) -> Plan:
-    """What ``release_sync`` would do now, with its refusals."""
+def preview_release(actor: Actor, uid: UUID, *, look: str | None = None) -> Plan:
+    """What ``release_read`` would do now, with its refusals."""
     row = get_directory(actor, uid)
     _refuse_disabled(row)
-    return _planned(row, passes_brake=True)
+    plan = _planned(row, passes_brake=True)
+    _refuse_unseen(plan, look)
+    return plan
 
 
 def _planned(row: Directory, *, passes_brake: bool = False) -> Plan:
@@ -269,10 +271,17 @@ def _refuse_disabled(row: Directory) -> None:
         raise Conflict(_("%(name)s is disabled. Enable it first.") % {"name": row.name})
 
 
-def release_sync(actor: Actor, uid: UUID) -> Plan:
-    """Do what a sync would, past the brake: a super-admin has looked at it."""
+def _refuse_unseen(plan: Plan, look: str | None) -> None:
+    """The directory may say something else by now, which nobody looked at."""
+    if look is not None and not plan.is_within(look):
+        text = _("A sync would take more or other things by now than when you looked at it. Nothing was changed.")
+        raise PreconditionFailed(text)
+
+
+def release_sync(actor: Actor, uid: UUID, *, look: str) -> Plan:
+    """Do what a sync would, past the brake, as far as a super-admin has looked at it."""
     with trying(actor, "DIRECTORY_RELEASE", Subject("directory", uid)):
-        return release_read(actor, uid, read_release(actor, uid))
+        return release_read(actor, uid, read_release(actor, uid), look=look)
 
 
 def read_release(actor: Actor, uid: UUID) -> Plan | None:
@@ -281,10 +290,16 @@ def read_release(actor: Actor, uid: UUID) -> Plan | None:
     return read_directory(uid, passes_brake=True) if row.enabled else None
 
 
-def release_read(actor: Actor, uid: UUID, plan: Plan | None) -> Plan:
-    """The half that writes rows. ``Conflict`` or ``Unavailable`` where there is nothing to go by."""
-    with trying(actor, "DIRECTORY_RELEASE", Subject("directory", uid)):
+def release_read(actor: Actor, uid: UUID, plan: Plan | None, *, look: str | None = None) -> Plan:
+    """The half that writes rows. ``Conflict`` or ``Unavailable`` where there is nothing to go by.
+
+    ``look``: of the plan that was looked at; ``PreconditionFailed`` where this one takes anything else. None: whatever it takes.
+    """
+    with trying(actor, "DIRECTORY_RELEASE", Subject("directory", uid)) as trial:
         row = get_directory(actor, uid)
+        trial.subject = Subject("directory", uid, row.name)
+        if plan is not None:
+            _refuse_unseen(plan, look)
     if plan is not None:
         carry_out(uid, plan)
     with attempt(actor, "DIRECTORY_RELEASE", Subject("directory", uid, row.name)) as trial:

@@ -18,7 +18,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.common.actor import Actor
-from portal.common.errors import PortalError
+from portal.common.errors import PortalError, PreconditionFailed
 from portal.common.http import actor_of
 from portal.common.login_first import login_required
 from portal.common.sealed import SealBroken, keyed_hash, seal_json, unseal_json
@@ -308,22 +308,23 @@ def directory_sync(request: HttpRequest, uid: UUID) -> HttpResponse:
     """What a sync would change now; and doing it, past the brake."""
     actor = actor_of(request)
     row = groups.get_directory(actor, uid)
-    if request.method == "POST":
-        plan = services.release_sync(actor, uid)
-        messages.success(
-            request,
-            ngettext(
-                "Done: %(count)d account changed.",
-                "Done: %(count)d accounts changed.",
-                len(plan.changes),
-            )
-            % {"count": len(plan.changes)},
-        )
-        return redirect("tenants:directory", uid=uid)
-    plan = services.preview_sync(actor, uid)
+    if request.method != "POST":
+        return _sync(request, row)
+    try:
+        plan = services.release_sync(actor, uid, look=request.POST.get("look", ""))
+    except PreconditionFailed as error:
+        return _sync(request, row, status=error.status, refused=error.detail)
+    count = len(plan.changes)
+    said = ngettext("Done: %(count)d account changed.", "Done: %(count)d accounts changed.", count)
+    messages.success(request, said % {"count": count})
+    return redirect("tenants:directory", uid=uid)
+
+
+def _sync(request: HttpRequest, row: Directory, *, status: int = 200, refused: str = "") -> HttpResponse:
+    plan = services.preview_sync(actor_of(request), row.pk)
     shown = plan.changes[:MOST_SHOWN]
     context = {"directory": row, "plan": plan, "shown": _with_roles(shown), "more": len(plan.changes) - len(shown)}
-    return render(request, "tenants/directory_sync.html", SECTION | context)
+    return render(request, "tenants/directory_sync.html", SECTION | context | {"refused": refused}, status=status)
 
 
 def _with_roles(changes: Sequence[Change]) -> list[dict[str, Any]]:

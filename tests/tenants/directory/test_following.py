@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import IntegrityError
 from django.test import Client
 from django.utils import timezone
@@ -18,7 +19,7 @@ from tenants.models import Directory, DirectoryGroup, User
 from tenants.services.directories import set_directory_enabled
 from tenants.services.directory_groups import map_group, mappings, unmap_group
 from tenants.services.users import set_active, set_password
-from tenants.sync import LATE, LEAST_TO_BRAKE, follow_directory, plan_of
+from tenants.sync import LATE, LEAST_TO_BRAKE, carry_out, follow_directory, plan_of
 from tenants.tasks import follow_directories
 from tests.lab.audit import opened
 from tests.lab.samba_server import SUFFIX
@@ -261,6 +262,41 @@ def test_a_plan_changes_nothing(people, openldap, slapd, member):
     plan = plan_of(openldap)
     assert [row.name for row in plan.changes[0].moves.left] == [DirectoryGroup.objects.get().name]
     assert centers_of(browser) == ["physics"]
+
+
+def followed() -> list[Event]:
+    return list(Event.objects.filter(code="DIRECTORY_FOLLOW"))
+
+
+def test_two_syncs_of_one_moment_tell_once_what_was_done_and_only_that(people, openldap, slapd, member):
+    dn, group, _browser = member
+    stays = slapd.person(name := fresh("stays"), SECRET)
+    slapd.change(group, member=[dn, stays])
+    log_in(name, SECRET)
+    slapd.change(group, member=[stays])
+    slapd.change(stays, displayName="Another Name")
+    joined = DirectoryGroup.objects.create(
+        directory=openldap, guid=fresh("guid"), name="forgotten", group=Group.objects.create(name=fresh("group"))
+    )
+    leaves = User.objects.get(directory=openldap, username__endswith=dn.partition(",")[0].removeprefix("uid="))
+    leaves.groups.add(joined.group)  # of a group that nobody is in there
+    plans = [plan_of(openldap) for _ in range(2)]
+    assert sorted(len(change.moves.left) for change in plans[0].changes) == [0, 2]
+    joined.group.delete()  # whose last role is taken in the same moment
+    version = 0
+    for plan in plans:
+        carry_out(openldap.pk, plan)
+        told = [(one.severity, one.object_uid, one.data["left"]) for one in followed()]
+        assert sorted(told) == [
+            ("normal", User.objects.get(display_name="Another Name").pk, []),
+            ("warning", leaves.pk, [group.partition(",")[0].removeprefix("cn=")]),
+        ]
+        assert version in {0, access_version(leaves.pk)}  # open pages ask anew once
+        version = access_version(leaves.pk)
+    slapd.remove(dn)
+    for plan in [plan_of(openldap) for _ in range(2)]:
+        carry_out(openldap.pk, plan)
+    assert sorted(event.data["kept_out"] for event in followed()) == ["", "", "gone"]
 
 
 def test_two_syncs_at_once_are_one(people, openldap, member):

@@ -7,9 +7,9 @@ import pytest
 from tenants.directory import nesting, reading
 from tenants.directory.following import asking
 from tenants.directory.nesting import groups_of_all
-from tenants.directory.reading import accounts_named, groups_of
+from tenants.directory.reading import accounts_named, groups_of, members_of, ways_to
 from tests.lab.slapd_server import GROUPS, PEOPLE
-from tests.tenants.directory.conftest import fresh
+from tests.tenants.directory.conftest import fresh, openldap_row
 
 SECRET = "Prima-vera-1642"
 NOBODY = "cn=nobody,dc=lab,dc=example"
@@ -49,6 +49,29 @@ def test_many_at_once_are_in_the_same_groups_as_each_alone(openldap, crowd, monk
             monkeypatch.setattr(nesting._Parents, "_by_itself", lambda *_: pytest.fail("asked for by himself"))
         assert groups_of_all(connection, accounts[:-1]).items() <= expected.items()
     assert [len(groups) for groups in expected.values()] == [2, 3, 0, 2]
+
+
+@pytest.mark.parametrize("attribute", ["", "mail"])
+def test_posix_groups_hold_people_by_their_uids_whatever_they_log_in_by(slapd, db, attribute):
+    name, second, thief = fresh("kepler"), fresh("johannes"), fresh("thief")
+    slapd.person(name, SECRET, uid=[name, second], mail=f"{name}@lab.example")
+    slapd.person(thief, SECRET, mail=[name, second], cn=[second])  # of people's own writing
+    for uid in (name, second):
+        slapd.add(f"cn={uid},{GROUPS}", objectClass="posixGroup", cn=uid, gidNumber="7", memberUid=[uid])
+    with asking(openldap_row(slapd, login_attribute=attribute)) as connection:
+        people = {uid: f"{uid}@lab.example" if attribute and uid == name else uid for uid in (name, thief)}
+        people[thief] = name if attribute else thief
+        [member] = accounts_named(connection, people[name], people[name])
+        [other] = [one for one in accounts_named(connection, people[thief], people[thief]) if one.guid != member.guid]
+        posix = [group for uid in (name, second) for group in reading.groups_named(connection, uid, most=2)]
+        assert groups_of_all(connection, [member, other]) == {
+            member.guid: frozenset(group.guid for group in posix),
+            other.guid: frozenset(),
+        }
+        assert (set(groups_of(connection, member)), groups_of(connection, other)) == ({one.guid for one in posix}, {})
+        ways = ways_to(connection, member, {group.guid: group for group in posix})
+        assert {way[-1].guid for way in ways.values()} == {group.guid for group in posix}
+        assert [[one.guid for one in members_of(connection, group)] for group in posix] == [[member.guid]] * 2
 
 
 def test_too_many_are_told_of_whom_they_are_alone(openldap, crowd, monkeypatch):

@@ -316,8 +316,13 @@ def test_the_sync_is_shown_as_a_difference_and_done_when_told(people, boss, open
         assert "And 1 more person." in boss.get(f"{page}sync/").content.decode()
     user = User.objects.get(directory=openldap)
     assert user.groups.exists()
-    assert boss.post(f"{page}sync/").status_code == 302
+    assert boss.post(f"{page}sync/", {"look": look_in(shown)}).status_code == 302
     assert not user.groups.exists()
+
+
+def look_in(page: str) -> str:
+    """What the page has posted back of what it shows."""
+    return re.search(r'name="look" value="([^"]*)"', page)[1]
 
 
 def test_disabling_logs_its_people_out_and_enabling_lets_them_in(boss, openldap, slapd):
