@@ -47,10 +47,10 @@ def test_an_upload_whose_bytes_are_gone_ends_and_says_what_helps(
 ) -> None:
     file = file_of(tmp_path, "vanished.raw", 9)
     with held(shelf, offset=PART_BYTES):
-        with shelf.expect_request(re.compile(rf"offset={PART_BYTES}$")):
+        with shelf.expect_request(re.compile(rf"offset={PART_BYTES}$")) as part:
             shelf.set_input_files("#files", file)
-        [bytes_there] = (portal.data / "images").glob("*.upload")
-        bytes_there.unlink()
+        uid = part.value.url.split("/images/")[1].split("/")[0]
+        (portal.data / "images" / f"{uid}.upload").unlink()
     expect(shelf.locator(".upload-failed")).to_contain_text("upload the file anew")
     shelf.reload()
     expect(row(shelf, file.name)).to_contain_text("44 %")
