@@ -55,8 +55,8 @@ def redis(folder: DataFolder) -> Program:
 
 
 def worker() -> Program:
-    """Two processes: steps are short and spend their time waiting for a hypervisor."""
-    options = ["--pool=prefork", "--concurrency=2", "--loglevel=INFO", "--without-gossip", "--without-mingle"]
+    """Three processes: one for a conversion or a copy, one for an inspection of an image, and one is always free for short steps."""
+    options = ["--pool=prefork", "--concurrency=3", "--loglevel=INFO", "--without-gossip", "--without-mingle"]
     return Program("worker", [str(BIN / "celery"), "-A", "portal", "worker", *options])
 
 

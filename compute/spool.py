@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -135,13 +135,22 @@ def _wait_for(handle: int) -> None:
             return
 
 
-@contextmanager
-def slow_work() -> Iterator[bool]:
+def slow_work() -> AbstractContextManager[bool]:
     """A place for work that holds a worker for long (a conversion, a copy); False when all are taken.
 
     So that such work of one department never takes every worker. The kernel gives a place back when its holder dies.
     """
-    places = map(_place, range(settings.SLOW_WORK_AT_ONCE))
+    return _one_of("slow", settings.SLOW_WORK_AT_ONCE)
+
+
+def inspecting() -> AbstractContextManager[bool]:
+    """The same for looking at what was uploaded: places of its own, so that minutes do not wait for half an hour."""
+    return _one_of("inspection", settings.INSPECTIONS_AT_ONCE)
+
+
+@contextmanager
+def _one_of(kind: str, at_once: int) -> Iterator[bool]:
+    places = (_place(kind, number) for number in range(at_once))
     handle = next((place for place in places if place is not None), None)
     try:
         yield handle is not None
@@ -150,10 +159,10 @@ def slow_work() -> Iterator[bool]:
             os.close(handle)
 
 
-def _place(number: int) -> int | None:
+def _place(kind: str, number: int) -> int | None:
     places = Path(settings.DATA_DIR) / "places"
     places.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(places / f"slow.{number}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    handle = os.open(places / f"{kind}.{number}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -2,8 +2,8 @@
 
 Django's ASGI handler writes a body of any size to disk before a view can refuse it, and the REST framework takes one that
 comes in chunks for none. Bodies are small here: each is read whole, and handed on with its true length. Parts of images are
-larger, at the one kind of address that takes them; and a form with a whole image goes through as it comes, from somebody
-who is logged in and may upload.
+larger, at the one kind of address that takes them; and a form with a whole image goes through as it comes (``image_forms``).
+Both from those alone who may upload.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from typing import Any
 from uuid import uuid4
 
 from channels.db import database_sync_to_async
-from django.utils.translation import gettext as _
 from django.utils.translation import override
 
+from compute.models import Image
 from portal.common.api import PROBLEM
 from portal.common.errors import problem_json
+from portal.image_forms import ImageForms
+from portal.refused_bodies import Refused
 from portal.socket_login import actor_of_scope, language_of
 from tenants import policy
 from tenants.permits import Permit
@@ -36,16 +38,9 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 SECONDS = 60.0  # for all of a body to come
 IMAGE_FORM = "/images/upload/"
 FORM_OVERHEAD = 64 * 1024  # what a form has beside its file
-IMAGE_PART = re.compile(r"/api/v1/images/[0-9a-f-]{36}/content/")
+IMAGE_PART = re.compile(r"/api/v1/images/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/content/")
 LINGER_SECONDS = 2.0
 LENGTH_HEADERS = {b"content-length", b"transfer-encoding"}
-
-
-class Refused(Exception):
-    """A body that is not taken, with the status that says why."""
-
-    def __init__(self, status: HTTPStatus) -> None:
-        self.status = status
 
 
 class Gone(Exception):
@@ -72,22 +67,24 @@ class BoundedBodies:
         self._part_limit = max(limit, part_limit)
         self._form_limit = form_limit + FORM_OVERHEAD
         self._seconds = seconds
+        self._forms = ImageForms()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if await self._is_image_form(scope):
-            await self._application(scope, receive, send)
-            return
         try:
+            if await self._is_image_form(scope):
+                with self._forms.place(_length_said(scope)):
+                    await self._application(scope, self._forms.in_time(receive, pause=self._seconds), send)
+                return
             body = await self._read(scope, receive)
         except Refused as refusal:
-            await _refuse(scope, receive, send, refusal.status)
+            await _refuse(scope, receive, send, refusal)
         except Gone:
             return
         else:
             await self._application(_with_length(scope, len(body)), _first(body, receive), send)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
-        limit = self._limit_of(scope)
+        limit = await self._limit_of(scope)
         if _length_said(scope) > limit:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         try:
@@ -103,9 +100,12 @@ class BoundedBodies:
             is_form and 0 < _length_said(scope) <= self._form_limit and await database_sync_to_async(_may_upload)(scope)
         )
 
-    def _limit_of(self, scope: Scope) -> int:
-        is_part = scope["method"] == "PUT" and IMAGE_PART.fullmatch(scope["path"])
-        return self._part_limit if is_part else self._limit
+    async def _limit_of(self, scope: Scope) -> int:
+        """More for a part of an image, from whoever may send it; nobody is asked about what is small."""
+        part = IMAGE_PART.fullmatch(scope["path"]) if scope["method"] == "PUT" else None
+        if part is None or 0 < _length_said(scope) <= self._limit:
+            return self._limit
+        return self._part_limit if await database_sync_to_async(_may_send)(scope, part[1]) else self._limit
 
     async def _take(self, receive: Receive, limit: int) -> bytes:
         body = bytearray()
@@ -123,6 +123,15 @@ class BoundedBodies:
 def _may_upload(scope: Scope) -> bool:
     actor = actor_of_scope(scope)
     return actor is not None and policy.holds_anywhere(actor, Permit.IMAGE_UPLOAD)
+
+
+def _may_send(scope: Scope, uid: str) -> bool:
+    """Also who may upload nothing else any more, and began this one."""
+    actor = actor_of_scope(scope)
+    if actor is None:
+        return False
+    of_this = policy.visible(actor, Permit.IMAGE_UPLOAD, Image.objects.filter(pk=uid))
+    return policy.holds_anywhere(actor, Permit.IMAGE_UPLOAD) or of_this.exists()
 
 
 def _length_said(scope: Scope) -> int:
@@ -149,16 +158,18 @@ def _first(body: bytes, receive: Receive) -> Receive:
     return first
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, status: HTTPStatus) -> None:
+async def _refuse(scope: Scope, receive: Receive, send: Send, refusal: Refused) -> None:
     """Answer, and read on for a moment: to hang up on unread bytes would take the answer away from the client."""
-    body, kind = _answer(scope, status)
+    body, kind = _answer(scope, refusal)
     headers = [
         (b"content-type", kind.encode()),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
         (b"connection", b"close"),
     ]
-    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    if refusal.retry_after:
+        headers.append((b"retry-after", str(refusal.retry_after).encode()))
+    await send({"type": "http.response.start", "status": int(refusal.status), "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": True})
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LINGER_SECONDS):
@@ -167,12 +178,9 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: HTTPStatus
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _answer(scope: Scope, status: HTTPStatus) -> tuple[bytes, str]:
+def _answer(scope: Scope, refusal: Refused) -> tuple[bytes, str]:
     with override(language_of(scope)):
-        if status is HTTPStatus.REQUEST_TIMEOUT:
-            code, text = "too_slow", _("The request did not come in time. Try again.")
-        else:
-            code, text = "too_large", _("The request is too large. Send less at once.")
+        text = refusal.sentence()
     if not scope["path"].startswith("/api/"):
         return text.encode(), "text/plain; charset=utf-8"
-    return json.dumps(problem_json(int(status), code, text, uuid4().hex)).encode(), PROBLEM
+    return json.dumps(problem_json(int(refusal.status), refusal.code, text, uuid4().hex)).encode(), PROBLEM

@@ -10,9 +10,12 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import uvicorn
+from django.conf import settings
 
 from portal.http_heads import BoundedHeads
 from portal.websocket import FairWebSocket
@@ -53,10 +56,26 @@ def share_connections() -> None:
     os.environ["DATABASE_POOL"] = str(MOST_CONNECTIONS)
 
 
+def keep_bodies_with_the_data() -> None:
+    """Have bodies that are too large for memory written into the data folder: ``/tmp`` is small, or memory, on many machines.
+
+    Not where the operator names another (``TMPDIR``). What a killed server left goes; whoever still reads one has it open.
+    """
+    if os.environ.get("TMPDIR"):
+        return
+    folder = Path(settings.DATA_DIR) / "tmp"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in folder.glob("*.upload*"):
+        left.unlink(missing_ok=True)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+
+
 def main() -> None:
     """Serve until told to stop."""
     use_all_descriptors()
     share_connections()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings.dev")
+    keep_bodies_with_the_data()
     parser = argparse.ArgumentParser(prog="python -m portal.serve", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)

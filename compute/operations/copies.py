@@ -14,10 +14,11 @@ from django.utils.translation import gettext_lazy
 from compute import inspection, rules, spool
 from compute.choices import IMAGE_REFUSALS
 from compute.models import Template, Vm
+from compute.operations.asking import in_turn
 from compute.operations.left_behind import template_left
 from compute.operations.offered import HEAD_BYTES, refuse_otherwise
 from compute.operations.permitted import ask_again
-from compute.operations.templates import GIB, UNDONE, disk_of, forget, in_turn, make_ready, remove, template_of
+from compute.operations.templates import GIB, UNDONE, disk_of, forget, make_ready, remove, template_of
 from portal.hypervisors.base import Driver
 from portal.hypervisors.connect import driver_for
 from portal.hypervisors.errors import HypervisorError

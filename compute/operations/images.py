@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from django.conf import settings
 from django.db.models import F, Sum
 from django.utils.translation import gettext as _
@@ -9,14 +12,17 @@ from django.utils.translation import gettext_lazy
 
 from compute import inspection, qemu_img, spool
 from compute.choices import IMAGE_REFUSALS, IMAGE_REFUSED, ImageFormat, ImageStatus
+from compute.guestfs import Stopped
 from compute.models import Image
+from compute.operations.asking import inspected_in_turn, stopped
 from compute.operations.left_behind import image_left
 from portal.jobs.context import JobContext
-from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, register
+from portal.jobs.operation import Done, Operation, StepContext, StepDef, StepFailed, Wait, register
 from tenants import quota
 
 CHECK_SECONDS = 600.0
 STEP_PERCENT = 5
+LOOK_SECONDS = 2.0  # at most, until a cancel is heard
 
 
 def image_of(ctx: StepContext) -> Image:
@@ -38,24 +44,40 @@ def refusal(code: str, detail: str) -> StepFailed:
     return StepFailed(str(IMAGE_REFUSALS[code]), code=code, detail=detail)
 
 
-def checksum(ctx: StepContext) -> Done:
+def checksum(ctx: StepContext) -> Done | Wait:
     """Count the SHA-256 of what arrived, and compare it with what was said."""
-    image, told = image_of(ctx), 0
+    image = image_of(ctx)
     path = spool.uploaded(image.pk)
     if not path.is_file() or path.stat().st_size != image.size_bytes:
         raise refusal("broken", "the spool does not have all bytes")
 
-    def report(read: int) -> None:
-        nonlocal told
-        percent = 100 * read // image.size_bytes
-        if percent >= told + STEP_PERCENT:
-            told = percent
-            ctx.report("", progress=percent)
-
-    found = inspection.digest_of(path, report=report)
+    with spool.inspecting() as has_place:
+        if not has_place:
+            return inspected_in_turn()
+        try:
+            found = inspection.digest_of(path, report=_teller(ctx, image))
+        except Stopped:
+            return stopped()
     if image.sha256 and image.sha256 != found:
         raise refusal("checksum", f"said {image.sha256}, is {found}")
     return Done({"sha256": found})
+
+
+def _teller(ctx: StepContext, image: Image) -> Callable[[int], None]:
+    """Tells how far it is, and hears of a cancel (``Stopped``), now and then."""
+    told, looked_at = 0, time.monotonic()
+
+    def tell(read: int) -> None:
+        nonlocal told, looked_at
+        percent, now = 100 * read // image.size_bytes, time.monotonic()
+        if percent < told + STEP_PERCENT and now < looked_at + LOOK_SECONDS:
+            return
+        told, looked_at = percent, now
+        ctx.report("", progress=percent)
+        if ctx.is_cancelled():
+            raise Stopped
+
+    return tell
 
 
 def inspect(ctx: StepContext) -> Done:
@@ -70,15 +92,19 @@ def inspect(ctx: StepContext) -> Done:
     return Done({"virtual_bytes": facts.virtual_bytes})
 
 
-def check(ctx: StepContext) -> None:
+def check(ctx: StepContext) -> Wait | None:
     """Whether all its parts are there; a raw image has none."""
     image = image_of(ctx)
     if image.format != ImageFormat.QCOW2:
-        return
+        return None
     try:
-        qemu_img.check(spool.uploaded(image.pk), bounds=qemu_img.Bounds(CHECK_SECONDS, file_bytes=0))
+        with spool.inspecting() as has_place:
+            if not has_place:
+                return inspected_in_turn()
+            qemu_img.check(spool.uploaded(image.pk), bounds=qemu_img.Bounds(CHECK_SECONDS, file_bytes=0))
     except qemu_img.QemuImgFailed as error:
         raise refusal("broken", error.detail) from error
+    return None
 
 
 def drop_bytes(ctx: StepContext) -> None:

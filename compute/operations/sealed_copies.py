@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from compute import inspection, qemu_img, sealing, spool
 from compute.guestfs import Room, Stopped
 from compute.models import Template
-from compute.operations.asking import going_on, stopped
+from compute.operations.asking import going_on, in_turn, stopped
 from compute.operations.copies import (
     COPY_SECONDS,
     LOOK_SECONDS,
@@ -36,7 +36,6 @@ from compute.operations.templates import (
     disk_of,
     drop_converted,
     forget,
-    in_turn,
     remove,
     template_of,
     upload,

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy
 from compute import qemu_img, spool
 from compute.choices import TemplateStatus
 from compute.models import Image, Template
+from compute.operations.asking import in_turn
 from compute.operations.images import promised_bytes
 from compute.operations.left_behind import template_left
 from compute.operations.permitted import ask_again
@@ -24,7 +25,6 @@ from tenants.models import DataCenter
 from tenants.permits import Permit
 
 CHUNK = 1024 * 1024
-TURN_SECONDS = 5.0  # until a step looks again for a place
 GIB = 1024**3
 CONVERT_SECONDS = 1800.0
 UNDONE = gettext_lazy("What had been made was undone.")
@@ -52,11 +52,6 @@ def _chunks(path: Path) -> Iterator[bytes]:
 def _source(ctx: StepContext) -> Path:
     """The file that goes to the storage domain: one of the portal's machine, or what was converted."""
     return Path(ctx.params["path"]) if "path" in ctx.params else spool.converted(ctx.target_uid)
-
-
-def in_turn() -> Wait:
-    """What a step says that found no place for slow work."""
-    return Wait(TURN_SECONDS, _("Other images are being copied. This one is next in turn."), give_up_after=86_400)
 
 
 def convert(ctx: StepContext) -> Wait | None:

@@ -204,6 +204,7 @@ IMAGE_FORM_BYTES = 1024**3  # a plain form, without JavaScript: one file, whole
 IMAGE_MOST_BYTES = env.number("IMAGE_MOST_GIB", 64) * 1024**3
 IMAGE_MOST_VIRTUAL_BYTES = env.number("IMAGE_MOST_VIRTUAL_GIB", 256) * 1024**3
 SLOW_WORK_AT_ONCE = env.number("SLOW_WORK_AT_ONCE", 1)  # conversions and copies, each of which holds a worker
+INSPECTIONS_AT_ONCE = env.number("INSPECTIONS_AT_ONCE", 1)  # of uploaded images; each holds a worker too
 IMAGE_SPARE_BYTES = env.number("IMAGE_SPARE_MIB", 1024) * 1024**2  # of the spool's file system uploads leave this free
 # Sealing copies of machines: the folder that has virt-sysprep and its sisters (empty: never), the kernel of the small machine in
 # which they look at a disk with the modules of that kernel (empty: the newest in /boot), and whether it is emulated though there is KVM.

@@ -7,6 +7,7 @@ const token = JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"
 const LANES = 2;
 const PAUSE = 2000;
 const LOOK = 2000;
+const LOST = "upload_lost"; // to try again does not help
 const SUM = /\b[0-9a-f]{64}\b/i;
 const active = new Set();
 const queue = [];
@@ -24,6 +25,12 @@ const answered = async (answer) => {
     return { detail: String(answer.status) };
   }
 };
+
+// What an error says for the person who waits: the portal's own sentence, not that of a proxy before it.
+const failure = (body) => Object.assign(new Error(body.detail), { told: body.code ? body.detail : "" });
+const mayPass = (answer) => answer.status === 408 || answer.status === 409 || answer.status >= 500;
+
+const remove = (uid) => ask("DELETE", `/api/v1/images/${uid}/`, undefined, "application/json").catch(() => null);
 
 // Which file an upload was begun with, so that another of the same name and size does not go on with it. What another
 // browser began has no mark here: there name and size must do.
@@ -66,6 +73,7 @@ class Upload {
     this.place = place;
     this.sum = sum;
     this.offset = 0;
+    this.isCancelled = false;
     this.state = "waiting";
     this.draw();
   }
@@ -127,8 +135,9 @@ class Upload {
   }
 
   async cancel() {
+    this.isCancelled = true;
     this.state = "cancelled";
-    if (this.uid) await ask("DELETE", `/api/v1/images/${this.uid}/`, undefined, "application/json").catch(() => null);
+    if (this.uid) await remove(this.uid);
     this.end("", false);
   }
 
@@ -138,10 +147,17 @@ class Upload {
       return false;
     }
     const begun = await this.begun();
+    if (this.isCancelled) return false;
     if (begun) return this.resume(begun);
     const wish = { name: nameFor(this.file), format: await formatOf(this.file), size_bytes: this.file.size, data_center: this.place || null, sha256: this.sum.sha256 };
     const answer = await ask("POST", "/api/v1/images/", JSON.stringify(wish), "application/json");
     const body = await answered(answer);
+    if (this.isCancelled) {
+      // It began all the same: nobody goes on with it.
+      if (answer.ok) await remove(body.id);
+      look();
+      return false;
+    }
     if (!answer.ok) {
       this.end(body.reasons?.map((reason) => reason.text).join(" ") || body.detail, true);
       return false;
@@ -181,9 +197,9 @@ class Upload {
       try {
         if (!this.uid && !(await this.begin())) return;
         if (await this.send()) return;
-      } catch {
+      } catch (error) {
         if (this.state !== "running") return;
-        this.show(words.lost);
+        this.show(error.told || words.lost);
         await rest(PAUSE);
       }
     }
@@ -195,10 +211,10 @@ class Upload {
     const part = this.file.slice(this.offset, this.offset + chunkBytes);
     const answer = await ask("PUT", `/api/v1/images/${this.uid}/content/?offset=${this.offset}`, part, "application/octet-stream");
     const body = await answered(answer);
-    if (this.state === "cancelled") return true;
+    if (this.isCancelled) return true;
     if (answer.ok) this.offset = body.received_bytes;
     else if (answer.status === 409 && Number.isInteger(body.offset)) this.offset = body.offset;
-    else if (answer.status === 409 || answer.status >= 500 || answer.status === 408) throw new Error(body.detail);
+    else if (mayPass(answer) && !body.reasons?.some((reason) => reason.code === LOST)) throw failure(body);
     else {
       this.end(body.detail, true);
       return true;

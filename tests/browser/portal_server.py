@@ -45,6 +45,7 @@ class PortalServer:
             "REDIS_URL": redis_url,
             "PUBLIC_ORIGINS": self.url,
             "STEGI_TEST_PASS": "",
+            "TMPDIR": "",
         }
 
     def start(self) -> None:

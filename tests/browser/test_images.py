@@ -170,5 +170,6 @@ def test_without_javascript_a_form_takes_a_whole_file(chromium: Browser, portal:
         follow(page, page.get_by_role("button", name="Upload"))
         expect(page.get_by_text("has arrived and is being inspected")).to_be_visible()
         expect(row(page, file.name)).to_be_visible()
+        assert list((portal.data / "tmp").iterdir()) == [], "where it lay while it came"
     finally:
         context.close()
