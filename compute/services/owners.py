@@ -44,6 +44,7 @@ def _known(username: str) -> User | None:
         return None
     row = known_person(username)
     if row is None:
-        text = _("There is no user %(name)s.") % {"name": username[:64].replace("\x00", "\N{REPLACEMENT CHARACTER}")}
-        raise Invalid(text, reasons=(Reason("owner_invalid", text, "owner"),))
+        text = _("There is no user %(name)s. Check the spelling, or have a super-admin create the account.")
+        told = text % {"name": username[:64].replace("\x00", "\N{REPLACEMENT CHARACTER}")}
+        raise Invalid(told, reasons=(Reason("owner_invalid", told, "owner"),))
     return row

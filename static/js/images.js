@@ -74,6 +74,7 @@ class Upload {
     this.sum = sum;
     this.offset = 0;
     this.isCancelled = false;
+    this.isAtWork = false;
     this.state = "waiting";
     this.draw();
   }
@@ -115,6 +116,12 @@ class Upload {
   }
 
   goOn() {
+    if (this.isAtWork) {
+      // What was under way when it was paused is under way still, and goes on by itself: two would send each part twice.
+      this.state = "running";
+      this.show();
+      return;
+    }
     this.state = "waiting";
     this.show(words.waiting);
     queue.push(this);
@@ -193,15 +200,24 @@ class Upload {
 
   async run() {
     this.state = "running";
-    while (this.state === "running") {
-      try {
-        if (!this.uid && !(await this.begin())) return;
-        if (await this.send()) return;
-      } catch (error) {
-        if (this.state !== "running") return;
+    this.isAtWork = true;
+    try {
+      while (this.state === "running" && !(await this.tried()));
+    } finally {
+      this.isAtWork = false;
+    }
+  }
+
+  // One try to go on. True when there is nothing more to do.
+  async tried() {
+    try {
+      return (!this.uid && !(await this.begin())) || (await this.send());
+    } catch (error) {
+      if (this.state === "running") {
         this.show(error.told || words.lost);
         await rest(PAUSE);
       }
+      return false;
     }
   }
 

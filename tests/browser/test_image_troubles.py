@@ -100,3 +100,21 @@ def test_an_upload_that_is_cancelled_while_it_is_begun_leaves_nothing(shelf: Pag
     shelf.reload()
     expect(row(shelf, file.name)).to_have_count(0)
     assert sent == []
+
+
+def test_an_upload_that_is_paused_and_goes_on_while_a_part_is_under_way_sends_each_part_once(
+    shelf: Page, tmp_path: Path
+) -> None:
+    file = file_of(tmp_path, "restless.raw", 9)
+    sent: list[str] = []
+    shelf.on(
+        "request", lambda request: sent.append(request.url.split("offset=")[1]) if request.method == "PUT" else None
+    )
+    with held(shelf, offset=PART_BYTES):
+        with shelf.expect_request(re.compile(rf"offset={PART_BYTES}$")):
+            shelf.set_input_files("#files", file)
+        for _ in range(2):
+            shelf.get_by_role("button", name="Pause").click()
+            shelf.get_by_role("button", name="Go on").click()
+    expect(row(shelf, file.name).locator(".state-up")).to_be_visible(timeout=MOST_MILLISECONDS)
+    assert sent == [str(part * PART_BYTES) for part in range(3)]

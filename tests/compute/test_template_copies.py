@@ -277,9 +277,11 @@ def test_what_cannot_be_copied_says_why_in_the_list_and_is_refused(institute, do
 
 # What only ``qemu-img check`` finds, which a hypervisor does not run: it fails at the copy, or copies what there is.
 UNSEEN = {"truncated", "bomb", "table beyond the end"}
+# A raw volume is a disk because its hypervisor says so, and machines may run on it; an upload has nobody's word for it.
+TAKEN = {"letter"}
 
 
-@pytest.mark.parametrize("what", sorted(HOSTILE.keys() - UNSEEN))
+@pytest.mark.parametrize("what", sorted(HOSTILE.keys() - UNSEEN - TAKEN))
 def test_IN05_what_a_volume_is_is_told_by_its_bytes_before_it_is_copied(institute, double, tmp_path, what):  # noqa: N802
     made, said, code = HOSTILE[what]
     name = plant(double, made(tmp_path), format=said)

@@ -27,6 +27,7 @@ def migrate_to(*targets):
 
 
 @pytest.mark.long
+@pytest.mark.turns
 def test_charges_of_before_are_released_from_the_accounts_they_were_booked_on(transactional_db):
     vm, user = uuid4(), uuid4()
     old = migrate_to(("tenants", "0002_login_tries"))

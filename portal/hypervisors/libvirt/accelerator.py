@@ -32,7 +32,7 @@ PROBE_SECONDS = 8.0
 POLL_SECONDS = 0.05
 HUNG_SECONDS = 3 * PROBE_SECONDS  # a try that has not come back by then counts as failed
 # For how long what a try showed is believed. Emulation may have been a busy host's, or be mended just now.
-TCG_SECONDS = 60.0
+TCG_SECONDS = 300.0
 KVM_SECONDS = 3600.0
 DISK_BYTES = 1024 * 1024  # the firmware boots from no smaller disk
 
